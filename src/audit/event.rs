@@ -1,0 +1,263 @@
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use crate::policy::PolicyRef;
+use crate::request::{Action, By, Endpoint, Requested, Terms};
+
+/// One line of the log. Unknown facts are absent.
+#[derive(Debug, Serialize)]
+pub struct Line<'a> {
+    v: u8,
+    #[serde(serialize_with = "micros")]
+    time: Timestamp,
+    #[serde(flatten)]
+    subject: &'a Subject,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn new(subject: &'a Subject, event: &'a Event) -> Self {
+        Self {
+            v: 1,
+            time: Timestamp::now(),
+            subject,
+            event,
+        }
+    }
+}
+
+fn micros<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.6}"))
+}
+
+/// Whom an event is about.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Subject {
+    /// The SSH connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// The user, once it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The client's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<SocketAddr>,
+    /// The request, tunnel or listener.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forward: Option<String>,
+}
+
+impl Subject {
+    /// The same connection, and this request of it.
+    #[must_use]
+    pub fn with_forward(&self, forward: &str) -> Self {
+        Self {
+            forward: Some(forward.to_owned()),
+            ..self.clone()
+        }
+    }
+}
+
+/// What happened.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The gateway serves.
+    GatewayStarted {
+        /// Where.
+        listen: Vec<SocketAddr>,
+        /// By which policies.
+        policies: Vec<PolicyRef>,
+    },
+    /// The gateway has stopped.
+    GatewayStopped,
+    /// The configuration was read again.
+    ConfigReloaded {
+        /// False where a fault kept the old one.
+        ok: bool,
+        /// The fault.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A user logged in.
+    AuthSucceeded {
+        /// `publickey`, `certificate` or `password`.
+        method: String,
+        /// Of the key.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fingerprint: Option<String>,
+    },
+    /// A login failed.
+    AuthFailed {
+        /// How it was tried.
+        method: &'static str,
+        /// Of the key.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fingerprint: Option<String>,
+        /// Why.
+        reason: String,
+    },
+    /// A connection ended.
+    SessionClosed {
+        /// Since it was accepted.
+        millis: u64,
+        /// Why, where it did not simply end.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A request was decided.
+    ForwardDecided(Box<Decided>),
+    /// A tunnel carries data from here on.
+    TunnelOpened {
+        /// Connect or accept.
+        action: Action,
+        /// As the client named it.
+        requested: Requested,
+        /// Where it goes.
+        effective: Endpoint,
+        /// The address or path that was dialled.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        dialled: Option<Endpoint>,
+    },
+    /// A tunnel ended; exactly one for each that was opened.
+    TunnelClosed(Ended),
+    /// A listener accepts connections from here on.
+    ListenerOpened {
+        /// As the client named it.
+        requested: Requested,
+        /// Where it listens.
+        effective: Endpoint,
+        /// The addresses that were bound.
+        bound: Vec<Endpoint>,
+    },
+    /// A listener ended.
+    ListenerClosed {
+        /// Since it was opened.
+        millis: u64,
+        /// Why.
+        cause: Cause,
+    },
+    /// A policy took the place of another.
+    PolicySwapped {
+        /// The new one.
+        policy: PolicyRef,
+        /// The old one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        previous: Option<PolicyRef>,
+        /// From the change that was noticed to the new one's first decision.
+        millis: u64,
+    },
+    /// A policy did not pass the gates; what served goes on.
+    PolicyRejected {
+        /// Its configured name.
+        name: String,
+        /// Of the bytes that were rejected, where they could be read.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sha256: Option<String>,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The decision on one request.
+#[derive(Clone, Debug, Serialize)]
+pub struct Decided {
+    /// Connect, listen or accept.
+    pub action: Action,
+    /// As the client sent it.
+    pub requested: Requested,
+    /// In canonical form; absent where the request has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Endpoint>,
+    /// After a rewrite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effective: Option<Endpoint>,
+    /// The addresses that were judged.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resolved: Vec<IpAddr>,
+    /// The peer of an accepted connection, or what the client claims.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub originator: Option<SocketAddr>,
+    /// Allow, deny, rewrite or failed.
+    pub verdict: VerdictWord,
+    /// A stable name of the rule or cause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// In words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Which part of the judgement decided.
+    pub by: By,
+    /// Which policy decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyRef>,
+    /// How long the policies took.
+    pub micros: u64,
+    /// The terms of what is allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Terms>,
+    /// The tags that the policy gave.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// `swap` or `recheck` where something open was judged again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub again: Option<&'static str>,
+}
+
+/// The word for a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VerdictWord {
+    /// Go ahead.
+    Allow,
+    /// No.
+    Deny,
+    /// Go ahead, elsewhere.
+    Rewrite,
+    /// The policy could not decide.
+    Failed,
+}
+
+/// How a tunnel ended.
+#[derive(Debug, Serialize)]
+pub struct Ended {
+    /// The address or path that was dialled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialled: Option<Endpoint>,
+    /// From the client to the target.
+    pub bytes_up: u64,
+    /// From the target to the client.
+    pub bytes_down: u64,
+    /// Since it was opened.
+    pub millis: u64,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why a tunnel or listener ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// One of the two sides, or the session, closed it.
+    Closed,
+    /// No byte for its idle time.
+    Idle,
+    /// Its time was up.
+    Expired,
+    /// Its bytes were used up.
+    ByteLimit,
+    /// A policy that was asked again refused it.
+    Revoked,
+    /// Its target took nothing for the stall timeout.
+    Stalled,
+    /// An administrator closed it.
+    Killed,
+    /// An error of the network.
+    Failed,
+    /// The gateway stopped.
+    Drained,
+}

@@ -1,0 +1,11 @@
+//! The audit log: who asked for what, what was decided by which policy, and how it ended.
+//!
+//! One JSON object a line, whole or not at all, written by a thread of its own so that a slow disk
+//! holds up no relay. It must not filter: what is recorded is recorded. Invariant: where the log
+//! cannot be written, [`Audit::record`] says so before anything is allowed.
+
+mod event;
+mod sink;
+
+pub use event::{Cause, Decided, Ended, Event, Line, Subject, VerdictWord};
+pub use sink::{Audit, Written};

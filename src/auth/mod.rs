@@ -1,0 +1,39 @@
+//! Who may log in, and which limits their key carries.
+//!
+//! This room reads what OpenSSH administrators already have: `authorized_keys` lines with their options,
+//! certificate authorities listed there, and files of revoked keys. It turns them into values that can be asked
+//! ([`KeyOptions::admits`], [`ForwardLimits::connect_tcp`], [`RevokedKeys::key`]) and then forgets the text.
+//!
+//! It does not know the SSH library, the policy or the accounts: a key is its wire blob ([`KeyBlob`]), a user is a
+//! name, and who is in which group is the caller's business.
+//!
+//! The invariant: nothing that cannot be read ever widens what is permitted. A line with one option that is unknown,
+//! malformed or beyond what this server can enforce is void as a whole; a revocation file that cannot be understood
+//! to its last byte is an error, upon which the caller refuses every login.
+//!
+//! Wherever a rule is OpenSSH's, its meaning here is OpenSSH's too, read from its source (`auth-options.c`,
+//! `channels.c`, `krl.c`); where this room is stricter, the item says so.
+
+mod admission;
+mod files;
+mod key;
+#[cfg(test)]
+mod keygen;
+mod krl;
+mod limits;
+mod line;
+mod options;
+mod pattern;
+mod permit;
+mod revoked;
+mod wire;
+
+pub use admission::{AddressPatterns, NotAdmitted, SourceAddresses};
+pub use files::{PathError, ReadError, authorized_keys_path, read_keys, read_keys_of};
+pub use key::{KeyBlob, KeyError};
+pub use krl::KrlError;
+pub use limits::{ForwardLimits, Limited};
+pub use line::{FileLines, KeyLine, LineError, parse_file, parse_line};
+pub use options::KeyOptions;
+pub use permit::{PermitListen, PermitOpen};
+pub use revoked::{RevokedError, RevokedKeys};

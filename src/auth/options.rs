@@ -1,0 +1,306 @@
+//! The options in front of a key, read in OpenSSH's order: from left to right, later flags override earlier ones.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::admission::{AddressPatterns, NotAdmitted, parse_expiry};
+use super::limits::{ForwardLimits, Forwarding};
+use super::line::LineError;
+use super::permit::{BadPermit, PermitListen, PermitOpen};
+
+/// What one line of `authorized_keys` attaches to its key.
+///
+/// Options about what this server never does (`command`, `environment`, `tunnel`, ptys, agents, X11, rc files) are
+/// accepted and leave no trace.
+#[derive(Clone, Debug)]
+pub struct KeyOptions {
+    /// `from=`: see [`AddressPatterns`] for what a host name in it means here.
+    pub from: Option<AddressPatterns>,
+    /// `expiry-time=`, the earliest where there are several.
+    pub expires: Option<Timestamp>,
+    /// What `restrict`, `port-forwarding` and `no-port-forwarding` come to.
+    pub port_forwarding: bool,
+    /// `permitopen=`; empty: no limit.
+    pub permit_open: Vec<PermitOpen>,
+    /// `permitlisten=`; empty: no limit.
+    pub permit_listen: Vec<PermitListen>,
+    /// This key signs certificates, and is itself no way in.
+    pub cert_authority: bool,
+    /// `principals=`; empty: the option is absent and a certificate must name the user.
+    pub principals: Vec<String>,
+}
+
+impl Default for KeyOptions {
+    fn default() -> Self {
+        Self {
+            from: None,
+            expires: None,
+            port_forwarding: true,
+            permit_open: Vec::new(),
+            permit_listen: Vec::new(),
+            cert_authority: false,
+            principals: Vec::new(),
+        }
+    }
+}
+
+impl KeyOptions {
+    /// May the key be used from this address at this moment?
+    pub fn admits(&self, client: IpAddr, now: Timestamp) -> Result<(), NotAdmitted> {
+        match self.expires {
+            Some(at) if at < now => return Err(NotAdmitted::Expired { at }),
+            _ => {}
+        }
+        self.from.as_ref().map_or(Ok(()), |from| from.admits(client))
+    }
+
+    /// May a certificate with these principals, signed by this authority, log in as `user`? A certificate without
+    /// principals is nobody's.
+    pub fn admits_principal(&self, user: &str, principals: &[impl AsRef<str>]) -> bool {
+        principals
+            .iter()
+            .map(AsRef::as_ref)
+            .any(|principal| match self.principals.is_empty() {
+                true => principal == user,
+                false => self.principals.iter().any(|accepted| accepted == principal),
+            })
+    }
+
+    pub fn limits(&self) -> ForwardLimits {
+        let forwarding = match self.port_forwarding {
+            true => Forwarding::Permitted,
+            false => Forwarding::Refused,
+        };
+        ForwardLimits::new(forwarding, &self.permit_open, &self.permit_listen)
+    }
+
+    /// Reads options up to the first white space outside quotes, and leaves `cursor` there.
+    pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Self, LineError> {
+        let mut reading = Reading::default();
+        loop {
+            reading.option(cursor)?;
+            match cursor.rest.strip_prefix(',') {
+                Some(rest) => cursor.rest = rest,
+                None => return reading.finish(),
+            }
+        }
+    }
+}
+
+/// A place in a line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cursor<'a> {
+    line: &'a str,
+    pub(super) rest: &'a str,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(line: &'a str) -> Self {
+        Self { line, rest: line }
+    }
+
+    /// Counted in characters, from 1.
+    pub(super) fn column(&self) -> usize {
+        let all = self.line.chars().count();
+        all.saturating_sub(self.rest.chars().count()) + 1
+    }
+
+    pub(super) fn skip_blanks(&mut self) {
+        self.rest = self.rest.trim_start_matches(BLANKS);
+    }
+
+    /// Everything up to one of `ends`.
+    pub(super) fn word(&mut self, ends: &[char]) -> &'a str {
+        let (word, rest) = self.rest.split_at(self.rest.find(ends).unwrap_or(self.rest.len()));
+        self.rest = rest;
+        word
+    }
+
+    /// A value in double quotes; `\"` stands for a quote, any other backslash for itself.
+    fn quoted(&mut self, option: &str) -> Result<String, LineError> {
+        let column = self.column();
+        let unquoted = || LineError::NotQuoted {
+            option: option.to_owned(),
+            column,
+        };
+        let mut rest = self.rest.strip_prefix('"').ok_or_else(unquoted)?;
+        let mut value = String::new();
+        loop {
+            let end = rest.find('"').ok_or_else(|| LineError::UnclosedQuote {
+                option: option.to_owned(),
+                column,
+            })?;
+            let (text, from_quote) = rest.split_at(end);
+            rest = from_quote.strip_prefix('"').unwrap_or_default();
+            match text.strip_suffix('\\') {
+                Some(text) => value.extend([text, "\""]),
+                None => {
+                    value.push_str(text);
+                    self.rest = rest;
+                    return Ok(value);
+                }
+            }
+        }
+    }
+}
+
+/// The options read so far, and what only matters until the last has been read.
+#[derive(Default)]
+struct Reading {
+    options: KeyOptions,
+    command: Option<usize>,
+    principals: Option<usize>,
+    verify_required: Option<usize>,
+}
+
+impl Reading {
+    fn option(&mut self, cursor: &mut Cursor<'_>) -> Result<(), LineError> {
+        let column = cursor.column();
+        let written = cursor.word(&[',', '=', ' ', '\t']);
+        match cursor.rest.strip_prefix('=') {
+            None => self.flag(written, column),
+            Some(rest) => {
+                cursor.rest = rest;
+                let value_column = cursor.column();
+                self.valued(written, column, cursor)?;
+                match cursor.rest.chars().next() {
+                    None | Some(',' | ' ' | '\t') => Ok(()),
+                    Some(_) => Err(LineError::NotQuoted {
+                        option: shortened(written),
+                        column: value_column,
+                    }),
+                }
+            }
+        }
+    }
+
+    fn flag(&mut self, written: &str, column: usize) -> Result<(), LineError> {
+        let name = written.to_ascii_lowercase();
+        match name.as_str() {
+            "restrict" | "no-port-forwarding" => self.options.port_forwarding = false,
+            "port-forwarding" => self.options.port_forwarding = true,
+            "cert-authority" => self.options.cert_authority = true,
+            "verify-required" => self.verify_required = Some(column),
+            "no-verify-required" => self.verify_required = None,
+            _ if HARMLESS_FLAGS.contains(&name.strip_prefix("no-").unwrap_or(&name)) => {}
+            _ if VALUED.contains(&name.as_str()) => {
+                return Err(LineError::NotQuoted { option: name, column });
+            }
+            "" => return Err(LineError::EmptyOption { column }),
+            _ => {
+                return Err(LineError::UnknownOption {
+                    option: shortened(written),
+                    column,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn valued(&mut self, written: &str, column: usize, cursor: &mut Cursor<'_>) -> Result<(), LineError> {
+        let name = written.to_ascii_lowercase();
+        let name = name.as_str();
+        if !VALUED.contains(&name) {
+            return Err(LineError::UnknownOption {
+                option: format!("{}=", shortened(written)),
+                column,
+            });
+        }
+        let value = cursor.quoted(name)?;
+        let bad = |mend: &str| LineError::BadValue {
+            option: name.to_owned(),
+            value: shortened(&value),
+            column,
+            mend: mend.to_owned(),
+        };
+        let once = |already: bool| match already {
+            true => Err(LineError::RepeatedOption {
+                option: name.to_owned(),
+                column,
+            }),
+            false => Ok(()),
+        };
+        if value.contains(char::REPLACEMENT_CHARACTER) || value.contains('\0') {
+            return Err(bad("write it as plain UTF-8 text"));
+        }
+        match name {
+            "from" => {
+                once(self.options.from.is_some())?;
+                self.options.from = Some(AddressPatterns::parse(&value).map_err(bad)?);
+            }
+            "expiry-time" => {
+                let at = parse_expiry(&value, TimeZone::system()).ok_or_else(|| {
+                    bad("write a date after 1970 as YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS, with Z for UTC")
+                })?;
+                self.options.expires = Some(self.options.expires.map_or(at, |earlier| earlier.min(at)));
+            }
+            "permitopen" => push(&mut self.options.permit_open, PermitOpen::parse(&value)).map_err(|e| bad(e.0))?,
+            "permitlisten" => {
+                push(&mut self.options.permit_listen, PermitListen::parse(&value)).map_err(|e| bad(e.0))?
+            }
+            "principals" => {
+                once(self.principals.replace(column).is_some())?;
+                self.options.principals = value.split(',').map(str::to_owned).collect();
+                if self.options.principals.iter().any(String::is_empty) {
+                    return Err(bad("name at least one principal, and nothing empty between commas"));
+                }
+            }
+            "command" => once(self.command.replace(column).is_some())?,
+            "environment" if !is_assignment(&value) => return Err(bad("write NAME=value")),
+            "tunnel" if !is_tunnel(&value) => return Err(bad("write a device number or `any`")),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<KeyOptions, LineError> {
+        match (self.verify_required, self.principals) {
+            (Some(column), _) => Err(LineError::VerifyRequired { column }),
+            (_, Some(column)) if !self.options.cert_authority => Err(LineError::PrincipalsWithoutAuthority { column }),
+            _ => Ok(self.options),
+        }
+    }
+}
+
+fn push<T>(list: &mut Vec<T>, entry: Result<T, BadPermit>) -> Result<(), BadPermit> {
+    if list.len() >= MOST_PERMITS {
+        return Err(BadPermit("a key may carry at most 4096 of these"));
+    }
+    list.push(entry?);
+    Ok(())
+}
+
+fn is_assignment(value: &str) -> bool {
+    value.split_once('=').is_some_and(|(name, _)| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    })
+}
+
+fn is_tunnel(value: &str) -> bool {
+    value.eq_ignore_ascii_case("any") || value.parse::<u32>().is_ok()
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+pub(super) const BLANKS: &[char] = &[' ', '\t'];
+
+/// Flags about what this server never does; each also exists with `no-` in front.
+const HARMLESS_FLAGS: [&str; 5] = ["agent-forwarding", "pty", "touch-required", "user-rc", "x11-forwarding"];
+
+const VALUED: [&str; 8] = [
+    "command",
+    "environment",
+    "expiry-time",
+    "from",
+    "permitlisten",
+    "permitopen",
+    "principals",
+    "tunnel",
+];
+
+/// OpenSSH's `SSH_AUTHOPT_PERMIT_MAX`.
+const MOST_PERMITS: usize = 4096;

@@ -1,0 +1,253 @@
+//! The command line: what each command does and with which code it exits.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{self, Config, Faults};
+use crate::embedded::Embedded;
+use crate::explain::{self, Explain};
+use crate::gateway::{Gateway, Origin, Prepared, StartError};
+
+/// An SSH server that only forwards ports, every forward decided by a WebAssembly policy.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Serve {
+        /// The configuration; without it the embedded default serves the current user.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Listen here instead of the configured addresses; may be given several times.
+        #[arg(long, value_name = "ADDR")]
+        listen: Vec<SocketAddr>,
+    },
+    /// Validate configuration, keys and policies without opening a socket.
+    Check {
+        /// The configuration; without it the embedded default is checked.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Print the faults as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask the configured policy: may this be forwarded, and why?
+    Explain(Explain),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// Done, or allowed.
+const DONE: u8 = 0;
+/// It was tried and failed.
+pub(crate) const FAILED: u8 = 1;
+/// Wrong usage or invalid configuration.
+pub(crate) const INVALID: u8 = 2;
+/// An address cannot be listened on.
+const UNBOUND: u8 = 3;
+
+/// Runs the command of this process.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { INVALID } else { DONE });
+        }
+    };
+    start_logging();
+    let code = match cli.command {
+        Command::Completions { shell } => completions(shell),
+        Command::Serve { config, listen } => within_runtime(serve(config, listen)),
+        Command::Check { config, json } => within_runtime(check(config, json)),
+        Command::Explain(question) => within_runtime(explain::run(question)),
+    };
+    ExitCode::from(code)
+}
+
+/// Logs go to stderr; `RUST_LOG` filters them, `NO_COLOR` and a pipe take the colour.
+fn start_logging() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,russh=off"));
+    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(colour)
+        .init();
+}
+
+fn within_runtime(command: impl Future<Output = u8>) -> u8 {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => {
+            let code = runtime.block_on(command);
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => fail(FAILED, &format!("cannot start: {error}")),
+    }
+}
+
+pub(crate) fn fail(code: u8, words: &str) -> u8 {
+    let _ = writeln!(io::stderr(), "portreeve: {words}");
+    code
+}
+
+pub(crate) fn invalid(faults: &Faults) -> u8 {
+    let _ = writeln!(io::stderr(), "{faults}");
+    INVALID
+}
+
+pub(crate) fn print(text: &str) -> u8 {
+    match write!(io::stdout().lock(), "{text}") {
+        Ok(()) => DONE,
+        Err(_) => FAILED,
+    }
+}
+
+fn completions(shell: Shell) -> u8 {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "portreeve", &mut script);
+    print(&String::from_utf8_lossy(&script))
+}
+
+/// A configuration file.
+struct FromFile {
+    path: PathBuf,
+    listen: Vec<SocketAddr>,
+}
+
+impl Origin for FromFile {
+    fn file(&self) -> &Path {
+        &self.path
+    }
+
+    fn load(&self) -> Result<Config, Faults> {
+        let mut config = config::load(&self.path)?;
+        if !self.listen.is_empty() {
+            config.server.listen.clone_from(&self.listen);
+        }
+        Ok(config)
+    }
+}
+
+/// The file, or the embedded default.
+pub(crate) fn origin(config: Option<PathBuf>, listen: Vec<SocketAddr>) -> Result<Box<dyn Origin>, Faults> {
+    match config {
+        Some(path) => Ok(Box::new(FromFile { path, listen })),
+        None => Ok(Box::new(Embedded::new(listen)?)),
+    }
+}
+
+async fn serve(config: Option<PathBuf>, listen: Vec<SocketAddr>) -> u8 {
+    let welcome = match &config {
+        None => match Embedded::new(listen.clone()) {
+            Ok(embedded) => Some(embedded),
+            Err(faults) => return invalid(&faults),
+        },
+        Some(_) => None,
+    };
+    let started = match origin(config, listen) {
+        Ok(origin) => Gateway::start(origin).await,
+        Err(faults) => return invalid(&faults),
+    };
+    let gateway = match started {
+        Ok(gateway) => gateway,
+        Err(StartError::Invalid(faults)) => return invalid(&faults),
+        Err(error @ StartError::Bind { .. }) => return fail(UNBOUND, &error.to_string()),
+        Err(error @ StartError::Audit(_)) => return fail(FAILED, &error.to_string()),
+    };
+    let mut text = String::new();
+    for address in gateway.addresses() {
+        text.push_str(&format!("portreeve listens on {address}\n"));
+    }
+    if let (Some(welcome), Some(address)) = (welcome, gateway.addresses().first()) {
+        text.push('\n');
+        text.push_str(&welcome.commands(*address));
+    }
+    print(&text);
+    wait_for_signals(&gateway).await
+}
+
+/// SIGHUP reloads; SIGTERM or SIGINT drains, and a second one exits at once.
+async fn wait_for_signals(gateway: &Gateway) -> u8 {
+    let signals = (
+        signal(SignalKind::hangup()),
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    );
+    let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        return fail(FAILED, "cannot listen for signals");
+    };
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {
+                let _ = gateway.reload().await;
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    tokio::select! {
+        () = gateway.drain() => DONE,
+        _ = terminate.recv() => FAILED,
+        _ = interrupt.recv() => FAILED,
+    }
+}
+
+async fn check(config: Option<PathBuf>, json: bool) -> u8 {
+    let checked = match origin(config, Vec::new()) {
+        Ok(origin) => match origin.load() {
+            Ok(config) => Prepared::new(config, origin.file()).await,
+            Err(faults) => Err(faults),
+        },
+        Err(faults) => Err(faults),
+    };
+    match checked {
+        Ok(prepared) => print(&report(&prepared, json)),
+        Err(faults) if json => {
+            let text = serde_json::to_string_pretty(&serde_json::json!({ "ok": false, "faults": faults.faults }));
+            print(&(text.unwrap_or_default() + "\n"));
+            INVALID
+        }
+        Err(faults) => invalid(&faults),
+    }
+}
+
+fn report(prepared: &Prepared, json: bool) -> String {
+    let generation = prepared.policies.current();
+    let keys: Vec<_> = prepared.host_keys.fingerprints().collect();
+    if json {
+        let policies: Vec<_> = generation.policies().collect();
+        let value = serde_json::json!({ "ok": true, "policies": policies, "host-keys": keys });
+        return format!("{value:#}\n");
+    }
+    let mut text = "the configuration is valid\n".to_owned();
+    for key in keys {
+        text.push_str(&format!("host key {key}\n"));
+    }
+    for policy in generation.policies() {
+        let digest = policy.sha256.get(..12).unwrap_or_default();
+        text.push_str(&format!(
+            "policy {} {} (sha256 {digest}…)\n",
+            policy.name, policy.version
+        ));
+    }
+    text
+}

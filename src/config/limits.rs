@@ -1,0 +1,194 @@
+//! `[floors]` and `[limits]`: what no policy can allow, and how much of anything there may be.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::value::Value;
+use super::walk::Table;
+
+/// `[floors]`: what no policy can allow; judged on resolved addresses and on listeners.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Floors {
+    /// Networks that are never dialled. Naming any replaces the default: link-local with its metadata services, multicast,
+    /// unspecified and broadcast. Loopback and private networks are the policy's business.
+    pub deny: Vec<IpNet>,
+    /// Whether the gateway's own sockets are never dialled. Default true.
+    pub own_listeners: bool,
+    /// Whether `-R` may listen below port 1024. Default false.
+    pub privileged_listen_ports: bool,
+}
+
+impl Default for Floors {
+    fn default() -> Self {
+        Floors {
+            deny: DENIED.to_vec(),
+            own_listeners: true,
+            privileged_listen_ports: false,
+        }
+    }
+}
+
+pub(super) fn floors(table: &mut Table<'_>) -> Floors {
+    let default = Floors::default();
+    Floors {
+        deny: table.or("deny", default.deny, |value| value.list(|item| item.network())),
+        own_listeners: table.or("own-listeners", default.own_listeners, |value| value.flag()),
+        privileged_listen_ports: table.or("privileged-listen-ports", default.privileged_listen_ports, |value| {
+            value.flag()
+        }),
+    }
+}
+
+/// `[limits]`: defaults and ceilings; a policy's terms can only tighten them. Counts go from 1 to a million, times from a
+/// millisecond to a year, and where a time may be absent, `"0"` says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions at once. Default 10000; further ones are refused.
+    pub sessions: usize,
+    /// Sessions of one user at once. Default 100; further ones are refused.
+    pub sessions_per_user: usize,
+    /// Connections at once that have not logged in. Default 100; past it refused at random, past twice as many all of them.
+    pub unauthenticated: usize,
+    /// Tunnels of one session at once. Default 1000; further ones are refused.
+    pub tunnels_per_session: usize,
+    /// Listeners of one session at once. Default 64; further ones are refused.
+    pub listeners_per_session: usize,
+    /// How long a dial may take, up to 10m. Default 10s; the forward then fails.
+    pub dial_timeout: Duration,
+    /// How long a tunnel may carry nothing. Default `"0"`, none; it is then closed.
+    pub idle_timeout: Option<Duration>,
+    /// How long a session may have neither tunnel nor listener. Default 5m; it is then closed.
+    pub unused_connection_timeout: Option<Duration>,
+    /// Questions to a silent client. Default every 30s, three times; it is then disconnected.
+    pub keepalive: Option<Keepalive>,
+    /// Bytes one tunnel may hold for a slow reader, 32KiB to 4GiB. Default 16MiB; the sender then waits.
+    pub tunnel_buffer: u64,
+    /// Bytes all tunnels together may hold, at least what one may, up to 16TiB. Default 1GiB; senders then wait.
+    pub buffer_memory: u64,
+    /// How long a reader may take nothing of what is held for it. Default 60s; the tunnel is then closed.
+    pub stall_timeout: Option<Duration>,
+    /// How long open tunnels may go on after SIGTERM, up to 1d. Default 30s; `"0"` closes them at once.
+    pub drain_timeout: Duration,
+}
+
+/// How a silent client is asked whether it is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Silence before each question, 100ms to 1d. Default 30s; `"0"` asks nothing.
+    pub interval: Duration,
+    /// Questions without an answer before the client is given up, 1 to 1000. Default 3.
+    pub count: u32,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Keepalive {
+            interval: Duration::from_secs(30),
+            count: 3,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            sessions: 10_000,
+            sessions_per_user: 100,
+            unauthenticated: 100,
+            tunnels_per_session: 1_000,
+            listeners_per_session: 64,
+            dial_timeout: Duration::from_secs(10),
+            idle_timeout: None,
+            unused_connection_timeout: Some(Duration::from_secs(5 * 60)),
+            keepalive: Some(Keepalive::default()),
+            tunnel_buffer: 16 << 20,
+            buffer_memory: 1 << 30,
+            stall_timeout: Some(Duration::from_secs(60)),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+pub(super) fn limits(table: &mut Table<'_>) -> Limits {
+    let default = Limits::default();
+    let tunnel_buffer = table.or("tunnel-buffer", default.tunnel_buffer, |value| {
+        value.size(TUNNEL_BUFFER)
+    });
+    Limits {
+        sessions: table.or("sessions", default.sessions, count),
+        sessions_per_user: table.or("sessions-per-user", default.sessions_per_user, count),
+        unauthenticated: table.or("unauthenticated", default.unauthenticated, count),
+        tunnels_per_session: table.or("tunnels-per-session", default.tunnels_per_session, count),
+        listeners_per_session: table.or("listeners-per-session", default.listeners_per_session, count),
+        dial_timeout: table.or("dial-timeout", default.dial_timeout, |value| {
+            value.duration(MILLISECOND..=10 * MINUTE)
+        }),
+        idle_timeout: table.or("idle-timeout", default.idle_timeout, time_or_none),
+        unused_connection_timeout: table.or(
+            "unused-connection-timeout",
+            default.unused_connection_timeout,
+            time_or_none,
+        ),
+        keepalive: table.or("keepalive", default.keepalive, |value| value.table(keepalive)),
+        tunnel_buffer,
+        buffer_memory: table.or("buffer-memory", default.buffer_memory.max(tunnel_buffer), |value| {
+            let memory = value.size(*TUNNEL_BUFFER.start()..=BUFFER_MEMORY)?;
+            if memory < tunnel_buffer {
+                return value.wrong("at least what one tunnel may hold, `tunnel-buffer`");
+            }
+            Some(memory)
+        }),
+        stall_timeout: table.or("stall-timeout", default.stall_timeout, time_or_none),
+        drain_timeout: table.or("drain-timeout", default.drain_timeout, |value| {
+            value.duration(Duration::ZERO..=DAY)
+        }),
+    }
+}
+
+fn keepalive(table: &mut Table<'_>) -> Option<Keepalive> {
+    let default = Keepalive::default();
+    let interval = table.or("interval", Some(default.interval), |value| {
+        value.duration_or_none(MILLISECOND * 100..=DAY)
+    });
+    let count = table.or("count", default.count, |value| value.number(1..=1000));
+    interval.map(|interval| Keepalive { interval, count })
+}
+
+fn count(value: &Value<'_>) -> Option<usize> {
+    value.number(1..=1_000_000)
+}
+
+fn time_or_none(value: &Value<'_>) -> Option<Option<Duration>> {
+    value.duration_or_none(MILLISECOND..=DAY * 365)
+}
+
+/// Where no forward has any business: metadata services and neighbours, groups, this host by another name, everyone.
+const DENIED: [IpNet; 7] = [
+    v4([169, 254, 0, 0], 16),
+    v6(0xfe80, 10),
+    v4([224, 0, 0, 0], 4),
+    v6(0xff00, 8),
+    v4([0, 0, 0, 0], 8),
+    v6(0, 128),
+    v4([255, 255, 255, 255], 32),
+];
+
+const fn v4([a, b, c, d]: [u8; 4], length: u8) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), length))
+}
+
+const fn v6(first: u16, length: u8) -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0), length))
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// One tunnel must be able to hold the largest packet of a channel, 32KiB.
+const TUNNEL_BUFFER: RangeInclusive<u64> = 32 << 10..=4 << 30;
+
+const BUFFER_MEMORY: u64 = 16 << 40;

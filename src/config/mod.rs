@@ -1,0 +1,128 @@
+//! The configuration: a TOML file as typed, and a [`Config`] as meant.
+//!
+//! Each file of this room holds one part of the configuration: its types, with unit, range, default and consequence of every
+//! key, and beside them the one function that reads it. What comes out has every default applied and every path resolved
+//! against the folder of the file; there is nothing left to check that the text alone can tell.
+//!
+//! The room reads the configuration and the settings files named there, and nothing else. It must not know SSH, policies or
+//! the network: a key, a certificate or a component that is named here is opened by the room that uses it.
+//!
+//! Invariant: a file with any fault yields no `Config`, and all its faults at once. Only a file that is not TOML stops at its
+//! first syntax error. Secrets appear in no message and in no `Debug`.
+
+mod auth;
+mod fault;
+mod json;
+mod limits;
+mod policy;
+mod server;
+mod settings;
+mod spelling;
+mod units;
+mod value;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::path::Path;
+
+pub use auth::{Auth, Claim, InlineKey, Secret, User};
+pub use fault::{Fault, Faults};
+pub use limits::{Floors, Keepalive, Limits};
+pub use policy::{Grant, OnSwap, Plugin, Policy, Source, Wasi};
+pub use server::{Audit, AuditFile, Forwarding, GatewayPorts, Server};
+pub use settings::settings_from_toml;
+
+use walk::{Document, Table};
+
+/// A whole configuration, as meant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where to listen and as whom.
+    pub server: Server,
+    /// Switches above any policy.
+    pub forwarding: Forwarding,
+    /// Who may log in, and how.
+    pub auth: Auth,
+    /// The users described in the file itself, in its order; names are unique.
+    pub users: Vec<User>,
+    /// Who decides, and within which bounds.
+    pub policy: Policy,
+    /// What no policy can allow.
+    pub floors: Floors,
+    /// Defaults and ceilings.
+    pub limits: Limits,
+    /// The log of decisions.
+    pub audit: Audit,
+}
+
+/// Reads a configuration file.
+///
+/// # Errors
+///
+/// Every fault of the file and of the settings files it names.
+pub fn load(path: &Path) -> Result<Config, Faults> {
+    let text = read_text(path).map_err(|fault| Faults {
+        file: path.to_owned(),
+        faults: vec![fault],
+    })?;
+    parse(&text, path)
+}
+
+/// Reads a configuration that is already text. `file` is where it came from: it names the file in faults, and its folder is
+/// where relative paths start.
+///
+/// # Errors
+///
+/// Every fault of the text and of the settings files it names.
+pub fn parse(text: &str, file: &Path) -> Result<Config, Faults> {
+    let document = Document::new(file, text);
+    let config = document.read(root).flatten();
+    let faults = document.into_faults();
+    match config {
+        Some(config) if faults.is_empty() => Ok(config),
+        _ => Err(Faults {
+            file: file.to_owned(),
+            faults,
+        }),
+    }
+}
+
+fn root(file: &mut Table<'_>) -> Option<Config> {
+    let server = file.section("server", server::server);
+    let forwarding = file.section("forwarding", server::forwarding);
+    let auth = file.section("auth", auth::auth);
+    let users = file.read("user", auth::users);
+    let policy = file.section("policy", policy::policy);
+    let floors = file.section("floors", limits::floors);
+    let limits = file.section("limits", limits::limits);
+    let audit = file.section("audit", server::audit);
+    file.refuse("admin", "this version has no admin interface: remove this table");
+    Some(Config {
+        server,
+        forwarding,
+        auth,
+        users: users.unwrap_or_default(),
+        policy: policy?,
+        floors,
+        limits,
+        audit,
+    })
+}
+
+/// A file as text; what keeps it from being text is a fault with its place.
+fn read_text(path: &Path) -> Result<String, Fault> {
+    let bytes = fs::read(path).map_err(|error| Fault::whole_file(path, format_args!("cannot be read: {error}")))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes().get(..good).unwrap_or_default());
+        let (line, column) = Document::new(path, &text).place(good);
+        Fault {
+            line,
+            column,
+            ..Fault::whole_file(path, "not UTF-8 from here on")
+        }
+    })
+}

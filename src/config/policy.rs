@@ -1,0 +1,196 @@
+//! `[policy]` and `[[policy.plugin]]`: who decides, and within which bounds.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::auth::{Claim, claims};
+use super::settings;
+use super::units;
+use super::value::Value;
+use super::walk::Table;
+
+/// `[policy]`: who decides, and within which bounds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// What a swap does to forwards that are open. Default `re-evaluate`.
+    pub on_swap: OnSwap,
+    /// How long one decision may run in the guest, 1ms to 10s. Default 50ms; past it the decision fails, which is a refusal.
+    pub deadline: Duration,
+    /// Bytes one instance may have, all memories and tables together, 1MiB to 4GiB. Default 64MiB; past it the guest fails.
+    pub memory: u64,
+    /// Where last-good copies and compiled code are kept. Default: nowhere, and each start compiles anew.
+    pub directory: Option<PathBuf>,
+    /// Facts that a plugin with the grant `view` may ask for by name, in the order of the file. Default: none.
+    pub facts: Vec<(String, Claim)>,
+    /// The chain, at least one, in the order of asking: the first deny wins, a rewrite is what the next one sees.
+    pub plugins: Vec<Plugin>,
+}
+
+/// What a swap does to forwards that are open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSwap {
+    /// `keep`: they stay as they were decided.
+    Keep,
+    /// `re-evaluate`: they are decided again, and closed if the new policy would not have them.
+    Reevaluate,
+}
+
+/// `[[policy.plugin]]`: one component of the chain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plugin {
+    /// Unique, of lower-case letters, digits and hyphens.
+    pub name: String,
+    /// Where the component is.
+    pub component: Source,
+    /// What the bytes of the component must hash to. Default: not checked.
+    pub sha256: Option<[u8; 32]>,
+    /// Host interfaces it may import, each once, in the order of [`Grant`]. Default: [`Grant::Log`], which is always there.
+    pub grants: Vec<Grant>,
+    /// Whether it may rewrite. Default false; a rewrite is then a failed decision.
+    pub rewrite: bool,
+    /// What its WASI imports find. Default `refuse`.
+    pub wasi: Wasi,
+    /// An object: `settings`, or what `settings-file` holds. Default: an empty one.
+    pub settings: Json,
+    /// Where the settings came from, if from a file.
+    pub settings_file: Option<PathBuf>,
+    /// Whether a change of the component or its settings file swaps it. Default true.
+    pub watch: bool,
+}
+
+/// Where a component is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `builtin:NAME`: embedded in the program. The one name is `rules`.
+    Builtin(String),
+    /// A file.
+    File(PathBuf),
+    /// `oci://REFERENCE`: an image of a registry. This version reads none, and such a `component` is a fault.
+    Oci(String),
+}
+
+/// A host interface that a plugin may import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grant {
+    /// `log`: write to the gateway's log. Always granted.
+    Log,
+    /// `names`: resolve names.
+    Names,
+    /// `state`: remember between decisions.
+    State,
+    /// `view`: see what is open, and the facts.
+    View,
+}
+
+/// What the WASI imports of a component find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wasi {
+    /// `refuse`: a component that has any is not loaded.
+    Refuse,
+    /// `inert`: they are linked, with nothing behind them.
+    Inert,
+}
+
+/// `None` after a fault.
+pub(super) fn policy(table: &mut Table<'_>) -> Option<Policy> {
+    let on_swap = table.or("on-swap", OnSwap::Reevaluate, |value| {
+        value.one_of(&[("keep", OnSwap::Keep), ("re-evaluate", OnSwap::Reevaluate)])
+    });
+    let deadline = table.or("deadline", Duration::from_millis(50), |value| {
+        value.duration(Duration::from_millis(1)..=Duration::from_secs(10))
+    });
+    let memory = table.or("memory", 64 << 20, |value| value.size(1 << 20..=4 << 30));
+    let directory = table.read("directory", |value| value.path());
+    let facts = table.or("facts", Vec::new(), claims);
+    let plugins = table.required("plugin", NO_POLICY, plugins)?;
+    Some(Policy {
+        on_swap,
+        deadline,
+        memory,
+        directory,
+        facts,
+        plugins,
+    })
+}
+
+fn plugins(value: &Value<'_>) -> Option<Vec<Plugin>> {
+    if value.toml().as_array().is_some_and(|items| items.is_empty()) {
+        return value.fault(NO_POLICY);
+    }
+    let mut names = BTreeMap::new();
+    value.tables(|table| plugin(table, &mut names))
+}
+
+fn plugin(table: &mut Table<'_>, names: &mut BTreeMap<String, usize>) -> Option<Plugin> {
+    let name = table.required("name", "what the audit log calls it", |value| plugin_name(value, names));
+    let component = table.required("component", "\"builtin:rules\" or the path of a file", source);
+    let sha256 = table.read("sha256", |value| {
+        units::sha256(value.text()?).or_else(|| value.wrong("64 hexadecimal digits"))
+    });
+    let grants = table.or("grants", vec![Grant::Log], grants);
+    let rewrite = table.or("rewrite", false, |value| value.flag());
+    let wasi = table.or("wasi", Wasi::Refuse, |value| {
+        value.one_of(&[("refuse", Wasi::Refuse), ("inert", Wasi::Inert)])
+    });
+    let (settings, settings_file) = settings::settings(table);
+    let watch = table.or("watch", true, |value| value.flag());
+    Some(Plugin {
+        name: name?,
+        component: component?,
+        sha256,
+        grants,
+        rewrite,
+        wasi,
+        settings,
+        settings_file,
+        watch,
+    })
+}
+
+fn plugin_name(value: &Value<'_>, names: &mut BTreeMap<String, usize>) -> Option<String> {
+    let name = value.word()?;
+    if !name
+        .chars()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    {
+        return value.wrong("lower-case letters, digits and hyphens");
+    }
+    value.unique(name, names)?;
+    Some(name.to_owned())
+}
+
+fn source(value: &Value<'_>) -> Option<Source> {
+    let text = value.word()?;
+    if text.starts_with("oci://") {
+        return value.fault("registries are not read by this version: pull the component and name its file");
+    }
+    if text.contains("://") {
+        return value.wrong("\"builtin:rules\" or the path of a file");
+    }
+    match text.strip_prefix("builtin:") {
+        Some("rules") => Some(Source::Builtin("rules".to_owned())),
+        Some(_) => value.wrong("\"builtin:rules\", the only one there is, or the path of a file"),
+        None => value.path().map(Source::File),
+    }
+}
+
+fn grants(value: &Value<'_>) -> Option<Vec<Grant>> {
+    let mut grants = value.list(|item| {
+        item.one_of(&[
+            ("log", Grant::Log),
+            ("names", Grant::Names),
+            ("state", Grant::State),
+            ("view", Grant::View),
+        ])
+    })?;
+    grants.push(Grant::Log);
+    grants.sort();
+    grants.dedup();
+    Some(grants)
+}
+
+const NO_POLICY: &str = "no policy: nothing could be allowed; add [[policy.plugin]] with name = \"rules\" and component = \
+                         \"builtin:rules\", or your own";

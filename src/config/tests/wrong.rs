@@ -1,0 +1,433 @@
+use std::fs;
+
+use super::right::CONTRACT;
+use super::{LEAST, read, with_policy};
+use crate::config::{Fault, Faults, load};
+
+fn faults(text: &str) -> Faults {
+    read(text).err().unwrap_or_else(|| panic!("no fault in:\n{text}"))
+}
+
+/// `LINE:COLUMN key message`.
+fn short(fault: &Fault) -> String {
+    format!("{}:{} {} {}", fault.line, fault.column, fault.key, fault.message)
+}
+
+#[test]
+fn every_wrong_value_is_said_with_its_place() {
+    for (text, expected) in WRONG {
+        let found = faults(&with_policy(text)).faults;
+        assert_eq!(found.iter().map(short).collect::<Vec<_>>(), [*expected], "{text}");
+    }
+}
+
+/// One fault each, before a policy that is right.
+const WRONG: &[(&str, &str)] = &[
+    ("server = 3", "1:10 server must be a table, found 3"),
+    (
+        "colour = 1",
+        "1:1 colour unknown key; known here: server, forwarding, auth, user, policy, floors, limits, audit",
+    ),
+    ("[servers]", "1:2 servers unknown key; did you mean `server`?"),
+    (
+        "\"a\\nb\" = 1",
+        "1:1 \"a\\nb\" unknown key; known here: server, forwarding, auth, user, policy, floors, limits, audit",
+    ),
+    (
+        "[admin]\nsocket = \"/run/x\"",
+        "1:2 admin this version has no admin interface: remove this table",
+    ),
+    (
+        "[server]\nhost_keys = []",
+        "2:1 server.host_keys unknown key; did you mean `host-keys`?",
+    ),
+    (
+        "[server]\nlisten = \"0.0.0.0:1\"",
+        "2:10 server.listen must be an array, as in [\"…\"], found \"0.0.0.0:1\"",
+    ),
+    (
+        "[server]\nlisten = []",
+        "2:10 server.listen must name at least one address",
+    ),
+    (
+        "[server]\nlisten = [\"localhost:22\"]",
+        "2:11 server.listen[0] must be an address and a port, as in \"0.0.0.0:2222\" or \"[::]:2222\", found \"localhost:22\"",
+    ),
+    (
+        "[server]\nlisten = [\"[::]:22\", \"[::]:22\"]",
+        "2:22 server.listen[1] `[::]:22` is taken: it is also on line 2",
+    ),
+    (
+        "[server]\nhost-keys = [\"~/key\"]",
+        "2:14 server.host-keys[0] `~` is not expanded in this file: write the whole path",
+    ),
+    (
+        "[server]\nhost-keys = [\"\"]",
+        "2:14 server.host-keys[0] must not be empty",
+    ),
+    (
+        "[server]\nproxy-protocol = [\"10.0.0.0/33\"]",
+        "2:19 server.proxy-protocol[0] must be a network, as in \"10.0.0.0/8\" or \"fe80::/10\", found \"10.0.0.0/33\"",
+    ),
+    (
+        "[forwarding]\nlocal = \"yes\"",
+        "2:9 forwarding.local must be true or false, found \"yes\"",
+    ),
+    (
+        "[forwarding]\ngateway-ports = \"clientspecified\"",
+        "2:17 forwarding.gateway-ports must be one of no, yes, client-specified, found \"clientspecified\"; did you mean \
+         \"client-specified\"?",
+    ),
+    (
+        "[forwarding]\ngateway-ports = true",
+        "2:17 forwarding.gateway-ports must be one of no, yes, client-specified, found true",
+    ),
+    (
+        "[auth]\nauthorized-keys = [\"/keys/%d\"]",
+        "2:20 auth.authorized-keys[0] unknown escape `%d`: %u is the user, %h the home folder, %% a percent sign",
+    ),
+    (
+        "[auth]\nlogin-grace = 30",
+        "2:15 auth.login-grace must be a duration from 1s to 1h, in quotes and with a unit, as in \"30s\", found 30",
+    ),
+    (
+        "[auth]\nlogin-grace = \"30\"",
+        "2:15 auth.login-grace \"30\" has no unit: use ms, s, m, h or d",
+    ),
+    (
+        "[auth]\nlogin-grace = \"0\"",
+        "2:15 auth.login-grace must be a duration from 1s to 1h, found \"0\"",
+    ),
+    (
+        "[auth]\nmax-attempts = 0",
+        "2:16 auth.max-attempts must be a whole number from 1 to 100, found 0",
+    ),
+    (
+        "[auth]\nmax-attempts = 6.5",
+        "2:16 auth.max-attempts must be a whole number from 1 to 100, found 6.5",
+    ),
+    (
+        "[user]\nname = \"a\"",
+        "1:1 user must be an array of tables: write [[user]], found a table",
+    ),
+    (
+        "[[user]]\ngroups = []",
+        "1:1 user[0].name missing: the name to log in with",
+    ),
+    ("[[user]]\nname = \" \"", "2:8 user[0].name must not be empty"),
+    (
+        "[[user]]\nname = \"a/b\"",
+        "2:8 user[0].name must be a name that can be part of a path, found \"a/b\"",
+    ),
+    (
+        "[[user]]\nname = \"..\"",
+        "2:8 user[0].name must be a name that can be part of a path, found \"..\"",
+    ),
+    (
+        "[[user]]\nname = \"a\\u0007\"",
+        "2:8 user[0].name must be text without control characters, found \"a\\u{7}\"",
+    ),
+    (
+        "[[user]]\nname = \"a\"\n[[user]]\nname = \"a\"",
+        "4:8 user[1].name `a` is taken: it is also on line 2",
+    ),
+    (
+        "[[user]]\nname = \"é\" # é\ngroups = [\"é\", \"é\"]",
+        "3:16 user[0].groups[1] `é` is taken: it is also on line 3",
+    ),
+    (
+        "[[user]]\nname = \"a\"\nauthorized-keys = [\"\"\"\nssh-ed25519 A\"\"\", \"k\\n\"]",
+        "4:19 user[0].authorized-keys[1] must be text without control characters, found \"k\\n\"",
+    ),
+    (
+        "[[user]]\nname = \"a\"\npassword-hash = \"hunter2\"",
+        "3:17 user[0].password-hash must be an Argon2 hash in quotes that begins with `$argon2`",
+    ),
+    (
+        "[[user]]\nname = \"a\"\nclaims = { height = 1.8 }",
+        "3:21 user[0].claims.height must be text, an array of texts, a whole number, or true or false, found 1.8",
+    ),
+    (
+        "[[user]]\nname = \"a\"\nclaims = { t = [\"x\", 1] }",
+        "3:22 user[0].claims.t[1] must be text in quotes, found 1",
+    ),
+    (
+        "[policy]\non-swap = \"reevaluate\"",
+        "2:11 policy.on-swap must be one of keep, re-evaluate, found \"reevaluate\"; did you mean \"re-evaluate\"?",
+    ),
+    (
+        "[policy]\ndeadline = \"20s\"",
+        "2:12 policy.deadline must be a duration from 1ms to 10s, found \"20s\"",
+    ),
+    (
+        "[policy]\ndeadline = \"5 weeks\"",
+        "2:12 policy.deadline \"5 weeks\" has the unknown unit `weeks`: use ms, s, m, h or d",
+    ),
+    (
+        "[policy]\nmemory = \"64MB\"",
+        "2:10 policy.memory \"64MB\" has the unknown unit `MB`: use B, KiB, MiB, GiB or TiB",
+    ),
+    (
+        "[policy]\nmemory = 1024",
+        "2:10 policy.memory must be a size from 1MiB to 4GiB, found 1024",
+    ),
+    (
+        "[policy.facts]\nx = { y = 1 }",
+        "2:5 policy.facts.x must be text, an array of texts, a whole number, or true or false, found a table",
+    ),
+    (
+        "[floors]\ndeny = [\"example.org\"]",
+        "2:9 floors.deny[0] must be a network, as in \"10.0.0.0/8\" or \"fe80::/10\", found \"example.org\"",
+    ),
+    (
+        "[limits]\nsessions = 0",
+        "2:12 limits.sessions must be a whole number from 1 to 1000000, found 0",
+    ),
+    (
+        "[limits]\nsessions = -99999999999999999999",
+        "2:12 limits.sessions must be a whole number from 1 to 1000000, found -99999999999999999999",
+    ),
+    (
+        "[limits]\nidle-timeout = 0",
+        "2:16 limits.idle-timeout must be a duration from 1ms to 365d, or \"0\" for none, in quotes and with a unit, as in \
+         \"30s\", found 0",
+    ),
+    (
+        "[limits]\nkeepalive = { interval = \"30s\", cuont = 3 }",
+        "2:33 limits.keepalive.cuont unknown key; did you mean `count`?",
+    ),
+    (
+        "[limits]\ntunnel-buffer = \"2MiB\"\nbuffer-memory = \"1MiB\"",
+        "3:17 limits.buffer-memory must be at least what one tunnel may hold, `tunnel-buffer`, found \"1MiB\"",
+    ),
+    ("[audit]\nfile = \"\"", "2:8 audit.file must not be empty"),
+];
+
+#[test]
+fn every_wrong_key_of_a_plugin_is_said_with_its_place() {
+    for (text, expected) in WRONG_PLUGIN {
+        let found = faults(text).faults;
+        assert_eq!(found.iter().map(short).collect::<Vec<_>>(), [*expected], "{text}");
+    }
+}
+
+const WRONG_PLUGIN: &[(&str, &str)] = &[
+    (
+        "",
+        "1:1 policy.plugin missing: no policy: nothing could be allowed; add [[policy.plugin]] with name = \"rules\" and component \
+         = \"builtin:rules\", or your own",
+    ),
+    (
+        "\n[policy]\nplugin = []",
+        "3:10 policy.plugin no policy: nothing could be allowed; add [[policy.plugin]] with name = \"rules\" and component = \
+         \"builtin:rules\", or your own",
+    ),
+    (
+        "[server]\n[policy]\ndeadline = \"1s\"",
+        "2:1 policy.plugin missing: no policy: nothing could be allowed; add [[policy.plugin]] with name = \"rules\" and component \
+         = \"builtin:rules\", or your own",
+    ),
+    ("policy = 1", "1:10 policy must be a table, found 1"),
+    (
+        "[policy.plugin]\nname = \"a\"",
+        "1:1 policy.plugin must be an array of tables: write [[policy.plugin]], found a table",
+    ),
+    (
+        "[policy]\nplugin = [1]",
+        "2:11 policy.plugin[0] must be a table, found 1",
+    ),
+    (
+        "[[policy.plugin]]\ncomponent = \"a.wasm\"",
+        "1:1 policy.plugin[0].name missing: what the audit log calls it",
+    ),
+    (
+        "[[policy.plugin]]\nname = \"a\"",
+        "1:1 policy.plugin[0].component missing: \"builtin:rules\" or the path of a file",
+    ),
+    (
+        "[[policy.plugin]]\nname = \"A\"\ncomponent = \"a.wasm\"",
+        "2:8 policy.plugin[0].name must be lower-case letters, digits and hyphens, found \"A\"",
+    ),
+    (
+        "[[policy.plugin]]\nname = \"a\"\ncomponent = \"builtin:acl\"",
+        "3:13 policy.plugin[0].component must be \"builtin:rules\", the only one there is, or the path of a file, found \
+         \"builtin:acl\"",
+    ),
+    (
+        "[[policy.plugin]]\nname = \"a\"\ncomponent = \"oci://ghcr.io/a/b:1\"",
+        "3:13 policy.plugin[0].component registries are not read by this version: pull the component and name its file",
+    ),
+    (
+        "[[policy.plugin]]\nname = \"a\"\ncomponent = \"https://x/a.wasm\"",
+        "3:13 policy.plugin[0].component must be \"builtin:rules\" or the path of a file, found \"https://x/a.wasm\"",
+    ),
+    (
+        "[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\n[[policy.plugin]]\nname = \"a\"\ncomponent = \"b\"",
+        "5:8 policy.plugin[1].name `a` is taken: it is also on line 2",
+    ),
+    (
+        "[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\nsha256 = \"abc\"",
+        "4:10 policy.plugin[0].sha256 must be 64 hexadecimal digits, found \"abc\"",
+    ),
+    (
+        "[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\ngrants = [\"names\", \"veiw\"]",
+        "4:20 policy.plugin[0].grants[1] must be one of log, names, state, view, found \"veiw\"; did you mean \"view\"?",
+    ),
+    (
+        "[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\nsettings = { a = [1, nan] }",
+        "4:22 policy.plugin[0].settings.a[1] must be a number that JSON can hold, found nan",
+    ),
+    (
+        "[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\nsettings = {}\nsettings-file = \"a.toml\"",
+        "5:17 policy.plugin[0].settings-file `settings` is there too: keep one of them",
+    ),
+    (
+        "[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\nsettings-file = \"a.yaml\"",
+        "4:17 policy.plugin[0].settings-file must be a file whose name ends in .toml or .json, found \"a.yaml\"",
+    ),
+];
+
+#[test]
+fn a_file_that_is_not_toml_has_one_fault() {
+    for (text, expected) in [
+        ("[server\nlisten = 3", "1:8  unclosed table, expected `]`"),
+        (
+            "[server]\nlisten = [] x",
+            "2:13  unexpected key or value, expected newline, `#`",
+        ),
+        ("[audit]\nrequired = true\nrequired = true", "3:1  duplicate key"),
+        ("[audit]\n[audit]", "2:2  duplicate key"),
+    ] {
+        let found = faults(text).faults;
+        assert_eq!(found.iter().map(short).collect::<Vec<_>>(), [expected], "{text}");
+    }
+}
+
+#[test]
+fn all_faults_of_a_file_are_reported_at_once_in_its_order() {
+    let text = r#"[limits]
+sessions = "many"
+[server]
+listen = ["somewhere"]
+lisen = []
+[[user]]
+name = "alice"
+password-hash = "hunter2"
+[admin]
+[[user]]
+name = "alice"
+[[policy.plugin]]
+name = "rules"
+component = "builtin:acl"
+[policy.facts]
+x = nan
+[auth]
+login-grace = "2h"
+"#;
+
+    assert_eq!(
+        faults(text).to_string(),
+        r#"/etc/portreeve/portreeve.toml:2:12: limits.sessions: must be a whole number from 1 to 1000000, found "many"
+/etc/portreeve/portreeve.toml:4:11: server.listen[0]: must be an address and a port, as in "0.0.0.0:2222" or "[::]:2222", found "somewhere"
+/etc/portreeve/portreeve.toml:5:1: server.lisen: unknown key; did you mean `listen`?
+/etc/portreeve/portreeve.toml:8:17: user[0].password-hash: must be an Argon2 hash in quotes that begins with `$argon2`
+/etc/portreeve/portreeve.toml:9:2: admin: this version has no admin interface: remove this table
+/etc/portreeve/portreeve.toml:11:8: user[1].name: `alice` is taken: it is also on line 7
+/etc/portreeve/portreeve.toml:14:13: policy.plugin[0].component: must be "builtin:rules", the only one there is, or the path of a file, found "builtin:acl"
+/etc/portreeve/portreeve.toml:16:5: policy.facts.x: must be text, an array of texts, a whole number, or true or false, found nan
+/etc/portreeve/portreeve.toml:18:15: auth.login-grace: must be a duration from 1s to 1h, found "2h""#
+    );
+}
+
+#[test]
+fn faults_of_a_settings_file_name_that_file_and_their_place_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("portreeve.toml");
+    for (name, settings, expected) in [
+        (
+            "a.toml",
+            "a = 1\nb = inf\n",
+            "2:5 b must be a number that JSON can hold, found inf",
+        ),
+        (
+            "a.toml",
+            "a = \n",
+            "1:5  string values must be quoted, expected literal string",
+        ),
+        ("a.json", "{\n  \"a\": }", "2:8  expected value"),
+        ("a.json", "[]", "1:1  must be an object: { … }"),
+        ("a.json", "{ \"a\": 1,\n \"a\": 2 }", "2:4  duplicate key `a`"),
+    ] {
+        let path = folder.path().join(name);
+        fs::write(&path, settings).unwrap();
+        fs::write(
+            &file,
+            format!("[auth]\nmax-attempts = 0\n{LEAST}settings-file = \"{name}\"\nwatch = 1"),
+        )
+        .unwrap();
+
+        let found = load(&file).unwrap_err().faults;
+
+        let [before, inside, after] = found.as_slice() else {
+            panic!("{found:?}")
+        };
+        assert_eq!((before.line, after.line), (2, 7));
+        assert_eq!(
+            (&inside.file, short(inside)),
+            (&path, expected.to_owned()),
+            "{settings}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_fault_of_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("none.toml");
+
+    let message = load(&file).unwrap_err().to_string();
+
+    assert!(
+        message.starts_with(&format!("{}: cannot be read: ", file.display())),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_utf8_says_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("latin1.toml");
+    fs::write(&file, b"[server]\nbanner = \"caf\xe9\"").unwrap();
+
+    let message = load(&file).unwrap_err().to_string();
+
+    assert_eq!(message, format!("{}:2:14: not UTF-8 from here on", file.display()));
+}
+
+#[test]
+fn a_file_cut_short_anywhere_is_answered() {
+    for (end, _) in CONTRACT.char_indices() {
+        if let Err(faults) = read(&CONTRACT[..end]) {
+            assert!(!faults.faults.is_empty(), "up to byte {end}");
+        }
+    }
+}
+
+#[test]
+fn faults_are_data_too() {
+    let json = serde_json::to_value(faults(&with_policy("[audit]\nrequired = 1"))).unwrap();
+
+    assert_eq!(
+        json,
+        serde_json::json!({
+            "file": "/etc/portreeve/portreeve.toml",
+            "faults": [{
+                "file": "/etc/portreeve/portreeve.toml",
+                "line": 2,
+                "column": 12,
+                "key": "audit.required",
+                "message": "must be true or false, found 1",
+            }],
+        })
+    );
+}

@@ -1,0 +1,228 @@
+//! Reading a TOML table key by key.
+//!
+//! A [`Table`] hands out the keys it is asked for and, at the end, reports those nobody asked for: what is asked is what is
+//! known, so no list of keys can go stale. A fault never stops the walk; the default stands in for a bad value and the
+//! result is thrown away once any fault was found.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use super::fault::Fault;
+use super::spelling::nearest;
+use super::value::Value;
+
+/// One TOML file, and what has been found wrong with it so far.
+pub(super) struct Document<'a> {
+    file: &'a Path,
+    text: &'a str,
+    /// Each with its byte offset, for they are not found in the order of the file.
+    faults: RefCell<Vec<(usize, Fault)>>,
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn new(file: &'a Path, text: &'a str) -> Self {
+        Document {
+            file,
+            text,
+            faults: RefCell::default(),
+        }
+    }
+
+    /// Parses and walks the file. `None` if it is not TOML, which is then the only fault.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&mut Table<'_>) -> T) -> Option<T> {
+        match DeTable::parse(self.text) {
+            Ok(root) => Some(Table::walk(self, String::new(), 0, Some(root.get_ref()), read)),
+            Err(error) => {
+                let at = error.span().map_or(0, |span| span.start);
+                self.fault(at, "", error.message());
+                None
+            }
+        }
+    }
+
+    pub(super) fn fault(&self, at: usize, key: &str, message: impl fmt::Display) {
+        let (line, column) = self.place(at);
+        let fault = Fault {
+            file: self.file.to_owned(),
+            line,
+            column,
+            key: key.to_owned(),
+            message: message.to_string(),
+        };
+        self.faults.borrow_mut().push((at, fault));
+    }
+
+    /// Takes over the faults of a file that is named at a place of this one.
+    pub(super) fn adopt(&self, at: usize, faults: Vec<Fault>) {
+        self.faults
+            .borrow_mut()
+            .extend(faults.into_iter().map(|fault| (at, fault)));
+    }
+
+    /// Every fault, in the order of the file.
+    pub(super) fn into_faults(self) -> Vec<Fault> {
+        let mut faults = self.faults.into_inner();
+        faults.sort_by_key(|(at, _)| *at);
+        faults.into_iter().map(|(_, fault)| fault).collect()
+    }
+
+    /// Line and column of a byte offset, both from 1, the column in characters.
+    pub(super) fn place(&self, at: usize) -> (usize, usize) {
+        let before = self.text.get(..at).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before
+            .rsplit('\n')
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches('\u{feff}')
+            .chars()
+            .count()
+            + 1;
+        (line, column)
+    }
+
+    /// A path as meant: relative ones start at the folder of the file.
+    pub(super) fn resolve(&self, path: &str) -> PathBuf {
+        self.folder().join(path)
+    }
+
+    /// The folder of the file.
+    pub(super) fn folder(&self) -> &Path {
+        self.file.parent().unwrap_or(Path::new(""))
+    }
+}
+
+/// One table of the file, present or not.
+pub(super) struct Table<'a> {
+    document: &'a Document<'a>,
+    key: String,
+    at: usize,
+    entries: Option<&'a DeTable<'a>>,
+    known: Vec<&'static str>,
+    refused: Vec<&'static str>,
+}
+
+impl<'a> Table<'a> {
+    /// Reads a table and reports the keys that were not asked for.
+    pub(super) fn walk<T>(
+        document: &'a Document<'a>,
+        key: String,
+        at: usize,
+        entries: Option<&'a DeTable<'a>>,
+        read: impl FnOnce(&mut Table<'_>) -> T,
+    ) -> T {
+        let mut table = Table {
+            document,
+            key,
+            at,
+            entries,
+            known: Vec::new(),
+            refused: Vec::new(),
+        };
+        let meant = read(&mut table);
+        table.report_unknown_keys();
+        meant
+    }
+
+    /// The value of a key, if it is there and right.
+    pub(super) fn read<T>(&mut self, name: &'static str, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<T> {
+        self.value(name).and_then(|value| read(&value))
+    }
+
+    /// The value of a key, or its default.
+    pub(super) fn or<T>(&mut self, name: &'static str, default: T, read: impl FnOnce(&Value<'a>) -> Option<T>) -> T {
+        self.read(name, read).unwrap_or(default)
+    }
+
+    /// The value of a key that must be there; `why` says what it is for.
+    pub(super) fn required<T>(
+        &mut self,
+        name: &'static str,
+        why: &str,
+        read: impl FnOnce(&Value<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.value(name);
+        if value.is_none() {
+            self.document
+                .fault(self.at, &self.path(name), format_args!("missing: {why}"));
+        }
+        value.and_then(|value| read(&value))
+    }
+
+    /// A table below this one; one that is absent is read as an empty one, so that its defaults stand in one place.
+    pub(super) fn section<T>(&mut self, name: &'static str, read: impl Fn(&mut Table<'_>) -> T) -> T {
+        match self.value(name) {
+            Some(value) => value.table(&read).unwrap_or_else(|| {
+                // Already reported as not being a table: what an empty one would lack is no second fault.
+                let unheard = Document::new(self.document.file, "");
+                Table::walk(&unheard, String::new(), 0, None, &read)
+            }),
+            None => Table::walk(self.document, self.path(name), self.at, None, read),
+        }
+    }
+
+    /// Whether a key is there, right or wrong.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.entries.is_some_and(|entries| entries.contains_key(name))
+    }
+
+    /// A known key that this version does not take.
+    pub(super) fn refuse(&mut self, name: &'static str, why: &str) {
+        self.refused.push(name);
+        if let Some((key, _)) = self.entries.and_then(|entries| entries.get_key_value(name)) {
+            self.document.fault(key.span().start, &self.path(name), why);
+        }
+    }
+
+    /// Every key with its value in the order of the file, for a table whose keys are the user's own words.
+    pub(super) fn all(&mut self) -> Vec<(&'a str, Value<'a>)> {
+        let mut all: Vec<_> = self.entries.into_iter().flatten().collect();
+        all.sort_by_key(|(key, _)| key.span().start);
+        let entries = all.into_iter().map(|(key, toml)| {
+            let name: &'a str = key.get_ref();
+            (name, Value::new(self.document, self.path(name), toml))
+        });
+        let entries = entries.collect();
+        self.entries = None;
+        entries
+    }
+
+    fn value(&mut self, name: &'static str) -> Option<Value<'a>> {
+        self.known.push(name);
+        let toml = self.entries?.get(name)?;
+        Some(Value::new(self.document, self.path(name), toml))
+    }
+
+    /// The key from the top of the file; a part that TOML would have in quotes has them here, too.
+    fn path(&self, name: &str) -> String {
+        let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let name = if !name.is_empty() && name.chars().all(bare) {
+            name.to_owned()
+        } else {
+            format!("\"{}\"", name.escape_debug())
+        };
+        if self.key.is_empty() {
+            name
+        } else {
+            format!("{}.{name}", self.key)
+        }
+    }
+
+    fn report_unknown_keys(&self) {
+        for (key, _) in self.entries.into_iter().flatten() {
+            let name: &str = key.get_ref();
+            if self.known.contains(&name) || self.refused.contains(&name) {
+                continue;
+            }
+            let hint = match nearest(name, &self.known) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("known here: {}", self.known.join(", ")),
+            };
+            self.document
+                .fault(key.span().start, &self.path(name), format_args!("unknown key; {hint}"));
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! `portreeve explain`: the real judgement on a request that nobody made.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::audit::{Decided, VerdictWord};
+use crate::auth::ForwardLimits;
+use crate::cli::{self, INVALID};
+use crate::gateway::Prepared;
+use crate::judgement::{Judgement, Question, Way};
+use crate::request::{Action, Connection, Credential, Endpoint, ForwardRequest, Requested, new_id};
+
+/// Ask the configured policy: may this be forwarded, and why?
+#[derive(Args)]
+pub struct Explain {
+    /// The configuration; without it the embedded default is asked.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Who asks.
+    #[arg(long, value_name = "NAME")]
+    user: String,
+    /// A group the user is in, besides the configured ones; may be given several times.
+    #[arg(long = "group", value_name = "G")]
+    groups: Vec<String>,
+    /// The fingerprint of the user's key; without it every key that is listed for the user is judged.
+    #[arg(long, value_name = "SHA256:…")]
+    key: Option<String>,
+    /// The address the client comes from.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    client: std::net::IpAddr,
+    /// Print the records as JSON.
+    #[arg(long)]
+    json: bool,
+    /// connect, listen or accept.
+    action: Action,
+    /// host:port, [v6]:port or unix:/path, as the client would send it.
+    endpoint: String,
+}
+
+/// The answer is deny.
+const DENIED: u8 = 10;
+/// The policy failed to decide.
+const UNDECIDED: u8 = 11;
+
+#[derive(Serialize)]
+struct Answer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(flatten)]
+    decided: Decided,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dials: Vec<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sentence: Option<String>,
+}
+
+/// Judges and prints; the exit code is the answer.
+pub async fn run(question: Explain) -> u8 {
+    let Some(requested) = requested(&question.endpoint) else {
+        let words = format!(
+            "`{}` is no endpoint: use host:port, [v6]:port or unix:/path",
+            question.endpoint
+        );
+        return cli::fail(INVALID, &words);
+    };
+    let prepared = match cli::origin(question.config.clone(), Vec::new()) {
+        Ok(origin) => match origin.load() {
+            Ok(config) => Prepared::new(config, origin.file()).await,
+            Err(faults) => Err(faults),
+        },
+        Err(faults) => Err(faults),
+    };
+    let (judge, accounts) = match prepared {
+        Ok(prepared) => prepared.into_judge(),
+        Err(faults) => return cli::invalid(&faults),
+    };
+    let listed = accounts.keys_of(&question.user);
+    let keys: Vec<(Option<String>, ForwardLimits)> = match &question.key {
+        Some(wanted) => match listed.into_iter().find(|(fingerprint, _)| fingerprint == wanted) {
+            Some((fingerprint, limits)) => vec![(Some(fingerprint), limits)],
+            None => {
+                let words = format!("{wanted} is not listed for {}: see `ssh-keygen -l`", question.user);
+                return cli::fail(INVALID, &words);
+            }
+        },
+        None if listed.is_empty() => vec![(None, ForwardLimits::default())],
+        None => listed
+            .into_iter()
+            .map(|(fingerprint, limits)| (Some(fingerprint), limits))
+            .collect(),
+    };
+    let mut answers = Vec::new();
+    for (key, limits) in keys {
+        let credential = Credential {
+            method: "publickey".to_owned(),
+            fingerprint: key.clone(),
+            certificate: None,
+        };
+        let mut principal = accounts.principal(&question.user, credential);
+        principal.groups.extend(question.groups.iter().cloned());
+        let target = Endpoint::Tcp {
+            host: crate::request::Host::Any,
+            port: 0,
+        };
+        let model = ForwardRequest::dry(&question.user, question.action, target);
+        let judgement = judge
+            .judge(Question {
+                id: new_id("f"),
+                action: question.action,
+                requested: requested.clone(),
+                listener: None,
+                originator: None,
+                principal: Arc::new(principal),
+                connection: Arc::new(Connection {
+                    client: SocketAddr::new(question.client, 0),
+                    ..Connection::clone(&model.connection)
+                }),
+                limits: Arc::new(limits),
+                dry_run: true,
+            })
+            .await;
+        answers.push(answer(key, judgement));
+    }
+    let code = answers.iter().map(Answer::code).max().unwrap_or(UNDECIDED);
+    let text = match question.json {
+        true => answers
+            .iter()
+            .map(|one| serde_json::to_string(one).unwrap_or_default() + "\n")
+            .collect(),
+        false => answers.iter().map(Answer::text).collect::<Vec<_>>().join("\n"),
+    };
+    cli::print(&text);
+    code
+}
+
+/// The endpoint as a client would send it: its host is not interpreted here.
+fn requested(text: &str) -> Option<Requested> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return Some(Requested::Socket(path.to_owned()));
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    let plain = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    Some(Requested::Tcp {
+        host: plain.unwrap_or(host).to_owned(),
+        port: port.parse().ok()?,
+    })
+}
+
+fn answer(key: Option<String>, judgement: Judgement) -> Answer {
+    let Judgement { decided, outcome } = judgement;
+    let dials = match outcome.as_ref().map(crate::judgement::Permit::way) {
+        Ok(Way::Dial(addresses) | Way::Bind(addresses)) => addresses.clone(),
+        _ => Vec::new(),
+    };
+    Answer {
+        key,
+        decided,
+        dials,
+        sentence: outcome.err().map(|refusal| refusal.sentence()),
+    }
+}
+
+impl Answer {
+    fn code(&self) -> u8 {
+        match self.decided.verdict {
+            VerdictWord::Allow | VerdictWord::Rewrite => 0,
+            VerdictWord::Deny => DENIED,
+            VerdictWord::Failed => UNDECIDED,
+        }
+    }
+
+    fn text(&self) -> String {
+        let decided = &self.decided;
+        let word = match decided.verdict {
+            VerdictWord::Allow => "allow",
+            VerdictWord::Deny => "deny",
+            VerdictWord::Rewrite => "rewrite",
+            VerdictWord::Failed => "failed",
+        };
+        let by = serde_json::to_value(decided.by).unwrap_or_default();
+        let by = by.as_str().unwrap_or_default();
+        let mut text = format!(
+            "{word}: {} {} (decided by: {by})\n",
+            decided.action.as_str(),
+            decided.requested
+        );
+        let mut say = |name: &str, value: &str| {
+            let _ = writeln!(text, "  {name:<9} {value}");
+        };
+        if let Some(key) = &self.key {
+            say("key", key);
+        }
+        if let Some(target) = &decided.target {
+            say("target", &target.to_string());
+        }
+        if let Some(effective) = &decided.effective {
+            say("effective", &effective.to_string());
+        }
+        if let Some(policy) = &decided.policy {
+            let digest = policy.sha256.get(..12).unwrap_or_default();
+            say(
+                "policy",
+                &format!(
+                    "{} {} (sha256 {digest}…), {} µs",
+                    policy.name, policy.version, decided.micros
+                ),
+            );
+        }
+        if let Some(code) = &decided.code {
+            say("code", code);
+        }
+        if let Some(reason) = &decided.reason {
+            say("reason", reason);
+        }
+        if !decided.resolved.is_empty() {
+            let resolved: Vec<_> = decided.resolved.iter().map(ToString::to_string).collect();
+            say("resolved", &resolved.join(" "));
+        }
+        if !self.dials.is_empty() {
+            let dials: Vec<_> = self.dials.iter().map(ToString::to_string).collect();
+            let name = if decided.action == Action::Listen {
+                "binds"
+            } else {
+                "dials"
+            };
+            say(name, &dials.join(" "));
+        }
+        if let Some(terms) = &decided.terms {
+            let terms = serde_json::to_string(terms).unwrap_or_default();
+            if terms != "{}" {
+                say("terms", &terms);
+            }
+        }
+        if let Some(sentence) = &self.sentence {
+            say("user sees", sentence);
+        }
+        text
+    }
+}

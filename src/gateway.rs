@@ -1,0 +1,620 @@
+//! The gateway as a whole: bind, accept, limit, swap, reload and drain.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::accounts::Accounts;
+use crate::audit::{Audit, Cause, Event, Subject};
+use crate::config::{Config, Fault, Faults, OnSwap, Plugin};
+use crate::forwarder::Desk;
+use crate::judgement::{House, Judge, OwnListeners};
+use crate::names::Resolver;
+use crate::policy::{self, LoadError, OpenForwards, Policies, Watch};
+use crate::registry::Registry;
+use crate::relay::is_ours;
+use crate::request::Action;
+use crate::ssh::{HostKeys, Service, Settings};
+
+/// Where a configuration comes from, to read it again.
+pub trait Origin: Send + Sync + 'static {
+    /// The file that faults name.
+    fn file(&self) -> &Path;
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// All faults at once.
+    fn load(&self) -> Result<Config, Faults>;
+}
+
+impl Origin for Box<dyn Origin> {
+    fn file(&self) -> &Path {
+        (**self).file()
+    }
+
+    fn load(&self) -> Result<Config, Faults> {
+        (**self).load()
+    }
+}
+
+/// Why the gateway does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The configuration, a key or a policy is faulty.
+    #[error(transparent)]
+    Invalid(#[from] Faults),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The operating system's words.
+        error: io::Error,
+    },
+    /// The audit log cannot be opened.
+    #[error("cannot write the audit log: {0}")]
+    Audit(io::Error),
+}
+
+/// Everything that a configuration needs to serve, loaded and checked, with no socket open.
+pub struct Prepared {
+    /// As meant.
+    pub config: Config,
+    /// Who may log in.
+    pub accounts: Accounts,
+    /// The gateway's keys.
+    pub host_keys: HostKeys,
+    /// The policies.
+    pub policies: Policies,
+    /// What is open.
+    pub registry: Registry,
+}
+
+impl Prepared {
+    /// Loads keys and policies.
+    ///
+    /// # Errors
+    /// Every fault that there is.
+    pub async fn new(config: Config, file: &Path) -> Result<Self, Faults> {
+        let mut faults = Vec::new();
+        let registry = Registry::default();
+        let counted = registry.clone();
+        let open_forwards: OpenForwards = Arc::new(move |user| counted.open_forwards(user));
+        let accounts = Accounts::new(&config, file).map_err(|found| faults.extend(found)).ok();
+        let host_keys = host_keys(&config, file).map_err(|found| faults.extend(found)).ok();
+        let loaded = Policies::load(&config.policy, open_forwards).await;
+        let policies = loaded
+            .map_err(|found| faults.extend(policy_faults(&config, file, &found)))
+            .ok();
+        match (accounts, host_keys, policies) {
+            (Some(accounts), Some(host_keys), Some(policies)) => Ok(Self {
+                config,
+                accounts,
+                host_keys,
+                policies,
+                registry,
+            }),
+            _ => Err(Faults {
+                file: file.to_owned(),
+                faults,
+            }),
+        }
+    }
+
+    /// A judge by this configuration.
+    #[must_use]
+    pub fn into_judge(self) -> (Judge, Accounts) {
+        let own = OwnListeners::default();
+        for address in &self.config.server.listen {
+            own.add(*address);
+        }
+        let house = House::new(self.config.forwarding, self.config.floors, own);
+        (
+            Judge::new(house, Arc::new(self.policies), Resolver::system()),
+            self.accounts,
+        )
+    }
+}
+
+fn host_keys(config: &Config, file: &Path) -> Result<HostKeys, Vec<Fault>> {
+    if !config.server.host_keys.is_empty() {
+        let loaded = HostKeys::load(&config.server.host_keys);
+        return loaded.map_err(|errors| {
+            let faults = errors
+                .iter()
+                .map(|error| fault(file, "server.host-keys", error.to_string()));
+            faults.collect()
+        });
+    }
+    let Some(path) = state_directory().map(|folder| folder.join("ssh_host_ed25519_key")) else {
+        let words = "no host key is configured and there is no home to keep one in: set it, or HOME";
+        return Err(vec![fault(file, "server.host-keys", words.to_owned())]);
+    };
+    HostKeys::keep(&path).map_err(|error| vec![fault(file, "server.host-keys", error.to_string())])
+}
+
+/// Where the gateway keeps what it makes itself: the XDG state directory of its user.
+#[must_use]
+pub fn state_directory() -> Option<PathBuf> {
+    let named = std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let home = || std::env::home_dir().filter(|path| path.is_absolute());
+    let state = named.or_else(|| home().map(|home| home.join(".local/state")))?;
+    Some(state.join("portreeve"))
+}
+
+fn fault(file: &Path, key: &str, message: String) -> Fault {
+    Fault {
+        file: file.to_owned(),
+        line: 0,
+        column: 0,
+        key: key.to_owned(),
+        message,
+    }
+}
+
+fn policy_faults(config: &Config, file: &Path, errors: &[(String, LoadError)]) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (name, error) in errors {
+        let index = config.policy.plugins.iter().position(|plugin| plugin.name == *name);
+        let key = index.map_or("policy".to_owned(), |index| format!("policy.plugin[{index}]"));
+        match error {
+            LoadError::Settings(problems) => faults.extend(problems.iter().map(|problem| {
+                let key = format!("{key}.settings{}", problem.at);
+                fault(file, &key, format!("{name}: {}", problem.message))
+            })),
+            error => faults.push(fault(file, &format!("{key}.component"), format!("{name}: {error}"))),
+        }
+    }
+    faults
+}
+
+/// A gateway that serves.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    addresses: Vec<SocketAddr>,
+    swapped: watch::Receiver<u64>,
+}
+
+struct Shared {
+    origin: Box<dyn Origin>,
+    service: Arc<Service>,
+    config: ArcSwap<Config>,
+    own: OwnListeners,
+    sessions: Arc<Semaphore>,
+    unauthenticated: Arc<AtomicUsize>,
+    /// Stops accepting and watching.
+    closing: CancellationToken,
+    /// Ends every session.
+    ending: CancellationToken,
+    swaps: watch::Sender<u64>,
+    reloading: tokio::sync::Mutex<()>,
+    finished: Mutex<bool>,
+}
+
+impl Gateway {
+    /// Loads, binds and serves.
+    ///
+    /// # Errors
+    /// What is wrong, before anything is served.
+    pub async fn start(origin: impl Origin) -> Result<Self, StartError> {
+        let config = origin.load()?;
+        let prepared = Prepared::new(config, origin.file()).await?;
+        let Prepared {
+            config,
+            accounts,
+            host_keys,
+            policies,
+            registry,
+        } = prepared;
+        let audit = Audit::open(&config.audit).map_err(StartError::Audit)?;
+        let own = OwnListeners::default();
+        let mut listeners = Vec::new();
+        for address in &config.server.listen {
+            let bound = bind(*address).map_err(|error| StartError::Bind {
+                address: *address,
+                error,
+            })?;
+            own.add(bound.local_addr().unwrap_or(*address));
+            listeners.push(bound);
+        }
+        let addresses: Vec<_> = listeners.iter().filter_map(|one| one.local_addr().ok()).collect();
+        let house = House::new(config.forwarding, config.floors.clone(), own.clone());
+        let desk = Arc::new(Desk {
+            judge: Judge::new(house, Arc::new(policies), Resolver::system()),
+            audit,
+            registry,
+            limits: ArcSwap::from_pointee(config.limits.clone()),
+            reevaluates: AtomicBool::new(config.policy.on_swap == OnSwap::Reevaluate),
+            draining: AtomicBool::new(false),
+            tasks: TaskTracker::new(),
+        });
+        let settings = settings(&config, accounts, host_keys);
+        let started = Event::GatewayStarted {
+            listen: addresses.clone(),
+            policies: desk.judge.policies().current().policies().cloned().collect(),
+        };
+        if !desk
+            .audit
+            .record_surely(&Subject::default(), &started)
+            .confirmed()
+            .await
+        {
+            tracing::error!("the audit log cannot be written: every forward will be refused");
+        }
+        let (swaps, swapped) = watch::channel(0);
+        let shared = Arc::new(Shared {
+            origin: Box::new(origin),
+            service: Arc::new(Service::new(desk, settings)),
+            sessions: Arc::new(Semaphore::new(config.limits.sessions)),
+            config: ArcSwap::from_pointee(config),
+            own,
+            unauthenticated: Arc::default(),
+            closing: CancellationToken::new(),
+            ending: CancellationToken::new(),
+            swaps,
+            reloading: tokio::sync::Mutex::new(()),
+            finished: Mutex::new(false),
+        });
+        for listener in listeners {
+            let shared = Arc::clone(&shared);
+            shared.tasks().spawn(shared.clone().accept(listener));
+        }
+        shared.tasks().spawn(Arc::clone(&shared).watch());
+        Ok(Self {
+            shared,
+            addresses,
+            swapped,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What is open.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.shared.desk().registry
+    }
+
+    /// Counts every swap, and every candidate that was rejected.
+    #[must_use]
+    pub fn swaps(&self) -> watch::Receiver<u64> {
+        self.swapped.clone()
+    }
+
+    /// Reads configuration, keys and policies again, and opens the audit log again.
+    ///
+    /// # Errors
+    /// What is wrong; everything goes on as it was.
+    pub async fn reload(&self) -> Result<(), Faults> {
+        self.shared.reload().await
+    }
+
+    /// Stops accepting, lets tunnels end for the configured time, then closes what is left.
+    pub async fn drain(&self) {
+        self.shared.drain().await;
+    }
+}
+
+impl Shared {
+    fn desk(&self) -> &Arc<Desk> {
+        &self.service.desk
+    }
+
+    fn tasks(&self) -> &TaskTracker {
+        &self.desk().tasks
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.closing.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.greet(stream, peer),
+                Err(error) if is_ours(&error) => {
+                    tracing::warn!(%error, "cannot accept: raise the limit of open files (ulimit -n, LimitNOFILE)");
+                    sleep(Duration::from_secs(1)).await;
+                }
+                Err(error) => tracing::debug!(%error, "a client was gone before it was accepted"),
+            }
+        }
+    }
+
+    /// Lets a client in, or closes its connection where there are too many.
+    fn greet(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let Some(place) = self.admit(peer) else {
+            return;
+        };
+        let server = stream.local_addr().unwrap_or(peer);
+        let server = SocketAddr::new(server.ip().to_canonical(), server.port());
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a client was gone before it was greeted");
+            return;
+        }
+        let Place { session, login } = place;
+        let shared = Arc::clone(self);
+        self.tasks().spawn(async move {
+            let _session = session;
+            let ending = shared.ending.clone();
+            shared.service.serve(stream, peer, server, login, ending).await;
+        });
+    }
+
+    fn admit(&self, peer: SocketAddr) -> Option<Place> {
+        let limits = self.desk().limits.load();
+        let login = Unauthenticated::enter(&self.unauthenticated);
+        // OpenSSH's MaxStartups: at random past the limit, ever more likely towards twice of it.
+        let past = login.count.saturating_sub(limits.unauthenticated);
+        if past > 0 && past >= chance(limits.unauthenticated) {
+            tracing::warn!(%peer, "too many clients that have not logged in (limits.unauthenticated)");
+            return None;
+        }
+        let Ok(session) = Arc::clone(&self.sessions).try_acquire_owned() else {
+            tracing::warn!(%peer, "too many sessions (limits.sessions)");
+            return None;
+        };
+        Some(Place { session, login })
+    }
+
+    /// Swaps a plugin when its file changes.
+    async fn watch(self: Arc<Self>) {
+        loop {
+            let config = self.config.load_full();
+            let mut watch = Watch::new(&config.policy.plugins);
+            while Arc::ptr_eq(&config, &self.config.load_full()) {
+                let changed = tokio::select! {
+                    changed = watch.changed() => changed,
+                    () = self.closing.cancelled() => return,
+                    () = sleep(RECHECK_CONFIG) => continue,
+                };
+                for name in changed {
+                    let plugin = config.policy.plugins.iter().find(|plugin| plugin.name == name);
+                    if let Some(plugin) = plugin {
+                        self.swap(plugin).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn swap(self: &Arc<Self>, plugin: &Plugin) {
+        let _turn = self.reloading.lock().await;
+        let began = Instant::now();
+        let policies = Arc::clone(self.desk().judge.policies());
+        let swapped = match plugin.settings_again() {
+            Ok(plugin) => match policy::read(plugin.component.clone()).await {
+                Ok(bytes) if policies.serves(&plugin, &bytes) => return,
+                Ok(bytes) => policies
+                    .replace_one(&plugin, bytes)
+                    .await
+                    .map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            },
+            Err(faults) => Err(faults.to_string()),
+        };
+        match swapped {
+            Ok(swapped) => {
+                tracing::info!(policy = swapped.now.name, sha256 = swapped.now.sha256, "policy swapped");
+                let event = Event::PolicySwapped {
+                    policy: swapped.now,
+                    previous: swapped.before,
+                    millis: millis(began),
+                };
+                self.desk().audit.record(&Subject::default(), &event);
+                self.after_swap();
+            }
+            Err(reason) => self.rejected(&plugin.name, reason),
+        }
+        self.swaps.send_modify(|count| *count += 1);
+    }
+
+    fn rejected(&self, name: &str, reason: String) {
+        tracing::error!(policy = name, reason, "policy rejected; the one in force goes on");
+        let event = Event::PolicyRejected {
+            name: name.to_owned(),
+            sha256: None,
+            reason,
+        };
+        self.desk().audit.record(&Subject::default(), &event);
+    }
+
+    fn after_swap(&self) {
+        if self.desk().reevaluates.load(Ordering::Relaxed) {
+            let desk = Arc::clone(self.desk());
+            self.tasks().spawn(async move { desk.reconsider_all().await });
+        }
+    }
+
+    async fn reload(self: &Arc<Self>) -> Result<(), Faults> {
+        let _turn = self.reloading.lock().await;
+        self.desk().audit.reopen();
+        let reloaded = self.try_reload().await;
+        let event = Event::ConfigReloaded {
+            ok: reloaded.is_ok(),
+            reason: reloaded.as_ref().err().map(ToString::to_string),
+        };
+        self.desk().audit.record(&Subject::default(), &event);
+        match &reloaded {
+            Ok(()) => tracing::info!("configuration reloaded"),
+            Err(faults) => tracing::error!("configuration not reloaded, the one in force goes on:\n{faults}"),
+        }
+        self.swaps.send_modify(|count| *count += 1);
+        reloaded
+    }
+
+    async fn try_reload(self: &Arc<Self>) -> Result<(), Faults> {
+        let file = self.origin.file();
+        let config = self.origin.load()?;
+        let invalid = |faults| Faults {
+            file: file.to_owned(),
+            faults,
+        };
+        let accounts = Accounts::new(&config, file).map_err(invalid)?;
+        let host_keys = host_keys(&config, file).map_err(invalid)?;
+        let began = Instant::now();
+        let desk = self.desk();
+        let replaced = desk.judge.policies().replace(&config.policy).await;
+        let swapped = replaced.map_err(|errors| {
+            for (name, error) in &errors {
+                self.rejected(name, error.to_string());
+            }
+            invalid(policy_faults(&config, file, &errors))
+        })?;
+        if config.server.listen != self.config.load().server.listen {
+            tracing::warn!("server.listen has changed: that takes a restart");
+        }
+        let house = House::new(config.forwarding, config.floors.clone(), self.own.clone());
+        desk.judge.replace_house(house);
+        desk.limits.store(Arc::new(config.limits.clone()));
+        let reevaluates = config.policy.on_swap == OnSwap::Reevaluate;
+        desk.reevaluates.store(reevaluates, Ordering::Relaxed);
+        self.service.replace(settings(&config, accounts, host_keys));
+        self.config.store(Arc::new(config));
+        for swapped in swapped {
+            let event = Event::PolicySwapped {
+                policy: swapped.now,
+                previous: swapped.before,
+                millis: millis(began),
+            };
+            desk.audit.record(&Subject::default(), &event);
+        }
+        self.after_swap();
+        Ok(())
+    }
+
+    async fn drain(self: &Arc<Self>) {
+        let desk = self.desk();
+        self.closing.cancel();
+        desk.draining.store(true, Ordering::Relaxed);
+        let patience = desk.limits.load().drain_timeout;
+        tracing::info!(?patience, open = desk.registry.forwards().len(), "draining");
+        let listens = |action| action == Action::Listen;
+        for forward in desk
+            .registry
+            .forwards()
+            .iter()
+            .filter(|forward| listens(forward.request.action))
+        {
+            forward.stop.end(Cause::Drained);
+        }
+        let _ = timeout(patience, async {
+            while !desk.registry.forwards().is_empty() {
+                sleep(DRAIN_LOOK).await;
+            }
+        })
+        .await;
+        for forward in desk.registry.forwards() {
+            forward.stop.end(Cause::Drained);
+        }
+        let _ = timeout(DRAIN_END, async {
+            while !desk.registry.forwards().is_empty() {
+                sleep(DRAIN_LOOK).await;
+            }
+        })
+        .await;
+        self.ending.cancel();
+        desk.tasks.close();
+        let _ = timeout(DRAIN_END, desk.tasks.wait()).await;
+        self.finish();
+    }
+
+    fn finish(&self) {
+        let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::mem::replace(&mut *finished, true) {
+            self.desk().audit.record(&Subject::default(), &Event::GatewayStopped);
+            self.desk().audit.finish();
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.shared.closing.cancel();
+        self.shared.ending.cancel();
+    }
+}
+
+struct Place {
+    session: OwnedSemaphorePermit,
+    login: Unauthenticated,
+}
+
+/// Counts a client that has not logged in.
+struct Unauthenticated {
+    all: Arc<AtomicUsize>,
+    count: usize,
+}
+
+impl Unauthenticated {
+    fn enter(all: &Arc<AtomicUsize>) -> Self {
+        Self {
+            count: all.fetch_add(1, Ordering::Relaxed) + 1,
+            all: Arc::clone(all),
+        }
+    }
+}
+
+impl Drop for Unauthenticated {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A number from 1 to `limit`, from the randomness of a new hash seed.
+fn chance(limit: usize) -> usize {
+    use std::hash::{BuildHasher, RandomState};
+    let random = RandomState::new().hash_one(0);
+    1 + usize::try_from(random % (limit as u64).max(1)).unwrap_or(0)
+}
+
+fn settings(config: &Config, accounts: Accounts, host_keys: HostKeys) -> Settings {
+    Settings {
+        host_keys,
+        accounts,
+        banner: config.server.banner.clone(),
+        login_grace: config.auth.login_grace,
+        max_attempts: config.auth.max_attempts,
+        limits: config.limits.clone(),
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+const BACKLOG: i32 = 1024;
+const RECHECK_CONFIG: Duration = Duration::from_secs(1);
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+const DRAIN_END: Duration = Duration::from_secs(5);

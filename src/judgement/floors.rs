@@ -1,0 +1,120 @@
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::config::{Floors, Forwarding, GatewayPorts};
+use crate::request::{Action, By, Host, Refusal, Requested};
+
+/// What stands above every policy: switches, floors and the gateway's own sockets.
+#[derive(Clone)]
+pub struct House {
+    forwarding: Forwarding,
+    floors: Floors,
+    own: OwnListeners,
+}
+
+/// The sockets on which the gateway itself listens; nobody may dial them through it.
+#[derive(Clone, Default)]
+pub struct OwnListeners(Arc<RwLock<Vec<SocketAddr>>>);
+
+impl OwnListeners {
+    /// Adds one.
+    pub fn add(&self, address: SocketAddr) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push(address);
+    }
+
+    fn contain(&self, target: SocketAddr) -> bool {
+        let own = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        own.iter().filter(|own| own.port() == target.port()).any(|own| {
+            let everywhere = own.ip().is_unspecified() || target.ip().is_unspecified();
+            own.ip().to_canonical() == target.ip() || everywhere && is_local(target.ip())
+        })
+    }
+}
+
+/// Whether the address is one of this machine's: only such an address can be bound.
+fn is_local(address: IpAddr) -> bool {
+    address.is_loopback() || address.is_unspecified() || UdpSocket::bind((address, 0)).is_ok()
+}
+
+impl House {
+    /// The rules of a configuration.
+    #[must_use]
+    pub fn new(forwarding: Forwarding, floors: Floors, own: OwnListeners) -> Self {
+        Self {
+            forwarding,
+            floors,
+            own,
+        }
+    }
+
+    /// How bind addresses of remote forwards are read.
+    #[must_use]
+    pub fn gateway_ports(&self) -> GatewayPorts {
+        self.forwarding.gateway_ports
+    }
+
+    pub(super) fn switches(&self, action: Action, requested: &Requested) -> Result<(), Refusal> {
+        let (on, key, what) = match (action, requested) {
+            (Action::Connect, Requested::Tcp { .. }) => (self.forwarding.local, "local", "local forwarding"),
+            (Action::Connect, Requested::Socket(_)) => (
+                self.forwarding.local_sockets,
+                "local-sockets",
+                "local socket forwarding",
+            ),
+            (_, Requested::Tcp { .. }) => (self.forwarding.remote, "remote", "remote forwarding"),
+            (_, Requested::Socket(_)) => (
+                self.forwarding.remote_sockets,
+                "remote-sockets",
+                "remote socket forwarding",
+            ),
+        };
+        if on {
+            return Ok(());
+        }
+        Err(Refusal::told(
+            By::Switch,
+            key,
+            format!("{what} is switched off on this gateway"),
+        ))
+    }
+
+    /// Whether the floors let this address be dialled.
+    #[must_use]
+    pub fn may_dial(&self, target: SocketAddr) -> bool {
+        self.dial(target).is_ok()
+    }
+
+    pub(super) fn dial(&self, target: SocketAddr) -> Result<(), Refusal> {
+        self.address(target.ip())?;
+        if self.floors.own_listeners && self.own.contain(target) {
+            let reason = format!("{target} is the gateway itself");
+            return Err(Refusal::told(By::Floor, "own-listeners", reason));
+        }
+        Ok(())
+    }
+
+    pub(super) fn address(&self, address: IpAddr) -> Result<(), Refusal> {
+        let Some(net) = self.floors.deny.iter().find(|net| net.contains(&address)) else {
+            return Ok(());
+        };
+        let reason = format!("{address} is in {net}, which this gateway never forwards to");
+        Err(Refusal::told(By::Floor, "deny", reason))
+    }
+
+    pub(super) fn listen(&self, host: &Host, port: u16) -> Result<(), Refusal> {
+        if (1..1024).contains(&port) && !self.floors.privileged_listen_ports {
+            let reason = format!("port {port} is privileged and may not be listened on");
+            return Err(Refusal::told(By::Floor, "privileged-listen-ports", reason));
+        }
+        let loopback = match host {
+            Host::Any => false,
+            Host::Name(name) => name == "localhost",
+            Host::Address(address) => address.is_loopback(),
+        };
+        if loopback || self.forwarding.gateway_ports != GatewayPorts::No {
+            return Ok(());
+        }
+        let reason = format!("gateway-ports is off, so nothing may listen on {host}");
+        Err(Refusal::told(By::Switch, "gateway-ports", reason))
+    }
+}

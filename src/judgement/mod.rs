@@ -1,0 +1,339 @@
+//! The judgement on one request, from the switches to the addresses that may be dialled.
+//!
+//! The order, first refusal wins: `[forwarding]` switches, limits of the key or certificate, the policy
+//! chain, then, after any rewrite, the floors, and for a connection every resolved address against the
+//! verdict's address rules and the floors. Invariant: nothing is dialled or bound without a [`Permit`],
+//! and only this room makes one; it names the very addresses that were judged.
+
+mod bind;
+mod floors;
+mod permit;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+
+pub use floors::{House, OwnListeners};
+pub use permit::{Permit, Way};
+
+use crate::audit::{Decided, VerdictWord};
+use crate::auth::ForwardLimits;
+use crate::names::{Lookups, Resolver};
+use crate::policy::{Opinion, Policies, PolicyRef};
+use crate::request::{
+    Action, By, Connection, Endpoint, ForwardRequest, Host, Principal, Refusal, Requested, Terms, Verdict,
+};
+
+/// Judges requests by the configuration and the policies in force.
+pub struct Judge {
+    house: ArcSwap<House>,
+    policies: Arc<Policies>,
+    resolver: Resolver,
+}
+
+/// What is asked, as it came from the client.
+#[derive(Clone)]
+pub struct Question {
+    /// The audit log's `forward`.
+    pub id: String,
+    /// Connect, listen or accept.
+    pub action: Action,
+    /// As the client sent it.
+    pub requested: Requested,
+    /// For `accept`: the endpoint that listens.
+    pub listener: Option<Endpoint>,
+    /// The peer of an accepted connection, or what the client claims.
+    pub originator: Option<SocketAddr>,
+    /// Who asks.
+    pub principal: Arc<Principal>,
+    /// Over which connection.
+    pub connection: Arc<Connection>,
+    /// What the key or certificate permits.
+    pub limits: Arc<ForwardLimits>,
+    /// The verdict will not be acted on.
+    pub dry_run: bool,
+}
+
+/// What came of it.
+pub struct Judgement {
+    /// For the audit log.
+    pub decided: Decided,
+    /// The permit, or why there is none.
+    pub outcome: Result<Permit, Refusal>,
+}
+
+impl Judge {
+    /// A judge by these rules and policies.
+    #[must_use]
+    pub fn new(house: House, policies: Arc<Policies>, resolver: Resolver) -> Self {
+        Self {
+            house: ArcSwap::from_pointee(house),
+            policies,
+            resolver,
+        }
+    }
+
+    /// The policies that it asks.
+    #[must_use]
+    pub fn policies(&self) -> &Arc<Policies> {
+        &self.policies
+    }
+
+    /// The rules above the policies.
+    #[must_use]
+    pub fn house(&self) -> Arc<House> {
+        self.house.load_full()
+    }
+
+    /// Judges by other rules from now on.
+    pub fn replace_house(&self, house: House) {
+        self.house.store(Arc::new(house));
+    }
+
+    /// Judges a request.
+    pub async fn judge(&self, question: Question) -> Judgement {
+        let house = self.house();
+        let mut decided = question.blank();
+        let outcome = match before_policy(&question, &house) {
+            Ok(target) => {
+                decided.target = Some(target.clone());
+                self.ask(question, target, &house, &mut decided).await
+            }
+            Err(refusal) => Err(refusal),
+        };
+        note(&mut decided, &outcome);
+        Judgement { decided, outcome }
+    }
+
+    /// Judges something that is open once more.
+    pub async fn judge_again(&self, request: &ForwardRequest, limits: &Arc<ForwardLimits>) -> Judgement {
+        let accepts = request.action == Action::Accept;
+        self.judge(Question {
+            id: request.id.clone(),
+            action: request.action,
+            requested: request.requested.clone(),
+            listener: accepts.then(|| request.target.clone()),
+            originator: request.originator,
+            principal: Arc::clone(&request.principal),
+            connection: Arc::clone(&request.connection),
+            limits: Arc::clone(limits),
+            dry_run: false,
+        })
+        .await
+    }
+
+    async fn ask(
+        &self,
+        question: Question,
+        target: Endpoint,
+        house: &House,
+        decided: &mut Decided,
+    ) -> Result<Permit, Refusal> {
+        let request = Arc::new(ForwardRequest {
+            id: question.id,
+            now: Timestamp::now(),
+            action: question.action,
+            target: target.clone(),
+            requested: question.requested,
+            originator: question.originator,
+            principal: question.principal,
+            connection: question.connection,
+            dry_run: question.dry_run,
+        });
+        let generation = self.policies.current();
+        let lookups = Lookups::new(self.resolver.clone());
+        let Opinion {
+            verdict,
+            policy,
+            mut lookups,
+            took,
+        } = generation.decide(Arc::clone(&request), lookups).await;
+        decided.micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        decided.policy = policy;
+        let (effective, terms) = match verdict {
+            Ok(Verdict::Allow(terms)) => {
+                decided.verdict = VerdictWord::Allow;
+                (target, terms)
+            }
+            Ok(Verdict::Rewrite(redirect)) => {
+                decided.verdict = VerdictWord::Rewrite;
+                decided.effective = Some(redirect.to.clone());
+                decided.reason = Some(redirect.reason);
+                (redirect.to, redirect.terms)
+            }
+            Ok(Verdict::Deny(denial)) => {
+                return Err(Refusal::Denied {
+                    by: By::Policy,
+                    code: denial.code,
+                    reason: denial.reason,
+                    tell_user: denial.tell_user,
+                });
+            }
+            Err(failure) => {
+                return Err(Refusal::Undecided {
+                    code: failure.code(),
+                    reason: failure.to_string(),
+                });
+            }
+        };
+        decided.tags.clone_from(&terms.tags);
+        decided.terms = Some(terms.clone());
+        let way = match (request.action, &effective) {
+            (Action::Accept, _) => Way::Deliver,
+            (Action::Connect, Endpoint::Socket(path)) => Way::Socket(path.clone()),
+            (Action::Listen, Endpoint::Socket(path)) => Way::BindSocket(path.clone()),
+            (Action::Connect, Endpoint::Tcp { host, port }) => {
+                Way::Dial(vet(house, host, *port, &terms, &mut lookups, decided).await?)
+            }
+            (Action::Listen, Endpoint::Tcp { host, port }) => {
+                house.listen(host, *port)?;
+                Way::Bind(bind::addresses(host, *port, house, &mut lookups, decided).await?)
+            }
+        };
+        Ok(Permit::new(request, effective, terms, way, generation))
+    }
+}
+
+impl Question {
+    /// The record of a question that nobody has answered.
+    fn blank(&self) -> Decided {
+        Decided {
+            action: self.action,
+            requested: self.requested.clone(),
+            target: None,
+            effective: None,
+            resolved: Vec::new(),
+            originator: self.originator,
+            verdict: VerdictWord::Deny,
+            code: None,
+            reason: None,
+            by: By::Policy,
+            policy: None,
+            micros: 0,
+            terms: None,
+            tags: BTreeMap::new(),
+            again: None,
+        }
+    }
+}
+
+/// Switches, key limits and the canonical form.
+fn before_policy(question: &Question, house: &House) -> Result<Endpoint, Refusal> {
+    house.switches(question.action, &question.requested)?;
+    if let Some(listener) = &question.listener {
+        return Ok(listener.clone());
+    }
+    let malformed = |error: crate::request::EndpointError| Refusal::told(By::Floor, "bad-endpoint", error.to_string());
+    let limits = &question.limits;
+    let limited = |limited: crate::auth::Limited| Refusal::told(By::Key, limited.code, limited.reason);
+    match (question.action, &question.requested) {
+        (Action::Listen, Requested::Tcp { host, port }) => {
+            let narrow = narrow(*port).map_err(malformed)?;
+            limits.listen_tcp(host, narrow).map_err(limited)?;
+            bind::target(host, narrow, house.gateway_ports()).map_err(malformed)
+        }
+        (_, Requested::Tcp { host, port }) => {
+            limits
+                .connect_tcp(host, narrow(*port).map_err(malformed)?)
+                .map_err(limited)?;
+            Endpoint::to_connect(host, *port).map_err(malformed)
+        }
+        (Action::Listen, Requested::Socket(path)) => {
+            limits.listen_socket(path).map_err(limited)?;
+            Endpoint::socket(path).map_err(malformed)
+        }
+        (_, Requested::Socket(path)) => {
+            limits.connect_socket(path).map_err(limited)?;
+            Endpoint::socket(path).map_err(malformed)
+        }
+    }
+}
+
+fn narrow(port: u32) -> Result<u16, crate::request::EndpointError> {
+    u16::try_from(port).map_err(|_| crate::request::EndpointError::Port(port))
+}
+
+/// Every address of the host is judged; those that nobody refuses may be dialled.
+async fn vet(
+    house: &House,
+    host: &Host,
+    port: u16,
+    terms: &Terms,
+    lookups: &mut Lookups,
+    decided: &mut Decided,
+) -> Result<Vec<SocketAddr>, Refusal> {
+    let found = lookups.settle(host).await.map_err(|error| Refusal::Unreachable {
+        reason: format!("{host}: {error}"),
+    })?;
+    decided.resolved.clone_from(&found);
+    let mut first = None;
+    let permitted = found
+        .into_iter()
+        .filter_map(|address| {
+            judge_address(house, address, port, terms)
+                .map_err(|refusal| first.get_or_insert(refusal).clone())
+                .ok()
+        })
+        .collect();
+    match first {
+        Some(refusal) if Vec::is_empty(&permitted) => Err(refusal),
+        _ => Ok(permitted),
+    }
+}
+
+fn judge_address(house: &House, address: IpAddr, port: u16, terms: &Terms) -> Result<SocketAddr, Refusal> {
+    if !terms.address_rules.permit(address) {
+        let reason = format!("the policy's address rules refuse {address}");
+        return Err(Refusal::denied(By::Policy, "address-rule", reason));
+    }
+    let target = SocketAddr::new(address, port);
+    house.dial(target)?;
+    Ok(target)
+}
+
+/// Completes the record with how it came out.
+fn note(decided: &mut Decided, outcome: &Result<Permit, Refusal>) {
+    match outcome {
+        Ok(_) | Err(Refusal::Unreachable { .. }) => {}
+        Err(Refusal::Denied { by, code, reason, .. }) => {
+            decided.verdict = VerdictWord::Deny;
+            decided.by = *by;
+            decided.code = Some(code.clone());
+            decided.reason = Some(reason.clone());
+        }
+        Err(Refusal::Undecided { code, reason }) => {
+            decided.verdict = VerdictWord::Failed;
+            decided.code = Some((*code).to_owned());
+            decided.reason = Some(reason.clone());
+        }
+        Err(Refusal::Exhausted { code, reason }) => {
+            decided.verdict = VerdictWord::Deny;
+            decided.by = By::Limit;
+            decided.code = Some((*code).to_owned());
+            decided.reason = Some(reason.clone());
+        }
+    }
+    if outcome.is_err() && !matches!(outcome, Err(Refusal::Unreachable { .. })) {
+        decided.terms = None;
+    }
+}
+
+impl Judgement {
+    /// A refusal that a limit of the gateway decided before anybody was asked.
+    #[must_use]
+    pub fn exhausted(question: &Question, code: &'static str, reason: String) -> Self {
+        let outcome = Err(Refusal::Exhausted { code, reason });
+        let mut decided = question.blank();
+        note(&mut decided, &outcome);
+        Self { decided, outcome }
+    }
+
+    /// The policy that decided, if it came to one.
+    #[must_use]
+    pub fn policy(&self) -> Option<&PolicyRef> {
+        self.decided.policy.as_ref()
+    }
+}

@@ -1,0 +1,77 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::policy::Generation;
+use crate::request::{Endpoint, ForwardRequest, SocketPath, Terms};
+
+/// The proof that a request was judged and may go ahead, exactly this way.
+pub struct Permit {
+    request: Arc<ForwardRequest>,
+    effective: Endpoint,
+    terms: Terms,
+    way: Way,
+    generation: Arc<Generation>,
+}
+
+/// What may be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Dial these addresses, in turn.
+    Dial(Vec<SocketAddr>),
+    /// Connect to this Unix-domain socket.
+    Socket(SocketPath),
+    /// Bind all of these addresses, with one port.
+    Bind(Vec<SocketAddr>),
+    /// Bind this path.
+    BindSocket(SocketPath),
+    /// Hand the accepted connection to the client.
+    Deliver,
+}
+
+impl Permit {
+    pub(super) fn new(
+        request: Arc<ForwardRequest>,
+        effective: Endpoint,
+        terms: Terms,
+        way: Way,
+        generation: Arc<Generation>,
+    ) -> Self {
+        Self {
+            request,
+            effective,
+            terms,
+            way,
+            generation,
+        }
+    }
+
+    /// What was asked.
+    #[must_use]
+    pub fn request(&self) -> &Arc<ForwardRequest> {
+        &self.request
+    }
+
+    /// Where it goes, after any rewrite.
+    #[must_use]
+    pub fn effective(&self) -> &Endpoint {
+        &self.effective
+    }
+
+    /// On which terms.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// What may be done.
+    #[must_use]
+    pub fn way(&self) -> &Way {
+        &self.way
+    }
+
+    /// The policies that were asked.
+    #[must_use]
+    pub fn generation(&self) -> &Arc<Generation> {
+        &self.generation
+    }
+}

@@ -1,0 +1,150 @@
+//! Name resolution: the system's resolver, with a bound on time and on how many ask at once.
+//!
+//! A decision holds one [`Lookups`]: what it answered to a policy is what is judged and dialled
+//! later, so a name cannot change its meaning between the decision and the connection.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::request::Host;
+
+/// Why a name has no addresses.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum NameError {
+    /// The resolver knows no address of it.
+    #[error("no such name")]
+    NoSuchName,
+    /// The resolver did not answer in time.
+    #[error("the resolver did not answer in time")]
+    TimedOut,
+    /// The decision has asked for too many names.
+    #[error("too many names in one decision")]
+    OverBudget,
+    /// The resolver failed, in its words.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// The system's resolver.
+#[derive(Clone)]
+pub struct Resolver {
+    places: Arc<Semaphore>,
+    live: bool,
+}
+
+impl Resolver {
+    /// A resolver that asks the system.
+    #[must_use]
+    pub fn system() -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(MAX_AT_ONCE)),
+            live: true,
+        }
+    }
+
+    /// A resolver that knows no name: for decisions that must not be seen outside.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(1)),
+            live: false,
+        }
+    }
+
+    async fn ask(&self, name: &str) -> Result<Vec<IpAddr>, NameError> {
+        if !self.live {
+            return Err(NameError::NoSuchName);
+        }
+        let _place = self.places.acquire().await.map_err(|_| NameError::TimedOut)?;
+        let found = tokio::net::lookup_host((name, 0)).await;
+        let mut addresses = Vec::new();
+        for address in found.map_err(|error| sort(&error))? {
+            let address = address.ip().to_canonical();
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        addresses.truncate(MAX_ADDRESSES);
+        if addresses.is_empty() {
+            return Err(NameError::NoSuchName);
+        }
+        Ok(addresses)
+    }
+}
+
+/// The names of one decision, each asked once.
+pub struct Lookups {
+    resolver: Resolver,
+    answers: HashMap<String, Result<Vec<IpAddr>, NameError>>,
+}
+
+impl Lookups {
+    /// Nothing asked yet.
+    #[must_use]
+    pub fn new(resolver: Resolver) -> Self {
+        Self {
+            resolver,
+            answers: HashMap::new(),
+        }
+    }
+
+    /// The resolver behind it.
+    #[must_use]
+    pub fn resolver(&self) -> Resolver {
+        self.resolver.clone()
+    }
+
+    /// All addresses of a host, for a policy, which may ask for a few names only.
+    ///
+    /// # Errors
+    /// As [`Lookups::settle`], or where this decision asked for too many names.
+    pub async fn resolve(&mut self, host: &Host) -> Result<Vec<IpAddr>, NameError> {
+        let known = matches!(host, Host::Name(name) if self.answers.contains_key(name));
+        if !known && self.answers.len() >= MAX_NAMES {
+            return Err(NameError::OverBudget);
+        }
+        self.settle(host).await
+    }
+
+    /// All addresses of a host, in the order in which they are dialled; what a policy was told
+    /// before is told again.
+    ///
+    /// # Errors
+    /// Where the name has none, or the resolver is slow or fails.
+    pub async fn settle(&mut self, host: &Host) -> Result<Vec<IpAddr>, NameError> {
+        let name = match host {
+            Host::Address(address) => return Ok(vec![*address]),
+            Host::Any => return Err(NameError::NoSuchName),
+            Host::Name(name) => name,
+        };
+        if let Some(answer) = self.answers.get(name) {
+            return answer.clone();
+        }
+        let answer = timeout(MAX_WAIT, self.resolver.ask(name))
+            .await
+            .unwrap_or(Err(NameError::TimedOut));
+        self.answers.insert(name.clone(), answer.clone());
+        answer
+    }
+}
+
+/// `getaddrinfo(3)` reports an unknown name as an uncategorised error with its own words.
+fn sort(error: &std::io::Error) -> NameError {
+    let words = error.to_string();
+    if words.contains("not known") || words.contains("No address") {
+        NameError::NoSuchName
+    } else {
+        NameError::Failed(words)
+    }
+}
+
+const MAX_AT_ONCE: usize = 64;
+const MAX_ADDRESSES: usize = 32;
+const MAX_NAMES: usize = 8;
+const MAX_WAIT: Duration = Duration::from_secs(5);

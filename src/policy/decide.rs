@@ -1,0 +1,176 @@
+//! One question to one guest, in an instance that is made for it and dropped after it.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+
+use super::bindings::portreeve::policy::log::Level;
+use super::bindings::{Policy, PolicyPre};
+use super::engine::Sandbox;
+use super::failure::{Failure, Problem};
+use super::host::{Facts, Guest, Label, Phase};
+use super::wasi::Inert;
+use super::{PolicyRef, convert};
+use crate::names::Lookups;
+use crate::request::{ForwardRequest, Verdict};
+
+/// A component that passed every check and can be asked.
+pub(super) struct Loaded {
+    pub(super) reference: PolicyRef,
+    pub(super) pre: PolicyPre<Guest>,
+    /// Whether each instance must be configured; not where the component is a snapshot that was
+    /// taken after `configure`.
+    pub(super) configures: bool,
+    /// The settings it was configured with, as JSON.
+    pub(super) settings: String,
+    pub(super) rewrite: bool,
+    pub(super) inert: bool,
+    pub(super) summary: String,
+    pub(super) schema: Option<String>,
+    /// The names used in the log.
+    pub(super) label: (Arc<str>, Arc<str>),
+}
+
+impl Loaded {
+    /// Asks for a verdict. The names that were looked up come back with it, for whoever is next.
+    pub(super) async fn decide(
+        &self,
+        sandbox: &Sandbox,
+        facts: &Arc<Facts>,
+        request: &ForwardRequest,
+        lookups: Lookups,
+        deadline: Duration,
+    ) -> (Result<Verdict, Failure>, Lookups) {
+        let label = self.label_for(request.id.clone());
+        let guest = Guest::new(
+            label,
+            Phase::Decide,
+            Arc::clone(facts),
+            lookups,
+            sandbox.memory,
+            deadline,
+        );
+        let mut store = store(sandbox, guest);
+        if self.inert {
+            let now = Duration::from_millis(u64::try_from(request.now.as_millisecond()).unwrap_or(0));
+            store.data_mut().wasi = Some(Inert::new(now, &request.id));
+        }
+        let asked = AssertUnwindSafe(self.ask(&mut store, request)).catch_unwind().await;
+        let answer = asked.unwrap_or_else(|_| Err(Failure::Host("a panic in the host".to_owned())));
+        let mut guest = store.into_data();
+        if let Some(wasi) = guest.wasi.take() {
+            for line in String::from_utf8_lossy(&wasi.printed()).lines() {
+                guest.say(Level::Info, line);
+            }
+        }
+        let verdict = answer.and_then(|given| convert::verdict(given, request, self.rewrite));
+        (verdict, guest.lookups)
+    }
+
+    async fn ask(
+        &self,
+        store: &mut Store<Guest>,
+        request: &ForwardRequest,
+    ) -> Result<super::bindings::portreeve::policy::types::Verdict, Failure> {
+        let policy = instantiate(&self.pre, store).await?;
+        if self.configures {
+            configure(&policy, store, &self.settings)
+                .await?
+                .map_err(|problems| Failure::Trap(format!("`configure` now refuses its settings: {problems:?}")))?;
+        }
+        store.data_mut().enter(Phase::Decide);
+        let request = convert::request(request);
+        let called = policy
+            .portreeve_policy_decision()
+            .call_decide(&mut *store, &request)
+            .await;
+        called.map_err(|error| classify(&error, store.data()))
+    }
+
+    pub(super) fn label_for(&self, forward: String) -> Label {
+        let (policy, digest) = self.label.clone();
+        Label {
+            policy,
+            digest,
+            forward,
+        }
+    }
+}
+
+/// A store with every bound of one decision.
+pub(super) fn store(sandbox: &Sandbox, guest: Guest) -> Store<Guest> {
+    let mut store = Store::new(&sandbox.engine, guest);
+    store.limiter(|guest| &mut guest.ceiling);
+    store.set_hostcall_fuel(HOSTCALL_FUEL);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|mut store| {
+        Ok(if store.data_mut().clock.is_overdue() {
+            UpdateDeadline::Interrupt
+        } else {
+            UpdateDeadline::Yield(1)
+        })
+    });
+    store
+}
+
+pub(super) async fn instantiate(pre: &PolicyPre<Guest>, store: &mut Store<Guest>) -> Result<Policy, Failure> {
+    let made = pre.instantiate_async(&mut *store).await;
+    made.map_err(|error| classify(&error, store.data()))
+}
+
+/// Calls `configure`; the inner error is the component's own list of faults.
+pub(super) async fn configure(
+    policy: &Policy,
+    store: &mut Store<Guest>,
+    settings: &str,
+) -> Result<Result<(), Vec<Problem>>, Failure> {
+    store.data_mut().enter(Phase::Configure);
+    let called = policy
+        .portreeve_policy_lifecycle()
+        .call_configure(&mut *store, settings)
+        .await;
+    let answer = called.map_err(|error| classify(&error, store.data()))?;
+    Ok(answer.map_err(|problems| {
+        problems
+            .into_iter()
+            .take(MAX_PROBLEMS)
+            .map(|problem| Problem {
+                at: super::host::printable(&problem.at, 256),
+                message: super::host::printable(&problem.message, 1024),
+            })
+            .collect()
+    }))
+}
+
+/// Tells apart what went wrong in a guest.
+pub(super) fn classify(error: &wasmtime::Error, guest: &Guest) -> Failure {
+    if guest.clock.overdue {
+        return Failure::Deadline;
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return Failure::QueueFull;
+    }
+    let words = format!("{:#}", error.root_cause());
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        return match trap {
+            Trap::StackOverflow => Failure::Stack,
+            Trap::Interrupt => Failure::Deadline,
+            _ if guest.ceiling.reached => Failure::Memory(words),
+            _ => Failure::Trap(words),
+        };
+    }
+    if guest.ceiling.reached {
+        return Failure::Memory(words);
+    }
+    if words.contains("fuel allocated for hostcalls") {
+        return Failure::Oversized("more than 1 MiB crossed the border".to_owned());
+    }
+    Failure::Malformed(words)
+}
+
+/// Bytes and elements that one call may make the host copy (the subject of CVE-2026-27204).
+pub(super) const HOSTCALL_FUEL: usize = 1 << 20;
+const MAX_PROBLEMS: usize = 200;

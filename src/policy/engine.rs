@@ -1,0 +1,161 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+
+use super::failure::LoadError;
+
+/// The WebAssembly engine with its limits, and the one OS thread that drives its epochs.
+pub(super) struct Sandbox {
+    pub(super) engine: Engine,
+    /// All memories and tables of one instance, bytes.
+    pub(super) memory: u64,
+    ticker: Ticker,
+}
+
+impl Sandbox {
+    /// Prepares an engine whose instances may hold `memory` bytes each.
+    ///
+    /// Reserving address space for all instances at once makes a fresh instance cheap; where the
+    /// address space is limited (`ulimit -v`, small containers) instances are allocated one by one.
+    pub(super) fn new(memory: u64) -> Result<Self, LoadError> {
+        let engine = match Engine::new(&settings(memory, Some(pool(memory)))) {
+            Ok(engine) => engine,
+            Err(error) => {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "no address space for pooled instances: each decision allocates its own, which is slower"
+                );
+                Engine::new(&settings(memory, None)).map_err(|error| LoadError::Engine(format!("{error:#}")))?
+            }
+        };
+        let ticker = Ticker::start(engine.weak())
+            .map_err(|error| LoadError::Engine(format!("no thread for the epochs: {error}")))?;
+        Ok(Self { engine, memory, ticker })
+    }
+
+    /// Keeps the epochs moving while the guard lives.
+    pub(super) fn running(&self) -> Running {
+        self.ticker.enter()
+    }
+}
+
+/// How often a running guest is interrupted to look at its deadline and to let others run.
+pub(super) const TICK: Duration = Duration::from_millis(1);
+
+/// Decisions at once; the pool has a few slots more for candidates that are being tried.
+pub(super) const DECISIONS: usize = 64;
+const SLOTS: u32 = 72;
+
+fn settings(memory: u64, pool: Option<PoolingAllocationConfig>) -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .concurrency_support(false)
+        .cranelift_opt_level(OptLevel::Speed)
+        .max_wasm_stack(512 << 10)
+        .async_stack_size(1 << 20)
+        .memory_reservation(memory)
+        .memory_guard_size(32 << 20)
+        .wasm_memory64(false);
+    if let Some(pool) = pool {
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    }
+    config
+}
+
+/// Sized by the heaviest guest language: a Python component is 40 core instances, a QuickJS one
+/// has three memories.
+fn pool(memory: u64) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(SLOTS)
+        .total_core_instances(48 * SLOTS)
+        .total_memories(3 * SLOTS)
+        .total_tables(3 * SLOTS)
+        .total_stacks(SLOTS)
+        .max_memory_size(usize::try_from(memory).unwrap_or(usize::MAX))
+        .linear_memory_keep_resident(512 << 10)
+        .table_keep_resident(64 << 10)
+        .async_stack_keep_resident(64 << 10)
+        .max_unused_warm_slots(16)
+        .pagemap_scan(Enabled::Auto);
+    pool
+}
+
+/// Increments the engine's epoch every [`TICK`] while a guest runs, and sleeps when none has run
+/// for a second.
+struct Ticker {
+    shared: Arc<Shared>,
+    thread: Thread,
+}
+
+#[derive(Default)]
+struct Shared {
+    running: AtomicUsize,
+    asleep: AtomicBool,
+}
+
+impl Ticker {
+    fn start(engine: EngineWeak) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let seen = Arc::clone(&shared);
+        let handle = thread::Builder::new()
+            .name("policy-epoch".to_owned())
+            .spawn(move || tick(&engine, &seen))?;
+        Ok(Self {
+            shared,
+            thread: handle.thread().clone(),
+        })
+    }
+
+    fn enter(&self) -> Running {
+        self.shared.running.fetch_add(1, Ordering::SeqCst);
+        if self.shared.asleep.load(Ordering::SeqCst) {
+            self.thread.unpark();
+        }
+        Running(Arc::clone(&self.shared))
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.thread.unpark();
+    }
+}
+
+/// Held while a guest runs.
+pub(super) struct Running(Arc<Shared>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Ends with the engine. `asleep` is set before `running` is looked at, and [`Ticker::enter`] does
+/// the reverse, so that one of the two always sees the other.
+fn tick(engine: &EngineWeak, shared: &Shared) {
+    let mut idle = 0;
+    while let Some(engine) = engine.upgrade() {
+        if shared.running.load(Ordering::SeqCst) > 0 {
+            engine.increment_epoch();
+            idle = 0;
+        } else {
+            idle += 1;
+        }
+        drop(engine);
+        if idle > IDLE_TICKS {
+            shared.asleep.store(true, Ordering::SeqCst);
+            if shared.running.load(Ordering::SeqCst) == 0 {
+                thread::park_timeout(Duration::from_secs(1));
+            }
+            shared.asleep.store(false, Ordering::SeqCst);
+        } else {
+            thread::sleep(TICK);
+        }
+    }
+}
+
+const IDLE_TICKS: u32 = 1000;

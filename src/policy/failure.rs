@@ -1,0 +1,158 @@
+use thiserror::Error;
+
+/// Why a policy could not decide. Never a denial: the request is refused and recorded as `failed`.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Failure {
+    /// The guest trapped.
+    #[error("the policy trapped: {0}")]
+    Trap(String),
+    /// The guest computed past its deadline.
+    #[error("the policy did not decide within its deadline")]
+    Deadline,
+    /// The guest asked for more memory than `policy.memory` and then gave up.
+    #[error("the policy needs more memory than it may have: {0}")]
+    Memory(String),
+    /// The guest recursed too deeply.
+    #[error("the policy overflowed its stack")]
+    Stack,
+    /// The answer is no verdict.
+    #[error("the policy's answer is malformed: {0}")]
+    Malformed(String),
+    /// The answer is too large.
+    #[error("the policy's answer is too large: {0}")]
+    Oversized(String),
+    /// The verdict carries an obligation that this gateway does not know.
+    #[error("the verdict carries the obligation `{0}`, which this gateway does not know")]
+    UnknownObligation(String),
+    /// A rewrite by a plugin that may not rewrite.
+    #[error("the policy rewrote the target and may not: set `rewrite = true` for the plugin to allow it")]
+    RewriteNotGranted,
+    /// A rewrite to something that is no endpoint.
+    #[error("the policy rewrote the target to something that cannot be used: {0}")]
+    BadTarget(String),
+    /// Too many decisions at once.
+    #[error("too many decisions are under way")]
+    QueueFull,
+    /// A fault of the gateway itself.
+    #[error("the gateway failed while it asked the policy: {0}")]
+    Host(String),
+}
+
+impl Failure {
+    /// The stable name for the audit log.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Trap(_) => "trap",
+            Self::Deadline => "deadline",
+            Self::Memory(_) => "memory",
+            Self::Stack => "stack",
+            Self::Malformed(_) => "malformed-verdict",
+            Self::Oversized(_) => "oversized-verdict",
+            Self::UnknownObligation(_) => "unknown-obligation",
+            Self::RewriteNotGranted => "rewrite-not-granted",
+            Self::BadTarget(_) => "bad-target",
+            Self::QueueFull => "queue-full",
+            Self::Host(_) => "host",
+        }
+    }
+}
+
+/// Why a component does not become a policy. Each names the plugin's fault and the mend.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("{path}: {error}")]
+    Read {
+        /// The file.
+        path: String,
+        /// The operating system's words.
+        error: String,
+    },
+    /// The bytes are not those that were pinned.
+    #[error("its SHA-256 is {found}, but {pinned} is pinned: set `sha256` to the new digest if the change is meant")]
+    Pin {
+        /// Of the bytes.
+        found: String,
+        /// In the configuration.
+        pinned: String,
+    },
+    /// Larger than a component may be.
+    #[error("it has {0} bytes; a component may have 64 MiB")]
+    TooLarge(usize),
+    /// Not WebAssembly at all.
+    #[error("it is not WebAssembly: a component begins with the bytes `\\0asm`")]
+    NotWasm,
+    /// A core module.
+    #[error("it is a core module, not a component: make one of it with `wasm-tools component new`")]
+    CoreModule,
+    /// It does not validate or compile.
+    #[error("it does not compile: {0}")]
+    Compile(String),
+    /// It does not export the policy interfaces.
+    #[error("it does not export `{0}`: build it for the world `portreeve:policy/policy`")]
+    NotAPolicy(String),
+    /// Built for another version of the world.
+    #[error("it was built for portreeve:policy {found}; this gateway speaks {ours} and runs components for {range}")]
+    Version {
+        /// Of the component.
+        found: String,
+        /// Of this gateway.
+        ours: &'static str,
+        /// Versions that it runs.
+        range: &'static str,
+    },
+    /// An interface of the world that was not granted.
+    #[error(
+        "it imports `{interface}`, which is not granted: add \"{grant}\" to the plugin's `grants`, or build it without"
+    )]
+    NotGranted {
+        /// The full import name.
+        interface: String,
+        /// The word in the configuration.
+        grant: String,
+    },
+    /// WASI, which is refused.
+    #[error(
+        "it imports `{0}`: build it without WASI (for Rust the target wasm32-unknown-unknown, otherwise the stub adapter), or set `wasi = \"inert\"` for the plugin, which links WASI with nothing behind it"
+    )]
+    WasiRefused(String),
+    /// An import that nobody offers.
+    #[error("it imports `{0}`, which this gateway does not offer: only the interfaces of portreeve:policy are")]
+    UnknownImport(String),
+    /// The interfaces have the right names and other types.
+    #[error("its interfaces are not those of portreeve:policy {ours}: {error}", ours = super::load::OURS)]
+    Types {
+        /// The first difference.
+        error: String,
+    },
+    /// The settings are faulty, in the component's own words.
+    #[error("its settings are refused: {}", list(.0))]
+    Settings(Vec<Problem>),
+    /// It failed when it was configured or tried.
+    #[error("it fails when it is tried: {0}")]
+    Trial(Failure),
+    /// The engine cannot be started.
+    #[error("the WebAssembly engine cannot be started: {0}")]
+    Engine(String),
+}
+
+/// A fault in the settings of a policy.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Problem {
+    /// A JSON pointer into the settings.
+    pub at: String,
+    /// What is wrong there.
+    pub message: String,
+}
+
+fn list(problems: &[Problem]) -> String {
+    let lines: Vec<_> = problems
+        .iter()
+        .map(|Problem { at, message }| {
+            let at = if at.is_empty() { "/" } else { at };
+            format!("{at}: {message}")
+        })
+        .collect();
+    lines.join("; ")
+}

@@ -1,0 +1,135 @@
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use futures_util::poll;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::PolicyRef;
+use super::decide::Loaded;
+use super::engine::Sandbox;
+use super::failure::Failure;
+use super::host::Facts;
+use crate::names::Lookups;
+use crate::request::{ForwardRequest, Redirect, Terms, Verdict};
+
+/// The policies in force at one moment; never changed, only replaced.
+pub struct Generation {
+    pub(super) sandbox: Arc<Sandbox>,
+    pub(super) facts: Arc<Facts>,
+    pub(super) chain: Vec<Arc<Loaded>>,
+    pub(super) deadline: Duration,
+    pub(super) places: Arc<Semaphore>,
+    pub(super) spare: Handle,
+}
+
+/// What the chain answered.
+pub struct Opinion {
+    /// The verdict of the whole chain, or why there is none.
+    pub verdict: Result<Verdict, Failure>,
+    /// Which policy refused, failed or rewrote, or else the last that allowed.
+    pub policy: Option<PolicyRef>,
+    /// The names that were looked up on the way: only these answers may be dialled.
+    pub lookups: Lookups,
+    /// How long it took, with the wait for a place.
+    pub took: Duration,
+}
+
+impl Generation {
+    /// The policies of this generation, in order.
+    pub fn policies(&self) -> impl Iterator<Item = &PolicyRef> {
+        self.chain.iter().map(|loaded| &loaded.reference)
+    }
+
+    /// What each policy says of itself: its summary and the JSON Schema of its settings.
+    pub fn descriptions(&self) -> impl Iterator<Item = (&PolicyRef, &str, Option<&str>)> {
+        self.chain
+            .iter()
+            .map(|loaded| (&loaded.reference, loaded.summary.as_str(), loaded.schema.as_deref()))
+    }
+
+    /// Asks the chain: the first refusal wins, a rewrite is the next one's target.
+    ///
+    /// The first turn of the guests runs on the calling thread, because most decisions are over
+    /// before it ends. A decision that takes longer, or waits for a name, goes on elsewhere, so
+    /// that it holds up nobody here.
+    pub async fn decide(self: &Arc<Self>, request: Arc<ForwardRequest>, lookups: Lookups) -> Opinion {
+        let began = Instant::now();
+        let resolver = lookups.resolver();
+        let outer = self.deadline * 4 + HOST_PATIENCE;
+        let chain = Arc::clone(self).ask_chain(request, lookups);
+        let bounded = Box::pin(timeout(outer, chain));
+        let (verdict, policy, lookups) = match first_turn(bounded).await {
+            Ok(done) => done,
+            Err(unfinished) => {
+                let elsewhere = AbortOnDropHandle::new(self.spare.spawn(unfinished));
+                elsewhere.await.ok()
+            }
+        }
+        .and_then(Result::ok)
+        .unwrap_or_else(|| (Err(Failure::Deadline), None, Lookups::new(resolver)));
+        Opinion {
+            verdict,
+            policy,
+            lookups,
+            took: began.elapsed(),
+        }
+    }
+
+    async fn ask_chain(self: Arc<Self>, request: Arc<ForwardRequest>, mut lookups: Lookups) -> Answer {
+        let place = timeout(QUEUE_PATIENCE, self.places.acquire()).await;
+        let Ok(Ok(_place)) = place else {
+            return (Err(Failure::QueueFull), None, lookups);
+        };
+        let _running = self.sandbox.running();
+        let mut request = request;
+        let mut terms = Terms::default();
+        let mut rewritten: Option<(Redirect, PolicyRef)> = None;
+        let mut last = None;
+        for loaded in &self.chain {
+            let (verdict, kept) = loaded
+                .decide(&self.sandbox, &self.facts, &request, lookups, self.deadline)
+                .await;
+            lookups = kept;
+            last = Some(loaded.reference.clone());
+            match verdict {
+                Ok(Verdict::Allow(given)) => terms = terms.tightened_by(given),
+                Ok(Verdict::Rewrite(mut redirect)) => {
+                    terms = terms.tightened_by(std::mem::take(&mut redirect.terms));
+                    Arc::make_mut(&mut request).target = redirect.to.clone();
+                    rewritten = Some((redirect, loaded.reference.clone()));
+                }
+                refusal => return (refusal, last, lookups),
+            }
+        }
+        match (rewritten, last) {
+            (Some((redirect, policy)), _) => (
+                Ok(Verdict::Rewrite(Redirect { terms, ..redirect })),
+                Some(policy),
+                lookups,
+            ),
+            (None, Some(policy)) => (Ok(Verdict::Allow(terms)), Some(policy), lookups),
+            (None, None) => (Err(Failure::Host("no policy is loaded".to_owned())), None, lookups),
+        }
+    }
+}
+
+type Answer = (Result<Verdict, Failure>, Option<PolicyRef>, Lookups);
+
+/// Polls once; gives the future back where it has not finished.
+async fn first_turn<F: Future + Unpin>(mut future: F) -> Result<Option<F::Output>, F> {
+    let polled = poll!(pin!(&mut future));
+    match polled {
+        Poll::Ready(output) => Ok(Some(output)),
+        Poll::Pending => Err(future),
+    }
+}
+
+/// What the host may take over all calls of one decision: names mostly.
+const HOST_PATIENCE: Duration = Duration::from_secs(6);
+const QUEUE_PATIENCE: Duration = Duration::from_secs(2);

@@ -1,0 +1,324 @@
+//! What a guest can reach: the four interfaces of the world, each with a budget.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wasmtime::component::ResourceTable;
+use wasmtime::{ResourceLimiter, Result};
+
+use super::bindings::portreeve::policy::log::Level;
+use super::bindings::portreeve::policy::names::LookupError;
+use super::bindings::portreeve::policy::state::StateError as WitStateError;
+use super::bindings::portreeve::policy::{log, names, state, types, view};
+use super::convert;
+use super::engine::TICK;
+use super::state::{State, StateError};
+use super::wasi::Inert;
+use crate::names::{Lookups, NameError};
+use crate::request::{Fact, Host};
+
+/// The store data of one guest instance.
+pub(super) struct Guest {
+    pub(super) ceiling: Ceiling,
+    pub(super) clock: GuestClock,
+    pub(super) table: ResourceTable,
+    pub(super) wasi: Option<Inert>,
+    pub(super) lookups: Lookups,
+    label: Label,
+    phase: Phase,
+    facts: Arc<Facts>,
+    logged: Budget,
+    asked: Budget,
+}
+
+/// Who speaks, for the log.
+#[derive(Clone)]
+pub(super) struct Label {
+    pub(super) policy: Arc<str>,
+    pub(super) digest: Arc<str>,
+    pub(super) forward: String,
+}
+
+/// What the host interfaces answer from.
+pub(super) struct Facts {
+    pub(super) state: Arc<State>,
+    pub(super) configured: Vec<(String, Fact)>,
+    pub(super) open_forwards: super::OpenForwards,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Only `log` may be called.
+    Configure,
+    Decide,
+}
+
+struct Budget(u32);
+
+impl Budget {
+    fn take(&mut self) -> bool {
+        let left = self.0 > 0;
+        self.0 = self.0.saturating_sub(1);
+        left
+    }
+}
+
+impl Guest {
+    pub(super) fn new(
+        label: Label,
+        phase: Phase,
+        facts: Arc<Facts>,
+        lookups: Lookups,
+        memory: u64,
+        deadline: Duration,
+    ) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        Self {
+            ceiling: Ceiling::new(memory),
+            clock: GuestClock::new(deadline),
+            table,
+            wasi: None,
+            lookups,
+            label,
+            phase,
+            facts,
+            logged: Budget(MAX_LINES),
+            asked: Budget(MAX_STATE_CALLS),
+        }
+    }
+
+    /// A line of the guest; past the budget it is dropped, and said once.
+    pub(super) fn say(&mut self, level: Level, message: &str) {
+        let last = self.logged.0 == 1;
+        if !self.logged.take() {
+            return;
+        }
+        let message = if last {
+            "further lines of this decision are dropped".to_owned()
+        } else {
+            printable(message, MAX_LINE)
+        };
+        let Label {
+            policy,
+            digest,
+            forward,
+        } = &self.label;
+        let digest = digest.get(..12).unwrap_or_default();
+        match level {
+            Level::Debug => tracing::debug!(target: "policy", %policy, digest, forward, "{message}"),
+            Level::Info => tracing::info!(target: "policy", %policy, digest, forward, "{message}"),
+            Level::Warn => tracing::warn!(target: "policy", %policy, digest, forward, "{message}"),
+            Level::Error => tracing::error!(target: "policy", %policy, digest, forward, "{message}"),
+        }
+    }
+
+    pub(super) fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+    }
+}
+
+impl types::Host for Guest {}
+
+impl log::Host for Guest {
+    async fn write(&mut self, level: Level, message: String) -> Result<()> {
+        self.say(level, &message);
+        Ok(())
+    }
+}
+
+impl names::Host for Guest {
+    async fn resolve(&mut self, host: String) -> Result<Result<Vec<String>, LookupError>> {
+        if self.phase == Phase::Configure {
+            return Ok(Err(LookupError::NotGranted));
+        }
+        let Ok(host) = Host::parse(&host) else {
+            return Ok(Err(LookupError::NoSuchName));
+        };
+        let began = Instant::now();
+        let answer = self.lookups.resolve(&host).await;
+        self.clock.waited += began.elapsed();
+        Ok(answer
+            .map(|addresses| addresses.iter().map(ToString::to_string).collect())
+            .map_err(|error| match error {
+                NameError::NoSuchName => LookupError::NoSuchName,
+                NameError::TimedOut => LookupError::TimedOut,
+                NameError::OverBudget => LookupError::OverBudget,
+                NameError::Failed(words) => LookupError::Failed(words),
+            }))
+    }
+}
+
+impl state::Host for Guest {
+    async fn get(&mut self, key: String) -> Result<Result<Option<Vec<u8>>, WitStateError>> {
+        Ok(self
+            .may_ask()
+            .map(|()| self.facts.state.get(&self.label.policy, &key, Instant::now())))
+    }
+
+    async fn put(&mut self, key: String, value: Vec<u8>, ttl_seconds: u32) -> Result<Result<(), WitStateError>> {
+        let ttl = Duration::from_secs(u64::from(ttl_seconds));
+        Ok(self.may_ask().and_then(|()| {
+            let Facts { state, .. } = &*self.facts;
+            Ok(state.put(&self.label.policy, key, value, ttl, Instant::now())?)
+        }))
+    }
+
+    async fn add(&mut self, key: String, delta: i64, window_seconds: u32) -> Result<Result<i64, WitStateError>> {
+        let window = Duration::from_secs(u64::from(window_seconds));
+        Ok(self.may_ask().and_then(|()| {
+            let Facts { state, .. } = &*self.facts;
+            Ok(state.add(&self.label.policy, key, delta, window, Instant::now())?)
+        }))
+    }
+}
+
+impl Guest {
+    fn may_ask(&mut self) -> Result<(), WitStateError> {
+        if self.phase == Phase::Configure {
+            Err(WitStateError::NotGranted)
+        } else if self.asked.take() {
+            Ok(())
+        } else {
+            Err(WitStateError::OverBudget)
+        }
+    }
+
+    fn may_view(&self) -> Result<()> {
+        if self.phase == Phase::Configure {
+            wasmtime::bail!("only `log` may be called from `configure`");
+        }
+        Ok(())
+    }
+}
+
+impl From<StateError> for WitStateError {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::OverBudget => Self::OverBudget,
+            StateError::TooLarge => Self::TooLarge,
+        }
+    }
+}
+
+impl view::Host for Guest {
+    async fn open_forwards(&mut self, user: String) -> Result<u32> {
+        self.may_view()?;
+        Ok((self.facts.open_forwards)(&user))
+    }
+
+    async fn fact(&mut self, name: String) -> Result<Option<view::Value>> {
+        self.may_view()?;
+        let facts = &self.facts.configured;
+        let found = facts.iter().find(|(key, _)| *key == name);
+        Ok(found.map(|(_, fact)| convert::fact(fact)))
+    }
+}
+
+/// Counts every byte of every memory and table of an instance.
+pub(super) struct Ceiling {
+    left: u64,
+    /// The guest asked for more than it may have.
+    pub(super) reached: bool,
+}
+
+impl Ceiling {
+    fn new(bytes: u64) -> Self {
+        Self {
+            left: bytes,
+            reached: false,
+        }
+    }
+
+    fn take(&mut self, bytes: usize) -> bool {
+        match self.left.checked_sub(bytes as u64) {
+            Some(left) => self.left = left,
+            None => self.reached = true,
+        }
+        !self.reached
+    }
+}
+
+impl ResourceLimiter for Ceiling {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+        Ok(self.take(desired.saturating_sub(current)))
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+        let elements = desired.saturating_sub(current);
+        Ok(self.take(elements.saturating_mul(size_of::<usize>())))
+    }
+
+    fn instances(&self) -> usize {
+        64
+    }
+
+    fn memories(&self) -> usize {
+        8
+    }
+
+    fn tables(&self) -> usize {
+        16
+    }
+}
+
+/// The time of a guest: what it computed, without what it waited for the host.
+///
+/// Guests that compute for long take turns, so wall time alone would punish one for its neighbours:
+/// the turns are counted, each as long as an epoch, and wall time is only the outer bound.
+pub(super) struct GuestClock {
+    began: Instant,
+    waited: Duration,
+    turns: u32,
+    deadline: Duration,
+    /// The deadline has passed.
+    pub(super) overdue: bool,
+}
+
+impl GuestClock {
+    fn new(deadline: Duration) -> Self {
+        Self {
+            began: Instant::now(),
+            waited: Duration::ZERO,
+            turns: 0,
+            deadline,
+            overdue: false,
+        }
+    }
+
+    /// Called at every epoch while the guest runs.
+    pub(super) fn is_overdue(&mut self) -> bool {
+        self.turns += 1;
+        let wall = self.began.elapsed().saturating_sub(self.waited);
+        self.overdue = TICK * self.turns > self.deadline || wall >= self.deadline * 4;
+        self.overdue
+    }
+}
+
+/// `text` without control characters and no longer than `limit` bytes.
+pub(super) fn printable(text: &str, limit: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(limit));
+    for character in text.chars() {
+        let character = if character.is_control() || is_bidi(character) {
+            ' '
+        } else {
+            character
+        };
+        if out.len() + character.len_utf8() > limit {
+            out.push('…');
+            break;
+        }
+        out.push(character);
+    }
+    out
+}
+
+/// Unicode's bidirectional overrides, which can make a terminal show another order than was sent.
+fn is_bidi(character: char) -> bool {
+    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+}
+
+const MAX_LINES: u32 = 64;
+const MAX_LINE: usize = 1024;
+const MAX_STATE_CALLS: u32 = 64;
+const MAX_RESOURCES: usize = 256;

@@ -1,0 +1,343 @@
+//! From the bytes of a component to a policy that can be asked.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use semver::{Version, VersionReq};
+use sha2::{Digest, Sha256};
+use wasmparser::Parser;
+use wasmtime::Engine;
+use wasmtime::component::{Component, HasSelf, Instance, InstancePre, Linker};
+
+use super::bindings::portreeve::policy as world;
+use super::bindings::{PolicyIndices, PolicyPre};
+use super::decide::{Loaded, classify, configure, store};
+use super::engine::Sandbox;
+use super::failure::LoadError;
+use super::host::{Facts, Guest, Phase, printable};
+use super::snapshot::{Instrumented, instrument};
+use super::{PolicyRef, wasi};
+use crate::config::{Grant, Plugin, Source, Wasi};
+use crate::names::{Lookups, Resolver};
+use crate::request::{Action, Endpoint, ForwardRequest, Host};
+
+/// The version of `wit/policy.wit`.
+pub(super) const OURS: &str = "0.1.0";
+const RANGE: &str = ">=0.1.0, <0.2.0";
+
+/// The bytes of a plugin's component.
+///
+/// # Errors
+/// Where the file cannot be read.
+pub(super) fn read(source: &Source) -> Result<Vec<u8>, LoadError> {
+    let path = match source {
+        Source::Builtin(_) => return Ok(RULES.to_vec()),
+        Source::File(path) => path.as_path(),
+        Source::Oci(reference) => Path::new(reference),
+    };
+    std::fs::read(path).map_err(|error| LoadError::Read {
+        path: path.display().to_string(),
+        error: error.to_string(),
+    })
+}
+
+/// The component that is embedded in the program; its sources are in `plugins/rules`.
+const RULES: &[u8] = include_bytes!("../../plugins/rules/rules.wasm");
+
+/// The SHA-256 of a component, hexadecimal.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Checks, compiles, configures and tries a component. Nothing of it serves before all of that
+/// has passed.
+///
+/// # Errors
+/// The first gate that it does not pass.
+pub(super) async fn load(
+    sandbox: &Arc<Sandbox>,
+    facts: &Arc<Facts>,
+    config: &Plugin,
+    bytes: Vec<u8>,
+    deadline: Duration,
+) -> Result<Loaded, LoadError> {
+    let sha256 = digest(&bytes);
+    check_bytes(&bytes, &sha256, config.sha256.as_ref())?;
+    let trial = Trial {
+        sandbox,
+        facts,
+        config,
+        settings: config.settings.to_string(),
+        label: (config.name.as_str().into(), sha256.as_str().into()),
+        deadline,
+    };
+    // A guest with WASI may keep handles of the host in its memory; those would not outlive a copy.
+    let loaded = match instrument(&bytes) {
+        Some(instrumented) if config.wasi == Wasi::Refuse => trial.freeze(&instrumented).await?,
+        _ => trial.plain(bytes).await?,
+    };
+    let request = probe();
+    let lookups = Lookups::new(Resolver::silent());
+    let (verdict, _) = loaded.decide(sandbox, facts, &request, lookups, deadline).await;
+    match verdict {
+        Ok(_) => Ok(loaded),
+        Err(failure) => Err(LoadError::Trial(failure)),
+    }
+}
+
+fn check_bytes(bytes: &[u8], sha256: &str, pin: Option<&[u8; 32]>) -> Result<(), LoadError> {
+    if let Some(pin) = pin {
+        let pinned = hex(pin);
+        if pinned != sha256 {
+            let found = sha256.to_owned();
+            return Err(LoadError::Pin { found, pinned });
+        }
+    }
+    if bytes.len() > MAX_COMPONENT {
+        return Err(LoadError::TooLarge(bytes.len()));
+    }
+    if Parser::is_component(bytes) {
+        Ok(())
+    } else if Parser::is_core_wasm(bytes) {
+        Err(LoadError::CoreModule)
+    } else {
+        Err(LoadError::NotWasm)
+    }
+}
+
+/// Compiles away from the threads that serve. The one place where untrusted code meets the
+/// compiler: it takes bytes and gives a component, so that it can become a process of its own.
+async fn compile(engine: &Engine, bytes: Vec<u8>) -> Result<Component, LoadError> {
+    let engine = engine.clone();
+    let compiled = tokio::task::spawn_blocking(move || Component::new(&engine, bytes)).await;
+    let component = compiled.map_err(|error| LoadError::Compile(error.to_string()))?;
+    component.map_err(|error| LoadError::Compile(format!("{error:#}")))
+}
+
+/// A component on its way through the gates.
+struct Trial<'a> {
+    sandbox: &'a Sandbox,
+    facts: &'a Arc<Facts>,
+    config: &'a Plugin,
+    settings: String,
+    label: (Arc<str>, Arc<str>),
+    deadline: Duration,
+}
+
+/// What a component says of itself.
+struct Described {
+    version: String,
+    summary: String,
+    schema: Option<String>,
+}
+
+impl Trial<'_> {
+    /// The usual way: the component is configured once, and what serves is a snapshot of that.
+    async fn freeze(&self, instrumented: &Instrumented<'_>) -> Result<Loaded, LoadError> {
+        let component = compile(&self.sandbox.engine, instrumented.bytes.clone()).await?;
+        let (linker, pre) = self.link(&component)?;
+        let (described, mut store, instance) = self.configured(&pre).await?;
+        let frozen = instrumented.freeze(&mut store, instance).await;
+        drop(store);
+        let frozen = frozen.map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        let component = compile(&self.sandbox.engine, frozen).await?;
+        let pre = typed(linker.instantiate_pre(&component))?;
+        Ok(self.loaded(described, pre, false))
+    }
+
+    /// Where no snapshot can be taken, each instance is configured anew.
+    async fn plain(&self, bytes: Vec<u8>) -> Result<Loaded, LoadError> {
+        let component = compile(&self.sandbox.engine, bytes).await?;
+        let (_, pre) = self.link(&component)?;
+        let (described, _, _) = self.configured(&pre).await?;
+        Ok(self.loaded(described, pre, true))
+    }
+
+    fn loaded(&self, described: Described, pre: PolicyPre<Guest>, configures: bool) -> Loaded {
+        let (name, sha256) = &self.label;
+        Loaded {
+            reference: PolicyRef {
+                name: name.to_string(),
+                version: described.version,
+                sha256: sha256.to_string(),
+            },
+            pre,
+            configures,
+            settings: self.settings.clone(),
+            rewrite: self.config.rewrite,
+            inert: self.config.wasi == Wasi::Inert,
+            summary: described.summary,
+            schema: described.schema,
+            label: self.label.clone(),
+        }
+    }
+
+    /// Links what is granted and nothing else, and checks all types in both directions.
+    fn link(&self, component: &Component) -> Result<(Linker<Guest>, PolicyPre<Guest>), LoadError> {
+        let engine = &self.sandbox.engine;
+        let kind = component.component_type();
+        let exports: Vec<_> = kind.exports(engine).map(|(name, _)| name).collect();
+        for interface in ["lifecycle", "decision"] {
+            check_export(&exports, interface)?;
+        }
+        for (name, _) in kind.imports(engine) {
+            self.check_import(name)?;
+        }
+        let mut linker = Linker::new(engine);
+        let linked = self.add_granted(&mut linker);
+        linked.map_err(|error| LoadError::Engine(format!("{error:#}")))?;
+        let pre = typed(linker.instantiate_pre(component))?;
+        Ok((linker, pre))
+    }
+
+    fn check_import(&self, name: &str) -> Result<(), LoadError> {
+        if name.starts_with("wasi:") {
+            return match self.config.wasi {
+                Wasi::Inert => Ok(()),
+                Wasi::Refuse => Err(LoadError::WasiRefused(name.to_owned())),
+            };
+        }
+        let Some((interface, version)) = ours(name) else {
+            return Err(LoadError::UnknownImport(name.to_owned()));
+        };
+        check_version(version)?;
+        let grant = match interface {
+            "types" => return Ok(()),
+            "log" => Grant::Log,
+            "names" => Grant::Names,
+            "state" => Grant::State,
+            "view" => Grant::View,
+            _ => return Err(LoadError::UnknownImport(name.to_owned())),
+        };
+        if self.grants(grant) {
+            return Ok(());
+        }
+        Err(LoadError::NotGranted {
+            interface: name.to_owned(),
+            grant: interface.to_owned(),
+        })
+    }
+
+    fn grants(&self, grant: Grant) -> bool {
+        grant == Grant::Log || self.config.grants.contains(&grant)
+    }
+
+    fn add_granted(&self, linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+        world::log::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
+        if self.grants(Grant::Names) {
+            world::names::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
+        }
+        if self.grants(Grant::State) {
+            world::state::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
+        }
+        if self.grants(Grant::View) {
+            world::view::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
+        }
+        if self.config.wasi == Wasi::Inert {
+            wasi::add_to_linker(linker)?;
+        }
+        Ok(())
+    }
+
+    /// Instantiates, describes and configures once.
+    async fn configured(
+        &self,
+        pre: &PolicyPre<Guest>,
+    ) -> Result<(Described, wasmtime::Store<Guest>, Instance), LoadError> {
+        let label = super::host::Label {
+            policy: Arc::clone(&self.label.0),
+            digest: Arc::clone(&self.label.1),
+            forward: "configure".to_owned(),
+        };
+        let lookups = Lookups::new(Resolver::silent());
+        let patience = self.deadline * CONFIGURE_FACTOR;
+        let memory = self.sandbox.memory;
+        let guest = Guest::new(
+            label,
+            Phase::Configure,
+            Arc::clone(self.facts),
+            lookups,
+            memory,
+            patience,
+        );
+        let mut store = store(self.sandbox, guest);
+        let _running = self.sandbox.running();
+        let made = pre.instance_pre().instantiate_async(&mut store).await;
+        let instance = made.map_err(|error| LoadError::Trial(classify(&error, store.data())))?;
+        let policy = PolicyIndices::new(pre.instance_pre())
+            .and_then(|indices| indices.load(&mut store, &instance))
+            .map_err(|error| LoadError::Types {
+                error: format!("{error:#}"),
+            })?;
+        let called = policy.portreeve_policy_lifecycle().call_describe(&mut store).await;
+        let described = called.map_err(|error| LoadError::Trial(classify(&error, store.data())))?;
+        let accepted = configure(&policy, &mut store, &self.settings).await;
+        accepted.map_err(LoadError::Trial)?.map_err(LoadError::Settings)?;
+        let described = Described {
+            version: printable(&described.version, 64),
+            summary: printable(&described.summary, 256),
+            schema: described.settings_schema,
+        };
+        Ok((described, store, instance))
+    }
+}
+
+fn typed(pre: wasmtime::Result<InstancePre<Guest>>) -> Result<PolicyPre<Guest>, LoadError> {
+    pre.and_then(PolicyPre::new).map_err(|error| LoadError::Types {
+        error: format!("{error:#}"),
+    })
+}
+
+/// The interface and version of a name like `portreeve:policy/log@0.1.0`.
+fn ours(name: &str) -> Option<(&str, &str)> {
+    let rest = name.strip_prefix("portreeve:policy/")?;
+    Some(rest.split_once('@').unwrap_or((rest, "")))
+}
+
+fn check_export(exports: &[&str], interface: &str) -> Result<(), LoadError> {
+    let found = exports
+        .iter()
+        .filter_map(|name| ours(name))
+        .find(|(name, _)| *name == interface);
+    match found {
+        Some((_, version)) => check_version(version),
+        None => Err(LoadError::NotAPolicy(format!("portreeve:policy/{interface}@{OURS}"))),
+    }
+}
+
+/// Below 1.0 a minor version is a track of its own (Cargo's and the component model's rule).
+fn check_version(version: &str) -> Result<(), LoadError> {
+    let range = VersionReq::parse(RANGE);
+    if let (Ok(range), Ok(found)) = (range, Version::parse(version))
+        && range.matches(&found)
+    {
+        return Ok(());
+    }
+    Err(LoadError::Version {
+        found: if version.is_empty() {
+            "without a version".to_owned()
+        } else {
+            version.to_owned()
+        },
+        ours: OURS,
+        range: RANGE,
+    })
+}
+
+/// A request that nobody made, to see that the policy answers at all.
+fn probe() -> ForwardRequest {
+    let target = Endpoint::Tcp {
+        host: Host::Name("probe.portreeve.invalid".to_owned()),
+        port: 1,
+    };
+    ForwardRequest::dry("probe", Action::Connect, target)
+}
+
+const MAX_COMPONENT: usize = 64 << 20;
+/// `configure` runs once, so it may take longer than a decision.
+const CONFIGURE_FACTOR: u32 = 40;

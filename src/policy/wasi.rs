@@ -1,0 +1,90 @@
+//! WASI with nothing behind it: for guests whose toolchain cannot do without (`wasi = "inert"`).
+//!
+//! Nothing is preopened, there are no sockets, arguments or environment; the clocks stand on
+//! `request.now`, random numbers are seeded from the request id, and stdout and stderr go to the
+//! log, capped.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use wasmtime::component::Linker;
+use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
+
+use super::host::Guest;
+
+/// A guest's WASI and what it printed.
+pub(super) struct Inert {
+    context: WasiCtx,
+    printed: MemoryOutputPipe,
+}
+
+impl Inert {
+    pub(super) fn new(now: Duration, seed: &str) -> Self {
+        let printed = MemoryOutputPipe::new(MAX_PRINTED);
+        let mut builder = WasiCtx::builder();
+        builder
+            .stdout(printed.clone())
+            .stderr(printed.clone())
+            .wall_clock(Standing(now))
+            .monotonic_clock(Standing(now))
+            .max_random_size(MAX_RANDOM)
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false);
+        let mut random = Sha256::digest(seed.as_bytes()).to_vec();
+        random.truncate(32);
+        builder
+            .secure_random(wasmtime_wasi::random::Deterministic::new(random.clone()))
+            .insecure_random(wasmtime_wasi::random::Deterministic::new(random))
+            .insecure_random_seed(0);
+        Self {
+            context: builder.build(),
+            printed,
+        }
+    }
+
+    pub(super) fn printed(&self) -> Bytes {
+        self.printed.contents()
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let inert = self.wasi.get_or_insert_with(|| Inert::new(Duration::ZERO, ""));
+        WasiCtxView {
+            ctx: &mut inert.context,
+            table: &mut self.table,
+        }
+    }
+}
+
+pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)
+}
+
+struct Standing(Duration);
+
+impl HostWallClock for Standing {
+    fn resolution(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn now(&self) -> Duration {
+        self.0
+    }
+}
+
+impl HostMonotonicClock for Standing {
+    fn resolution(&self) -> u64 {
+        1_000_000
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+const MAX_PRINTED: usize = 16 << 10;
+const MAX_RANDOM: u64 = 64 << 10;

@@ -1,0 +1,214 @@
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::future::select_all;
+use nix::sys::stat::{Mode, umask};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, UnixListener};
+
+use super::dial::unreachable;
+use super::tunnel::Stream;
+use crate::judgement::{Permit, Way};
+use crate::request::{Endpoint, Refusal, SocketPath};
+
+/// The listening sockets of one remote forward. They end when it is dropped, and so does the socket file.
+pub struct Bound {
+    sockets: Sockets,
+}
+
+enum Sockets {
+    Tcp(Vec<TcpListener>),
+    Unix(UnixListener, Remover),
+}
+
+/// A connection to a listener.
+pub struct Accepted {
+    /// The connection.
+    pub stream: Stream,
+    /// The peer, where it has an address.
+    pub peer: Option<SocketAddr>,
+}
+
+impl Bound {
+    /// Binds what the permit names.
+    ///
+    /// With several addresses one port is used on all of them, and it suffices that one can be
+    /// bound (OpenSSH's `channel_setup_fwd_listener_tcpip`).
+    ///
+    /// # Errors
+    /// Where no address can be bound, in the words of the operating system.
+    pub fn new(permit: &Permit) -> Result<Self, Refusal> {
+        let sockets = match permit.way() {
+            Way::Bind(addresses) => bind_all(addresses).map(Sockets::Tcp),
+            Way::BindSocket(path) => bind_path(path, permit.terms().replace_socket),
+            Way::Dial(_) | Way::Socket(_) | Way::Deliver => Err(io::Error::other("this permit is not one to listen")),
+        };
+        let sockets = sockets.map_err(|error| unreachable(&error))?;
+        Ok(Self { sockets })
+    }
+
+    /// The port that was bound; none for a socket file.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match &self.sockets {
+            Sockets::Tcp(listeners) => listeners.first()?.local_addr().ok().map(|address| address.port()),
+            Sockets::Unix(..) => None,
+        }
+    }
+
+    /// The places that were bound.
+    #[must_use]
+    pub fn places(&self) -> Vec<Endpoint> {
+        match &self.sockets {
+            Sockets::Tcp(listeners) => {
+                let addresses = listeners.iter().filter_map(|one| one.local_addr().ok());
+                addresses.map(Endpoint::from).collect()
+            }
+            Sockets::Unix(_, remover) => vec![Endpoint::Socket(remover.path.clone())],
+        }
+    }
+
+    /// The next connection. A shortage of file descriptors or memory waits a second, as OpenSSH
+    /// does; a peer that is gone already is passed over. Cancel-safe.
+    pub async fn accept(&self) -> Accepted {
+        loop {
+            match self.accept_once().await {
+                Ok(accepted) => return accepted,
+                Err(error) if is_ours(&error) => {
+                    tracing::warn!(%error, "a listener cannot accept: raise the limit of open files (ulimit -n)");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                Err(error) => tracing::debug!(%error, "a peer was gone before it was accepted"),
+            }
+        }
+    }
+
+    async fn accept_once(&self) -> io::Result<Accepted> {
+        match &self.sockets {
+            Sockets::Tcp(listeners) => {
+                let accepts = listeners.iter().map(|listener| Box::pin(listener.accept()));
+                let (accepted, _, _) = select_all(accepts).await;
+                let (stream, peer) = accepted?;
+                stream.set_nodelay(true)?;
+                Ok(Accepted {
+                    stream: Stream::Tcp(stream),
+                    peer: Some(SocketAddr::new(peer.ip().to_canonical(), peer.port())),
+                })
+            }
+            Sockets::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                Ok(Accepted {
+                    stream: Stream::Unix(stream),
+                    peer: None,
+                })
+            }
+        }
+    }
+}
+
+/// Out of descriptors or memory: not the peer's fault.
+pub(crate) fn is_ours(error: &io::Error) -> bool {
+    use nix::libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOBUFS | ENOMEM))
+}
+
+fn bind_all(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    // A port that the system chose for one family may be taken on the other: then choose again.
+    for _ in 0..PORT_TRIES {
+        let mut bound: Vec<TcpListener> = Vec::new();
+        let mut port = None;
+        let mut taken = false;
+        for address in addresses {
+            let address = SocketAddr::new(address.ip(), port.unwrap_or(address.port()));
+            match bind_one(address) {
+                Ok(listener) => {
+                    port = Some(listener.local_addr()?.port());
+                    bound.push(listener);
+                }
+                Err(error) => {
+                    taken |= error.kind() == io::ErrorKind::AddrInUse;
+                    last = error;
+                }
+            }
+        }
+        let chosen = addresses.iter().all(|address| address.port() == 0);
+        let again = taken && chosen;
+        if !bound.is_empty() && !again {
+            return Ok(bound);
+        }
+        if !chosen {
+            break;
+        }
+    }
+    Err(last)
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if matches!(address.ip(), IpAddr::V6(_)) {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Removes the socket file with its listener, if it is still the same file.
+struct Remover {
+    path: SocketPath,
+    file: PathBuf,
+    inode: Option<u64>,
+}
+
+impl Drop for Remover {
+    fn drop(&mut self) {
+        if inode(&self.file) == self.inode {
+            let _ = fs::remove_file(&self.file);
+        }
+    }
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    fs::symlink_metadata(path).ok().map(|found| found.ino())
+}
+
+/// Binds a path that is free. What exists there is never followed and never removed, unless it is
+/// a socket and the terms say that it may be replaced.
+fn bind_path(path: &SocketPath, replace: bool) -> io::Result<Sockets> {
+    let file = PathBuf::from(path.as_str());
+    if let Ok(found) = fs::symlink_metadata(&file) {
+        if !(replace && found.file_type().is_socket()) {
+            return Err(io::Error::from_raw_os_error(nix::libc::EADDRINUSE));
+        }
+        fs::remove_file(&file)?;
+    }
+    let listener = with_private_umask(|| StdUnixListener::bind(&file))?;
+    let remover = Remover {
+        path: path.clone(),
+        inode: inode(&file),
+        file,
+    };
+    listener.set_nonblocking(true)?;
+    Ok(Sockets::Unix(UnixListener::from_std(listener)?, remover))
+}
+
+/// OpenSSH's `StreamLocalBindMask` 0177: only the gateway's own user may connect. The mask belongs
+/// to the whole process, and a file that another thread makes meanwhile only gets a stricter mode.
+fn with_private_umask<T>(make: impl FnOnce() -> T) -> T {
+    let before = umask(Mode::from_bits_truncate(0o177));
+    let made = make();
+    umask(before);
+    made
+}
+
+const PORT_TRIES: usize = 16;
+const BACKLOG: i32 = 128;

@@ -1,0 +1,50 @@
+//! Dialling, listening and copying: what happens to a request that was permitted.
+//!
+//! Nothing here decides. A target is dialled and a listener bound with a [`Permit`] and nothing else,
+//! and the terms of the permit are kept. The room does not know SSH: the client's side of a tunnel is a
+//! [`Source`] and a [`Sink`]. Invariant: the source is always drained at once, so that no tunnel can
+//! make the session that feeds it wait.
+//!
+//! [`Permit`]: crate::judgement::Permit
+
+mod bound;
+mod dial;
+mod gauge;
+mod meter;
+mod tunnel;
+
+use std::future::Future;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+pub(crate) use bound::is_ours;
+pub use bound::{Accepted, Bound};
+pub use dial::{Dialled, dial};
+pub use gauge::{Gauge, Queued};
+pub use tunnel::{Patience, Stream, run};
+
+/// What comes from the client.
+pub enum Inbound {
+    /// Bytes for the target.
+    Data(Bytes),
+    /// The client will send no more; the other direction goes on.
+    Eof,
+}
+
+/// The client's sending side.
+pub trait Source: Send {
+    /// What the client sent next; `None` once the channel is closed.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Inbound>>;
+}
+
+/// The client's receiving side. Each call waits for the client's window, and gives false where the
+/// channel is gone.
+pub trait Sink: Send {
+    /// Sends bytes of the target.
+    fn data(&mut self, bytes: Bytes) -> impl Future<Output = bool> + Send;
+    /// Says that the target will send no more.
+    fn eof(&mut self) -> impl Future<Output = bool> + Send;
+    /// Closes the channel.
+    fn close(&mut self) -> impl Future<Output = bool> + Send;
+}

@@ -1,0 +1,397 @@
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::gauge::Queued;
+use super::meter::Meter;
+use super::{Inbound, Sink, Source};
+use crate::audit::Cause;
+use crate::registry::Forward;
+
+/// The target's side of a tunnel.
+pub enum Stream {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix-domain socket.
+    Unix(UnixStream),
+}
+
+/// Copies both ways until both sides are done, a term is reached or somebody ends it.
+///
+/// End of file on one side closes that direction only. `idle` and `stall` are the configured
+/// defaults; the forward's own terms are stricter.
+pub async fn run(
+    source: impl Source,
+    mut sink: impl Sink,
+    stream: Stream,
+    forward: &Forward,
+    queue: Queued,
+    patience: Patience,
+) -> Cause {
+    let cause = match stream {
+        Stream::Tcp(mut stream) => {
+            let (read, write) = stream.split();
+            copy(source, &mut sink, read, write, forward, queue, patience).await
+        }
+        Stream::Unix(mut stream) => {
+            let (read, write) = stream.split();
+            copy(source, &mut sink, read, write, forward, queue, patience).await
+        }
+    };
+    sink.close().await;
+    cause
+}
+
+/// How long a tunnel may do nothing.
+#[derive(Clone, Copy)]
+pub struct Patience {
+    /// Without a byte in either direction.
+    pub idle: Option<Duration>,
+    /// With bytes for a target that takes none.
+    pub stall: Option<Duration>,
+}
+
+async fn copy(
+    source: impl Source,
+    sink: &mut impl Sink,
+    read: impl AsyncRead + Unpin,
+    write: impl AsyncWrite + Unpin,
+    forward: &Forward,
+    queue: Queued,
+    patience: Patience,
+) -> Cause {
+    let clock = Clock::new();
+    let budget = Budget {
+        forward,
+        limit: forward.terms.max_bytes,
+    };
+    let upward = Upward {
+        source,
+        write,
+        inbox: VecDeque::new(),
+        queue,
+        meter: Meter::new(forward.terms.bytes_per_second),
+        source_is: End::Open,
+        target_gone: false,
+        budget: &budget,
+        clock: &clock,
+    };
+    let delivered = AtomicBool::new(false);
+    let up = upward.run(&delivered);
+    let down = downward(sink, read, &budget, &clock);
+    let both = async {
+        tokio::pin!(up, down);
+        tokio::select! {
+            ended = &mut up => return ended,
+            ended = &mut down => if ended != Ended::Finished { return ended },
+        }
+        let done = poll_fn(|context| match up.as_mut().poll(context) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending if delivered.load(Ordering::Relaxed) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        match done.await {
+            Some(ended) => ended,
+            // Both directions are done. A client closes its side at once, and russh forgets a
+            // channel wholly only if the client's close comes first.
+            None => timeout(CLOSE_PATIENCE, up).await.unwrap_or(Ended::Finished),
+        }
+    };
+    tokio::select! {
+        biased;
+        cause = forward.stop.ended() => cause,
+        ended = both => match ended {
+            Ended::Finished | Ended::Closed => Cause::Closed,
+            Ended::Spent => Cause::ByteLimit,
+            Ended::Failed => Cause::Failed,
+        },
+        cause = clock.watch(forward, patience) => cause,
+    }
+}
+
+/// How one direction came to its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// End of file was passed on.
+    Finished,
+    /// The channel is gone.
+    Closed,
+    /// The bytes of the terms are used up.
+    Spent,
+    /// The target's connection broke.
+    Failed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    Eof,
+    Closed,
+}
+
+/// From the client to the target.
+struct Upward<'a, S, W> {
+    source: S,
+    write: W,
+    inbox: VecDeque<Bytes>,
+    queue: Queued,
+    meter: Meter,
+    source_is: End,
+    /// The target takes nothing more; what still comes is dropped, so that the client's window
+    /// does not close on it.
+    target_gone: bool,
+    budget: &'a Budget<'a>,
+    clock: &'a Clock,
+}
+
+impl<S: Source, W: AsyncWrite + Unpin> Upward<'_, S, W> {
+    /// Ends when the client closes the channel, or a term ends the tunnel. `delivered` is set
+    /// when the client's end of file was passed on.
+    async fn run(mut self, delivered: &AtomicBool) -> Ended {
+        let ended = poll_fn(|context| self.poll(context)).await;
+        if ended != Ended::Finished {
+            return ended;
+        }
+        if !self.target_gone {
+            let _ = poll_fn(|context| Pin::new(&mut self.write).poll_shutdown(context)).await;
+        }
+        delivered.store(true, Ordering::Relaxed);
+        poll_fn(|context| {
+            self.drain(context);
+            if self.source_is == End::Closed {
+                Poll::Ready(Ended::Closed)
+            } else {
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
+        loop {
+            self.drain(context);
+            if self.inbox.is_empty() {
+                return match self.source_is {
+                    End::Open => Poll::Pending,
+                    End::Eof => Poll::Ready(Ended::Finished),
+                    End::Closed => Poll::Ready(Ended::Closed),
+                };
+            }
+            let allowed = match self.budget.left() {
+                Some(0) => return Poll::Ready(Ended::Spent),
+                Some(left) => self.queue.bytes().min(usize::try_from(left).unwrap_or(usize::MAX)),
+                None => self.queue.bytes(),
+            };
+            let Poll::Ready(allowed) = self.meter.poll_allow(context, allowed) else {
+                self.clock.excuse();
+                return Poll::Pending;
+            };
+            match self.write(context, allowed) {
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => self.give_up(),
+                Poll::Ready(Ok(written)) => self.wrote(written),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Takes everything that the client sent, whatever the target does.
+    fn drain(&mut self, context: &mut Context<'_>) {
+        while self.source_is != End::Closed {
+            match self.source.poll_next(context) {
+                Poll::Ready(Some(Inbound::Data(bytes))) if !self.target_gone => {
+                    if self.inbox.is_empty() {
+                        self.clock.progress();
+                    }
+                    self.queue.add(bytes.len());
+                    self.clock.waiting(self.queue.bytes());
+                    self.inbox.push_back(bytes);
+                }
+                Poll::Ready(Some(Inbound::Data(_))) => {}
+                Poll::Ready(Some(Inbound::Eof)) => self.source_is = End::Eof,
+                Poll::Ready(None) => self.source_is = End::Closed,
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    fn write(&mut self, context: &mut Context<'_>, allowed: usize) -> Poll<io::Result<usize>> {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let mut left = allowed;
+        let mut count = 0;
+        for (slice, bytes) in slices.iter_mut().zip(&self.inbox) {
+            let part = bytes.get(..left.min(bytes.len())).unwrap_or_default();
+            left -= part.len();
+            *slice = IoSlice::new(part);
+            count += 1;
+            if left == 0 {
+                break;
+            }
+        }
+        let slices = slices.get(..count).unwrap_or_default();
+        Pin::new(&mut self.write).poll_write_vectored(context, slices)
+    }
+
+    fn wrote(&mut self, written: usize) {
+        self.budget
+            .forward
+            .bytes
+            .up
+            .fetch_add(written as u64, Ordering::Relaxed);
+        self.meter.passed(written);
+        self.queue.take(written);
+        self.clock.progress();
+        self.clock.waiting(self.queue.bytes());
+        let mut left = written;
+        while let Some(front) = self.inbox.front_mut() {
+            let part = left.min(front.len());
+            front.advance(part);
+            left -= part;
+            if !front.is_empty() {
+                break;
+            }
+            self.inbox.pop_front();
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.target_gone = true;
+        self.queue.take(self.queue.bytes());
+        self.clock.waiting(0);
+        self.inbox.clear();
+    }
+}
+
+/// From the target to the client.
+async fn downward(sink: &mut impl Sink, mut read: impl AsyncRead + Unpin, budget: &Budget<'_>, clock: &Clock) -> Ended {
+    let mut meter = Meter::new(budget.forward.terms.bytes_per_second);
+    let mut buffer = BytesMut::new();
+    loop {
+        let wanted = meter.allow(MAX_READ).await;
+        let wanted = match budget.left() {
+            Some(left) => wanted.min(usize::try_from(left).unwrap_or(usize::MAX)),
+            None => wanted,
+        };
+        // With nothing left to spend, the next byte is one too many, but the end is an end.
+        let limit = wanted.max(1);
+        buffer.reserve(limit.min(MAX_READ));
+        let length = match (&mut read).take(limit as u64).read_buf(&mut buffer).await {
+            Ok(0) => {
+                sink.eof().await;
+                return Ended::Finished;
+            }
+            Ok(length) => length,
+            Err(_) => return Ended::Failed,
+        };
+        if wanted == 0 {
+            return Ended::Spent;
+        }
+        meter.passed(length);
+        clock.progress_down();
+        budget.forward.bytes.down.fetch_add(length as u64, Ordering::Relaxed);
+        if !sink.data(buffer.split().freeze()).await {
+            return Ended::Closed;
+        }
+    }
+}
+
+/// The bytes that the terms still allow, both directions together.
+struct Budget<'a> {
+    forward: &'a Forward,
+    limit: Option<u64>,
+}
+
+impl Budget<'_> {
+    fn left(&self) -> Option<u64> {
+        self.limit.map(|limit| limit.saturating_sub(self.forward.bytes.total()))
+    }
+}
+
+/// When something last passed.
+struct Clock {
+    began: Instant,
+    /// Milliseconds since `began`.
+    last: AtomicU64,
+    last_up: AtomicU64,
+    waiting: AtomicU64,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            last: AtomicU64::new(0),
+            last_up: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn progress(&self) {
+        let now = self.now();
+        self.last.store(now, Ordering::Relaxed);
+        self.last_up.store(now, Ordering::Relaxed);
+    }
+
+    fn progress_down(&self) {
+        self.last.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// The rate limit, not the target, keeps bytes waiting.
+    fn excuse(&self) {
+        self.last_up.store(self.now(), Ordering::Relaxed);
+    }
+
+    fn waiting(&self, bytes: usize) {
+        self.waiting.store(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Waits for the first time limit that is reached.
+    async fn watch(&self, forward: &Forward, patience: Patience) -> Cause {
+        let seconds = |seconds: Option<u32>| seconds.map(|seconds| Duration::from_secs(u64::from(seconds)));
+        let expires = seconds(forward.terms.max_seconds).map(|limit| self.began + limit);
+        let idle = match (seconds(forward.terms.idle_seconds), patience.idle) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        loop {
+            let at = |millis: &AtomicU64| self.began + Duration::from_millis(millis.load(Ordering::Relaxed));
+            let idles = idle.map(|idle| at(&self.last) + idle);
+            let waits = self.waiting.load(Ordering::Relaxed) > 0;
+            let stalls = patience
+                .stall
+                .map(|stall| if waits { at(&self.last_up) } else { Instant::now() } + stall);
+            let next = [expires, idles, stalls].into_iter().flatten().min();
+            let Some(next) = next else {
+                return std::future::pending().await;
+            };
+            let now = Instant::now();
+            if expires.is_some_and(|when| when <= now) {
+                return Cause::Expired;
+            }
+            if idles.is_some_and(|when| when <= now) {
+                return Cause::Idle;
+            }
+            if waits && stalls.is_some_and(|when| when <= now) {
+                return Cause::Stalled;
+            }
+            sleep_until(next).await;
+        }
+    }
+}
+
+/// Two SSH packets' worth.
+const MAX_READ: usize = 64 << 10;
+const MAX_SLICES: usize = 32;
+const CLOSE_PATIENCE: Duration = Duration::from_millis(500);

@@ -1,0 +1,120 @@
+//! The vocabulary of one forwarding request, without any I/O.
+//!
+//! What a client asks ([`ForwardRequest`]), of which place ([`Endpoint`]), who asks ([`Principal`],
+//! [`Connection`]), and what may come back ([`Verdict`], [`Refusal`]). Nothing here knows of SSH packets,
+//! WebAssembly or sockets. Invariant: an [`Endpoint`] is canonical, so two spellings of one place are equal.
+
+mod endpoint;
+mod identity;
+mod refusal;
+mod verdict;
+
+pub use endpoint::{Endpoint, EndpointError, Host, Requested, SocketPath};
+pub use identity::{Certificate, Connection, Credential, Fact, Principal};
+pub use refusal::{By, Refusal};
+pub use verdict::{AddressRule, AddressRules, Denial, Effect, Redirect, Terms, Verdict};
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// What the client asks the gateway to do with the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// `direct-tcpip`, `direct-streamlocal@openssh.com`: connect to it.
+    Connect,
+    /// `tcpip-forward`, `streamlocal-forward@openssh.com`: listen on it for the client.
+    Listen,
+    /// A peer connected to a listener that was granted earlier.
+    Accept,
+}
+
+impl Action {
+    /// The word used in the audit log and on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Listen => "listen",
+            Self::Accept => "accept",
+        }
+    }
+}
+
+impl std::str::FromStr for Action {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "connect" => Ok(Self::Connect),
+            "listen" => Ok(Self::Listen),
+            "accept" => Ok(Self::Accept),
+            other => Err(format!("`{other}` is no action: use connect, listen or accept")),
+        }
+    }
+}
+
+/// One request to forward, as a policy judges it.
+#[derive(Clone, Debug)]
+pub struct ForwardRequest {
+    /// Unique for the life of the gateway; the audit log's `forward`.
+    pub id: String,
+    /// The one clock of this decision.
+    pub now: Timestamp,
+    /// Connect, listen or accept.
+    pub action: Action,
+    /// The endpoint in canonical form.
+    pub target: Endpoint,
+    /// The endpoint exactly as the client sent it.
+    pub requested: Requested,
+    /// For `accept` the real peer; for `connect` what the client claims.
+    pub originator: Option<SocketAddr>,
+    /// Who asks.
+    pub principal: Arc<Principal>,
+    /// Over which SSH connection.
+    pub connection: Arc<Connection>,
+    /// The verdict will not be acted on.
+    pub dry_run: bool,
+}
+
+/// A new identifier: `prefix`, a hyphen and a ULID, so that ids sort by time.
+#[must_use]
+pub fn new_id(prefix: &str) -> String {
+    format!("{prefix}-{}", ulid::Ulid::new())
+}
+
+impl ForwardRequest {
+    /// A request that nobody made: to try a policy, or to ask what it would say.
+    #[must_use]
+    pub fn dry(user: &str, action: Action, target: Endpoint) -> Self {
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
+        let now = Timestamp::now();
+        Self {
+            id: new_id("f"),
+            now,
+            action,
+            requested: Requested::from(&target),
+            target,
+            originator: None,
+            principal: Arc::new(Principal {
+                user: user.to_owned(),
+                credential: Credential {
+                    method: "publickey".to_owned(),
+                    ..Credential::default()
+                },
+                ..Principal::default()
+            }),
+            connection: Arc::new(Connection {
+                id: new_id("s"),
+                client: nobody,
+                server: nobody,
+                software: concat!("SSH-2.0-portreeve_", env!("CARGO_PKG_VERSION")).to_owned(),
+                since: now,
+            }),
+            dry_run: true,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+use serde::Serialize;
+
+/// Which part of the judgement decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// A switch under `[forwarding]`.
+    Switch,
+    /// The options of the key or certificate.
+    Key,
+    /// The policy chain.
+    Policy,
+    /// The `[floors]`.
+    Floor,
+    /// A number under `[limits]`.
+    Limit,
+}
+
+/// Why nothing is forwarded. Each case has its own code on the wire (RFC 4254 section 5.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Somebody said no.
+    Denied {
+        /// Who.
+        by: By,
+        /// A stable name of the cause.
+        code: String,
+        /// For the audit log.
+        reason: String,
+        /// For the user; absent: a general sentence.
+        tell_user: Option<String>,
+    },
+    /// The policy could not decide; never to be confused with a denial.
+    Undecided {
+        /// `trap`, `deadline`, `memory` and so on.
+        code: &'static str,
+        /// The whole cause, for the operator.
+        reason: String,
+    },
+    /// A limit of the gateway is reached.
+    Exhausted {
+        /// A stable name of the limit.
+        code: &'static str,
+        /// Which, and where to raise it.
+        reason: String,
+    },
+    /// It was permitted, but the target could not be reached or the address not be bound.
+    Unreachable {
+        /// The operating system's or the resolver's words.
+        reason: String,
+    },
+}
+
+impl Refusal {
+    /// A denial without words for the user.
+    pub fn denied(by: By, code: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Denied {
+            by,
+            code: code.into(),
+            reason: reason.into(),
+            tell_user: None,
+        }
+    }
+
+    /// A denial whose reason is fit for the user.
+    pub fn told(by: By, code: impl Into<String>, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self::Denied {
+            by,
+            code: code.into(),
+            tell_user: Some(reason.clone()),
+            reason,
+        }
+    }
+
+    /// The sentence that the user reads.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Denied { tell_user, .. } => tell_user
+                .clone()
+                .unwrap_or_else(|| "this forward is not permitted".to_owned()),
+            Self::Undecided { .. } => "the policy could not decide".to_owned(),
+            Self::Exhausted { reason, .. } | Self::Unreachable { reason } => reason.clone(),
+        }
+    }
+}

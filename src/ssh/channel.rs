@@ -1,0 +1,133 @@
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use russh::server::{ChannelOpenHandle, Handle, Msg};
+use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf};
+use tokio::time::timeout;
+
+use crate::forwarder::{Opener, Pending};
+use crate::relay::{Inbound, Sink, Source};
+use crate::request::{Refusal, Requested};
+
+/// The client's sending side of a channel.
+pub(super) struct Incoming(ChannelReadHalf);
+
+/// The client's receiving side of a channel.
+pub(super) struct Outgoing(ChannelWriteHalf<Msg>);
+
+pub(super) fn halves(channel: Channel<Msg>) -> (Incoming, Outgoing) {
+    let (read, write) = channel.split();
+    (Incoming(read), Outgoing(write))
+}
+
+impl Source for Incoming {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Inbound>> {
+        loop {
+            // Receiving is cancel-safe, so a new future for each poll loses nothing.
+            match ready!(pin!(self.0.wait()).poll(context)) {
+                Some(ChannelMsg::Data { data }) => return Poll::Ready(Some(Inbound::Data(data))),
+                Some(ChannelMsg::Eof) => return Poll::Ready(Some(Inbound::Eof)),
+                Some(ChannelMsg::Close) | None => return Poll::Ready(None),
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+impl Sink for Outgoing {
+    async fn data(&mut self, bytes: Bytes) -> bool {
+        self.0.data_bytes(bytes).await.is_ok()
+    }
+
+    async fn eof(&mut self) -> bool {
+        self.0.eof().await.is_ok()
+    }
+
+    async fn close(&mut self) -> bool {
+        self.0.close().await.is_ok()
+    }
+}
+
+/// A `direct-tcpip` or `direct-streamlocal` channel that waits for its answer.
+pub(super) struct Asked {
+    pub(super) channel: Channel<Msg>,
+    pub(super) reply: ChannelOpenHandle,
+}
+
+impl Pending for Asked {
+    type Source = Incoming;
+    type Sink = Outgoing;
+
+    async fn accept(self) -> Option<(Incoming, Outgoing)> {
+        self.reply.accept().await;
+        Some(halves(self.channel))
+    }
+
+    async fn refuse(self, refusal: &Refusal, forward: &str) {
+        self.reply.reject(failure(refusal, forward)).await;
+    }
+}
+
+/// The wire code of a refusal (RFC 4254 section 5.1) and its sentence: 1 for a denial, 2 for a target
+/// that was not reached, 4 for a limit and for a policy that failed to decide.
+pub(super) fn failure(refusal: &Refusal, forward: &str) -> ChannelOpenFailure {
+    let code = match refusal {
+        Refusal::Denied { .. } => 1,
+        Refusal::Unreachable { .. } => 2,
+        Refusal::Undecided { .. } | Refusal::Exhausted { .. } => 4,
+    };
+    ChannelOpenFailure::Other {
+        code,
+        reason: sentence(refusal, forward),
+    }
+}
+
+/// What the user reads, with the reference that finds the audit line.
+pub(super) fn sentence(refusal: &Refusal, forward: &str) -> String {
+    match refusal {
+        Refusal::Unreachable { reason } => reason.clone(),
+        refusal => format!("{} [ref {forward}]", refusal.sentence()),
+    }
+}
+
+/// Opens `forwarded-tcpip` and `forwarded-streamlocal@openssh.com` channels.
+#[derive(Clone)]
+pub(super) struct Back(pub(super) Handle);
+
+impl Opener for Back {
+    type Source = Incoming;
+    type Sink = Outgoing;
+
+    async fn open(
+        &self,
+        requested: &Requested,
+        port: Option<u16>,
+        originator: Option<SocketAddr>,
+    ) -> Option<(Incoming, Outgoing)> {
+        let opening = async {
+            match requested {
+                Requested::Tcp { host, port: asked } => {
+                    // The client knows its listener by what it asked for, or by the port it was told.
+                    let port = if *asked == 0 {
+                        u32::from(port.unwrap_or(0))
+                    } else {
+                        *asked
+                    };
+                    let (ip, from) = originator.map_or((String::new(), 0), |peer| {
+                        (peer.ip().to_string(), u32::from(peer.port()))
+                    });
+                    self.0.channel_open_forwarded_tcpip(host.clone(), port, ip, from).await
+                }
+                Requested::Socket(path) => self.0.channel_open_forwarded_streamlocal(path.clone()).await,
+            }
+        };
+        let opened = timeout(OPEN_PATIENCE, opening).await;
+        opened.ok()?.ok().map(halves)
+    }
+}
+
+/// A client that does not answer an open channel in this time does not want it.
+const OPEN_PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,563 @@
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use russh::keys::ssh_key::certificate::CertType;
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Certificate, PublicKey};
+use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::channel::{Asked, Back, halves, sentence};
+use super::server::Service;
+use super::status;
+use crate::accounts::{Accounts, Admitted, Presented};
+use crate::audit::{Cause, Event, Subject};
+use crate::auth::KeyBlob;
+use crate::config::GatewayPorts;
+use crate::forwarder::{Listening, Visit};
+use crate::registry::SessionGuard;
+use crate::relay::Gauge;
+use crate::request::{self, Connection, Requested, new_id};
+
+/// One SSH connection, from its first packet to its last.
+pub(super) struct Client {
+    service: Arc<Service>,
+    id: String,
+    client: SocketAddr,
+    server: SocketAddr,
+    began: Instant,
+    gauge: Gauge,
+    login: Login,
+    /// Told once the user is in.
+    entered: Option<oneshot::Sender<Arc<Visit>>>,
+    visit: Option<Arc<Visit>>,
+    guard: Option<SessionGuard>,
+    listeners: HashMap<(Requested, Option<u16>), Listening>,
+    shells: HashMap<ChannelId, Shell>,
+}
+
+/// How far the login is.
+enum Login {
+    Nobody,
+    Proven(Box<Admitted>),
+    Done,
+}
+
+/// A session channel that has no request yet.
+struct Shell {
+    channel: Channel<Msg>,
+    terminal: bool,
+}
+
+type Answer<T> = Result<T, russh::Error>;
+
+impl Client {
+    pub(super) fn new(
+        service: Arc<Service>,
+        client: SocketAddr,
+        server: SocketAddr,
+        entered: oneshot::Sender<Arc<Visit>>,
+    ) -> Self {
+        Self {
+            gauge: service.gauge(),
+            service,
+            id: new_id("s"),
+            client,
+            server,
+            began: Instant::now(),
+            login: Login::Nobody,
+            entered: Some(entered),
+            visit: None,
+            guard: None,
+            listeners: HashMap::new(),
+            shells: HashMap::new(),
+        }
+    }
+
+    /// Runs a check that reads files or hashes away from the threads that serve.
+    async fn check<F>(&mut self, user: &str, method: &'static str, fingerprint: Option<String>, check: F) -> Auth
+    where
+        F: FnOnce(&Accounts) -> Result<Admitted, String> + Send + 'static,
+    {
+        let accounts = self.service.accounts();
+        let checked = tokio::task::spawn_blocking(move || check(&accounts)).await;
+        let admitted = checked.unwrap_or_else(|error| Err(error.to_string()));
+        let refused = match admitted {
+            Ok(admitted) => match self.enter(user) {
+                true => {
+                    self.login = Login::Proven(Box::new(admitted));
+                    return Auth::Accept;
+                }
+                false => "the user has too many sessions (limits.sessions-per-user)".to_owned(),
+            },
+            Err(reason) => reason,
+        };
+        self.refused(user, method, fingerprint, refused);
+        Auth::reject()
+    }
+
+    fn enter(&mut self, user: &str) -> bool {
+        let per_user = self.service.desk.limits.load().sessions_per_user;
+        self.guard = self.service.desk.registry.enter_session(user, per_user);
+        self.guard.is_some()
+    }
+
+    fn refused(&self, user: &str, method: &'static str, fingerprint: Option<String>, reason: String) {
+        tracing::info!(session = self.id, user, client = %self.client, method, reason, "login refused");
+        let subject = Subject {
+            session: Some(self.id.clone()),
+            user: Some(user.to_owned()),
+            client: Some(self.client),
+            forward: None,
+        };
+        let event = Event::AuthFailed {
+            method,
+            fingerprint,
+            reason,
+        };
+        self.service.desk.audit.record(&subject, &event);
+    }
+
+    /// The visit; russh passes requests only after the login.
+    fn visit(&self) -> Answer<Arc<Visit>> {
+        self.visit.clone().ok_or(russh::Error::NotAuthenticated)
+    }
+
+    fn connect(&self, requested: Requested, originator: Option<SocketAddr>, asked: Asked) -> Answer<()> {
+        let visit = self.visit()?;
+        let desk = Arc::clone(&self.service.desk);
+        let tasks = desk.tasks.clone();
+        tasks.spawn(async move { desk.connect(&visit, requested, originator, asked).await });
+        Ok(())
+    }
+
+    /// The one place where the session loop waits: SSH replies to global requests in their order.
+    async fn listen(&mut self, requested: Requested, session: &mut Session) -> Answer<Option<Listening>> {
+        let visit = self.visit()?;
+        let back = Back(session.handle());
+        let listening = self.service.desk.listen(&visit, requested, back);
+        let refused = match timeout(LISTEN_PATIENCE, listening).await {
+            Ok(Ok(listening)) => return Ok(Some(listening)),
+            Ok(Err((refusal, forward))) => sentence(&refusal, &forward),
+            Err(_) => "the decision on this remote forward took too long".to_owned(),
+        };
+        session.debug(false, &refused, "en")?;
+        Ok(None)
+    }
+
+    async fn cancel(&mut self, requested: Requested, port: Option<u16>) -> bool {
+        let Some(listening) = self.listeners.remove(&(requested, port)) else {
+            return false;
+        };
+        listening.stop.end(Cause::Closed);
+        let _ = timeout(LISTEN_PATIENCE, listening.gone.cancelled()).await;
+        true
+    }
+
+    fn refuse_program(&mut self, channel: ChannelId, session: &mut Session) -> Answer<()> {
+        if self.shells.remove(&channel).is_none() {
+            return session.channel_failure(channel);
+        }
+        session.channel_success(channel)?;
+        session.extended_data(channel, 1, format!("{PURPOSE}\r\n").into_bytes())?;
+        session.exit_status_request(channel, 1)?;
+        session.eof(channel)?;
+        session.close(channel)
+    }
+}
+
+impl Handler for Client {
+    type Error = russh::Error;
+
+    async fn authentication_banner(&mut self) -> Answer<Option<String>> {
+        Ok(self
+            .service
+            .banner()
+            .map(|banner| banner.trim_end().to_owned() + "\r\n"))
+    }
+
+    async fn auth_none(&mut self, _user: &str) -> Answer<Auth> {
+        Ok(Auth::reject())
+    }
+
+    async fn auth_password(&mut self, user: &str, password: &str) -> Answer<Auth> {
+        let (name, password) = (user.to_owned(), password.to_owned());
+        Ok(self
+            .check(user, "password", None, move |accounts| {
+                accounts.by_password(&name, &password)
+            })
+            .await)
+    }
+
+    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Answer<Auth> {
+        let Some(key) = blob(offer.public_key.key_data()) else {
+            return Ok(Auth::reject());
+        };
+        let accounts = self.service.accounts();
+        let (name, client) = (user.to_owned(), self.client.ip());
+        let fingerprint = key.fingerprint();
+        let checked = tokio::task::spawn_blocking(move || accounts.by_key(&name, &key, client)).await;
+        match checked.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(_) => Ok(Auth::Accept),
+            Err(reason) => {
+                self.refused(user, "publickey", Some(fingerprint), reason);
+                Ok(Auth::reject())
+            }
+        }
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Answer<Auth> {
+        let Some(key) = blob(key.public_key.key_data()) else {
+            return Ok(Auth::reject());
+        };
+        let (name, client) = (user.to_owned(), self.client.ip());
+        let fingerprint = Some(key.fingerprint());
+        Ok(self
+            .check(user, "publickey", fingerprint, move |accounts| {
+                accounts.by_key(&name, &key, client)
+            })
+            .await)
+    }
+
+    async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Answer<Auth> {
+        let presented = present(certificate);
+        let fingerprint = presented.as_ref().ok().map(|presented| presented.key.fingerprint());
+        let (name, client) = (user.to_owned(), self.client.ip());
+        Ok(self
+            .check(user, "certificate", fingerprint, move |accounts| {
+                accounts.by_certificate(&name, &presented?, client)
+            })
+            .await)
+    }
+
+    async fn auth_succeeded(&mut self, session: &mut Session) -> Answer<()> {
+        let Login::Proven(admitted) = std::mem::replace(&mut self.login, Login::Done) else {
+            return Err(russh::Error::NotAuthenticated);
+        };
+        let connection = Connection {
+            id: self.id.clone(),
+            client: self.client,
+            server: self.server,
+            software: String::from_utf8_lossy(session.remote_sshid()).trim_end().to_owned(),
+            since: Timestamp::now(),
+        };
+        let Admitted { principal, limits } = *admitted;
+        let credential = &principal.credential;
+        let event = Event::AuthSucceeded {
+            method: credential.method.clone(),
+            fingerprint: credential.fingerprint.clone(),
+        };
+        let ceilings = self.service.desk.limits.load_full();
+        let visit = Arc::new(Visit::new(principal, connection, limits, self.gauge.clone(), &ceilings));
+        self.service.desk.audit.record(&visit.subject, &event);
+        tracing::info!(session = self.id, user = visit.principal.user, client = %self.client, "logged in");
+        if let Some(entered) = self.entered.take() {
+            let _ = entered.send(Arc::clone(&visit));
+        }
+        self.visit = Some(visit);
+        Ok(())
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        host: &str,
+        port: u32,
+        originator: &str,
+        originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Answer<()> {
+        let address = originator.parse::<IpAddr>().ok();
+        let claimed = address.zip(u16::try_from(originator_port).ok());
+        let requested = Requested::Tcp {
+            host: host.to_owned(),
+            port,
+        };
+        self.connect(requested, claimed.map(SocketAddr::from), Asked { channel, reply })
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        channel: Channel<Msg>,
+        path: &str,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Answer<()> {
+        self.connect(Requested::Socket(path.to_owned()), None, Asked { channel, reply })
+    }
+
+    async fn tcpip_forward(&mut self, address: &str, port: &mut u32, session: &mut Session) -> Answer<bool> {
+        let requested = Requested::Tcp {
+            host: address.to_owned(),
+            port: *port,
+        };
+        if self.service.desk.judge.house().gateway_ports() == GatewayPorts::Yes
+            && !matches!(address, "" | "*" | "0.0.0.0")
+        {
+            session.debug(
+                false,
+                "the server's gateway-ports setting overrides the listen address",
+                "en",
+            )?;
+        }
+        let key = requested.clone();
+        let Some(listening) = self.listen(requested, session).await? else {
+            return Ok(false);
+        };
+        if *port == 0 {
+            *port = u32::from(listening.port.unwrap_or(0));
+        }
+        let known_by = u16::try_from(*port).ok();
+        self.listeners.insert((wildcard_port(key), known_by), listening);
+        Ok(true)
+    }
+
+    async fn cancel_tcpip_forward(&mut self, address: &str, port: u32, _session: &mut Session) -> Answer<bool> {
+        let requested = Requested::Tcp {
+            host: address.to_owned(),
+            port: 0,
+        };
+        Ok(self.cancel(requested, u16::try_from(port).ok()).await)
+    }
+
+    async fn streamlocal_forward(&mut self, path: &str, session: &mut Session) -> Answer<bool> {
+        let requested = Requested::Socket(path.to_owned());
+        let Some(listening) = self.listen(requested.clone(), session).await? else {
+            return Ok(false);
+        };
+        self.listeners.insert((requested, None), listening);
+        Ok(true)
+    }
+
+    async fn cancel_streamlocal_forward(&mut self, path: &str, _session: &mut Session) -> Answer<bool> {
+        Ok(self.cancel(Requested::Socket(path.to_owned()), None).await)
+    }
+
+    fn adjust_window(&mut self, _channel: ChannelId, _current: u32) -> u32 {
+        self.service.window(&self.gauge)
+    }
+
+    async fn data(&mut self, _channel: ChannelId, _data: &[u8], session: &mut Session) -> Answer<()> {
+        if self.service.overrun(&self.gauge) {
+            session.disconnect(
+                russh::Disconnect::ProtocolError,
+                "more data than the window allows",
+                "en",
+            )?;
+        }
+        Ok(())
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Answer<()> {
+        if self.shells.len() >= MAX_SHELLS {
+            reply.reject(other(4, "too many session channels")).await;
+            return Ok(());
+        }
+        self.shells.insert(
+            channel.id(),
+            Shell {
+                channel,
+                terminal: false,
+            },
+        );
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        _term: &str,
+        _columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        _modes: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Answer<()> {
+        match self.shells.get_mut(&channel) {
+            Some(shell) => {
+                shell.terminal = true;
+                session.channel_success(channel)
+            }
+            None => session.channel_failure(channel),
+        }
+    }
+
+    async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Answer<()> {
+        let visit = self.visit()?;
+        let Some(Shell {
+            channel: open,
+            terminal,
+        }) = self.shells.remove(&channel)
+        else {
+            return session.channel_failure(channel);
+        };
+        session.channel_success(channel)?;
+        let view = status::View {
+            visit,
+            registry: self.service.desk.registry.clone(),
+            handle: session.handle(),
+            channel,
+            terminal,
+        };
+        let (keys, screen) = halves(open);
+        self.service.desk.tasks.spawn(view.show(keys, screen));
+        Ok(())
+    }
+
+    async fn exec_request(&mut self, channel: ChannelId, _command: &[u8], session: &mut Session) -> Answer<()> {
+        self.refuse_program(channel, session)
+    }
+
+    async fn subsystem_request(&mut self, channel: ChannelId, _name: &str, session: &mut Session) -> Answer<()> {
+        self.refuse_program(channel, session)
+    }
+
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        _name: &str,
+        _value: &str,
+        session: &mut Session,
+    ) -> Answer<()> {
+        session.channel_failure(channel)
+    }
+
+    async fn x11_request(
+        &mut self,
+        channel: ChannelId,
+        _single: bool,
+        _protocol: &str,
+        _cookie: &str,
+        _screen: u32,
+        session: &mut Session,
+    ) -> Answer<()> {
+        session.debug(false, PURPOSE, "en")?;
+        session.channel_failure(channel)
+    }
+
+    async fn agent_request(&mut self, channel: ChannelId, session: &mut Session) -> Answer<bool> {
+        session.debug(false, PURPOSE, "en")?;
+        session.channel_failure(channel)?;
+        Ok(false)
+    }
+
+    async fn channel_open_x11(
+        &mut self,
+        _channel: Channel<Msg>,
+        _originator: &str,
+        _port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Answer<()> {
+        reply.reject(other(1, PURPOSE)).await;
+        Ok(())
+    }
+
+    async fn channel_open_forwarded_tcpip(
+        &mut self,
+        _channel: Channel<Msg>,
+        _host: &str,
+        _port: u32,
+        _originator: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Answer<()> {
+        reply
+            .reject(other(1, "only a server opens forwarded-tcpip channels"))
+            .await;
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, channel: ChannelId, _session: &mut Session) -> Answer<()> {
+        self.shells.remove(&channel);
+        Ok(())
+    }
+}
+
+impl Drop for Client {
+    /// Listeners and tunnels belong to their session and go with it.
+    fn drop(&mut self) {
+        let Some(visit) = &self.visit else {
+            return;
+        };
+        visit.stop.end(Cause::Closed);
+        let event = Event::SessionClosed {
+            millis: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            reason: None,
+        };
+        self.service.desk.audit.record(&visit.subject, &event);
+    }
+}
+
+/// A listener is known by its host string and the port that it got, so the port asked for is no
+/// part of the key.
+fn wildcard_port(requested: Requested) -> Requested {
+    match requested {
+        Requested::Tcp { host, .. } => Requested::Tcp { host, port: 0 },
+        socket @ Requested::Socket(_) => socket,
+    }
+}
+
+fn other(code: u32, reason: &str) -> ChannelOpenFailure {
+    ChannelOpenFailure::Other {
+        code,
+        reason: reason.to_owned(),
+    }
+}
+
+fn blob(key: &KeyData) -> Option<KeyBlob> {
+    let bytes = PublicKey::from(key.clone()).to_bytes().ok()?;
+    KeyBlob::from_bytes(&bytes).ok()
+}
+
+/// The fields of a certificate whose CA signature is right.
+fn present(certificate: &Certificate) -> Result<Presented, String> {
+    if certificate.cert_type() != CertType::User {
+        return Err("it is no user certificate".to_owned());
+    }
+    certificate
+        .verify_signature()
+        .map_err(|error| format!("the certificate's signature is wrong: {error}"))?;
+    let authority = blob(certificate.signature_key()).ok_or("the certificate's authority has an unknown key type")?;
+    let key = blob(certificate.public_key()).ok_or("the certificate's key has an unknown type")?;
+    let list = |options: &russh::keys::ssh_key::certificate::OptionsMap| {
+        options
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    };
+    Ok(Presented {
+        certificate: request::Certificate {
+            key_id: certificate.key_id().to_owned(),
+            serial: certificate.serial(),
+            issuer: authority.fingerprint(),
+            principals: certificate.valid_principals().to_vec(),
+            valid_after: certificate.valid_after(),
+            valid_before: certificate.valid_before(),
+            critical_options: list(certificate.critical_options()),
+            extensions: list(certificate.extensions()),
+        },
+        key,
+        authority,
+    })
+}
+
+/// What this server is for.
+const PURPOSE: &str = "portreeve only forwards ports: use ssh -N with -L, -R, -D, -W or -J";
+/// A decision on a remote forward that takes longer is a refusal.
+const LISTEN_PATIENCE: Duration = Duration::from_secs(2);
+const MAX_SHELLS: usize = 10;

@@ -1,0 +1,16 @@
+//! The SSH protocol: the only room that names russh.
+//!
+//! It turns callbacks into requests at once and hands them to the forwarder; nothing in the session
+//! loop waits for a policy, a name or a target, except the request for a remote forward, whose reply
+//! SSH does not let wait. It does not judge. Invariant: whatever the client sends, each request is
+//! answered exactly once, and a bad one is refused without ending the session.
+
+mod channel;
+mod handler;
+mod host_key;
+mod server;
+mod status;
+mod wire;
+
+pub use host_key::{HostKeyError, HostKeys, make_user_key};
+pub use server::{Service, Settings};

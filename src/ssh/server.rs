@@ -1,0 +1,266 @@
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
+use russh::server::{Config, RunningSession, run_stream};
+use russh::{
+    Disconnect, Limits as RekeyLimits, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac,
+};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::handler::Client;
+use super::host_key::HostKeys;
+use super::wire::Wire;
+use crate::accounts::Accounts;
+use crate::audit::Cause;
+use crate::config;
+use crate::forwarder::{Desk, Visit};
+use crate::relay::Gauge;
+
+/// The SSH server behind every accepted connection.
+pub struct Service {
+    /// What its requests are brought to.
+    pub desk: Arc<Desk>,
+    settings: ArcSwap<Live>,
+    waiting: Gauge,
+}
+
+/// What the configuration says of the SSH side.
+pub struct Settings {
+    /// The gateway's keys.
+    pub host_keys: HostKeys,
+    /// Who may log in.
+    pub accounts: Accounts,
+    /// Shown before the login.
+    pub banner: Option<String>,
+    /// How long a login may take.
+    pub login_grace: Duration,
+    /// Logins that may fail in one connection.
+    pub max_attempts: u32,
+    /// Ceilings, for keepalive and buffers.
+    pub limits: config::Limits,
+}
+
+struct Live {
+    russh: Arc<Config>,
+    accounts: Arc<Accounts>,
+    banner: Option<String>,
+    login_grace: Duration,
+    limits: config::Limits,
+}
+
+impl Service {
+    /// A server with these settings.
+    #[must_use]
+    pub fn new(desk: Arc<Desk>, settings: Settings) -> Self {
+        Self {
+            desk,
+            settings: ArcSwap::from_pointee(Live::new(settings)),
+            waiting: Gauge::default(),
+        }
+    }
+
+    /// Serves new connections with other settings; those that are open keep what they began with,
+    /// except who may log in.
+    pub fn replace(&self, settings: Settings) {
+        self.settings.store(Arc::new(Live::new(settings)));
+    }
+
+    pub(super) fn accounts(&self) -> Arc<Accounts> {
+        Arc::clone(&self.settings.load().accounts)
+    }
+
+    pub(super) fn banner(&self) -> Option<String> {
+        self.settings.load().banner.clone()
+    }
+
+    pub(super) fn gauge(&self) -> Gauge {
+        self.waiting.within()
+    }
+
+    /// The window that a session may have now: less as its tunnels, or those of all sessions, fill.
+    pub(super) fn window(&self, gauge: &Gauge) -> u32 {
+        let limits = &self.settings.load().limits;
+        let own = gauge.window(WINDOW, limits.tunnel_buffer);
+        own.min(self.waiting.window(WINDOW, limits.buffer_memory))
+    }
+
+    /// A client that sends more than its windows allow.
+    pub(super) fn overrun(&self, gauge: &Gauge) -> bool {
+        let limits = &self.settings.load().limits;
+        let granted = limits.tunnel_buffer + u64::from(WINDOW) * (1 + limits.tunnels_per_session as u64);
+        gauge.bytes() as u64 > granted
+    }
+
+    /// Serves one connection until it ends, or until `stop`: then the client is told to go.
+    /// `login` is held while nobody has logged in.
+    pub async fn serve<G: Send>(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        client: SocketAddr,
+        server: SocketAddr,
+        login: G,
+        stop: CancellationToken,
+    ) {
+        let settings = self.settings.load_full();
+        let cut = CancellationToken::new();
+        let _cut = cut.clone().drop_guard();
+        let (entered, mut entering) = oneshot::channel();
+        let handler = Client::new(Arc::clone(self), client, server, entered);
+        let wire = Wire::new(stream, cut);
+        let grace = Instant::now() + settings.login_grace;
+        let greeted = tokio::select! {
+            greeted = run_stream(Arc::clone(&settings.russh), wire, handler) => greeted,
+            () = sleep_until(grace) => return,
+        };
+        let mut session = match greeted {
+            Ok(session) => session,
+            Err(error) => {
+                tracing::debug!(%client, %error, "no SSH client");
+                return;
+            }
+        };
+        let visit = tokio::select! {
+            ended = &mut session => return note_end(client, ended),
+            visit = &mut entering => visit,
+            () = sleep_until(grace) => {
+                tracing::info!(%client, "nobody logged in in time");
+                return;
+            }
+            () = stop.cancelled() => return,
+        };
+        drop(login);
+        let Ok(visit) = visit else {
+            return;
+        };
+        let unused = self.unused(&visit, settings.limits.unused_connection_timeout);
+        let reason = tokio::select! {
+            ended = &mut session => return note_end(client, ended),
+            () = unused => "the connection forwards nothing",
+            () = stop.cancelled() => "the gateway stops",
+            cause = visit.stop.ended() => match cause {
+                Cause::Closed => return,
+                _ => "the session was ended",
+            },
+        };
+        end(session, reason).await;
+    }
+
+    /// Ends when the session has had nothing open for that long; listeners do not count, as in
+    /// OpenSSH's `UnusedConnectionTimeout`.
+    async fn unused(&self, visit: &Visit, limit: Option<Duration>) {
+        let Some(limit) = limit else {
+            return std::future::pending().await;
+        };
+        let mut since = Instant::now();
+        while since.elapsed() < limit {
+            sleep(limit - since.elapsed()).await;
+            if visit.is_used() {
+                since = Instant::now();
+            }
+        }
+    }
+}
+
+/// Tells the client, waits a moment for it to go, and lets the wire be cut.
+async fn end(mut session: RunningSession<Client>, reason: &str) {
+    let handle = session.handle();
+    let told = handle.disconnect(Disconnect::ByApplication, reason.to_owned(), "en".to_owned());
+    let _ = timeout(FAREWELL, async {
+        let _ = told.await;
+        let _ = (&mut session).await;
+    })
+    .await;
+}
+
+fn note_end(client: SocketAddr, ended: Result<(), russh::Error>) {
+    if let Err(error) = ended {
+        tracing::debug!(%client, %error, "the connection ended");
+    }
+}
+
+impl Live {
+    fn new(settings: Settings) -> Self {
+        let mut methods = MethodSet::from([MethodKind::PublicKey].as_slice());
+        if settings.accounts.have_passwords() {
+            methods.push(MethodKind::Password);
+        }
+        let keepalive = settings.limits.keepalive;
+        let russh = Config {
+            server_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-portreeve_", env!("CARGO_PKG_VERSION")))),
+            methods,
+            auth_rejection_time: REJECTION,
+            auth_rejection_time_initial: Some(Duration::ZERO),
+            keys: settings.host_keys.0,
+            window_size: WINDOW,
+            maximum_packet_size: PACKET,
+            channel_buffer_size: 64,
+            event_buffer_size: 64,
+            limits: RekeyLimits {
+                rekey_write_limit: 1 << 30,
+                rekey_read_limit: 1 << 30,
+                rekey_time_limit: Duration::from_secs(3600),
+            },
+            preferred: PREFERRED,
+            max_auth_attempts: usize::try_from(settings.max_attempts).unwrap_or(usize::MAX),
+            inactivity_timeout: None,
+            keepalive_interval: keepalive.map(|keepalive| keepalive.interval),
+            keepalive_max: keepalive.map_or(0, |keepalive| usize::try_from(keepalive.count).unwrap_or(usize::MAX)),
+            nodelay: true,
+            ..Config::default()
+        };
+        Self {
+            russh: Arc::new(russh),
+            accounts: Arc::new(settings.accounts),
+            banner: settings.banner,
+            login_grace: settings.login_grace,
+            limits: settings.limits,
+        }
+    }
+}
+
+/// What OpenSSH's sshd grants (`channels.h`, `CHAN_TCP_WINDOW_DEFAULT`, `CHAN_TCP_PACKET_DEFAULT`).
+const WINDOW: u32 = 2 << 20;
+const PACKET: u32 = 32 << 10;
+/// Every failed login takes at least so long.
+const REJECTION: Duration = Duration::from_millis(100);
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Modern algorithms only: authenticated encryption, no SHA-1, no CBC.
+const PREFERRED: Preferred = Preferred {
+    kex: Cow::Borrowed(&[
+        kex::MLKEM768X25519_SHA256,
+        kex::CURVE25519,
+        kex::CURVE25519_PRE_RFC_8731,
+        kex::EXTENSION_SUPPORT_AS_SERVER,
+        kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+    ]),
+    key: Cow::Borrowed(&[
+        Algorithm::Ed25519,
+        Algorithm::Ecdsa {
+            curve: EcdsaCurve::NistP256,
+        },
+        Algorithm::Ecdsa {
+            curve: EcdsaCurve::NistP384,
+        },
+        Algorithm::Ecdsa {
+            curve: EcdsaCurve::NistP521,
+        },
+        Algorithm::Rsa {
+            hash: Some(HashAlg::Sha512),
+        },
+        Algorithm::Rsa {
+            hash: Some(HashAlg::Sha256),
+        },
+    ]),
+    host_key_certificates: Cow::Borrowed(&[]),
+    cipher: Cow::Borrowed(&[cipher::AES_256_GCM, cipher::AES_128_GCM, cipher::CHACHA20_POLY1305]),
+    mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM]),
+    compression: Cow::Borrowed(&[compression::NONE]),
+};
