@@ -72,9 +72,18 @@ pub fn denies_with(code: &str, reason: &str, sentence: &str) -> Does {
 
 /// `host:port` or `unix:/path`.
 pub fn rewrites(to: &str) -> Does {
+    rewrites_with(to, Vec::new())
+}
+
+/// Rewrites on terms, of which only some are named.
+pub fn rewrites_with(to: &str, terms: Vec<(&'static str, V)>) -> Does {
     Does::Answers(V::case(
         "rewrite",
-        V::Record(vec![("to", endpoint(to)), ("reason", V::text("moved by the test"))]),
+        V::Record(vec![
+            ("to", endpoint(to)),
+            ("reason", V::text("moved by the test")),
+            ("terms", V::some(V::Record(terms))),
+        ]),
     ))
 }
 

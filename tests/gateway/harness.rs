@@ -392,6 +392,7 @@ impl Running {
                 }
                 thread::sleep(Duration::from_millis(5));
             }
+            let client = Arc::new(client);
             Some(Dynamic { client, port })
         })
     }
@@ -594,13 +595,21 @@ impl Local {
     }
 }
 
-/// A SOCKS proxy.
+/// A SOCKS proxy; it ends with its client.
 pub struct Dynamic {
-    pub client: Client,
+    pub client: Arc<Client>,
     pub port: u16,
 }
 
 impl Dynamic {
+    /// The same proxy, for another thread.
+    pub fn again(&self) -> Self {
+        Self {
+            client: Arc::clone(&self.client),
+            port: self.port,
+        }
+    }
+
     pub fn socks4(&self, address: Ipv4Addr, port: u16) -> Option<TcpStream> {
         let mut greeting = vec![4, 1];
         greeting.extend(port.to_be_bytes());
@@ -734,4 +743,36 @@ fn serve<D: Duplex>(mut stream: D, name: String) {
         let _ = std::io::copy(&mut reader, &mut stream);
         stream.end_writing();
     });
+}
+
+/// A client of the protocol itself, for what no `ssh` would send.
+pub mod wire {
+    use std::sync::Arc;
+
+    use russh::client::{self, Handle, Handler};
+    use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate, load_secret_key};
+
+    pub struct Anyone;
+
+    impl Handler for Anyone {
+        type Error = russh::Error;
+
+        async fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+            Ok(true)
+        }
+    }
+
+    pub async fn connect(gateway: &super::Running) -> Handle<Anyone> {
+        let connected = client::connect(Arc::default(), gateway.address(), Anyone).await;
+        connected.expect("an SSH server")
+    }
+
+    pub async fn log_in(gateway: &super::Running) -> Handle<Anyone> {
+        let mut client = connect(gateway).await;
+        let key = load_secret_key(gateway.path("id"), None).expect("the user's key");
+        let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);
+        let entered = client.authenticate_publickey("alice", key).await.expect("an answer");
+        assert!(entered.success());
+        client
+    }
 }

@@ -12,3 +12,4 @@ mod abi;
 mod forwarding;
 mod guests;
 mod harness;
+mod relay;
