@@ -10,6 +10,8 @@ pub enum V {
     Text(String),
     /// A string that claims to be there.
     TextAt(u32, u32),
+    /// A string that is not UTF-8.
+    Bytes(Vec<u8>),
     Number(u64),
     Flag(bool),
     Record(Vec<(&'static str, V)>),
@@ -56,9 +58,13 @@ impl Image {
 
     /// Where the text is, and how long.
     pub fn text(&mut self, text: &str) -> (usize, usize) {
-        let at = self.room(text.len(), 1);
-        self.put(at, text.as_bytes());
-        (at, text.len())
+        self.bytes(text.as_bytes())
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> (usize, usize) {
+        let at = self.room(bytes.len(), 1);
+        self.put(at, bytes);
+        (at, bytes.len())
     }
 
     /// As the literal of a data segment, and the first address after it.
@@ -162,7 +168,10 @@ impl World {
     fn store(&self, kind: &Type, value: &V, image: &mut Image, at: usize) {
         match (value, kind) {
             (V::Text(text), Type::String) => {
-                let (place, length) = image.text(text);
+                self.store(kind, &V::Bytes(text.clone().into_bytes()), image, at);
+            }
+            (V::Bytes(bytes), Type::String) => {
+                let (place, length) = image.bytes(bytes);
                 self.store(kind, &V::TextAt(place as u32, length as u32), image, at);
             }
             (V::TextAt(place, length), Type::String) => {

@@ -40,6 +40,8 @@ pub enum Does {
     Chatters,
     /// Logs until it is stopped.
     Floods,
+    /// Computes for a second or so, and allows.
+    Ponders,
     /// Answers with a verdict that lies outside of its memory.
     PointsOutside,
     /// Nothing else: it goes on.
@@ -265,6 +267,15 @@ impl Does {
                        (local.set $count (i32.add (local.get $count) (i32.const 1))) \
                        (br_if $again (i32.lt_u (local.get $count) (i32.const 10000)))) {allowed}",
                     line.0, line.1
+                )
+            }
+            Self::Ponders => {
+                let allowed = allows().code(world, image);
+                format!(
+                    "(loop $again \
+                       (local.set $count (i32.add (local.get $count) (i32.const 1))) \
+                       (i32.store (i32.const 0) (local.get $count)) \
+                       (br_if $again (i32.ne (i32.load (i32.const 0)) (i32.const 1000000000)))) {allowed}"
                 )
             }
             Self::Floods => {

@@ -42,6 +42,8 @@ pub struct Setup {
     user_lines: String,
     server_lines: String,
     policy_lines: String,
+    component: String,
+    rewrite: bool,
     plugin_lines: String,
     tables: String,
     audit_file: String,
@@ -61,6 +63,8 @@ impl Setup {
             user_lines: String::new(),
             server_lines: String::new(),
             policy_lines: String::new(),
+            component: "policy.wasm".to_owned(),
+            rewrite: true,
             plugin_lines: String::new(),
             tables: String::new(),
             audit_file: "audit.jsonl".to_owned(),
@@ -99,6 +103,17 @@ impl Setup {
         self
     }
 
+    pub fn component(mut self, component: &str) -> Self {
+        component.clone_into(&mut self.component);
+        self
+    }
+
+    /// The policy may not rewrite.
+    pub fn without_rewrite(mut self) -> Self {
+        self.rewrite = false;
+        self
+    }
+
     /// Further tables.
     pub fn tables(mut self, lines: &str) -> Self {
         self.tables.push_str(lines);
@@ -133,8 +148,8 @@ authorized-keys = [{line:?}]
 {policy}
 [[policy.plugin]]
 name = "test"
-component = "policy.wasm"
-rewrite = true
+component = "{component}"
+rewrite = {rewrite}
 {plugin}
 [audit]
 file = "{audit}"
@@ -144,6 +159,8 @@ file = "{audit}"
             server = self.server_lines,
             user = self.user_lines,
             policy = self.policy_lines,
+            component = self.component,
+            rewrite = self.rewrite,
             plugin = self.plugin_lines,
             audit = self.audit_file,
             tables = self.tables,
@@ -638,14 +655,23 @@ impl Dynamic {
 
     /// A new forward; none where it was refused.
     pub fn socks5(&self, host: &str, port: u16) -> Option<TcpStream> {
+        self.granted5(self.ask5(host, port))
+    }
+
+    /// Asks, and leaves the answer for later.
+    pub fn ask5(&self, host: &str, port: u16) -> TcpStream {
         let mut stream = self.connect();
-        stream.write_all(&[5, 1, 0]).ok()?;
-        let mut chosen = [0; 2];
-        stream.read_exact(&mut chosen).ok()?;
+        stream.write_all(&[5, 1, 0]).expect("the proxy listens");
+        stream.read_exact(&mut [0; 2]).expect("the proxy answers");
         let mut ask = vec![5, 1, 0, 3, u8::try_from(host.len()).expect("a short name")];
         ask.extend(host.as_bytes());
         ask.extend(port.to_be_bytes());
-        stream.write_all(&ask).ok()?;
+        stream.write_all(&ask).expect("the proxy listens");
+        stream
+    }
+
+    /// The answer.
+    pub fn granted5(&self, mut stream: TcpStream) -> Option<TcpStream> {
         let mut reply = [0; 10];
         stream.read_exact(&mut reply).ok()?;
         (reply[1] == 0).then_some(stream)

@@ -12,4 +12,6 @@ mod abi;
 mod forwarding;
 mod guests;
 mod harness;
+mod misbehaving;
 mod relay;
+mod swaps;
