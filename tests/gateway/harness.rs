@@ -39,8 +39,8 @@ pub fn eventually<T>(what: impl Display, mut look: impl FnMut() -> Option<T>) ->
 pub struct Setup {
     pub folder: TempDir,
     key_options: String,
+    listed_key: bool,
     user_lines: String,
-    server_lines: String,
     policy_lines: String,
     component: String,
     rewrite: bool,
@@ -60,8 +60,8 @@ impl Setup {
         Self {
             folder,
             key_options: String::new(),
+            listed_key: true,
             user_lines: String::new(),
-            server_lines: String::new(),
             policy_lines: String::new(),
             component: "policy.wasm".to_owned(),
             rewrite: true,
@@ -82,10 +82,16 @@ impl Setup {
         self
     }
 
-    /// Lines of the table `[server]`.
-    pub fn server(mut self, lines: &str) -> Self {
-        self.server_lines.push_str(lines);
-        self.server_lines.push('\n');
+    /// The user's key lets nobody in by itself.
+    pub fn without_listed_key(mut self) -> Self {
+        self.listed_key = false;
+        self
+    }
+
+    /// Lines of the user's table.
+    pub fn user(mut self, lines: &str) -> Self {
+        self.user_lines.push_str(lines);
+        self.user_lines.push('\n');
         self
     }
 
@@ -133,16 +139,21 @@ impl Setup {
     fn config(&self) -> String {
         let key = fs::read_to_string(self.path("id.pub")).expect("the user's key");
         let line = format!("{} {}", self.key_options, key.trim());
+        let lines = if self.listed_key {
+            format!("{:?}", line.trim())
+        } else {
+            String::new()
+        };
         format!(
             r#"
 [server]
 listen = ["127.0.0.1:0"]
 host-keys = ["host"]
-{server}
+
 [[user]]
 name = "alice"
 groups = ["dba"]
-authorized-keys = [{line:?}]
+authorized-keys = [{lines}]
 {user}
 [policy]
 {policy}
@@ -155,8 +166,6 @@ rewrite = {rewrite}
 file = "{audit}"
 {tables}
 "#,
-            line = line.trim(),
-            server = self.server_lines,
             user = self.user_lines,
             policy = self.policy_lines,
             component = self.component,
@@ -322,6 +331,10 @@ impl Running {
 
     /// An `ssh` to this gateway, without any forward yet.
     pub fn ssh(&self) -> Ssh {
+        self.ssh_with_key(&self.path("id"))
+    }
+
+    pub fn ssh_with_key(&self, key: &Path) -> Ssh {
         let mut command = Command::new("ssh");
         let known = self.path("known_hosts");
         let log = [
@@ -340,7 +353,7 @@ impl Running {
             .arg(format!("UserKnownHostsFile={}", known.display()));
         command
             .args(["-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=15", "-i"])
-            .arg(self.path("id"));
+            .arg(key);
         command.arg("-p").arg(self.address().port().to_string());
         command.env_remove("SSH_AUTH_SOCK").env_remove("DISPLAY");
         Ssh {

@@ -12,6 +12,8 @@ mod abi;
 mod forwarding;
 mod guests;
 mod harness;
+mod limits;
+mod login;
 mod misbehaving;
 mod relay;
 mod swaps;
