@@ -155,6 +155,13 @@ impl Accounts {
         Err(refusal)
     }
 
+    /// Whether some certificate could let this user in. Reads files: call it where blocking is fine.
+    #[must_use]
+    pub fn take_certificates(&self, user: &str) -> bool {
+        let trusted = |line: &KeyLine| line.options.cert_authority;
+        !self.authorities.is_empty() || self.lines_of(user).iter().any(trusted)
+    }
+
     /// A login with a certificate whose signatures were verified (OpenSSH `PROTOCOL.certkeys`).
     ///
     /// # Errors
