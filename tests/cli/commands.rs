@@ -1,0 +1,189 @@
+use std::net::TcpListener;
+
+use crate::guests::{Does, Guest, When, allows, denies, rewrites};
+use crate::program::Home;
+
+fn guest() -> Vec<u8> {
+    Guest::that(allows())
+        .on(When::Port(1), denies("ask the database team"))
+        .on(When::Port(2), rewrites("127.0.0.1:5432"))
+        .on(When::Port(3), Does::Traps)
+        .build()
+}
+
+#[test]
+fn check_reports_all_faults_at_once_with_their_places() {
+    let home = Home::new();
+    let text = r#"[server]
+listen = ["nowhere"]
+colour = "red"
+
+[forwarding]
+gateway-ports = "maybe"
+
+[limits]
+dial-timeout = "soon"
+
+[[policy.plugin]]
+name = "rules"
+component = "builtin:rulez"
+
+[audit]
+file = "audit.jsonl"
+"#;
+    let file = home.file("portreeve.toml", text);
+    let ran = home.run(&["check", "--config", &file]);
+    assert_eq!(ran.code, 2);
+    #[rustfmt::skip]
+    let places = [
+        (2,  "server.listen[0]"),
+        (3,  "server.colour"),
+        (6,  "forwarding.gateway-ports"),
+        (9,  "limits.dial-timeout"),
+        (13, "policy.plugin[0].component"),
+    ];
+    for (line, key) in places {
+        let found = ran
+            .err
+            .lines()
+            .any(|text| text.contains(&format!("portreeve.toml:{line}:")) && text.contains(key));
+        assert!(found, "line {line}, {key}:\n{}", ran.err);
+    }
+    let ran = home.run(&["check", "--json", "--config", &file]);
+    let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.code, &report["ok"]), (2, &false.into()));
+    assert_eq!(report["faults"].as_array().unwrap().len(), 5);
+    assert_eq!(
+        (&report["faults"][0]["line"], &report["faults"][0]["key"]),
+        (&2.into(), &"server.listen[0]".into())
+    );
+}
+
+#[test]
+fn check_says_what_would_serve() {
+    let home = Home::new();
+    let file = home.asking(&guest(), "");
+    let ran = home.run(&["check", "--config", &file]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains("the configuration is valid"), "{}", ran.out);
+    assert!(ran.out.contains("policy test 1.0.0 (sha256 "), "{}", ran.out);
+    let ran = home.run(&["check", "--json", "--config", &file]);
+    let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&report["ok"], &report["policies"][0]["name"]),
+        (&true.into(), &"test".into())
+    );
+}
+
+#[test]
+fn check_tries_the_policy_too() {
+    let home = Home::new();
+    let file = home.asking(b"garbage", "");
+    let ran = home.run(&["check", "--config", &file]);
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.err.contains("policy.plugin[0].component") && ran.err.contains("it is not WebAssembly"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn explain_answers_with_its_exit_code() {
+    let home = Home::new();
+    let file = home.asking(&guest(), "");
+    #[rustfmt::skip]
+    let table = [
+        // asked                             code  words
+        (["connect", "127.0.0.1:4"],         0,    "allow: connect 127.0.0.1:4 (decided by: policy)"),
+        (["connect", "db:2"],                0,    "effective 127.0.0.1:5432"),
+        (["connect", "db:1"],                10,   "user sees ask the database team"),
+        (["connect", "db:3"],                11,   "code      trap"),
+        (["connect", "169.254.169.254:80"],  10,   "decided by: floor"),
+        (["listen", "localhost:8080"],       0,    "binds     127.0.0.1:8080"),
+        (["connect", "unix:/run/app.sock"],  0,    "allow: connect unix:/run/app.sock"),
+        (["connect", "db:65536"],            10,   "port 65536 is above 65535"),
+        (["connect", "db"],                  2,    ""),
+        (["dance", "db:1"],                  2,    ""),
+    ];
+    for ([action, endpoint], code, words) in table {
+        let ran = home.run(&["explain", "--config", &file, "--user", "alice", action, endpoint]);
+        assert_eq!(ran.code, code, "{action} {endpoint}: {ran:?}");
+        assert!(ran.out.contains(words), "{action} {endpoint}: {}", ran.out);
+    }
+}
+
+#[test]
+fn explain_prints_its_record_as_json() {
+    let home = Home::new();
+    let file = home.asking(&guest(), "");
+    let ran = home.run(&[
+        "explain", "--json", "--config", &file, "--user", "alice", "connect", "DB.:1",
+    ]);
+    assert_eq!(ran.code, 10);
+    let record: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&record["requested"], &record["target"]),
+        (&"DB.:1".into(), &"db:1".into())
+    );
+    assert_eq!(
+        (&record["verdict"], &record["sentence"]),
+        (&"deny".into(), &"ask the database team".into())
+    );
+    assert_eq!(record["policy"]["name"], "test");
+}
+
+#[test]
+fn explain_knows_the_embedded_default() {
+    let home = Home::new();
+    let user = home.run(&["explain", "--user", "anybody", "connect", "localhost:8000"]);
+    assert_eq!(user.code, 0, "{user:?}");
+    assert_eq!(
+        home.run(&["explain", "--user", "anybody", "connect", "localhost:25"])
+            .code,
+        10
+    );
+    assert_eq!(
+        home.run(&["explain", "--user", "anybody", "connect", "example.com:443"])
+            .code,
+        10
+    );
+}
+
+#[test]
+fn each_way_to_fail_has_its_exit_code() {
+    let home = Home::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let file = home.asking(&guest(), "");
+    let unwritable = home.file(
+        "other.toml",
+        std::fs::read_to_string(&file)
+            .unwrap()
+            .replace("audit.jsonl", "none/audit.jsonl"),
+    );
+    #[rustfmt::skip]
+    let table: [(&[&str], i32, &str); 6] = [
+        (&["--version"],                                           0, ""),
+        (&["serve", "--config", &unwritable],                      1, "cannot write the audit log"),
+        (&["serve", "--config", "no-such-file.toml"],              2, "no-such-file.toml"),
+        (&["serve", "--colour"],                                   2, "--colour"),
+        (&[],                                                      2, "Usage"),
+        (&["serve", "--config", &file, "--listen", &address],      3, &format!("cannot listen on {address}")),
+    ];
+    for (arguments, code, words) in table {
+        let ran = home.run(arguments);
+        assert_eq!(ran.code, code, "{arguments:?}: {ran:?}");
+        assert!(ran.err.contains(words), "{arguments:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn completions_are_printed_for_every_shell() {
+    let home = Home::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ran = home.run(&["completions", shell]);
+        assert_eq!(ran.code, 0, "{shell}");
+        assert!(ran.out.contains("portreeve") && ran.out.contains("explain"), "{shell}");
+    }
+}

@@ -1,0 +1,18 @@
+//! The program as it is typed: what it prints, and the code with which it ends.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    unreachable_pub,
+    dead_code,
+    reason = "a test that cannot go on should say so and stop; the guests serve two suites"
+)]
+
+#[path = "../gateway/abi.rs"]
+mod abi;
+mod commands;
+#[path = "../gateway/guests.rs"]
+mod guests;
+mod program;
+mod serve;

@@ -1,0 +1,173 @@
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::program::Home;
+
+/// `portreeve serve`, with what it has printed.
+struct Served {
+    child: Child,
+    lines: Vec<String>,
+}
+
+impl Served {
+    fn start(home: &Home, arguments: &[&str], last: &str) -> Self {
+        let mut command = home.portreeve();
+        command
+            .arg("serve")
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut lines = Vec::new();
+        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+            lines.push(line.unwrap());
+            if lines.last().unwrap().contains(last) {
+                break;
+            }
+        }
+        Self { child, lines }
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// The exit code.
+    fn end(&mut self) -> Option<i32> {
+        self.signal("TERM");
+        self.child.wait().unwrap().code()
+    }
+
+    /// The `ssh` command that was printed with these words in it, for a test to run.
+    fn command(&self, words: &str) -> String {
+        let found = self
+            .lines
+            .iter()
+            .find(|line| line.starts_with("ssh ") && line.contains(words));
+        found
+            .expect(words)
+            .replacen("ssh ", "ssh -F none -o BatchMode=yes -o IdentitiesOnly=yes ", 1)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn shell(command: &str) -> Child {
+    let mut shell = Command::new("sh");
+    shell
+        .arg("-c")
+        .arg(format!("exec {command}"))
+        .env_remove("SSH_AUTH_SOCK");
+    shell
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Says `hello` to whoever connects.
+fn greeter() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(b"hello");
+        }
+    });
+    port
+}
+
+#[test]
+fn the_commands_that_serve_prints_do_what_it_says_of_them() {
+    let home = Home::new();
+    let mut served = Served::start(&home, &["--listen", "127.0.0.1:0"], "who you are");
+    let target = greeter();
+    for (forward, near) in [
+        ("8080:localhost:8000", "allowed"),
+        ("8081:hello.portreeve:8000", "rewritten"),
+    ] {
+        let near = home.path(near);
+        let host = forward.split(':').nth(1).unwrap();
+        let ours = format!("{}:{host}:{target}", near.display());
+        let mut ssh = shell(&served.command(forward).replace(forward, &ours));
+        let deadline = Instant::now() + Duration::from_secs(15);
+        let mut stream = loop {
+            match UnixStream::connect(&near) {
+                Ok(stream) => break stream,
+                Err(error) => assert!(Instant::now() < deadline, "{forward}: {error}"),
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).unwrap();
+        assert_eq!(heard, "hello", "{forward}");
+        ssh.kill().unwrap();
+        ssh.wait().unwrap();
+    }
+    let refused = shell(&served.command("-W localhost:25")).wait_with_output().unwrap();
+    let words = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        words.contains("mail ports are closed here: try a web server such as localhost:8000 [ref f-"),
+        "{words}"
+    );
+    assert_eq!(served.end(), Some(0));
+    let log = std::fs::read_to_string(home.path(".local/state/portreeve/audit.jsonl")).unwrap();
+    for verdict in ["allow", "rewrite", "deny"] {
+        assert!(log.contains(&format!("\"verdict\":\"{verdict}\"")), "{verdict}");
+    }
+    assert!(log.trim_end().lines().last().unwrap().contains("gateway-stopped"));
+}
+
+#[test]
+fn a_second_start_keeps_the_host_key() {
+    let home = Home::new();
+    let key = || std::fs::read(home.path(".local/state/portreeve/ssh_host_ed25519_key")).unwrap();
+    let mut keys = Vec::new();
+    for _ in 0..2 {
+        let mut served = Served::start(&home, &["--listen", "127.0.0.1:0"], "who you are");
+        keys.push(key());
+        assert_eq!(served.end(), Some(0));
+    }
+    assert_eq!(keys[0], keys[1]);
+    let mode = std::fs::metadata(home.path(".local/state/portreeve/ssh_host_ed25519_key")).unwrap();
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777,
+        0o600
+    );
+}
+
+#[test]
+fn a_hangup_reads_the_configuration_again() {
+    let home = Home::new();
+    let guest = crate::guests::Guest::that(crate::guests::allows()).build();
+    let file = home.asking(&guest, "");
+    let mut served = Served::start(&home, &["--config", &file], "listens on 127.0.0.1:");
+    let log = || std::fs::read_to_string(home.path("audit.jsonl")).unwrap();
+    for (content, words) in [(None, "\"ok\":true"), (Some("nonsense ="), "\"ok\":false")] {
+        if let Some(content) = content {
+            std::fs::write(&file, content).unwrap();
+        }
+        // The handler is in place once the address is printed only if the signal is awaited by then.
+        let deadline = Instant::now() + Duration::from_secs(15);
+        while !log().contains(words) {
+            served.signal("HUP");
+            assert!(Instant::now() < deadline, "{words}: {}", log());
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+    assert_eq!(served.end(), Some(0));
+}
