@@ -15,5 +15,6 @@ mod harness;
 mod limits;
 mod login;
 mod misbehaving;
+mod misdeeds;
 mod relay;
 mod swaps;
