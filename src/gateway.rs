@@ -26,6 +26,7 @@ use crate::registry::Registry;
 use crate::relay::is_ours;
 use crate::request::Action;
 use crate::ssh::{HostKeys, Service, Settings};
+use crate::workers::Workers;
 
 /// Where a configuration comes from, to read it again.
 pub trait Origin: Send + Sync + 'static {
@@ -65,6 +66,9 @@ pub enum StartError {
     /// The audit log cannot be opened.
     #[error("cannot write the audit log: {0}")]
     Audit(io::Error),
+    /// The system gives no threads.
+    #[error("cannot start a thread: {0}")]
+    Threads(io::Error),
 }
 
 /// Everything that a configuration needs to serve, loaded and checked, with no socket open.
@@ -193,6 +197,7 @@ struct Shared {
     service: Arc<Service>,
     config: ArcSwap<Config>,
     own: OwnListeners,
+    workers: Workers,
     sessions: Arc<Semaphore>,
     unauthenticated: Arc<AtomicUsize>,
     /// Stops accepting and watching.
@@ -261,6 +266,7 @@ impl Gateway {
             sessions: Arc::new(Semaphore::new(config.limits.sessions)),
             config: ArcSwap::from_pointee(config),
             own,
+            workers: Workers::start().map_err(StartError::Threads)?,
             unauthenticated: Arc::default(),
             closing: CancellationToken::new(),
             ending: CancellationToken::new(),
@@ -352,11 +358,19 @@ impl Shared {
         }
         let Place { session, login } = place;
         let shared = Arc::clone(self);
-        self.tasks().spawn(async move {
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%error, "a client was gone before it was greeted"),
+        };
+        let connection = self.tasks().track_future(async move {
             let _session = session;
             let ending = shared.ending.clone();
-            shared.service.serve(stream, peer, server, login, ending).await;
+            match TcpStream::from_std(stream) {
+                Ok(stream) => shared.service.serve(stream, peer, server, login, ending).await,
+                Err(error) => tracing::warn!(%error, "a connection cannot be served"),
+            }
         });
+        self.workers.spawn(connection);
     }
 
     fn admit(&self, peer: SocketAddr) -> Option<Place> {

@@ -16,3 +16,4 @@ pub mod registry;
 pub mod relay;
 pub mod request;
 pub mod ssh;
+pub mod workers;
