@@ -122,6 +122,7 @@ pub async fn run(question: Explain) -> u8 {
                 }),
                 limits: Arc::new(limits),
                 dry_run: true,
+                verdicts: None,
             })
             .await;
         answers.push(answer(key, judgement));

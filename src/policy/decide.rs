@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use wasmtime::component::ComponentExportIndex;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use super::bindings::portreeve::policy::log::Level;
@@ -21,6 +22,8 @@ use crate::request::{ForwardRequest, Verdict};
 pub(super) struct Loaded {
     pub(super) reference: PolicyRef,
     pub(super) pre: PolicyPre<Guest>,
+    /// Where it exports `on-ended`, if it does.
+    pub(super) observer: Option<ComponentExportIndex>,
     /// Whether each instance must be configured; not where the component is a snapshot that was
     /// taken after `configure`.
     pub(super) configures: bool,
