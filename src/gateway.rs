@@ -22,6 +22,7 @@ use crate::forwarder::Desk;
 use crate::judgement::{House, Judge, OwnListeners};
 use crate::names::Resolver;
 use crate::policy::{self, LoadError, OpenForwards, Policies, Watch};
+use crate::proxy_header;
 use crate::registry::Registry;
 use crate::relay::is_ours;
 use crate::request::Action;
@@ -365,12 +366,37 @@ impl Shared {
         let connection = self.tasks().track_future(async move {
             let _session = session;
             let ending = shared.ending.clone();
-            match TcpStream::from_std(stream) {
-                Ok(stream) => shared.service.serve(stream, peer, server, login, ending).await,
-                Err(error) => tracing::warn!(%error, "a connection cannot be served"),
+            let stream = match TcpStream::from_std(stream) {
+                Ok(stream) => stream,
+                Err(error) => return tracing::warn!(%error, "a connection cannot be served"),
+            };
+            match shared.ends(stream, peer, server).await {
+                Ok((stream, peer, server)) => shared.service.serve(stream, peer, server, login, ending).await,
+                Err(error) => {
+                    tracing::info!(%peer, %error, "no PROXY protocol header from a source that must send one")
+                }
             }
         });
         self.workers.spawn(connection);
+    }
+
+    /// The two ends of a connection: what a trusted balancer says of them, or what they are.
+    async fn ends(
+        &self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        server: SocketAddr,
+    ) -> io::Result<(TcpStream, SocketAddr, SocketAddr)> {
+        let config = self.config.load();
+        if !config.server.proxy_protocol.iter().any(|net| net.contains(&peer.ip())) {
+            return Ok((stream, peer, server));
+        }
+        let patience = config.auth.login_grace;
+        let read = timeout(patience, proxy_header::read(&mut stream)).await;
+        let (peer, server) = read
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?
+            .unwrap_or((peer, server));
+        Ok((stream, peer, server))
     }
 
     fn admit(&self, peer: SocketAddr) -> Option<Place> {

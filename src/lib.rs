@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod judgement;
 pub mod names;
 pub mod policy;
+pub mod proxy_header;
 pub mod registry;
 pub mod relay;
 pub mod request;
