@@ -440,13 +440,17 @@ impl Shared {
         let _turn = self.reloading.lock().await;
         let began = Instant::now();
         let policies = Arc::clone(self.desk().judge.policies());
+        let mut sha256 = None;
         let swapped = match plugin.settings_again() {
             Ok(plugin) => match policy::read(plugin.component.clone()).await {
                 Ok(bytes) if policies.serves(&plugin, &bytes) => return,
-                Ok(bytes) => policies
-                    .replace_one(&plugin, bytes)
-                    .await
-                    .map_err(|error| error.to_string()),
+                Ok(bytes) => {
+                    sha256 = Some(policy::digest(&bytes));
+                    policies
+                        .replace_one(&plugin, bytes)
+                        .await
+                        .map_err(|error| error.to_string())
+                }
                 Err(error) => Err(error.to_string()),
             },
             Err(faults) => Err(faults.to_string()),
@@ -462,16 +466,16 @@ impl Shared {
                 self.desk().audit.record(&Subject::default(), &event);
                 self.after_swap();
             }
-            Err(reason) => self.rejected(&plugin.name, reason),
+            Err(reason) => self.rejected(&plugin.name, sha256, reason),
         }
         self.swaps.send_modify(|count| *count += 1);
     }
 
-    fn rejected(&self, name: &str, reason: String) {
+    fn rejected(&self, name: &str, sha256: Option<String>, reason: String) {
         tracing::error!(policy = name, reason, "policy rejected; the one in force goes on");
         let event = Event::PolicyRejected {
             name: name.to_owned(),
-            sha256: None,
+            sha256,
             reason,
         };
         self.desk().audit.record(&Subject::default(), &event);
@@ -515,7 +519,7 @@ impl Shared {
         let replaced = desk.judge.policies().replace(&config.policy).await;
         let swapped = replaced.map_err(|errors| {
             for (name, error) in &errors {
-                self.rejected(name, error.to_string());
+                self.rejected(name, None, error.to_string());
             }
             invalid(policy_faults(&config, file, &errors))
         })?;

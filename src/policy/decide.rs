@@ -30,6 +30,8 @@ pub(super) struct Loaded {
     /// The settings it was configured with, as JSON.
     pub(super) settings: String,
     pub(super) rewrite: bool,
+    /// See [`Guest::names_refused`].
+    pub(super) names_refused: bool,
     pub(super) inert: bool,
     pub(super) summary: String,
     pub(super) schema: Option<String>,
@@ -57,6 +59,7 @@ impl Loaded {
             deadline,
         );
         let mut store = store(sandbox, guest);
+        store.data_mut().names_refused = self.names_refused;
         if self.inert {
             let now = Duration::from_millis(u64::try_from(request.now.as_millisecond()).unwrap_or(0));
             store.data_mut().wasi = Some(Inert::new(now, &request.id));

@@ -26,6 +26,7 @@ use serde::Serialize;
 
 pub use failure::{Failure, LoadError, Problem};
 pub use generation::{Generation, Opinion};
+pub use load::digest;
 pub use observe::ForwardEnded;
 pub use swap::{Policies, Swapped};
 pub use watch::{Watch, read};
