@@ -417,13 +417,20 @@ impl Desk {
             stall: limits.stall_timeout,
         };
         self.catch_up(permit, &closing.guard).await;
-        let Ends { source, sink, stream } = ends;
+        let Ends {
+            source,
+            mut sink,
+            stream,
+        } = ends;
         let queue = visit.gauge.queue();
-        let carried = relay::run(source, sink, stream, &closing.guard, queue, patience);
+        let carried = relay::run(source, &mut sink, stream, &closing.guard, queue, patience);
         closing.cause = tokio::select! {
             cause = carried => cause,
             cause = self.recheck(&closing.guard) => cause,
         };
+        // It is over and recorded, even where the client takes no message any more.
+        drop(closing);
+        sink.close().await;
     }
 
     /// Asks again about something open, as often as its terms say, until that ends it. Whoever
