@@ -420,6 +420,10 @@ impl Shared {
         loop {
             let config = self.config.load_full();
             let mut watch = Watch::new(&config.policy.plugins);
+            // What changed after the files were read and before they were watched.
+            for plugin in config.policy.plugins.iter().filter(|plugin| plugin.watch) {
+                self.swap(&config, plugin).await;
+            }
             while Arc::ptr_eq(&config, &self.config.load_full()) {
                 let changed = tokio::select! {
                     changed = watch.changed() => changed,
@@ -429,15 +433,18 @@ impl Shared {
                 for name in changed {
                     let plugin = config.policy.plugins.iter().find(|plugin| plugin.name == name);
                     if let Some(plugin) = plugin {
-                        self.swap(plugin).await;
+                        self.swap(&config, plugin).await;
                     }
                 }
             }
         }
     }
 
-    async fn swap(self: &Arc<Self>, plugin: &Plugin) {
+    async fn swap(self: &Arc<Self>, config: &Arc<Config>, plugin: &Plugin) {
         let _turn = self.reloading.lock().await;
+        if !Arc::ptr_eq(config, &self.config.load_full()) {
+            return;
+        }
         let began = Instant::now();
         let policies = Arc::clone(self.desk().judge.policies());
         let mut sha256 = None;

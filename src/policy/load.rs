@@ -84,6 +84,7 @@ pub(super) async fn load(
     };
     let request = probe();
     let lookups = Lookups::new(Resolver::silent());
+    let _running = sandbox.running();
     let (verdict, _) = loaded.decide(sandbox, facts, &request, lookups, deadline).await;
     match verdict {
         Ok(_) => Ok(loaded),

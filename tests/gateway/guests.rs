@@ -1,0 +1,292 @@
+//! Policies made on the spot: core WebAssembly as text, wrapped with the world of `wit/policy.wit`. No toolchain is needed,
+//! and what no compiler would emit can be said too.
+
+use super::abi::{Image, V, World};
+
+/// A policy: what it does when, and otherwise.
+#[derive(Clone)]
+pub struct Guest {
+    rules: Vec<(When, Does)>,
+    otherwise: Does,
+    starting: Option<Does>,
+    configuring: Option<Does>,
+    version: String,
+    world: String,
+    imports: &'static str,
+}
+
+/// Which requests a rule is about.
+#[derive(Clone, Copy)]
+pub enum When {
+    /// Their target has this port.
+    Port(u16),
+    /// Their target is a Unix socket.
+    Socket,
+    Connect,
+    Listen,
+    Accept,
+}
+
+/// What the guest does where it is asked.
+#[derive(Clone)]
+pub enum Does {
+    /// Answers with this verdict.
+    Answers(V),
+    Traps,
+    Spins,
+    Hoards,
+    Recurses,
+    /// Logs ten thousand lines, and allows.
+    Chatters,
+    /// Logs until it is stopped.
+    Floods,
+    /// Computes for a second or so, and allows.
+    Ponders,
+    /// Answers with a verdict that lies outside of its memory.
+    PointsOutside,
+    /// Nothing else: it goes on.
+    Nothing,
+}
+
+pub fn allows() -> Does {
+    Does::Answers(V::Case("allow", None))
+}
+
+/// Allows on terms, of which only some are named.
+pub fn allows_with(terms: Vec<(&'static str, V)>) -> Does {
+    Does::Answers(V::case("allow-with", V::Record(terms)))
+}
+
+pub fn denies(sentence: &str) -> Does {
+    denies_with("test-rule", "a rule of the test", sentence)
+}
+
+pub fn denies_with(code: &str, reason: &str, sentence: &str) -> Does {
+    Does::Answers(V::case(
+        "deny",
+        V::Record(vec![
+            ("code", V::text(code)),
+            ("reason", V::text(reason)),
+            ("tell-user", V::some(V::text(sentence))),
+        ]),
+    ))
+}
+
+/// `host:port` or `unix:/path`.
+pub fn rewrites(to: &str) -> Does {
+    rewrites_with(to, Vec::new())
+}
+
+/// Rewrites on terms, of which only some are named.
+pub fn rewrites_with(to: &str, terms: Vec<(&'static str, V)>) -> Does {
+    Does::Answers(V::case(
+        "rewrite",
+        V::Record(vec![
+            ("to", endpoint(to)),
+            ("reason", V::text("moved by the test")),
+            ("terms", V::some(V::Record(terms))),
+        ]),
+    ))
+}
+
+fn endpoint(text: &str) -> V {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return V::case("socket", V::text(path));
+    }
+    let (host, port) = text.rsplit_once(':').expect("host:port");
+    let port = V::Number(port.parse().expect("a port"));
+    V::case("tcp", V::Record(vec![("host", V::text(host)), ("port", port)]))
+}
+
+impl Guest {
+    pub fn that(does: Does) -> Self {
+        Self {
+            rules: Vec::new(),
+            otherwise: does,
+            starting: None,
+            configuring: None,
+            version: "1.0.0".to_owned(),
+            world: include_str!("../../wit/policy.wit").to_owned(),
+            imports: "",
+        }
+    }
+
+    /// Adds a rule; the first that matches wins.
+    pub fn on(mut self, when: When, does: Does) -> Self {
+        self.rules.push((when, does));
+        self
+    }
+
+    pub fn starting(mut self, does: Does) -> Self {
+        self.starting = Some(does);
+        self
+    }
+
+    pub fn configuring(mut self, does: Does) -> Self {
+        self.configuring = Some(does);
+        self
+    }
+
+    /// The version it states; another one makes another digest.
+    pub fn version(mut self, version: &str) -> Self {
+        self.version = version.to_owned();
+        self
+    }
+
+    /// Builds it for another version of the world.
+    pub fn for_world(mut self, version: &str) -> Self {
+        self.world = self.world.replace("@0.1.0", &format!("@{version}"));
+        self
+    }
+
+    /// Imports a function that nobody offers.
+    pub fn importing_a_stranger(mut self) -> Self {
+        self.world = self
+            .world
+            .replacen("world policy {", "world policy {\n    import stranger: func();", 1);
+        self.imports = "(import \"$root\" \"stranger\" (func $stranger))";
+        self
+    }
+
+    /// Imports the interface `names`.
+    pub fn importing_names(mut self) -> Self {
+        self.imports = "(import \"portreeve:policy/names@0.1.0\" \"resolve\" (func $resolve (param i32 i32 i32)))";
+        self
+    }
+
+    /// The component.
+    pub fn build(&self) -> Vec<u8> {
+        self.world().component(&self.core())
+    }
+
+    /// The module before it becomes a component.
+    pub fn core(&self) -> Vec<u8> {
+        let world = self.world();
+        let mut image = Image::default();
+        let layout = world.request();
+        let rules: String = self
+            .rules
+            .iter()
+            .map(|(when, does)| {
+                let condition = match when {
+                    When::Port(port) => format!(
+                        "(i32.and (i32.eqz (i32.load8_u offset={tag} (local.get 0))) (i32.eq (i32.load16_u offset={at} (local.get 0)) (i32.const {port})))",
+                        tag = layout.target,
+                        at = layout.port,
+                    ),
+                    When::Socket => format!("(i32.load8_u offset={} (local.get 0))", layout.target),
+                    When::Connect => action(layout.action, 0),
+                    When::Listen => action(layout.action, 1),
+                    When::Accept => action(layout.action, 2),
+                };
+                format!("(if {condition} (then {}))\n", does.code(&world, &mut image))
+            })
+            .collect();
+        let otherwise = self.otherwise.code(&world, &mut image);
+        let nothing = Does::Nothing;
+        let starting = self.starting.as_ref().unwrap_or(&nothing).code(&world, &mut image);
+        let configuring = self.configuring.as_ref().unwrap_or(&nothing).code(&world, &mut image);
+        let description = V::Record(vec![
+            ("name", V::text("test")),
+            ("version", V::text(&self.version)),
+            ("summary", V::text("a policy of the tests")),
+        ]);
+        let description = world.lower(&world.result("lifecycle", "describe"), &description, &mut image);
+        let configured = world.lower(&world.result("lifecycle", "configure"), &V::Done, &mut image);
+        let (data, heap) = image.finish();
+        let pages = heap / 65536 + 2;
+        let imports = self.imports;
+        let package = world.package();
+        let text = format!(
+            r#"(module
+  (import "{package_log}" "write" (func $log (param i32 i32 i32)))
+  {imports}
+  (memory (export "memory") {pages})
+  (data (i32.const {base}) "{data}")
+  (global $heap (mut i32) (i32.const {heap}))
+  (func (export "cabi_realloc") (param $old i32) (param $before i32) (param $align i32) (param $size i32) (result i32)
+    (local $at i32)
+    (local.set $at (i32.and
+      (i32.add (global.get $heap) (i32.sub (local.get $align) (i32.const 1)))
+      (i32.sub (i32.const 0) (local.get $align))))
+    (global.set $heap (i32.add (local.get $at) (local.get $size)))
+    (block $fits (loop $more
+      (br_if $fits (i32.le_u (global.get $heap) (i32.mul (memory.size) (i32.const 65536))))
+      (br_if $more (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))
+      unreachable))
+    (local.get $at))
+  (func $deep (param i32) (result i32) (i32.add (call $deep (local.get 0)) (i32.const 1)))
+  (func $start {starting})
+  (start $start)
+  (func (export "portreeve:policy/lifecycle@{package}#describe") (result i32) (i32.const {description}))
+  (func (export "portreeve:policy/lifecycle@{package}#configure") (param i32 i32) (result i32)
+    {configuring}
+    (i32.const {configured}))
+  (func (export "portreeve:policy/decision@{package}#decide") (param i32) (result i32)
+    (local $count i32)
+    {rules}
+    {otherwise}
+    unreachable)
+)"#,
+            package_log = format_args!("portreeve:policy/log@{package}"),
+            base = Image::BASE,
+        );
+        wat::parse_str(&text).expect("the text of the guest")
+    }
+
+    fn world(&self) -> World {
+        World::new(&self.world)
+    }
+}
+
+fn action(offset: usize, index: u8) -> String {
+    format!("(i32.eq (i32.load8_u offset={offset} (local.get 0)) (i32.const {index}))")
+}
+
+impl Does {
+    fn code(&self, world: &World, image: &mut Image) -> String {
+        match self {
+            Self::Answers(verdict) => {
+                let at = world.lower(&world.result("decision", "decide"), verdict, image);
+                format!("(return (i32.const {at}))")
+            }
+            Self::Traps => "unreachable".to_owned(),
+            Self::Spins => "(loop $again (br $again))".to_owned(),
+            Self::Hoards => "(loop $again \
+                 (if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then unreachable)) \
+                 (i32.store (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 4)) (i32.const 1)) \
+                 (br $again))"
+                .to_owned(),
+            Self::Recurses => "(drop (call $deep (i32.const 0)))".to_owned(),
+            Self::Chatters => {
+                let allowed = allows().code(world, image);
+                let line = image.text("a line that nobody asked for");
+                format!(
+                    "(loop $again \
+                       (call $log (i32.const 1) (i32.const {}) (i32.const {})) \
+                       (local.set $count (i32.add (local.get $count) (i32.const 1))) \
+                       (br_if $again (i32.lt_u (local.get $count) (i32.const 10000)))) {allowed}",
+                    line.0, line.1
+                )
+            }
+            Self::Ponders => {
+                let allowed = allows().code(world, image);
+                format!(
+                    "(loop $again \
+                       (local.set $count (i32.add (local.get $count) (i32.const 1))) \
+                       (i32.store (i32.const 0) (local.get $count)) \
+                       (br_if $again (i32.ne (i32.load (i32.const 0)) (i32.const 1000000000)))) {allowed}"
+                )
+            }
+            Self::Floods => {
+                let line = image.text("a line that nobody asked for");
+                format!(
+                    "(loop $again (call $log (i32.const 1) (i32.const {}) (i32.const {})) (br $again))",
+                    line.0, line.1
+                )
+            }
+            Self::PointsOutside => "(return (i32.const 0x7ffffff8))".to_owned(),
+            Self::Nothing => String::new(),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Bounds on how much of anything there may be, and what is left when somebody goes without a word.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+
+use crate::harness::{Server, Setup, eventually, free_port, hear, ping};
+
+#[test]
+fn a_session_has_so_many_tunnels_and_no_more() {
+    let target = Server::echo();
+    let gateway = Setup::allowing().tables("[limits]\ntunnels-per-session = 2").start();
+    let proxy = gateway.dynamic();
+    let mut open = [(); 2].map(|()| proxy.socks5("127.0.0.1", target.port).unwrap());
+    assert!(open.iter_mut().all(ping));
+    assert!(proxy.socks5("127.0.0.1", target.port).is_none());
+    proxy
+        .client
+        .says("open failed: resource shortage: this session has reached limits.tunnels-per-session [ref f-");
+    let refused = gateway.audited("the refusal", |line| line["verdict"] == "deny");
+    assert_eq!(
+        (&refused["by"], &refused["code"]),
+        (&"limit".into(), &"tunnels-per-session".into())
+    );
+    let [_kept, ended] = open;
+    drop(ended);
+    gateway.event("tunnel-closed");
+    eventually("a place", || proxy.socks5("127.0.0.1", target.port));
+    gateway.stop();
+}
+
+#[test]
+fn a_session_has_so_many_listeners_and_no_more() {
+    let gateway = Setup::allowing().tables("[limits]\nlisteners-per-session = 2").start();
+    let three = ["-R", "0:localhost:1", "-R", "0:localhost:2", "-R", "0:localhost:3"];
+    let client = gateway.ssh().args(["-v", "-N"]).args(three).start();
+    client.says("Remote: this session has reached limits.listeners-per-session [ref f-");
+    client.says("remote port forwarding failed for listen port 0");
+    assert_eq!(gateway.events("listener-opened").len(), 2);
+}
+
+#[test]
+fn a_user_has_so_many_sessions_and_no_more() {
+    let target = Server::named("x");
+    let gateway = Setup::allowing().tables("[limits]\nsessions-per-user = 1").start();
+    let first = gateway.dynamic();
+    gateway.event("auth-succeeded");
+    assert!(gateway.through(&target.address()).errors.contains("Permission denied"));
+    let failed = gateway.event("auth-failed");
+    assert!(
+        failed["reason"].as_str().unwrap().contains("limits.sessions-per-user"),
+        "{failed}"
+    );
+    drop(first);
+    gateway.event("session-closed");
+    assert_eq!(gateway.through(&target.address()).stdout, "x");
+}
+
+#[test]
+fn a_gateway_has_so_many_sessions_and_no_more() {
+    let gateway = Setup::allowing().tables("[limits]\nsessions = 1").start();
+    let _first = gateway.dynamic();
+    gateway.event("auth-succeeded");
+    assert_eq!(gateway.through("localhost:1").code, Some(255));
+    assert_eq!(gateway.events("auth-succeeded").len(), 1);
+}
+
+#[test]
+fn strangers_who_say_nothing_are_bounded() {
+    let gateway = Setup::allowing().tables("[limits]\nunauthenticated = 2").start();
+    let mut silent: Vec<_> = (0..10)
+        .map(|_| TcpStream::connect(gateway.address()).unwrap())
+        .collect();
+    for stream in &mut silent {
+        stream
+            .set_read_timeout(Some(std::time::Duration::from_secs(5)))
+            .unwrap();
+    }
+    // Those that are let in get the version string, the others the end.
+    let greeted = silent
+        .iter_mut()
+        .map(|stream| std::io::Read::read(stream, &mut [0; 8]))
+        .filter(|read| matches!(read, Ok(1..)))
+        .count();
+    assert!((2..=4).contains(&greeted), "{greeted}");
+    drop(silent);
+    eventually("a place", || {
+        (gateway.through("localhost:1").errors.contains("open failed")).then_some(())
+    });
+}
+
+#[test]
+fn a_connection_that_forwards_nothing_is_ended() {
+    let gateway = Setup::allowing()
+        .tables("[limits]\nunused-connection-timeout = \"1s\"")
+        .start();
+    let answer = gateway.ssh().args(["-N"]).start().finish(b"");
+    assert!(
+        answer.errors.contains("the connection forwards nothing"),
+        "{}",
+        answer.errors
+    );
+}
+
+#[test]
+fn what_a_killed_client_had_open_ends_once_each() {
+    let target = Server::echo();
+    let gateway = Setup::allowing().start();
+    let (local, remote, port) = (gateway.path("local"), gateway.path("remote.sock"), free_port());
+    let [l, r, p] = [
+        format!("{}:{}", local.display(), target.address()),
+        format!("{}:{}", remote.display(), target.address()),
+        format!("{port}:{}", target.address()),
+    ];
+    let mut client = gateway.ssh().args(["-N", "-L", &l, "-R", &r, "-R", &p]).start();
+    eventually("both listeners", || {
+        (gateway.events("listener-opened").len() == 2).then_some(())
+    });
+    let mut near = eventually("a local forward", || UnixStream::connect(&local).ok());
+    let mut far = UnixStream::connect(&remote).unwrap();
+    let mut third = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    assert!(ping(&mut near) && ping(&mut far) && ping(&mut third));
+    client.kill();
+    gateway.event("session-closed");
+    eventually("the end of it all", || (gateway.open() == 0).then_some(()));
+    assert!(!remote.exists());
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    assert_eq!((hear(far), hear(third)), (String::new(), String::new()));
+    let lines = gateway.stop();
+    let count = |event: &str| lines.iter().filter(|line| line["event"] == event).count();
+    let counts = [
+        "tunnel-opened",
+        "tunnel-closed",
+        "listener-opened",
+        "listener-closed",
+        "session-closed",
+    ]
+    .map(count);
+    assert_eq!(counts, [3, 3, 2, 2, 1]);
+}
+
+#[test]
+fn clients_that_vanish_again_and_again_leave_nothing() {
+    let target = Server::echo();
+    let gateway = Setup::allowing().start();
+    for round in 0..10 {
+        let mut proxy = std::sync::Arc::into_inner(gateway.dynamic().client).unwrap();
+        eventually("a login", || {
+            (gateway.events("auth-succeeded").len() > round).then_some(())
+        });
+        proxy.kill();
+    }
+    for _ in 0..10 {
+        let mut local = gateway.local(&target.address());
+        let mut stream = local.connect();
+        assert!(ping(&mut stream));
+        local.client.kill();
+    }
+    eventually("all sessions closed", || {
+        (gateway.events("session-closed").len() == 20).then_some(())
+    });
+    let lines = gateway.stop();
+    assert_eq!(lines.iter().filter(|line| line["event"] == "tunnel-closed").count(), 10);
+}
+
+#[test]
+fn a_drain_ends_what_is_open_after_its_time() {
+    let target = Server::echo();
+    let gateway = Setup::allowing().tables("[limits]\ndrain-timeout = \"1s\"").start();
+    let proxy = gateway.dynamic();
+    let mut open = proxy.socks5("127.0.0.1", target.port).unwrap();
+    assert!(ping(&mut open));
+    let _listener = gateway.remote("0:localhost:1");
+    let lines = gateway.stop();
+    let cause = |event: &str| lines.iter().find(|line| line["event"] == event).unwrap()["cause"].clone();
+    assert_eq!(
+        (cause("tunnel-closed"), cause("listener-closed")),
+        ("drained".into(), "drained".into())
+    );
+    assert_eq!(hear(open), "");
+}
+
+#[test]
+fn nothing_is_forwarded_that_cannot_be_recorded() {
+    let target = Server::named("x");
+    let gateway = Setup::allowing().audit_file("/dev/full").start();
+    let answer = gateway.through(&target.address());
+    assert!(
+        answer.errors.contains("the gateway cannot write its audit log"),
+        "{}",
+        answer.errors
+    );
+    assert_eq!(answer.stdout, "");
+}
+
+#[test]
+fn a_log_that_is_not_required_holds_up_nothing() {
+    let target = Server::named("x");
+    let gateway = Setup::allowing()
+        .audit_file("/dev/full\"\nrequired = false\n#\"")
+        .start();
+    assert_eq!(gateway.through(&target.address()).stdout, "x");
+}
+
+#[test]
+fn a_log_that_was_moved_away_is_opened_again_by_a_reload() {
+    let gateway = Setup::allowing().start();
+    std::fs::rename(gateway.path("audit.jsonl"), gateway.path("old.jsonl")).unwrap();
+    gateway.reload().unwrap();
+    assert_eq!(gateway.event("config-reloaded")["ok"], true);
+    let old = std::fs::read_to_string(gateway.path("old.jsonl")).unwrap();
+    assert!(old.contains("gateway-started"));
+}
+
+#[test]
+fn noise_on_the_port_is_shrugged_off() {
+    let target = Server::named("x");
+    let gateway = Setup::allowing().start();
+    for noise in [
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        vec![0; 100_000],
+        b"SSH-2.0-x\r\n\xff\xff\xff\xff\xff".to_vec(),
+    ] {
+        let mut stream = TcpStream::connect(gateway.address()).unwrap();
+        let _ = stream.write_all(&noise);
+        hear(stream);
+    }
+    assert_eq!(gateway.through(&target.address()).stdout, "x");
+    gateway.stop();
+}

@@ -1,0 +1,19 @@
+//! The gateway as its users meet it: started in this process on a port of its own, with real OpenSSH clients.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    unreachable_pub,
+    reason = "a test that cannot go on should say so and stop"
+)]
+
+mod abi;
+mod forwarding;
+mod guests;
+mod harness;
+mod limits;
+mod login;
+mod misbehaving;
+mod relay;
+mod swaps;
