@@ -171,7 +171,7 @@ async fn serve(config: Option<PathBuf>, listen: Vec<SocketAddr>) -> u8 {
         Ok(gateway) => gateway,
         Err(StartError::Invalid(faults)) => return invalid(&faults),
         Err(error @ StartError::Bind { .. }) => return fail(UNBOUND, &error.to_string()),
-        Err(error @ StartError::Audit(_)) => return fail(FAILED, &error.to_string()),
+        Err(error @ (StartError::Audit(_) | StartError::Threads(_))) => return fail(FAILED, &error.to_string()),
     };
     let mut text = String::new();
     for address in gateway.addresses() {

@@ -68,6 +68,12 @@ pub async fn run(question: Explain) -> u8 {
         );
         return cli::fail(INVALID, &words);
     };
+    // A connection to a listener is judged at the listener's endpoint, which is canonical.
+    let listener = match (question.action, question.endpoint.parse::<Endpoint>()) {
+        (Action::Accept, Ok(endpoint)) => Some(endpoint),
+        (Action::Accept, Err(error)) => return cli::fail(INVALID, &error.to_string()),
+        _ => None,
+    };
     let prepared = match cli::origin(question.config.clone(), Vec::new()) {
         Ok(origin) => match origin.load() {
             Ok(config) => Prepared::new(config, origin.file()).await,
@@ -113,7 +119,7 @@ pub async fn run(question: Explain) -> u8 {
                 id: new_id("f"),
                 action: question.action,
                 requested: requested.clone(),
-                listener: None,
+                listener: listener.clone(),
                 originator: None,
                 principal: Arc::new(principal),
                 connection: Arc::new(Connection {
@@ -122,6 +128,7 @@ pub async fn run(question: Explain) -> u8 {
                 }),
                 limits: Arc::new(limits),
                 dry_run: true,
+                verdicts: None,
             })
             .await;
         answers.push(answer(key, judgement));

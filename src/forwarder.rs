@@ -13,7 +13,8 @@ use tokio_util::task::TaskTracker;
 use crate::audit::{Audit, Cause, Decided, Ended, Event, Subject};
 use crate::auth::ForwardLimits;
 use crate::config::Limits;
-use crate::judgement::{Judge, Judgement, Permit, Question};
+use crate::judgement::{Judge, Judgement, Permit, Question, Verdicts};
+use crate::policy::{ForwardEnded, Policies};
 use crate::registry::{Bytes, Forward, ForwardGuard, Registry, Stop};
 use crate::relay::{self, Accepted, Bound, Dialled, Gauge, Patience, Sink, Source, Stream};
 use crate::request::{Action, Connection, Endpoint, Principal, Refusal, Requested, new_id};
@@ -52,6 +53,7 @@ pub struct Visit {
     pub stop: Stop,
     /// What is decided, for the status channel.
     pub news: broadcast::Sender<Arc<News>>,
+    verdicts: Arc<Verdicts>,
     tunnels: Arc<Semaphore>,
     most_tunnels: usize,
     listeners: Arc<Semaphore>,
@@ -117,6 +119,7 @@ impl Visit {
             gauge,
             stop: Stop::default(),
             news: broadcast::channel(NEWS).0,
+            verdicts: Arc::default(),
             tunnels: Arc::new(Semaphore::new(ceilings.tunnels_per_session)),
             most_tunnels: ceilings.tunnels_per_session,
             listeners: Arc::new(Semaphore::new(ceilings.listeners_per_session)),
@@ -140,6 +143,7 @@ impl Visit {
             connection: Arc::clone(&self.connection),
             limits: Arc::clone(&self.limits),
             dry_run: false,
+            verdicts: Some(Arc::clone(&self.verdicts)),
         }
     }
 }
@@ -263,13 +267,15 @@ impl Desk {
                 None => std::future::pending().await,
             }
         };
-        tokio::pin!(expired);
+        let recheck = self.recheck(&guard);
+        tokio::pin!(expired, recheck);
         let cause = loop {
             let accepted = tokio::select! {
                 accepted = bound.accept() => accepted,
                 cause = guard.stop.ended() => break cause,
                 cause = visit.stop.ended() => break cause,
                 () = &mut expired => break Cause::Expired,
+                cause = &mut recheck => break cause,
             };
             let desk = Arc::clone(self);
             let visit = Arc::clone(visit);
@@ -280,6 +286,8 @@ impl Desk {
         };
         drop(bound);
         drop(gone);
+        let told = ForwardEnded::new(&guard, cause, millis(began));
+        self.judge.policies().current().observe(told);
         self.audit.record(
             &visit.subject.with_forward(&guard.request.id),
             &Event::ListenerClosed {
@@ -395,6 +403,7 @@ impl Desk {
         );
         let mut closing = Closing {
             audit: &self.audit,
+            policies: self.judge.policies(),
             subject,
             guard,
             began: Instant::now(),
@@ -408,9 +417,34 @@ impl Desk {
             stall: limits.stall_timeout,
         };
         self.catch_up(permit, &closing.guard).await;
-        let Ends { source, sink, stream } = ends;
+        let Ends {
+            source,
+            mut sink,
+            stream,
+        } = ends;
         let queue = visit.gauge.queue();
-        closing.cause = relay::run(source, sink, stream, &closing.guard, queue, patience).await;
+        let carried = relay::run(source, &mut sink, stream, &closing.guard, queue, patience);
+        closing.cause = tokio::select! {
+            cause = carried => cause,
+            cause = self.recheck(&closing.guard) => cause,
+        };
+        // It is over and recorded, even where the client takes no message any more.
+        drop(closing);
+        sink.close().await;
+    }
+
+    /// Asks again about something open, as often as its terms say, until that ends it. Whoever
+    /// carries it notices the end by itself, so this never answers first.
+    async fn recheck(&self, forward: &Forward) -> Cause {
+        let Some(seconds) = forward.terms.recheck_seconds else {
+            return std::future::pending().await;
+        };
+        let pause = Duration::from_secs(u64::from(seconds.max(1)));
+        while forward.stop.cause().is_none() {
+            tokio::time::sleep(pause).await;
+            self.reconsider(forward, "recheck").await;
+        }
+        std::future::pending().await
     }
 }
 
@@ -499,6 +533,7 @@ pub struct Listening {
 /// Records the end of a tunnel, exactly once, however its task ends.
 struct Closing<'a> {
     audit: &'a Audit,
+    policies: &'a Policies,
     subject: Subject,
     guard: ForwardGuard,
     began: Instant,
@@ -516,7 +551,22 @@ impl Drop for Closing<'_> {
             millis: millis(self.began),
             cause: self.cause,
         };
+        let told = ForwardEnded::new(&self.guard, ended.cause, ended.millis);
+        self.policies.current().observe(told);
         self.audit.record(&self.subject, &Event::TunnelClosed(ended));
+    }
+}
+
+impl ForwardEnded {
+    fn new(forward: &Forward, cause: Cause, millis: u64) -> Self {
+        Self {
+            id: forward.request.id.clone(),
+            cause: cause.as_str(),
+            millis,
+            bytes_up: forward.bytes.up.load(Ordering::Relaxed),
+            bytes_down: forward.bytes.down.load(Ordering::Relaxed),
+            dialled: forward.dialled,
+        }
     }
 }
 

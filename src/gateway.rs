@@ -22,10 +22,12 @@ use crate::forwarder::Desk;
 use crate::judgement::{House, Judge, OwnListeners};
 use crate::names::Resolver;
 use crate::policy::{self, LoadError, OpenForwards, Policies, Watch};
+use crate::proxy_header;
 use crate::registry::Registry;
 use crate::relay::is_ours;
 use crate::request::Action;
 use crate::ssh::{HostKeys, Service, Settings};
+use crate::workers::Workers;
 
 /// Where a configuration comes from, to read it again.
 pub trait Origin: Send + Sync + 'static {
@@ -65,6 +67,9 @@ pub enum StartError {
     /// The audit log cannot be opened.
     #[error("cannot write the audit log: {0}")]
     Audit(io::Error),
+    /// The system gives no threads.
+    #[error("cannot start a thread: {0}")]
+    Threads(io::Error),
 }
 
 /// Everything that a configuration needs to serve, loaded and checked, with no socket open.
@@ -193,6 +198,7 @@ struct Shared {
     service: Arc<Service>,
     config: ArcSwap<Config>,
     own: OwnListeners,
+    workers: Workers,
     sessions: Arc<Semaphore>,
     unauthenticated: Arc<AtomicUsize>,
     /// Stops accepting and watching.
@@ -261,6 +267,7 @@ impl Gateway {
             sessions: Arc::new(Semaphore::new(config.limits.sessions)),
             config: ArcSwap::from_pointee(config),
             own,
+            workers: Workers::start().map_err(StartError::Threads)?,
             unauthenticated: Arc::default(),
             closing: CancellationToken::new(),
             ending: CancellationToken::new(),
@@ -352,11 +359,44 @@ impl Shared {
         }
         let Place { session, login } = place;
         let shared = Arc::clone(self);
-        self.tasks().spawn(async move {
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%error, "a client was gone before it was greeted"),
+        };
+        let connection = self.tasks().track_future(async move {
             let _session = session;
             let ending = shared.ending.clone();
-            shared.service.serve(stream, peer, server, login, ending).await;
+            let stream = match TcpStream::from_std(stream) {
+                Ok(stream) => stream,
+                Err(error) => return tracing::warn!(%error, "a connection cannot be served"),
+            };
+            match shared.ends(stream, peer, server).await {
+                Ok((stream, peer, server)) => shared.service.serve(stream, peer, server, login, ending).await,
+                Err(error) => {
+                    tracing::info!(%peer, %error, "no PROXY protocol header from a source that must send one")
+                }
+            }
         });
+        self.workers.spawn(connection);
+    }
+
+    /// The two ends of a connection: what a trusted balancer says of them, or what they are.
+    async fn ends(
+        &self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        server: SocketAddr,
+    ) -> io::Result<(TcpStream, SocketAddr, SocketAddr)> {
+        let config = self.config.load();
+        if !config.server.proxy_protocol.iter().any(|net| net.contains(&peer.ip())) {
+            return Ok((stream, peer, server));
+        }
+        let patience = config.auth.login_grace;
+        let read = timeout(patience, proxy_header::read(&mut stream)).await;
+        let (peer, server) = read
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?
+            .unwrap_or((peer, server));
+        Ok((stream, peer, server))
     }
 
     fn admit(&self, peer: SocketAddr) -> Option<Place> {
@@ -407,13 +447,17 @@ impl Shared {
         }
         let began = Instant::now();
         let policies = Arc::clone(self.desk().judge.policies());
+        let mut sha256 = None;
         let swapped = match plugin.settings_again() {
             Ok(plugin) => match policy::read(plugin.component.clone()).await {
                 Ok(bytes) if policies.serves(&plugin, &bytes) => return,
-                Ok(bytes) => policies
-                    .replace_one(&plugin, bytes)
-                    .await
-                    .map_err(|error| error.to_string()),
+                Ok(bytes) => {
+                    sha256 = Some(policy::digest(&bytes));
+                    policies
+                        .replace_one(&plugin, bytes)
+                        .await
+                        .map_err(|error| error.to_string())
+                }
                 Err(error) => Err(error.to_string()),
             },
             Err(faults) => Err(faults.to_string()),
@@ -429,16 +473,16 @@ impl Shared {
                 self.desk().audit.record(&Subject::default(), &event);
                 self.after_swap();
             }
-            Err(reason) => self.rejected(&plugin.name, reason),
+            Err(reason) => self.rejected(&plugin.name, sha256, reason),
         }
         self.swaps.send_modify(|count| *count += 1);
     }
 
-    fn rejected(&self, name: &str, reason: String) {
+    fn rejected(&self, name: &str, sha256: Option<String>, reason: String) {
         tracing::error!(policy = name, reason, "policy rejected; the one in force goes on");
         let event = Event::PolicyRejected {
             name: name.to_owned(),
-            sha256: None,
+            sha256,
             reason,
         };
         self.desk().audit.record(&Subject::default(), &event);
@@ -482,7 +526,7 @@ impl Shared {
         let replaced = desk.judge.policies().replace(&config.policy).await;
         let swapped = replaced.map_err(|errors| {
             for (name, error) in &errors {
-                self.rejected(name, error.to_string());
+                self.rejected(name, None, error.to_string());
             }
             invalid(policy_faults(&config, file, &errors))
         })?;

@@ -1,4 +1,92 @@
 //! portreeve: an SSH server that only forwards ports, every forward decided by a WebAssembly policy.
+//!
+//! This is the manual for those who read or change the code. Those who run it find theirs in `README.md`, those who write a
+//! policy in `wit/policy.wit`.
+//!
+//! # The one idea
+//!
+//! Nothing is dialled, bound or delivered without a [`Permit`](judgement::Permit), and only the room [`judgement`] can make
+//! one. The judgement does not answer yes or no: it hands over a value that names the very addresses that were judged, and
+//! the [`relay`] takes that value and nothing else. Whatever is not a clear yes is a refusal: a trap, a missed deadline, an
+//! answer that cannot be read, an unknown obligation, a name without addresses, a reply that is dropped.
+//!
+//! # The rooms
+//!
+//! | room | what it is for | what it must not know |
+//! |---|---|---|
+//! | [`cli`] | commands, signals and exit codes | how anything is done |
+//! | [`config`] | the configuration as typed (TOML) and as meant | SSH, policies, the network |
+//! | [`embedded`] | the configuration of those who have none | |
+//! | [`gateway`] | bind, accept, limit, swap, reload, drain; wires the rooms | the protocol |
+//! | [`workers`] | one thread and one runtime a core, a connection on one of them | what runs there |
+//! | [`ssh`] | the protocol; the only room that names russh | who may what |
+//! | [`auth`], [`accounts`] | `authorized_keys`, certificates, revocation; whose key it is | the SSH library, the policy |
+//! | [`forwarder`] | the story of one request | packets, WebAssembly |
+//! | [`judgement`] | from the switches to the addresses that may be dialled | packets, sockets |
+//! | [`policy`] | load, ask and swap components; the only room that names wasmtime | SSH, sockets |
+//! | [`names`] | look names up, bounded, and once for each decision | who asks |
+//! | [`relay`] | dial and bind with a permit, copy both ways, keep the terms | SSH, who asks |
+//! | [`registry`] | what is open, and how it is closed | why |
+//! | [`audit`] | one line for each thing that happened | filters |
+//! | [`explain`] | the same judgement for a request that nobody made | |
+//! | [`request`] | the words that all rooms share, without I/O | all of the above |
+//!
+//! # One request
+//!
+//! 1. A callback of the SSH library becomes a [`Requested`](request::Requested), exactly as the client sent it, and a task of
+//!    its own. The session goes on: it never waits for a policy, a name or a target. The one exception is the request for a
+//!    remote forward, to which SSH has no reply that may come later; its patience is two seconds.
+//! 2. [`Desk::connect`](forwarder::Desk::connect) takes a place among the session's tunnels and puts a
+//!    [`Question`](judgement::Question) to the [`Judge`](judgement::Judge).
+//! 3. [`Judge::judge`](judgement::Judge::judge): the switches of `[forwarding]`, then the limits of the key or certificate,
+//!    both on what the client sent; the canonical [`Endpoint`](request::Endpoint); the policies of the
+//!    [`Generation`](policy::Generation) in force, each in a fresh instance; then, on what they made of the endpoint, the
+//!    floors; for a connection every address of the host by the verdict's address rules and the floors. The first refusal
+//!    wins. What a policy was told of a name is what is judged here: names are looked up once in a decision.
+//! 4. The decision is in the audit log before it has an effect: where it cannot be written, nothing is forwarded.
+//! 5. [`relay::dial`] connects to the addresses of the permit, in their order. Only then is the channel confirmed, so that
+//!    the client learns the true reason of a failure.
+//! 6. Bytes are copied until both directions have ended, or the terms, a new decision, the session or the gateway end it. An
+//!    end of file closes one direction only. One line says how it ended and how many bytes went each way.
+//!
+//! A listener goes the same way once, and again for each connection that it accepts (`accept`).
+//!
+//! # Guarantees
+//!
+//! - **No permit, no forward.** [`Permit`](judgement::Permit) has no public constructor.
+//! - **What was judged is what is dialled**: an address, never a name a second time.
+//! - **Failure is not denial.** [`Refusal`](request::Refusal) keeps them apart in types, on the wire and in the log. Both refuse.
+//! - **A decision is alone.** Each runs in an instance of its own, with a deadline, a bound on memory, and no import that the
+//!   configuration has not granted. Nothing that one request leaves behind is seen by the next, but the counted state of the
+//!   grant `state`.
+//! - **A swap is whole or not at all.** A candidate is read, hashed, compiled, type-checked, configured and asked once
+//!   before one pointer changes; whatever fails leaves the old one in force. A decision ends on the policy it began with.
+//! - **Every decision has a line**, and every tunnel and listener that was opened exactly one end.
+//! - **No slow reader stops another.** The session loop always takes in what arrives; what waits is counted by tunnel and in
+//!   all, and the client is throttled by SSH's own window.
+//! - **Bounded everywhere**: connections, logins, sessions, tunnels, listeners, decisions at once, look-ups, bytes held.
+//!
+//! # Who may lie, and what it gains them
+//!
+//! - **A client that has not logged in** can send any bytes, slowly or in great number. It holds one of a bounded number of
+//!   places for `login-grace`. Which users exist does not show in the replies.
+//! - **A user** chooses every field of a request. What is compared with a rule is the canonical form, so that `127.1`,
+//!   `LOCALHOST.` and `[::ffff:127.0.0.1]` are what they mean; the originator of a connection is the client's claim and is
+//!   passed on as that. At worst a user has what the policy allows them, up to the limits of a session.
+//! - **A target** may send without end, not read, or hang. It occupies its own tunnel until a timeout or a limit ends it.
+//! - **The author of a policy** decides: a policy can allow everything above the floors, and can see names, addresses and
+//!   claims of who asks. It cannot open a socket or a file, see a byte of payload, outlive its decision, or exceed its
+//!   deadline and memory. What it says is cut to length and stripped of control characters before anybody reads it.
+//!   Compiling is the exception to the bounds: a component that is made to compile for ever occupies a thread when it is
+//!   loaded, and nobody waits for it. Name only components that you trust so far.
+//! - **A name server** chooses the addresses of a name. They are judged like any address, and dialled as judged; a second,
+//!   different answer is not asked for. A policy that allows by name alone trusts the name server with the choice.
+//! - **Whoever connects to a listener** is judged (`accept`) by their true address before the client hears of them.
+//! - **A local user** of the gateway's machine sees what the system shows: listeners, and files by their modes. Keys and the
+//!   audit log are made with mode 0600 in a folder of mode 0700. What listens on loopback can be reached by every local user;
+//!   a Unix socket that a listener is bound to has mode 0600.
+//!
+//! `unsafe` is denied in this crate but for the bindings that are generated from `wit/policy.wit`.
 
 pub mod accounts;
 pub mod audit;
@@ -12,7 +100,9 @@ pub mod gateway;
 pub mod judgement;
 pub mod names;
 pub mod policy;
+pub mod proxy_header;
 pub mod registry;
 pub mod relay;
 pub mod request;
 pub mod ssh;
+pub mod workers;

@@ -100,6 +100,21 @@ impl Lookups {
         self.resolver.clone()
     }
 
+    /// Answers that were given before and hold again.
+    pub fn pin(&mut self, names: Vec<(String, Vec<IpAddr>)>) {
+        self.answers
+            .extend(names.into_iter().map(|(name, addresses)| (name, Ok(addresses))));
+    }
+
+    /// The names that were found.
+    #[must_use]
+    pub fn pinned(&self) -> Vec<(String, Vec<IpAddr>)> {
+        let found = |(name, answer): (&String, &Result<Vec<IpAddr>, NameError>)| {
+            answer.as_ref().ok().map(|addresses| (name.clone(), addresses.clone()))
+        };
+        self.answers.iter().filter_map(found).collect()
+    }
+
     /// All addresses of a host, for a policy, which may ask for a few names only.
     ///
     /// # Errors

@@ -261,3 +261,21 @@ pub enum Cause {
     /// The gateway stopped.
     Drained,
 }
+
+impl Cause {
+    /// The word in the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Idle => "idle",
+            Self::Expired => "expired",
+            Self::ByteLimit => "byte-limit",
+            Self::Revoked => "revoked",
+            Self::Stalled => "stalled",
+            Self::Killed => "killed",
+            Self::Failed => "failed",
+            Self::Drained => "drained",
+        }
+    }
+}

@@ -72,10 +72,6 @@ impl PermitListen {
     pub(super) fn permits_tcp(&self, requested_host: &str, port: u16) -> bool {
         self.port.covers(port) && pattern::matches(&self.host, &requested_host.to_ascii_lowercase())
     }
-
-    pub(super) fn permits_socket(&self, path: &str) -> bool {
-        names_socket(&self.host, self.port, path)
-    }
 }
 
 impl Port {
@@ -258,11 +254,6 @@ mod tests {
                 PermitOpen::parse(entry).expect(entry).permits_socket(path),
                 permitted,
                 "open {entry} {path}"
-            );
-            assert_eq!(
-                PermitListen::parse(entry).expect(entry).permits_socket(path),
-                permitted,
-                "listen {entry} {path}"
             );
         }
     }

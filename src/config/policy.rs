@@ -41,7 +41,7 @@ pub enum OnSwap {
 /// `[[policy.plugin]]`: one component of the chain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plugin {
-    /// Unique, of lower-case letters, digits and hyphens.
+    /// Unique, of letters, digits, `-`, `_` and `.`.
     pub name: String,
     /// Where the component is.
     pub component: Source,
@@ -154,9 +154,9 @@ fn plugin_name(value: &Value<'_>, names: &mut BTreeMap<String, usize>) -> Option
     let name = value.word()?;
     if !name
         .chars()
-        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     {
-        return value.wrong("lower-case letters, digits and hyphens");
+        return value.wrong("letters, digits, `-`, `_` and `.`");
     }
     value.unique(name, names)?;
     Some(name.to_owned())

@@ -8,21 +8,26 @@
 mod bind;
 mod floors;
 mod permit;
+mod reuse;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 pub use floors::{House, OwnListeners};
 pub use permit::{Permit, Way};
+pub use reuse::Verdicts;
+
+use reuse::Answer;
 
 use crate::audit::{Decided, VerdictWord};
 use crate::auth::ForwardLimits;
 use crate::names::{Lookups, Resolver};
-use crate::policy::{Opinion, Policies, PolicyRef};
+use crate::policy::{Generation, Opinion, Policies, PolicyRef};
 use crate::request::{
     Action, By, Connection, Endpoint, ForwardRequest, Host, Principal, Refusal, Requested, Terms, Verdict,
 };
@@ -55,6 +60,8 @@ pub struct Question {
     pub limits: Arc<ForwardLimits>,
     /// The verdict will not be acted on.
     pub dry_run: bool,
+    /// Verdicts of the connection that may be used again.
+    pub verdicts: Option<Arc<Verdicts>>,
 }
 
 /// What came of it.
@@ -121,6 +128,7 @@ impl Judge {
             connection: Arc::clone(&request.connection),
             limits: Arc::clone(limits),
             dry_run: false,
+            verdicts: None,
         })
         .await
     }
@@ -144,13 +152,12 @@ impl Judge {
             dry_run: question.dry_run,
         });
         let generation = self.policies.current();
-        let lookups = Lookups::new(self.resolver.clone());
         let Opinion {
             verdict,
             policy,
             mut lookups,
             took,
-        } = generation.decide(Arc::clone(&request), lookups).await;
+        } = self.opinion(&generation, &request, question.verdicts.as_deref()).await;
         decided.micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         decided.policy = policy;
         let (effective, terms) = match verdict {
@@ -220,6 +227,43 @@ impl Question {
     }
 }
 
+impl Judge {
+    /// Asks the policies, or uses what they said of an equal request.
+    async fn opinion(
+        &self,
+        generation: &Arc<Generation>,
+        request: &Arc<ForwardRequest>,
+        verdicts: Option<&Verdicts>,
+    ) -> Opinion {
+        let mut lookups = Lookups::new(self.resolver.clone());
+        let asked = (request.action, &request.target, &request.requested, request.originator);
+        if let Some(kept) = verdicts.and_then(|verdicts| verdicts.find(asked, generation)) {
+            lookups.pin(kept.names);
+            return Opinion {
+                verdict: Ok(kept.verdict),
+                policy: kept.policy,
+                lookups,
+                took: Duration::ZERO,
+            };
+        }
+        let opinion = generation.decide(Arc::clone(request), lookups).await;
+        let reuse = match &opinion.verdict {
+            Ok(Verdict::Allow(terms)) => terms.reuse_seconds,
+            Ok(Verdict::Rewrite(redirect)) => redirect.terms.reuse_seconds,
+            _ => None,
+        };
+        if let (Some(seconds), Some(verdicts), Ok(verdict)) = (reuse, verdicts, &opinion.verdict) {
+            let answer = Answer {
+                verdict: verdict.clone(),
+                policy: opinion.policy.clone(),
+                names: opinion.lookups.pinned(),
+            };
+            verdicts.keep(asked, generation, answer, seconds);
+        }
+        opinion
+    }
+}
+
 /// Switches, key limits and the canonical form.
 fn before_policy(question: &Question, house: &House) -> Result<Endpoint, Refusal> {
     house.switches(question.action, &question.requested)?;
@@ -242,7 +286,7 @@ fn before_policy(question: &Question, house: &House) -> Result<Endpoint, Refusal
             Endpoint::to_connect(host, *port).map_err(malformed)
         }
         (Action::Listen, Requested::Socket(path)) => {
-            limits.listen_socket(path).map_err(limited)?;
+            limits.listen_socket().map_err(limited)?;
             Endpoint::socket(path).map_err(malformed)
         }
         (_, Requested::Socket(path)) => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use wasmtime::component::ComponentExportIndex;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use super::bindings::portreeve::policy::log::Level;
@@ -21,12 +22,16 @@ use crate::request::{ForwardRequest, Verdict};
 pub(super) struct Loaded {
     pub(super) reference: PolicyRef,
     pub(super) pre: PolicyPre<Guest>,
+    /// Where it exports `on-ended`, if it does.
+    pub(super) observer: Option<ComponentExportIndex>,
     /// Whether each instance must be configured; not where the component is a snapshot that was
     /// taken after `configure`.
     pub(super) configures: bool,
     /// The settings it was configured with, as JSON.
     pub(super) settings: String,
     pub(super) rewrite: bool,
+    /// See [`Guest::names_refused`].
+    pub(super) names_refused: bool,
     pub(super) inert: bool,
     pub(super) summary: String,
     pub(super) schema: Option<String>,
@@ -54,6 +59,7 @@ impl Loaded {
             deadline,
         );
         let mut store = store(sandbox, guest);
+        store.data_mut().names_refused = self.names_refused;
         if self.inert {
             let now = Duration::from_millis(u64::try_from(request.now.as_millisecond()).unwrap_or(0));
             store.data_mut().wasi = Some(Inert::new(now, &request.id));

@@ -24,6 +24,8 @@ pub(super) struct Guest {
     pub(super) table: ResourceTable,
     pub(super) wasi: Option<Inert>,
     pub(super) lookups: Lookups,
+    /// `names` is linked and answers that it is not granted.
+    pub(super) names_refused: bool,
     label: Label,
     phase: Phase,
     facts: Arc<Facts>,
@@ -80,6 +82,7 @@ impl Guest {
             table,
             wasi: None,
             lookups,
+            names_refused: false,
             label,
             phase,
             facts,
@@ -129,7 +132,7 @@ impl log::Host for Guest {
 
 impl names::Host for Guest {
     async fn resolve(&mut self, host: String) -> Result<Result<Vec<String>, LookupError>> {
-        if self.phase == Phase::Configure {
+        if self.phase == Phase::Configure || self.names_refused {
             return Ok(Err(LookupError::NotGranted));
         }
         let Ok(host) = Host::parse(&host) else {

@@ -8,7 +8,7 @@ use semver::{Version, VersionReq};
 use sha2::{Digest, Sha256};
 use wasmparser::Parser;
 use wasmtime::Engine;
-use wasmtime::component::{Component, HasSelf, Instance, InstancePre, Linker};
+use wasmtime::component::{Component, ComponentExportIndex, HasSelf, Instance, InstancePre, Linker};
 
 use super::bindings::portreeve::policy as world;
 use super::bindings::{PolicyIndices, PolicyPre};
@@ -17,7 +17,7 @@ use super::engine::Sandbox;
 use super::failure::LoadError;
 use super::host::{Facts, Guest, Phase, printable};
 use super::snapshot::{Instrumented, instrument};
-use super::{PolicyRef, wasi};
+use super::{PolicyRef, observe, wasi};
 use crate::config::{Grant, Plugin, Source, Wasi};
 use crate::names::{Lookups, Resolver};
 use crate::request::{Action, Endpoint, ForwardRequest, Host};
@@ -46,7 +46,8 @@ pub(super) fn read(source: &Source) -> Result<Vec<u8>, LoadError> {
 const RULES: &[u8] = include_bytes!("../../plugins/rules/rules.wasm");
 
 /// The SHA-256 of a component, hexadecimal.
-pub(super) fn digest(bytes: &[u8]) -> String {
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
@@ -142,24 +143,30 @@ impl Trial<'_> {
     async fn freeze(&self, instrumented: &Instrumented<'_>) -> Result<Loaded, LoadError> {
         let component = compile(&self.sandbox.engine, instrumented.bytes.clone()).await?;
         let (linker, pre) = self.link(&component)?;
-        let (described, mut store, instance) = self.configured(&pre).await?;
+        let (described, mut store, instance) = self.configured(&component, &pre).await?;
         let frozen = instrumented.freeze(&mut store, instance).await;
         drop(store);
         let frozen = frozen.map_err(|error| LoadError::Compile(format!("{error:#}")))?;
         let component = compile(&self.sandbox.engine, frozen).await?;
         let pre = typed(linker.instantiate_pre(&component))?;
-        Ok(self.loaded(described, pre, false))
+        Ok(self.loaded(described, pre, observe::find(&component), false))
     }
 
     /// Where no snapshot can be taken, each instance is configured anew.
     async fn plain(&self, bytes: Vec<u8>) -> Result<Loaded, LoadError> {
         let component = compile(&self.sandbox.engine, bytes).await?;
         let (_, pre) = self.link(&component)?;
-        let (described, _, _) = self.configured(&pre).await?;
-        Ok(self.loaded(described, pre, true))
+        let (described, _, _) = self.configured(&component, &pre).await?;
+        Ok(self.loaded(described, pre, observe::find(&component), true))
     }
 
-    fn loaded(&self, described: Described, pre: PolicyPre<Guest>, configures: bool) -> Loaded {
+    fn loaded(
+        &self,
+        described: Described,
+        pre: PolicyPre<Guest>,
+        observer: Option<ComponentExportIndex>,
+        configures: bool,
+    ) -> Loaded {
         let (name, sha256) = &self.label;
         Loaded {
             reference: PolicyRef {
@@ -168,9 +175,11 @@ impl Trial<'_> {
                 sha256: sha256.to_string(),
             },
             pre,
+            observer,
             configures,
             settings: self.settings.clone(),
             rewrite: self.config.rewrite,
+            names_refused: !self.grants(Grant::Names),
             inert: self.config.wasi == Wasi::Inert,
             summary: described.summary,
             schema: described.schema,
@@ -215,7 +224,7 @@ impl Trial<'_> {
             "view" => Grant::View,
             _ => return Err(LoadError::UnknownImport(name.to_owned())),
         };
-        if self.grants(grant) {
+        if self.grants(grant) || self.links_anyway(grant) {
             return Ok(());
         }
         Err(LoadError::NotGranted {
@@ -228,9 +237,15 @@ impl Trial<'_> {
         grant == Grant::Log || self.config.grants.contains(&grant)
     }
 
+    /// The embedded policy serves with any grants: without `names` its rules on addresses are told
+    /// that it is not granted, and then fail closed.
+    fn links_anyway(&self, grant: Grant) -> bool {
+        grant == Grant::Names && matches!(self.config.component, Source::Builtin(_))
+    }
+
     fn add_granted(&self, linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
         world::log::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
-        if self.grants(Grant::Names) {
+        if self.grants(Grant::Names) || self.links_anyway(Grant::Names) {
             world::names::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
         }
         if self.grants(Grant::State) {
@@ -248,6 +263,7 @@ impl Trial<'_> {
     /// Instantiates, describes and configures once.
     async fn configured(
         &self,
+        component: &Component,
         pre: &PolicyPre<Guest>,
     ) -> Result<(Described, wasmtime::Store<Guest>, Instance), LoadError> {
         let label = super::host::Label {
@@ -275,6 +291,12 @@ impl Trial<'_> {
             .map_err(|error| LoadError::Types {
                 error: format!("{error:#}"),
             })?;
+        if let Some(export) = observe::find(component) {
+            let fits = observe::check(&mut store, &instance, &export);
+            fits.map_err(|error| LoadError::Types {
+                error: format!("{error:#}"),
+            })?;
+        }
         let called = policy.portreeve_policy_lifecycle().call_describe(&mut store).await;
         let described = called.map_err(|error| LoadError::Trial(classify(&error, store.data())))?;
         let accepted = configure(&policy, &mut store, &self.settings).await;

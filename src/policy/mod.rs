@@ -13,6 +13,7 @@ mod failure;
 mod generation;
 mod host;
 mod load;
+mod observe;
 mod snapshot;
 mod state;
 mod swap;
@@ -25,6 +26,8 @@ use serde::Serialize;
 
 pub use failure::{Failure, LoadError, Problem};
 pub use generation::{Generation, Opinion};
+pub use load::digest;
+pub use observe::ForwardEnded;
 pub use swap::{Policies, Swapped};
 pub use watch::{Watch, read};
 

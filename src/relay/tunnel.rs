@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use bytes::buf::Limit;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::io::AsyncWrite;
+use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::gauge::Queued;
@@ -28,27 +29,25 @@ pub enum Stream {
 /// Copies both ways until both sides are done, a term is reached or somebody ends it.
 ///
 /// End of file on one side closes that direction only. `idle` and `stall` are the configured
-/// defaults; the forward's own terms are stricter.
+/// defaults; the forward's own terms are stricter. The channel is left for the caller to close.
 pub async fn run(
     source: impl Source,
-    mut sink: impl Sink,
+    sink: &mut impl Sink,
     stream: Stream,
     forward: &Forward,
     queue: Queued,
     patience: Patience,
 ) -> Cause {
-    let cause = match stream {
+    match stream {
         Stream::Tcp(mut stream) => {
             let (read, write) = stream.split();
-            copy(source, &mut sink, read, write, forward, queue, patience).await
+            copy(source, sink, read, write, forward, queue, patience).await
         }
         Stream::Unix(mut stream) => {
             let (read, write) = stream.split();
-            copy(source, &mut sink, read, write, forward, queue, patience).await
+            copy(source, sink, read, write, forward, queue, patience).await
         }
-    };
-    sink.close().await;
-    cause
+    }
 }
 
 /// How long a tunnel may do nothing.
@@ -63,7 +62,7 @@ pub struct Patience {
 async fn copy(
     source: impl Source,
     sink: &mut impl Sink,
-    read: impl AsyncRead + Unpin,
+    read: impl Readable,
     write: impl AsyncWrite + Unpin,
     forward: &Forward,
     queue: Queued,
@@ -271,34 +270,99 @@ impl<S: Source, W: AsyncWrite + Unpin> Upward<'_, S, W> {
 }
 
 /// From the target to the client.
-async fn downward(sink: &mut impl Sink, mut read: impl AsyncRead + Unpin, budget: &Budget<'_>, clock: &Clock) -> Ended {
+async fn downward(sink: &mut impl Sink, read: impl Readable, budget: &Budget<'_>, clock: &Clock) -> Ended {
     let mut meter = Meter::new(budget.forward.terms.bytes_per_second);
-    let mut buffer = BytesMut::new();
+    let mut buffer = Buffer::default();
     loop {
-        let wanted = meter.allow(MAX_READ).await;
-        let wanted = match budget.left() {
-            Some(left) => wanted.min(usize::try_from(left).unwrap_or(usize::MAX)),
-            None => wanted,
+        let allowed = meter.allow(MAX_READ).await;
+        let allowed = match budget.left() {
+            Some(left) => allowed.min(usize::try_from(left).unwrap_or(usize::MAX)),
+            None => allowed,
         };
-        // With nothing left to spend, the next byte is one too many, but the end is an end.
-        let limit = wanted.max(1);
-        buffer.reserve(limit.min(MAX_READ));
-        let length = match (&mut read).take(limit as u64).read_buf(&mut buffer).await {
-            Ok(0) => {
+        // With nothing left to spend, one more byte is one too many, but an end is an end.
+        let bytes = match buffer.read(&read, allowed.max(1)).await {
+            Ok(bytes) if bytes.is_empty() => {
                 sink.eof().await;
                 return Ended::Finished;
             }
-            Ok(length) => length,
+            Ok(_) if allowed == 0 => return Ended::Spent,
+            Ok(bytes) => bytes,
             Err(_) => return Ended::Failed,
         };
-        if wanted == 0 {
-            return Ended::Spent;
-        }
-        meter.passed(length);
+        meter.passed(bytes.len());
         clock.progress_down();
-        budget.forward.bytes.down.fetch_add(length as u64, Ordering::Relaxed);
-        if !sink.data(buffer.split().freeze()).await {
+        budget
+            .forward
+            .bytes
+            .down
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if !sink.data(bytes).await {
             return Ended::Closed;
+        }
+    }
+}
+
+/// The reading half of a socket, which can tell that something is there before a buffer is made for it.
+trait Readable {
+    async fn readable(&self) -> io::Result<()>;
+    fn try_read(&self, buffer: &mut Limit<&mut BytesMut>) -> io::Result<usize>;
+}
+
+impl Readable for tcp::ReadHalf<'_> {
+    async fn readable(&self) -> io::Result<()> {
+        tcp::ReadHalf::readable(self).await
+    }
+
+    fn try_read(&self, buffer: &mut Limit<&mut BytesMut>) -> io::Result<usize> {
+        self.try_read_buf(buffer)
+    }
+}
+
+impl Readable for unix::ReadHalf<'_> {
+    async fn readable(&self) -> io::Result<()> {
+        unix::ReadHalf::readable(self).await
+    }
+
+    fn try_read(&self, buffer: &mut Limit<&mut BytesMut>) -> io::Result<usize> {
+        self.try_read_buf(buffer)
+    }
+}
+
+/// Reads into pieces as large as what arrives; an idle tunnel holds none.
+struct Buffer {
+    bytes: BytesMut,
+    piece: usize,
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self {
+            bytes: BytesMut::new(),
+            piece: MIN_READ,
+        }
+    }
+}
+
+impl Buffer {
+    /// At most `limit` bytes; none at the end.
+    async fn read(&mut self, socket: &impl Readable, limit: usize) -> io::Result<Bytes> {
+        loop {
+            if self.bytes.capacity() < MIN_READ / 4 {
+                self.bytes.reserve(self.piece);
+            }
+            let room = self.bytes.capacity();
+            match socket.try_read(&mut (&mut self.bytes).limit(limit.min(room))) {
+                Ok(length) => {
+                    self.piece = if length == room { self.piece * 2 } else { length };
+                    self.piece = self.piece.clamp(MIN_READ, MAX_READ);
+                    return Ok(self.bytes.split().freeze());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.bytes = BytesMut::new();
+                    socket.readable().await?;
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 }
@@ -391,7 +455,8 @@ impl Clock {
     }
 }
 
-/// Two SSH packets' worth.
-const MAX_READ: usize = 64 << 10;
+const MIN_READ: usize = 4 << 10;
+/// Eight SSH packets' worth.
+const MAX_READ: usize = 256 << 10;
 const MAX_SLICES: usize = 32;
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);

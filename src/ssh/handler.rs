@@ -187,6 +187,8 @@ impl Handler for Client {
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Answer<Auth> {
         let (name, password) = (user.to_owned(), password.to_owned());
+        let service = Arc::clone(&self.service);
+        let _turn = service.turn_to_hash().await;
         Ok(self
             .check(user, "password", None, move |accounts| {
                 accounts.by_password(&name, &password)

@@ -10,7 +10,7 @@ use russh::{
     Disconnect, Limits as RekeyLimits, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac,
 };
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +29,8 @@ pub struct Service {
     pub desk: Arc<Desk>,
     settings: ArcSwap<Live>,
     waiting: Gauge,
+    /// A password hash is made to cost memory and time: few at once.
+    hashing: Semaphore,
 }
 
 /// What the configuration says of the SSH side.
@@ -63,6 +65,7 @@ impl Service {
             desk,
             settings: ArcSwap::from_pointee(Live::new(settings)),
             waiting: Gauge::default(),
+            hashing: Semaphore::new(HASHES),
         }
     }
 
@@ -74,6 +77,10 @@ impl Service {
 
     pub(super) fn accounts(&self) -> Arc<Accounts> {
         Arc::clone(&self.settings.load().accounts)
+    }
+
+    pub(super) async fn turn_to_hash(&self) -> Option<SemaphorePermit<'_>> {
+        self.hashing.acquire().await.ok()
     }
 
     pub(super) fn banner(&self) -> Option<String> {
@@ -231,6 +238,7 @@ const PACKET: u32 = 32 << 10;
 /// Every failed login takes at least so long.
 const REJECTION: Duration = Duration::from_millis(100);
 const FAREWELL: Duration = Duration::from_secs(1);
+const HASHES: usize = 4;
 
 /// Modern algorithms only: authenticated encryption, no SHA-1, no CBC.
 const PREFERRED: Preferred = Preferred {

@@ -35,7 +35,7 @@ fn a_file_that_is_replaced_is_swapped_in() {
     );
     assert_eq!(swapped["previous"]["version"], "1.0.0");
     assert!(!allows_now(&gateway));
-    let last = gateway.events("forward-decided").pop().unwrap();
+    let last = gateway.audited("the refusal", |line| line["verdict"] == "deny");
     assert_eq!(last["policy"], swapped["policy"]);
     gateway.stop();
 }

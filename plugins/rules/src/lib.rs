@@ -15,17 +15,6 @@
 //! Nothing here panics on any request or any settings: a panic would be a trap, and the audit log would say "the policy
 //! failed" where it should say "denied".
 
-#![cfg_attr(
-    test,
-    allow(
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        clippy::unwrap_used,
-        reason = "a test may fail"
-    )
-)]
-
 pub mod condition;
 mod index;
 pub mod network;

@@ -245,8 +245,8 @@ const WRONG_PLUGIN: &[(&str, &str)] = &[
         "1:1 policy.plugin[0].component missing: \"builtin:rules\" or the path of a file",
     ),
     (
-        "[[policy.plugin]]\nname = \"A\"\ncomponent = \"a.wasm\"",
-        "2:8 policy.plugin[0].name must be lower-case letters, digits and hyphens, found \"A\"",
+        "[[policy.plugin]]\nname = \"a b\"\ncomponent = \"a.wasm\"",
+        "2:8 policy.plugin[0].name must be letters, digits, `-`, `_` and `.`, found \"a b\"",
     ),
     (
         "[[policy.plugin]]\nname = \"a\"\ncomponent = \"builtin:acl\"",

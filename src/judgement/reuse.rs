@@ -1,0 +1,91 @@
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::policy::{Generation, PolicyRef};
+use crate::request::{Action, Endpoint, Requested, Verdict};
+
+/// The verdicts of one connection that its policy lets be used again (`reuse-seconds`).
+///
+/// A request is equal to an earlier one when everything is that the policy could see, apart from
+/// its id and its time; what is equal for the whole connection (the user, the client) is no part of
+/// the key. A swap makes every verdict unusable, because it belongs to another generation.
+#[derive(Default)]
+pub struct Verdicts(Mutex<HashMap<Key, Kept>>);
+
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    action: Action,
+    target: Endpoint,
+    requested: Requested,
+    originator: Option<SocketAddr>,
+}
+
+struct Kept {
+    answer: Answer,
+    generation: Arc<Generation>,
+    until: Instant,
+}
+
+/// What the policy said, and the names that it was told.
+#[derive(Clone)]
+pub(super) struct Answer {
+    pub(super) verdict: Verdict,
+    pub(super) policy: Option<PolicyRef>,
+    pub(super) names: Vec<(String, Vec<IpAddr>)>,
+}
+
+impl Verdicts {
+    pub(super) fn find(
+        &self,
+        asked: (Action, &Endpoint, &Requested, Option<SocketAddr>),
+        generation: &Arc<Generation>,
+    ) -> Option<Answer> {
+        let key = Key::of(asked);
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = kept.get(&key)?;
+        let usable = found.until > Instant::now() && Arc::ptr_eq(&found.generation, generation);
+        usable.then(|| found.answer.clone())
+    }
+
+    pub(super) fn keep(
+        &self,
+        asked: (Action, &Endpoint, &Requested, Option<SocketAddr>),
+        generation: &Arc<Generation>,
+        answer: Answer,
+        seconds: u32,
+    ) {
+        let now = Instant::now();
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= MOST {
+            kept.retain(|_, one| one.until > now && Arc::ptr_eq(&one.generation, generation));
+        }
+        if kept.len() < MOST {
+            let until = now + Duration::from_secs(u64::from(seconds));
+            let generation = Arc::clone(generation);
+            kept.insert(
+                Key::of(asked),
+                Kept {
+                    answer,
+                    generation,
+                    until,
+                },
+            );
+        }
+    }
+}
+
+impl Key {
+    fn of((action, target, requested, originator): (Action, &Endpoint, &Requested, Option<SocketAddr>)) -> Self {
+        Self {
+            action,
+            target: target.clone(),
+            requested: requested.clone(),
+            originator,
+        }
+    }
+}
+
+/// Verdicts that one connection may keep.
+const MOST: usize = 256;

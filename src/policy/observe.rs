@@ -1,0 +1,114 @@
+//! The optional `observer` export: told after something ended, on a budget of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::time::timeout;
+use wasmtime::Store;
+use wasmtime::component::{Component, ComponentExportIndex, Instance};
+
+use super::bindings::PolicyIndices;
+use super::bindings::portreeve::policy::types::{Ended, SocketAddress};
+use super::decide::{Loaded, classify, configure, store};
+use super::failure::Failure;
+use super::generation::Generation;
+use super::host::{Guest, Phase};
+use crate::names::{Lookups, Resolver};
+
+/// The end of something that was allowed.
+#[derive(Clone, Debug)]
+pub struct ForwardEnded {
+    /// The id of its request.
+    pub id: String,
+    /// The audit log's word.
+    pub cause: &'static str,
+    /// Since it was opened.
+    pub millis: u64,
+    /// From the client to the target.
+    pub bytes_up: u64,
+    /// From the target to the client.
+    pub bytes_down: u64,
+    /// What was dialled, of a tunnel to a TCP target.
+    pub dialled: Option<SocketAddr>,
+}
+
+/// Where a component exports `on-ended`, if it does.
+pub(super) fn find(component: &Component) -> Option<ComponentExportIndex> {
+    let interface = component.get_export_index(None, "portreeve:policy/observer@0.1.0")?;
+    component.get_export_index(Some(&interface), "on-ended")
+}
+
+/// Checks that the export takes what the gateway will tell it.
+pub(super) fn check(
+    store: &mut Store<Guest>,
+    instance: &Instance,
+    export: &ComponentExportIndex,
+) -> wasmtime::Result<()> {
+    instance.get_typed_func::<(Ended,), ()>(store, export).map(|_| ())
+}
+
+impl Generation {
+    /// Tells every policy that wants to know. Nobody waits for it, and it changes nothing; where
+    /// too many decisions are under way it is not told.
+    pub fn observe(self: &Arc<Self>, ended: ForwardEnded) {
+        if self.chain.iter().all(|loaded| loaded.observer.is_none()) {
+            return;
+        }
+        let generation = Arc::clone(self);
+        self.spare.spawn(async move {
+            let Ok(_place) = generation.places.try_acquire() else {
+                return tracing::warn!(forward = ended.id, "too many decisions: an end was not observed");
+            };
+            let _running = generation.sandbox.running();
+            for loaded in &generation.chain {
+                let told = timeout(generation.deadline * 4, generation.tell(loaded, &ended)).await;
+                if let Err(failure) = told.unwrap_or(Err(Failure::Deadline)) {
+                    let policy = &loaded.reference.name;
+                    tracing::warn!(policy, forward = ended.id, %failure, "an observer failed");
+                }
+            }
+        });
+    }
+
+    async fn tell(&self, loaded: &Loaded, ended: &ForwardEnded) -> Result<(), Failure> {
+        let Some(export) = &loaded.observer else {
+            return Ok(());
+        };
+        let label = loaded.label_for(ended.id.clone());
+        let lookups = Lookups::new(Resolver::silent());
+        let memory = self.sandbox.memory;
+        let guest = Guest::new(
+            label,
+            Phase::Decide,
+            Arc::clone(&self.facts),
+            lookups,
+            memory,
+            self.deadline,
+        );
+        let mut store = store(&self.sandbox, guest);
+        let made = loaded.pre.instance_pre().instantiate_async(&mut store).await;
+        let instance = made.map_err(|error| classify(&error, store.data()))?;
+        if loaded.configures {
+            let policy =
+                PolicyIndices::new(loaded.pre.instance_pre()).and_then(|indices| indices.load(&mut store, &instance));
+            let policy = policy.map_err(|error| classify(&error, store.data()))?;
+            let _ = configure(&policy, &mut store, &loaded.settings).await?;
+            store.data_mut().enter(Phase::Decide);
+        }
+        let event = Ended {
+            id: ended.id.clone(),
+            cause: ended.cause.to_owned(),
+            milliseconds: ended.millis,
+            bytes_up: ended.bytes_up,
+            bytes_down: ended.bytes_down,
+            dialled: ended.dialled.map(|address| SocketAddress {
+                ip: address.ip().to_string(),
+                port: address.port(),
+            }),
+        };
+        let function = instance.get_typed_func::<(Ended,), ()>(&mut store, export);
+        let function = function.map_err(|error| classify(&error, store.data()))?;
+        let called = function.call_async(&mut store, (event,)).await;
+        called.map_err(|error| classify(&error, store.data()))
+    }
+}

@@ -1,0 +1,79 @@
+//! What is shipped is what works: configurations, and the texts of the README.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use portreeve::config::{self, Config};
+
+#[test]
+fn every_shipped_configuration_passes_check() {
+    let state = tempfile::tempdir().expect("a directory for the host key");
+    for path in configurations() {
+        let checked = Command::new(env!("CARGO_BIN_EXE_portreeve"))
+            .args(["check", "--config"])
+            .arg(&path)
+            .env("XDG_STATE_HOME", state.path())
+            .output()
+            .expect("portreeve runs");
+        assert!(
+            checked.status.success(),
+            "{}: {}",
+            path.display(),
+            String::from_utf8_lossy(&checked.stderr)
+        );
+    }
+}
+
+#[test]
+fn the_complete_example_states_the_defaults() {
+    let complete = load("examples/complete.toml");
+    let least = "[[policy.plugin]]\nname = \"rules\"\ncomponent = \"builtin:rules\"\ngrants = [\"names\"]\n";
+    let least = config::parse(least, Path::new("least.toml")).expect("the least configuration is one");
+    assert_eq!(complete.server, least.server);
+    assert_eq!(complete.forwarding, least.forwarding);
+    assert_eq!(complete.auth, least.auth);
+    assert_eq!(complete.floors, least.floors);
+    assert_eq!(complete.limits, least.limits);
+    assert_eq!(complete.audit, least.audit);
+    let mut policy = complete.policy;
+    for plugin in &mut policy.plugins {
+        plugin.settings = serde_json::json!({});
+    }
+    assert_eq!(policy, least.policy);
+}
+
+#[test]
+fn the_readme_shows_the_files_as_they_are() {
+    let readme = read("README.md");
+    for shown in ["examples/complete.toml", "examples/policies/only-port-22/src/lib.rs"] {
+        assert!(
+            readme.contains(&read(shown)),
+            "README.md does not show {shown} as it is"
+        );
+    }
+}
+
+/// Every TOML file of `examples/` but those that are settings of another one.
+fn configurations() -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join("examples")).expect("the folder is there");
+    let paths = entries.map(|entry| entry.expect("it can be listed").path());
+    let found: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
+        .filter(|path| !path.to_string_lossy().ends_with("-rules.toml"))
+        .collect();
+    assert!(!found.is_empty());
+    found
+}
+
+fn load(path: &str) -> Config {
+    config::load(&root().join(path)).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).expect("it is there")
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
