@@ -2,6 +2,8 @@
 //!
 //! `PORTREEVE_FUZZ_SEED` repeats a run, `PORTREEVE_FUZZ_ROUNDS` makes it longer. `tests/fuzz/` has the same functions for
 //! libFuzzer.
+// The lints spare tests, but not what they call: a panic is how these fail, and the seed is printed for whoever repeats it.
+#![allow(clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 
 #[path = "fuzz/parsers.rs"]
 mod parsers;

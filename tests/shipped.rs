@@ -67,7 +67,7 @@ fn configurations() -> Vec<PathBuf> {
 }
 
 fn load(path: &str) -> Config {
-    config::load(&root().join(path)).unwrap_or_else(|faults| panic!("{faults}"))
+    config::load(&root().join(path)).expect("it is a configuration")
 }
 
 fn read(path: &str) -> String {
