@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -583,10 +583,16 @@ impl Client {
         if let Some(mut stdin) = self.stdin.take() {
             let _ = stdin.write_all(input);
         }
-        let mut stdout = Vec::new();
-        if let Some(mut out) = self.stdout.take() {
-            let _ = out.read_to_end(&mut stdout);
-        }
+        let (heard, hearing) = mpsc::channel();
+        let out = self.stdout.take();
+        thread::spawn(move || {
+            let mut stdout = Vec::new();
+            if let Some(mut out) = out {
+                let _ = out.read_to_end(&mut stdout);
+            }
+            let _ = heard.send(stdout);
+        });
+        let stdout = hearing.recv_timeout(PATIENCE).expect("ssh ends its output");
         let errors = self.said.wait(|(_, ended)| *ended);
         let status = eventually("the end of ssh", || self.child.try_wait().expect("its state"));
         Answer {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::guests::{Does, Guest, When, allows, denies};
-use crate::harness::{Running, Server, Setup, eventually, hear, ping};
+use crate::harness::{Running, Server, Setup, eventually, ping};
 use crate::misbehaving::half;
 
 fn refusing() -> Guest {
