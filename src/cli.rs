@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{self, Config, Faults};
 use crate::embedded::Embedded;
@@ -163,6 +163,10 @@ async fn serve(config: Option<PathBuf>, listen: Vec<SocketAddr>) -> u8 {
         },
         Some(_) => None,
     };
+    // Before anything serves, so that a signal that comes early is not missed.
+    let Some(signals) = Signals::listen() else {
+        return fail(FAILED, "cannot listen for signals");
+    };
     let started = match origin(config, listen) {
         Ok(origin) => Gateway::start(origin).await,
         Err(faults) => return invalid(&faults),
@@ -182,32 +186,40 @@ async fn serve(config: Option<PathBuf>, listen: Vec<SocketAddr>) -> u8 {
         text.push_str(&welcome.commands(*address));
     }
     print(&text);
-    wait_for_signals(&gateway).await
+    signals.obey(&gateway).await
 }
 
 /// SIGHUP reloads; SIGTERM or SIGINT drains, and a second one exits at once.
-async fn wait_for_signals(gateway: &Gateway) -> u8 {
-    let signals = (
-        signal(SignalKind::hangup()),
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    );
-    let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        return fail(FAILED, "cannot listen for signals");
-    };
-    loop {
-        tokio::select! {
-            _ = hangup.recv() => {
-                let _ = gateway.reload().await;
-            }
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-        }
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Option<Self> {
+        Some(Self {
+            hangup: signal(SignalKind::hangup()).ok()?,
+            terminate: signal(SignalKind::terminate()).ok()?,
+            interrupt: signal(SignalKind::interrupt()).ok()?,
+        })
     }
-    tokio::select! {
-        () = gateway.drain() => DONE,
-        _ = terminate.recv() => FAILED,
-        _ = interrupt.recv() => FAILED,
+
+    async fn obey(mut self, gateway: &Gateway) -> u8 {
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => {
+                    let _ = gateway.reload().await;
+                }
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+            }
+        }
+        tokio::select! {
+            () = gateway.drain() => DONE,
+            _ = self.terminate.recv() => FAILED,
+            _ = self.interrupt.recv() => FAILED,
+        }
     }
 }
 

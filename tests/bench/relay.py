@@ -218,7 +218,7 @@ class Bench:
         client.wait()
         return {"trip alone p50": alone, "trip alone p99": alone99, "trip beside bulk p50": beside, "trip beside bulk p99": beside99}
 
-    def connects(self, server, count=20):
+    def connects(self, server, count=100):
         before = server.seconds()
         for _ in range(count):
             done = subprocess.run(
@@ -229,6 +229,7 @@ class Bench:
         return {"processor time of connect + forward": (server.seconds() - before) / count}
 
     def memory(self, server, count):
+        self.connects(server, 10)
         before = server.kibibytes()
         clients = [self.session(server, "aes256-gcm@openssh.com") for _ in range(count)]
         links = []
