@@ -17,6 +17,7 @@
 //! | [`cli`] | commands, signals and exit codes | how anything is done |
 //! | [`config`] | the configuration as typed (TOML) and as meant | SSH, policies, the network |
 //! | [`embedded`] | the configuration of those who have none | |
+//! | [`proxy_header`] | who the client of a trusted load balancer is | who that is to us |
 //! | [`gateway`] | bind, accept, limit, swap, reload, drain; wires the rooms | the protocol |
 //! | [`workers`] | one thread and one runtime a core, a connection on one of them | what runs there |
 //! | [`ssh`] | the protocol; the only room that names russh | who may what |
