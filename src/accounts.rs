@@ -65,6 +65,15 @@ impl Accounts {
                     Err(error) => faults.push(inline.fault(file, error)),
                 }
             }
+            if let Some(secret) = &user.password_hash
+                && PasswordHash::new(secret.expose()).is_err()
+            {
+                let words = format!(
+                    "the password hash of {} is no PHC string: make one with argon2(1)",
+                    user.name
+                );
+                faults.push(whole(file, "user.password-hash", words));
+            }
             let account = Account {
                 groups: user.groups.clone(),
                 claims: user.claims.clone(),
@@ -94,6 +103,12 @@ impl Accounts {
             authorities,
             revoked: config.auth.revoked_keys.clone(),
         })
+    }
+
+    /// Whether the user is configured.
+    #[must_use]
+    pub fn knows(&self, user: &str) -> bool {
+        self.users.contains_key(user)
     }
 
     /// Whether anybody has a password.

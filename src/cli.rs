@@ -209,17 +209,19 @@ impl Signals {
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => {
-                    let _ = gateway.reload().await;
+                    gateway.reload_in_background();
                 }
                 _ = self.terminate.recv() => break,
                 _ = self.interrupt.recv() => break,
             }
         }
         tokio::select! {
-            () = gateway.drain() => DONE,
-            _ = self.terminate.recv() => FAILED,
-            _ = self.interrupt.recv() => FAILED,
+            () = gateway.drain() => return DONE,
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
+        gateway.abandon();
+        FAILED
     }
 }
 

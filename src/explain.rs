@@ -100,6 +100,15 @@ pub async fn run(question: Explain) -> u8 {
             .map(|(fingerprint, limits)| (Some(fingerprint), limits))
             .collect(),
     };
+    if !accounts.knows(&question.user) && keys.iter().all(|(key, _)| key.is_none()) {
+        let _ = cli::fail(
+            INVALID,
+            &format!(
+                "note: nobody can log in as `{}` with a key that is listed",
+                question.user
+            ),
+        );
+    }
     let mut answers = Vec::new();
     for (key, limits) in keys {
         let credential = Credential {
@@ -129,6 +138,7 @@ pub async fn run(question: Explain) -> u8 {
                 limits: Arc::new(limits),
                 dry_run: true,
                 verdicts: None,
+                names: crate::names::places_of_one(),
             })
             .await;
         answers.push(answer(key, judgement));

@@ -14,6 +14,7 @@ use crate::audit::{Audit, Cause, Decided, Ended, Event, Subject};
 use crate::auth::ForwardLimits;
 use crate::config::Limits;
 use crate::judgement::{Judge, Judgement, Permit, Question, Verdicts};
+use crate::names::places_of_one;
 use crate::policy::{ForwardEnded, Policies};
 use crate::registry::{Bytes, Forward, ForwardGuard, Registry, Stop};
 use crate::relay::{self, Accepted, Bound, Dialled, Gauge, Patience, Sink, Source, Stream};
@@ -54,6 +55,7 @@ pub struct Visit {
     /// What is decided, for the status channel.
     pub news: broadcast::Sender<Arc<News>>,
     verdicts: Arc<Verdicts>,
+    names: Arc<Semaphore>,
     tunnels: Arc<Semaphore>,
     most_tunnels: usize,
     listeners: Arc<Semaphore>,
@@ -120,16 +122,23 @@ impl Visit {
             stop: Stop::default(),
             news: broadcast::channel(NEWS).0,
             verdicts: Arc::default(),
+            names: places_of_one(),
             tunnels: Arc::new(Semaphore::new(ceilings.tunnels_per_session)),
             most_tunnels: ceilings.tunnels_per_session,
             listeners: Arc::new(Semaphore::new(ceilings.listeners_per_session)),
         }
     }
 
-    /// Whether a tunnel is open.
+    /// Tunnels that are open or asked for.
+    #[must_use]
+    pub fn open_tunnels(&self) -> usize {
+        self.most_tunnels.saturating_sub(self.tunnels.available_permits())
+    }
+
+    /// Whether a tunnel or a status channel is open.
     #[must_use]
     pub fn is_used(&self) -> bool {
-        self.tunnels.available_permits() < self.most_tunnels || self.news.receiver_count() > 0
+        self.open_tunnels() > 0 || self.news.receiver_count() > 0
     }
 
     fn question(&self, action: Action, requested: Requested, originator: Option<SocketAddr>) -> Question {
@@ -144,6 +153,7 @@ impl Visit {
             limits: Arc::clone(&self.limits),
             dry_run: false,
             verdicts: Some(Arc::clone(&self.verdicts)),
+            names: Arc::clone(&self.names),
         }
     }
 }
@@ -235,12 +245,12 @@ impl Desk {
                 bound: bound.places(),
             },
         );
-        self.catch_up(&permit, &guard).await;
         let desk = Arc::clone(self);
         let visit = Arc::clone(visit);
         let serving = Serving {
             bound,
             guard,
+            permit,
             place: place.ok(),
             gone: listening.gone.clone().drop_guard(),
         };
@@ -253,6 +263,7 @@ impl Desk {
         let Serving {
             bound,
             guard,
+            permit,
             place: _place,
             gone,
         } = serving;
@@ -267,7 +278,7 @@ impl Desk {
                 None => std::future::pending().await,
             }
         };
-        let recheck = self.recheck(&guard);
+        let recheck = self.recheck(&permit, &guard);
         tokio::pin!(expired, recheck);
         let cause = loop {
             let accepted = tokio::select! {
@@ -340,7 +351,11 @@ impl Desk {
             let stopping = Judgement::exhausted(&question, "draining", "the gateway is stopping".to_owned());
             return self.publish(visit, &id, stopping).await;
         }
-        let judgement = self.judge.judge(question).await;
+        let judgement = match question.action {
+            // The session waits for this one.
+            Action::Listen => self.judge.judge_within(question, LISTEN_PATIENCE).await,
+            _ => self.judge.judge(question).await,
+        };
         self.publish(visit, &id, judgement).await
     }
 
@@ -416,7 +431,6 @@ impl Desk {
             idle: limits.idle_timeout,
             stall: limits.stall_timeout,
         };
-        self.catch_up(permit, &closing.guard).await;
         let Ends {
             source,
             mut sink,
@@ -426,7 +440,7 @@ impl Desk {
         let carried = relay::run(source, &mut sink, stream, &closing.guard, queue, patience);
         closing.cause = tokio::select! {
             cause = carried => cause,
-            cause = self.recheck(&closing.guard) => cause,
+            cause = self.recheck(permit, &closing.guard) => cause,
         };
         // It is over and recorded, even where the client takes no message any more.
         drop(closing);
@@ -435,7 +449,8 @@ impl Desk {
 
     /// Asks again about something open, as often as its terms say, until that ends it. Whoever
     /// carries it notices the end by itself, so this never answers first.
-    async fn recheck(&self, forward: &Forward) -> Cause {
+    async fn recheck(&self, permit: &Permit, forward: &Forward) -> Cause {
+        self.catch_up(permit, forward).await;
         let Some(seconds) = forward.terms.recheck_seconds else {
             return std::future::pending().await;
         };
@@ -513,6 +528,7 @@ struct Ends<S, K> {
 struct Serving {
     bound: Bound,
     guard: ForwardGuard,
+    permit: Permit,
     place: Option<OwnedSemaphorePermit>,
     gone: DropGuard,
 }
@@ -618,3 +634,5 @@ fn unrecorded() -> Refusal {
 
 /// Decisions that a slow status channel may fall behind.
 const NEWS: usize = 64;
+/// A decision on a remote forward that takes longer is a refusal.
+const LISTEN_PATIENCE: Duration = Duration::from_secs(2);

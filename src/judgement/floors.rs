@@ -26,7 +26,9 @@ impl OwnListeners {
         let own = self.0.read().unwrap_or_else(PoisonError::into_inner);
         own.iter().filter(|own| own.port() == target.port()).any(|own| {
             let everywhere = own.ip().is_unspecified() || target.ip().is_unspecified();
-            own.ip().to_canonical() == target.ip() || everywhere && is_local(target.ip())
+            // One loopback address is as good as another: `localhost` names both families.
+            let loopback = own.ip().is_loopback() && target.ip().is_loopback();
+            own.ip().to_canonical() == target.ip() || loopback || everywhere && is_local(target.ip())
         })
     }
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 
 pub use floors::{House, OwnListeners};
 pub use permit::{Permit, Way};
@@ -26,7 +27,7 @@ use reuse::Answer;
 
 use crate::audit::{Decided, VerdictWord};
 use crate::auth::ForwardLimits;
-use crate::names::{Lookups, Resolver};
+use crate::names::{Lookups, Resolver, places_of_one};
 use crate::policy::{Generation, Opinion, Policies, PolicyRef};
 use crate::request::{
     Action, By, Connection, Endpoint, ForwardRequest, Host, Principal, Refusal, Requested, Terms, Verdict,
@@ -62,6 +63,8 @@ pub struct Question {
     pub dry_run: bool,
     /// Verdicts of the connection that may be used again.
     pub verdicts: Option<Arc<Verdicts>>,
+    /// How many names the connection may ask for at once.
+    pub names: Arc<Semaphore>,
 }
 
 /// What came of it.
@@ -115,6 +118,18 @@ impl Judge {
         Judgement { decided, outcome }
     }
 
+    /// Judges a request, and gives up after `patience`: that is a failure to decide.
+    pub async fn judge_within(&self, question: Question, patience: Duration) -> Judgement {
+        let late = question.clone();
+        let judged = tokio::time::timeout(patience, self.judge(question)).await;
+        judged.unwrap_or_else(|_| {
+            late.unanswered(Refusal::Undecided {
+                code: "deadline",
+                reason: format!("no decision within {} ms", patience.as_millis()),
+            })
+        })
+    }
+
     /// Judges something that is open once more.
     pub async fn judge_again(&self, request: &ForwardRequest, limits: &Arc<ForwardLimits>) -> Judgement {
         let accepts = request.action == Action::Accept;
@@ -129,6 +144,7 @@ impl Judge {
             limits: Arc::clone(limits),
             dry_run: false,
             verdicts: None,
+            names: places_of_one(),
         })
         .await
     }
@@ -157,7 +173,9 @@ impl Judge {
             policy,
             mut lookups,
             took,
-        } = self.opinion(&generation, &request, question.verdicts.as_deref()).await;
+        } = self
+            .opinion(&generation, &request, question.verdicts.as_deref(), question.names)
+            .await;
         decided.micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         decided.policy = policy;
         let (effective, terms) = match verdict {
@@ -205,6 +223,14 @@ impl Judge {
 }
 
 impl Question {
+    /// A refusal of a question that no policy has answered.
+    fn unanswered(&self, refusal: Refusal) -> Judgement {
+        let outcome = Err(refusal);
+        let mut decided = self.blank();
+        note(&mut decided, &outcome);
+        Judgement { decided, outcome }
+    }
+
     /// The record of a question that nobody has answered.
     fn blank(&self) -> Decided {
         Decided {
@@ -234,8 +260,9 @@ impl Judge {
         generation: &Arc<Generation>,
         request: &Arc<ForwardRequest>,
         verdicts: Option<&Verdicts>,
+        names: Arc<Semaphore>,
     ) -> Opinion {
-        let mut lookups = Lookups::new(self.resolver.clone());
+        let mut lookups = Lookups::sharing(self.resolver.clone(), names);
         let asked = (request.action, &request.target, &request.requested, request.originator);
         if let Some(kept) = verdicts.and_then(|verdicts| verdicts.find(asked, generation)) {
             lookups.pin(kept.names);
@@ -369,10 +396,7 @@ impl Judgement {
     /// A refusal that a limit of the gateway decided before anybody was asked.
     #[must_use]
     pub fn exhausted(question: &Question, code: &'static str, reason: String) -> Self {
-        let outcome = Err(Refusal::Exhausted { code, reason });
-        let mut decided = question.blank();
-        note(&mut decided, &outcome);
-        Self { decided, outcome }
+        question.unanswered(Refusal::Exhausted { code, reason })
     }
 
     /// The policy that decided, if it came to one.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::Failure;
 use super::bindings::portreeve::policy::types as wit;
-use super::host::printable;
+use crate::request::printable;
 use crate::request::{
     Action, AddressRule, AddressRules, Certificate, Connection, Denial, Effect, Endpoint, Fact, ForwardRequest, Host,
     Principal, Redirect, Requested, Terms, Verdict,

@@ -20,6 +20,7 @@ use crate::request::{ForwardRequest, Verdict};
 
 /// A component that passed every check and can be asked.
 pub(super) struct Loaded {
+    pub(super) config: crate::config::Plugin,
     pub(super) reference: PolicyRef,
     pub(super) pre: PolicyPre<Guest>,
     /// Where it exports `on-ended`, if it does.
@@ -144,8 +145,8 @@ pub(super) async fn configure(
             .into_iter()
             .take(MAX_PROBLEMS)
             .map(|problem| Problem {
-                at: super::host::printable(&problem.at, 256),
-                message: super::host::printable(&problem.message, 1024),
+                at: crate::request::printable(&problem.at, 256),
+                message: crate::request::printable(&problem.message, 1024),
             })
             .collect()
     }))

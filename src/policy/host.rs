@@ -15,7 +15,7 @@ use super::engine::TICK;
 use super::state::{State, StateError};
 use super::wasi::Inert;
 use crate::names::{Lookups, NameError};
-use crate::request::{Fact, Host};
+use crate::request::{Fact, Host, printable};
 
 /// The store data of one guest instance.
 pub(super) struct Guest {
@@ -296,29 +296,6 @@ impl GuestClock {
         self.overdue = TICK * self.turns > self.deadline || wall >= self.deadline * 4;
         self.overdue
     }
-}
-
-/// `text` without control characters and no longer than `limit` bytes.
-pub(super) fn printable(text: &str, limit: usize) -> String {
-    let mut out = String::with_capacity(text.len().min(limit));
-    for character in text.chars() {
-        let character = if character.is_control() || is_bidi(character) {
-            ' '
-        } else {
-            character
-        };
-        if out.len() + character.len_utf8() > limit {
-            out.push('…');
-            break;
-        }
-        out.push(character);
-    }
-    out
-}
-
-/// Unicode's bidirectional overrides, which can make a terminal show another order than was sent.
-fn is_bidi(character: char) -> bool {
-    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
 }
 
 const MAX_LINES: u32 = 64;

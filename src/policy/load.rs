@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use semver::{Version, VersionReq};
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 use wasmparser::Parser;
 use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex, HasSelf, Instance, InstancePre, Linker};
@@ -14,12 +15,13 @@ use super::bindings::portreeve::policy as world;
 use super::bindings::{PolicyIndices, PolicyPre};
 use super::decide::{Loaded, classify, configure, store};
 use super::engine::Sandbox;
-use super::failure::LoadError;
-use super::host::{Facts, Guest, Phase, printable};
+use super::failure::{Failure, LoadError};
+use super::host::{Facts, Guest, Phase};
 use super::snapshot::{Instrumented, instrument};
 use super::{PolicyRef, observe, wasi};
 use crate::config::{Grant, Plugin, Source, Wasi};
 use crate::names::{Lookups, Resolver};
+use crate::request::printable;
 use crate::request::{Action, Endpoint, ForwardRequest, Host};
 
 /// The version of `wit/policy.wit`.
@@ -85,10 +87,11 @@ pub(super) async fn load(
     let request = probe();
     let lookups = Lookups::new(Resolver::silent());
     let _running = sandbox.running();
-    let (verdict, _) = loaded.decide(sandbox, facts, &request, lookups, deadline).await;
-    match verdict {
-        Ok(_) => Ok(loaded),
-        Err(failure) => Err(LoadError::Trial(failure)),
+    let asked = loaded.decide(sandbox, facts, &request, lookups, deadline);
+    match timeout(deadline * 4 + SLACK, asked).await {
+        Ok((Ok(_), _)) => Ok(loaded),
+        Ok((Err(failure), _)) => Err(LoadError::Trial(failure)),
+        Err(_) => Err(LoadError::Trial(Failure::Deadline)),
     }
 }
 
@@ -143,7 +146,7 @@ impl Trial<'_> {
     async fn freeze(&self, instrumented: &Instrumented<'_>) -> Result<Loaded, LoadError> {
         let component = compile(&self.sandbox.engine, instrumented.bytes.clone()).await?;
         let (linker, pre) = self.link(&component)?;
-        let (described, mut store, instance) = self.configured(&component, &pre).await?;
+        let (described, mut store, instance) = self.configured_in_time(&component, &pre).await?;
         let frozen = instrumented.freeze(&mut store, instance).await;
         drop(store);
         let frozen = frozen.map_err(|error| LoadError::Compile(format!("{error:#}")))?;
@@ -156,7 +159,7 @@ impl Trial<'_> {
     async fn plain(&self, bytes: Vec<u8>) -> Result<Loaded, LoadError> {
         let component = compile(&self.sandbox.engine, bytes).await?;
         let (_, pre) = self.link(&component)?;
-        let (described, _, _) = self.configured(&component, &pre).await?;
+        let (described, _, _) = self.configured_in_time(&component, &pre).await?;
         Ok(self.loaded(described, pre, observe::find(&component), true))
     }
 
@@ -169,6 +172,7 @@ impl Trial<'_> {
     ) -> Loaded {
         let (name, sha256) = &self.label;
         Loaded {
+            config: self.config.clone(),
             reference: PolicyRef {
                 name: name.to_string(),
                 version: described.version,
@@ -258,6 +262,17 @@ impl Trial<'_> {
             wasi::add_to_linker(linker)?;
         }
         Ok(())
+    }
+
+    /// A guest can wait without computing, which its own deadline does not count.
+    async fn configured_in_time(
+        &self,
+        component: &Component,
+        pre: &PolicyPre<Guest>,
+    ) -> Result<(Described, wasmtime::Store<Guest>, Instance), LoadError> {
+        let patience = self.deadline * CONFIGURE_FACTOR * 4 + SLACK;
+        let configured = timeout(patience, self.configured(component, pre)).await;
+        configured.unwrap_or(Err(LoadError::Trial(Failure::Deadline)))
     }
 
     /// Instantiates, describes and configures once.
@@ -364,3 +379,4 @@ fn probe() -> ForwardRequest {
 const MAX_COMPONENT: usize = 64 << 20;
 /// `configure` runs once, so it may take longer than a decision.
 const CONFIGURE_FACTOR: u32 = 40;
+const SLACK: Duration = Duration::from_secs(1);

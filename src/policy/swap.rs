@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Mutex, Semaphore};
 
+use super::decide::Loaded;
 use super::engine::{DECISIONS, Sandbox};
 use super::failure::LoadError;
 use super::generation::Generation;
@@ -52,7 +53,7 @@ impl Policies {
             places: Arc::new(Semaphore::new(DECISIONS)),
             spare: spare.handle(),
         };
-        let generation = build(generation, config).await?;
+        let generation = build(generation, config, &[]).await?;
         Ok(Self {
             current: ArcSwap::from_pointee(generation),
             swapping: Mutex::new(()),
@@ -92,7 +93,9 @@ impl Policies {
             places: Arc::clone(&old.places),
             spare: self.spare.handle(),
         };
-        let generation = build(generation, config).await?;
+        let same = Arc::ptr_eq(&generation.sandbox, &old.sandbox) && generation.deadline == old.deadline;
+        let kept: &[_] = if same { &old.chain } else { &[] };
+        let generation = build(generation, config, kept).await?;
         let swapped = differences(&old, &generation);
         self.current.store(Arc::new(generation));
         Ok(swapped)
@@ -103,7 +106,7 @@ impl Policies {
     pub fn serves(&self, config: &config::Plugin, bytes: &[u8]) -> bool {
         let digest = load::digest(bytes);
         let settings = config.settings.to_string();
-        let serves = |loaded: &Arc<super::decide::Loaded>| {
+        let serves = |loaded: &Arc<Loaded>| {
             loaded.reference.name == config.name && loaded.reference.sha256 == digest && loaded.settings == settings
         };
         self.current().chain.iter().any(serves)
@@ -139,11 +142,22 @@ impl Policies {
     }
 }
 
-async fn build(mut generation: Generation, config: &config::Policy) -> Result<Generation, Vec<(String, LoadError)>> {
+/// What is in `kept` unchanged, byte for byte and setting for setting, is not loaded again.
+async fn build(
+    mut generation: Generation,
+    config: &config::Policy,
+    kept: &[Arc<Loaded>],
+) -> Result<Generation, Vec<(String, LoadError)>> {
     let mut faults = Vec::new();
     for plugin in &config.plugins {
         let loaded = match load::read(&plugin.component) {
             Ok(bytes) => {
+                let digest = load::digest(&bytes);
+                let same = |one: &&Arc<Loaded>| one.config == *plugin && one.reference.sha256 == digest;
+                if let Some(unchanged) = kept.iter().find(same) {
+                    generation.chain.push(Arc::clone(unchanged));
+                    continue;
+                }
                 load::load(
                     &generation.sandbox,
                     &generation.facts,
@@ -164,11 +178,14 @@ async fn build(mut generation: Generation, config: &config::Policy) -> Result<Ge
 }
 
 fn differences(old: &Generation, new: &Generation) -> Vec<Swapped> {
-    let before: Vec<_> = old.policies().collect();
-    new.policies()
+    let replaced = new
+        .chain
+        .iter()
+        .filter(|now| !old.chain.iter().any(|before| Arc::ptr_eq(before, now)));
+    replaced
         .map(|now| Swapped {
-            now: now.clone(),
-            before: before.iter().find(|old| old.name == now.name).map(|old| (*old).clone()),
+            now: now.reference.clone(),
+            before: old.policies().find(|before| before.name == now.reference.name).cloned(),
         })
         .collect()
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::select_all;
@@ -202,8 +203,11 @@ fn bind_path(path: &SocketPath, replace: bool) -> io::Result<Sockets> {
 }
 
 /// OpenSSH's `StreamLocalBindMask` 0177: only the gateway's own user may connect. The mask belongs
-/// to the whole process, and a file that another thread makes meanwhile only gets a stricter mode.
+/// to the whole process, so one thread at a time changes it; a file that is made meanwhile
+/// elsewhere only gets a stricter mode.
 fn with_private_umask<T>(make: impl FnOnce() -> T) -> T {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let before = umask(Mode::from_bits_truncate(0o177));
     let made = make();
     umask(before);

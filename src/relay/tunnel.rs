@@ -456,7 +456,7 @@ impl Clock {
 }
 
 const MIN_READ: usize = 4 << 10;
-/// Eight SSH packets' worth.
-const MAX_READ: usize = 256 << 10;
+/// Two SSH packets' worth: more would keep small messages of other tunnels waiting behind it.
+const MAX_READ: usize = 64 << 10;
 const MAX_SLICES: usize = 32;
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);

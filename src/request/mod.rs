@@ -7,11 +7,13 @@
 mod endpoint;
 mod identity;
 mod refusal;
+mod text;
 mod verdict;
 
 pub use endpoint::{Endpoint, EndpointError, Host, Requested, SocketPath};
 pub use identity::{Certificate, Connection, Credential, Fact, Principal};
 pub use refusal::{By, Refusal};
+pub use text::{clipped, printable};
 pub use verdict::{AddressRule, AddressRules, Denial, Effect, Redirect, Terms, Verdict};
 
 use std::net::SocketAddr;

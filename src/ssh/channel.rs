@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::forwarder::{Opener, Pending};
 use crate::relay::{Inbound, Sink, Source};
-use crate::request::{Refusal, Requested};
+use crate::request::{Refusal, Requested, printable};
 
 /// The client's sending side of a channel.
 pub(super) struct Incoming(ChannelReadHalf);
@@ -87,9 +87,10 @@ pub(super) fn failure(refusal: &Refusal, forward: &str) -> ChannelOpenFailure {
 
 /// What the user reads, with the reference that finds the audit line.
 pub(super) fn sentence(refusal: &Refusal, forward: &str) -> String {
+    let words = printable(&refusal.sentence(), MAX_SENTENCE);
     match refusal {
-        Refusal::Unreachable { reason } => reason.clone(),
-        refusal => format!("{} [ref {forward}]", refusal.sentence()),
+        Refusal::Unreachable { .. } => words,
+        _ => format!("{words} [ref {forward}]"),
     }
 }
 
@@ -129,5 +130,7 @@ impl Opener for Back {
     }
 }
 
+/// What fits on a few lines of a terminal.
+const MAX_SENTENCE: usize = 400;
 /// A client that does not answer an open channel in this time does not want it.
 const OPEN_PATIENCE: Duration = Duration::from_secs(30);

@@ -9,20 +9,21 @@ use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Certificate, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use super::channel::{Asked, Back, halves, sentence};
+use super::channel::{Asked, Back, Outgoing, halves, sentence};
 use super::server::Service;
 use super::status;
 use crate::accounts::{Accounts, Admitted, Presented};
 use crate::audit::{Cause, Event, Subject};
 use crate::auth::KeyBlob;
 use crate::config::GatewayPorts;
-use crate::forwarder::{Listening, Visit};
+use crate::forwarder::{Desk, Listening, Visit};
 use crate::registry::SessionGuard;
 use crate::relay::Gauge;
-use crate::request::{self, Connection, Requested, new_id};
+use crate::request::{self, Connection, Requested, clipped, new_id};
 
 /// One SSH connection, from its first packet to its last.
 pub(super) struct Client {
@@ -34,11 +35,13 @@ pub(super) struct Client {
     gauge: Gauge,
     login: Login,
     /// Told once the user is in.
-    entered: Option<oneshot::Sender<Arc<Visit>>>,
+    entered: Option<oneshot::Sender<Entered>>,
     visit: Option<Arc<Visit>>,
     guard: Option<SessionGuard>,
     listeners: HashMap<(Requested, Option<u16>), Listening>,
     shells: HashMap<ChannelId, Shell>,
+    /// For session channels.
+    places: Arc<Semaphore>,
 }
 
 /// How far the login is.
@@ -50,8 +53,10 @@ enum Login {
 
 /// A session channel that has no request yet.
 struct Shell {
-    channel: Channel<Msg>,
+    screen: Outgoing,
+    left: CancellationToken,
     terminal: bool,
+    place: OwnedSemaphorePermit,
 }
 
 type Answer<T> = Result<T, russh::Error>;
@@ -61,7 +66,7 @@ impl Client {
         service: Arc<Service>,
         client: SocketAddr,
         server: SocketAddr,
-        entered: oneshot::Sender<Arc<Visit>>,
+        entered: oneshot::Sender<Entered>,
     ) -> Self {
         Self {
             gauge: service.gauge(),
@@ -76,6 +81,7 @@ impl Client {
             guard: None,
             listeners: HashMap::new(),
             shells: HashMap::new(),
+            places: Arc::new(Semaphore::new(MAX_SHELLS)),
         }
     }
 
@@ -108,6 +114,7 @@ impl Client {
     }
 
     fn refused(&self, user: &str, method: &'static str, fingerprint: Option<String>, reason: String) {
+        let user = &clipped(user);
         tracing::info!(session = self.id, user, client = %self.client, method, reason, "login refused");
         let subject = Subject {
             session: Some(self.id.clone()),
@@ -141,10 +148,9 @@ impl Client {
         let visit = self.visit()?;
         let back = Back(session.handle());
         let listening = self.service.desk.listen(&visit, requested, back);
-        let refused = match timeout(LISTEN_PATIENCE, listening).await {
-            Ok(Ok(listening)) => return Ok(Some(listening)),
-            Ok(Err((refusal, forward))) => sentence(&refusal, &forward),
-            Err(_) => "the decision on this remote forward took too long".to_owned(),
+        let refused = match listening.await {
+            Ok(listening) => return Ok(Some(listening)),
+            Err((refusal, forward)) => sentence(&refusal, &forward),
         };
         session.debug(false, &refused, "en")?;
         Ok(None)
@@ -155,7 +161,7 @@ impl Client {
             return false;
         };
         listening.stop.end(Cause::Closed);
-        let _ = timeout(LISTEN_PATIENCE, listening.gone.cancelled()).await;
+        let _ = timeout(CANCEL_PATIENCE, listening.gone.cancelled()).await;
         true
     }
 
@@ -186,6 +192,9 @@ impl Handler for Client {
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Answer<Auth> {
+        if !self.service.accounts().have_passwords() {
+            return Ok(Auth::reject());
+        }
         let (name, password) = (user.to_owned(), password.to_owned());
         let service = Arc::clone(&self.service);
         let _turn = service.turn_to_hash().await;
@@ -264,7 +273,12 @@ impl Handler for Client {
         self.service.desk.audit.record(&visit.subject, &event);
         tracing::info!(session = self.id, user = visit.principal.user, client = %self.client, "logged in");
         if let Some(entered) = self.entered.take() {
-            let _ = entered.send(Arc::clone(&visit));
+            let _ = entered.send(Entered {
+                desk: Arc::clone(&self.service.desk),
+                visit: Arc::clone(&visit),
+                began: self.began,
+                _guard: self.guard.take(),
+            });
         }
         self.visit = Some(visit);
         Ok(())
@@ -283,7 +297,7 @@ impl Handler for Client {
         let address = originator.parse::<IpAddr>().ok();
         let claimed = address.zip(u16::try_from(originator_port).ok());
         let requested = Requested::Tcp {
-            host: host.to_owned(),
+            host: clipped(host),
             port,
         };
         self.connect(requested, claimed.map(SocketAddr::from), Asked { channel, reply })
@@ -296,12 +310,12 @@ impl Handler for Client {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Answer<()> {
-        self.connect(Requested::Socket(path.to_owned()), None, Asked { channel, reply })
+        self.connect(Requested::Socket(clipped(path)), None, Asked { channel, reply })
     }
 
     async fn tcpip_forward(&mut self, address: &str, port: &mut u32, session: &mut Session) -> Answer<bool> {
         let requested = Requested::Tcp {
-            host: address.to_owned(),
+            host: clipped(address),
             port: *port,
         };
         if self.service.desk.judge.house().gateway_ports() == GatewayPorts::Yes
@@ -334,7 +348,7 @@ impl Handler for Client {
     }
 
     async fn streamlocal_forward(&mut self, path: &str, session: &mut Session) -> Answer<bool> {
-        let requested = Requested::Socket(path.to_owned());
+        let requested = Requested::Socket(clipped(path));
         let Some(listening) = self.listen(requested.clone(), session).await? else {
             return Ok(false);
         };
@@ -351,7 +365,11 @@ impl Handler for Client {
     }
 
     async fn data(&mut self, _channel: ChannelId, _data: &[u8], session: &mut Session) -> Answer<()> {
-        if self.service.overrun(&self.gauge) {
+        let Some(visit) = &self.visit else {
+            return Ok(());
+        };
+        if self.service.overrun(&self.gauge, visit.open_tunnels()) {
+            visit.stop.end(Cause::Failed);
             session.disconnect(
                 russh::Disconnect::ProtocolError,
                 "more data than the window allows",
@@ -367,17 +385,25 @@ impl Handler for Client {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Answer<()> {
-        if self.shells.len() >= MAX_SHELLS {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             reply.reject(other(4, "too many session channels")).await;
             return Ok(());
-        }
-        self.shells.insert(
-            channel.id(),
-            Shell {
-                channel,
-                terminal: false,
-            },
-        );
+        };
+        let id = channel.id();
+        let (keys, screen) = halves(channel);
+        // What the client types is taken at once, or the session would wait for it.
+        let left = CancellationToken::new();
+        self.service
+            .desk
+            .tasks
+            .spawn(status::wait_for_leaving(keys, left.clone()));
+        let shell = Shell {
+            screen,
+            left,
+            terminal: false,
+            place,
+        };
+        self.shells.insert(id, shell);
         reply.accept().await;
         Ok(())
     }
@@ -404,11 +430,7 @@ impl Handler for Client {
 
     async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Answer<()> {
         let visit = self.visit()?;
-        let Some(Shell {
-            channel: open,
-            terminal,
-        }) = self.shells.remove(&channel)
-        else {
+        let Some(shell) = self.shells.remove(&channel) else {
             return session.channel_failure(channel);
         };
         session.channel_success(channel)?;
@@ -417,10 +439,12 @@ impl Handler for Client {
             registry: self.service.desk.registry.clone(),
             handle: session.handle(),
             channel,
-            terminal,
+            terminal: shell.terminal,
         };
-        let (keys, screen) = halves(open);
-        self.service.desk.tasks.spawn(view.show(keys, screen));
+        self.service.desk.tasks.spawn(async move {
+            let _place = shell.place;
+            view.show(shell.left, shell.screen).await;
+        });
         Ok(())
     }
 
@@ -495,18 +519,24 @@ impl Handler for Client {
     }
 }
 
-impl Drop for Client {
+/// A user who is in. Held by whoever serves the connection, so that the end of the session does not
+/// depend on what the protocol waits for.
+pub(super) struct Entered {
+    desk: Arc<Desk>,
+    pub(super) visit: Arc<Visit>,
+    began: Instant,
+    _guard: Option<SessionGuard>,
+}
+
+impl Drop for Entered {
     /// Listeners and tunnels belong to their session and go with it.
     fn drop(&mut self) {
-        let Some(visit) = &self.visit else {
-            return;
-        };
-        visit.stop.end(Cause::Closed);
+        self.visit.stop.end(Cause::Closed);
         let event = Event::SessionClosed {
             millis: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             reason: None,
         };
-        self.service.desk.audit.record(&visit.subject, &event);
+        self.desk.audit.record(&self.visit.subject, &event);
     }
 }
 
@@ -565,6 +595,6 @@ fn present(certificate: &Certificate) -> Result<Presented, String> {
 
 /// What this server is for.
 const PURPOSE: &str = "portreeve only forwards ports: use ssh -N with -L, -R, -D, -W or -J";
-/// A decision on a remote forward that takes longer is a refusal.
-const LISTEN_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a cancelled listener may take to be gone.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(1);
 const MAX_SHELLS: usize = 10;

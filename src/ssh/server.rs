@@ -99,10 +99,14 @@ impl Service {
     }
 
     /// A client that sends more than its windows allow.
-    pub(super) fn overrun(&self, gauge: &Gauge) -> bool {
+    /// russh takes what comes, so this is where the windows are enforced: as a sum, over what may
+    /// be queued and one whole window for each tunnel that is open.
+    pub(super) fn overrun(&self, gauge: &Gauge, open_tunnels: usize) -> bool {
         let limits = &self.settings.load().limits;
-        let granted = limits.tunnel_buffer + u64::from(WINDOW) * (1 + limits.tunnels_per_session as u64);
-        gauge.bytes() as u64 > granted
+        let windows = u64::from(WINDOW) * (1 + open_tunnels as u64);
+        let bytes = gauge.bytes() as u64;
+        bytes > limits.tunnel_buffer + windows
+            || bytes > windows && self.waiting.bytes() as u64 > 2 * limits.buffer_memory
     }
 
     /// Serves one connection until it ends, or until `stop`: then the client is told to go.
@@ -133,9 +137,9 @@ impl Service {
                 return;
             }
         };
-        let visit = tokio::select! {
+        let entered = tokio::select! {
             ended = &mut session => return note_end(client, ended),
-            visit = &mut entering => visit,
+            entered = &mut entering => entered,
             () = sleep_until(grace) => {
                 tracing::info!(%client, "nobody logged in in time");
                 return;
@@ -143,10 +147,11 @@ impl Service {
             () = stop.cancelled() => return,
         };
         drop(login);
-        let Ok(visit) = visit else {
+        let Ok(entered) = entered else {
             return;
         };
-        let unused = self.unused(&visit, settings.limits.unused_connection_timeout);
+        let visit = &entered.visit;
+        let unused = self.unused(visit, settings.limits.unused_connection_timeout);
         let reason = tokio::select! {
             ended = &mut session => return note_end(client, ended),
             () = unused => "the connection forwards nothing",
@@ -208,7 +213,7 @@ impl Live {
             window_size: WINDOW,
             maximum_packet_size: PACKET,
             channel_buffer_size: 64,
-            event_buffer_size: 64,
+            event_buffer_size: 16,
             limits: RekeyLimits {
                 rekey_write_limit: 1 << 30,
                 rekey_read_limit: 1 << 30,

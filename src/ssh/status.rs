@@ -7,12 +7,14 @@ use std::sync::Arc;
 use russh::ChannelId;
 use russh::server::Handle;
 use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
 
 use super::channel::{Incoming, Outgoing};
 use crate::audit::VerdictWord;
 use crate::forwarder::{News, Visit};
 use crate::registry::Registry;
 use crate::relay::{Inbound, Sink, Source};
+use crate::request::printable;
 
 /// One status channel.
 pub(super) struct View {
@@ -26,15 +28,16 @@ pub(super) struct View {
 
 impl View {
     /// Shows until the user leaves or the session ends.
-    pub(super) async fn show(self, mut keys: Incoming, mut screen: Outgoing) {
+    pub(super) async fn show(self, left: CancellationToken, mut screen: Outgoing) {
         let mut news = self.visit.news.subscribe();
         let mut text = self.greeting();
         loop {
             let end = if self.terminal { "\r\n" } else { "\n" };
-            let shown = text.replace('\n', end);
+            let lines = text.lines().map(|line| printable(line, MAX_LINE) + end);
+            let shown: String = lines.collect();
             let leaves = tokio::select! {
                 sent = screen.data(shown.into()) => !sent,
-                () = left(&mut keys) => true,
+                () = left.cancelled() => true,
             };
             if leaves {
                 break;
@@ -45,7 +48,7 @@ impl View {
                     Err(RecvError::Lagged(missed)) => format!("({missed} decisions are not shown)\n"),
                     Err(RecvError::Closed) => break,
                 },
-                () = left(&mut keys) => break,
+                () = left.cancelled() => break,
                 _ = self.visit.stop.ended() => break,
             };
         }
@@ -75,7 +78,8 @@ impl View {
         }
         for forward in open {
             let request = &forward.request;
-            let _ = write!(text, "open: {} {}", request.action.as_str(), request.requested);
+            let requested = printable(&request.requested.to_string(), MAX_LINE);
+            let _ = write!(text, "open: {} {requested}", request.action.as_str());
             if forward.effective != request.target {
                 let _ = write!(text, " -> {}", forward.effective);
             }
@@ -94,23 +98,28 @@ fn line(news: &News) -> String {
         VerdictWord::Rewrite => "rewritten",
         VerdictWord::Failed => "undecided",
     };
-    let mut text = format!("{word}: {} {}", decided.action.as_str(), decided.requested);
+    let requested = printable(&decided.requested.to_string(), MAX_LINE);
+    let mut text = format!("{word}: {} {requested}", decided.action.as_str());
     if let Some(effective) = &decided.effective {
         let _ = write!(text, " -> {effective}");
     }
     if let Some(sentence) = &news.sentence {
-        let _ = write!(text, ": {sentence}");
+        let _ = write!(text, ": {}", printable(sentence, MAX_LINE));
     }
     let _ = writeln!(text, " [ref {}]", news.forward);
     text
 }
 
-/// Ctrl-C, Ctrl-D or the end of the client's input.
-async fn left(keys: &mut Incoming) {
-    loop {
-        match poll_fn(|context| keys.poll_next(context)).await {
-            Some(Inbound::Data(bytes)) if !bytes.iter().any(|byte| matches!(byte, 3 | 4)) => {}
-            _ => return,
+/// Takes what the client types until the channel closes; `left` is cancelled by Ctrl-C, Ctrl-D and
+/// the end of its input.
+pub(super) async fn wait_for_leaving(mut keys: Incoming, left: CancellationToken) {
+    let _closed = left.clone().drop_guard();
+    while let Some(inbound) = poll_fn(|context| keys.poll_next(context)).await {
+        match inbound {
+            Inbound::Data(bytes) if !bytes.iter().any(|byte| matches!(byte, 3 | 4)) => {}
+            _ => left.cancel(),
         }
     }
 }
+
+const MAX_LINE: usize = 1024;

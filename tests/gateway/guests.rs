@@ -22,7 +22,6 @@ pub enum When {
     Port(u16),
     /// Their target is a Unix socket.
     Socket,
-    Connect,
     Listen,
     Accept,
 }
@@ -175,7 +174,6 @@ impl Guest {
                         at = layout.port,
                     ),
                     When::Socket => format!("(i32.load8_u offset={} (local.get 0))", layout.target),
-                    When::Connect => action(layout.action, 0),
                     When::Listen => action(layout.action, 1),
                     When::Accept => action(layout.action, 2),
                 };

@@ -568,10 +568,6 @@ impl Client {
         text
     }
 
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("its state").is_none()
-    }
-
     /// As `kill -9` does it.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

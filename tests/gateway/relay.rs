@@ -198,7 +198,7 @@ fn a_port_that_is_none_is_refused_and_the_session_goes_on() {
             let opened = client
                 .channel_open_direct_tcpip("127.0.0.1", port, "127.0.0.1", 1)
                 .await;
-            let error = opened.err().expect("it is refused").to_string();
+            let error = opened.expect_err("it is refused").to_string();
             assert!(error.contains("AdministrativelyProhibited"), "port {port}: {error}");
         }
         for port in [65_536, 65_536 + 40_000, u32::MAX] {
