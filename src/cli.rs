@@ -220,7 +220,7 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
-        gateway.abandon();
+        gateway.abandon().await;
         FAILED
     }
 }

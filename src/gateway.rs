@@ -333,9 +333,10 @@ impl Gateway {
         });
     }
 
-    /// Stops at once: what is open is cut, and the audit log is finished.
-    pub fn abandon(&self) {
+    /// Stops at once: what is open is cut and recorded, and the audit log is finished.
+    pub async fn abandon(&self) {
         self.shared.closing.cancel();
+        self.shared.cut().await;
         self.shared.finish();
     }
 
@@ -599,19 +600,25 @@ impl Shared {
             }
         })
         .await;
-        for forward in desk.registry.forwards() {
-            forward.stop.end(Cause::Drained);
-        }
-        let _ = timeout(DRAIN_END, async {
-            while !desk.registry.forwards().is_empty() {
-                sleep(DRAIN_LOOK).await;
-            }
-        })
-        .await;
+        self.cut().await;
         self.ending.cancel();
         desk.tasks.close();
         let _ = timeout(DRAIN_END, desk.tasks.wait()).await;
         self.finish();
+    }
+
+    /// Ends everything that is open, and waits until it is recorded.
+    async fn cut(&self) {
+        let registry = &self.desk().registry;
+        for forward in registry.forwards() {
+            forward.stop.end(Cause::Drained);
+        }
+        let _ = timeout(DRAIN_END, async {
+            while !registry.forwards().is_empty() {
+                sleep(DRAIN_LOOK).await;
+            }
+        })
+        .await;
     }
 
     fn finish(&self) {
@@ -694,4 +701,4 @@ fn millis(since: Instant) -> u64 {
 const BACKLOG: i32 = 1024;
 const RECHECK_CONFIG: Duration = Duration::from_secs(1);
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
-const DRAIN_END: Duration = Duration::from_secs(5);
+const DRAIN_END: Duration = Duration::from_secs(2);
