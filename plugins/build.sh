@@ -11,6 +11,7 @@ set -euo pipefail
 # Package, and where its component is committed (`-`: nowhere, it stays in the target directory).
 guests=(
     "portreeve-rules plugins/rules/rules.wasm"
+    "only-port-22 -"
 )
 
 target=wasm32-unknown-unknown

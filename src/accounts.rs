@@ -11,7 +11,7 @@ use crate::auth::{
     ForwardLimits, KeyBlob, KeyLine, RevokedKeys, SourceAddresses, authorized_keys_path, parse_line, read_keys_of,
 };
 use crate::config::{Config, Fault, Secret};
-use crate::request::{Certificate, Credential, Fact, Principal};
+use crate::request::{Certificate, Credential, Fact, Principal, printable};
 
 /// Everybody who may log in, as configured.
 pub struct Accounts {
@@ -62,7 +62,7 @@ impl Accounts {
                 match parse_line(&inline.text) {
                     Ok(Some(line)) => keys.push(line),
                     Ok(None) => faults.push(inline.fault(file, "it is empty: put a line of an authorized_keys file")),
-                    Err(error) => faults.push(inline.fault(file, error)),
+                    Err(error) => faults.push(inline.fault(file, printable(&error.to_string(), MAX_FAULT))),
                 }
             }
             if let Some(secret) = &user.password_hash
@@ -281,7 +281,8 @@ impl Accounts {
             match read_keys_of(&path, user) {
                 Ok((found, faults)) => {
                     for (line, error) in faults {
-                        tracing::warn!(path = %path.display(), line, %error, "a line of a key file is void");
+                        let error = printable(&error.to_string(), MAX_FAULT);
+                        tracing::warn!(path = %path.display(), line, error, "a line of a key file is void");
                     }
                     lines.extend(found);
                 }
@@ -337,3 +338,6 @@ fn whole(file: &Path, key: &str, message: String) -> Fault {
 /// A hash of nothing that anybody knows, with the parameters of a usual one.
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$Zm9yIG5vYm9keSwgb25seSB0byBjb3N0IHRoZSBzYW1l";
+
+/// A fault repeats what it found, which may be anything.
+const MAX_FAULT: usize = 400;

@@ -157,7 +157,7 @@ pub async fn run(question: Explain) -> u8 {
 
 /// The endpoint as a client would send it: its host is not interpreted here.
 fn requested(text: &str) -> Option<Requested> {
-    if let Some(path) = text.strip_prefix("unix:") {
+    if let Some(path) = text.strip_prefix("unix:").filter(|path| path.starts_with('/')) {
         return Some(Requested::Socket(path.to_owned()));
     }
     let (host, port) = text.rsplit_once(':')?;

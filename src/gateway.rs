@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::accounts::Accounts;
 use crate::audit::{Audit, Cause, Event, Subject};
-use crate::config::{AuditFile, Config, Fault, Faults, OnSwap, Plugin};
+use crate::config::{Config, Fault, Faults, OnSwap, Plugin};
 use crate::forwarder::Desk;
 use crate::judgement::{House, Judge, OwnListeners};
 use crate::names::Resolver;
@@ -102,18 +102,6 @@ impl Prepared {
         let policies = loaded
             .map_err(|found| faults.extend(policy_faults(&config, file, &found)))
             .ok();
-        if let AuditFile::Path(path) = &config.audit.file
-            && let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
-            && !folder.is_dir()
-        {
-            faults.push(fault(file, "audit.file", format!("{} is no folder", folder.display())));
-        }
-        if !faults.is_empty() {
-            return Err(Faults {
-                file: file.to_owned(),
-                faults,
-            });
-        }
         match (accounts, host_keys, policies) {
             (Some(accounts), Some(host_keys), Some(policies)) => Ok(Self {
                 config,

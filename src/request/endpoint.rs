@@ -127,7 +127,7 @@ impl FromStr for Endpoint {
 
     /// Reads `host:port`, `[v6]:port` or `unix:/path`. `*` as the host means every address.
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        if let Some(path) = text.strip_prefix("unix:") {
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| path.starts_with('/')) {
             return Self::socket(path);
         }
         let form = || EndpointError::Form(text.to_owned());
@@ -437,7 +437,14 @@ mod tests {
 
     #[test]
     fn an_endpoint_reads_what_it_prints() {
-        for text in ["db:22", "10.0.0.1:5432", "[::1]:80", "unix:/run/app.sock", "*:0"] {
+        for text in [
+            "db:22",
+            "10.0.0.1:5432",
+            "[::1]:80",
+            "unix:/run/app.sock",
+            "unix:80",
+            "*:0",
+        ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
         }
     }
