@@ -30,6 +30,7 @@
 //! | [`registry`] | what is open, and how it is closed | why |
 //! | [`audit`] | one line for each thing that happened | filters |
 //! | [`explain`] | the same judgement for a request that nobody made | |
+//! | [`plugin`] | tools for those who write policies | SSH, sockets |
 //! | [`request`] | the words that all rooms share, without I/O | all of the above |
 //!
 //! # One request
@@ -100,6 +101,7 @@ pub mod forwarder;
 pub mod gateway;
 pub mod judgement;
 pub mod names;
+pub mod plugin;
 pub mod policy;
 pub mod proxy_header;
 pub mod registry;

@@ -14,22 +14,27 @@ mod generation;
 mod host;
 mod load;
 mod observe;
+mod record;
 mod snapshot;
 mod state;
 mod swap;
 mod wasi;
 mod watch;
+mod workbench;
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use engine::Meter;
 pub use failure::{Failure, LoadError, Problem};
 pub use generation::{Generation, Opinion};
 pub use load::digest;
 pub use observe::ForwardEnded;
+pub use record::{Call, Line, LogLevel, Observed};
 pub use swap::{Policies, Swapped};
 pub use watch::{Watch, read};
+pub use workbench::{Asked, Candidate, HostSide, Remembered, Workbench, component};
 
 /// Answers how many tunnels and listeners a user has open.
 pub type OpenForwards = Arc<dyn Fn(&str) -> u32 + Send + Sync>;

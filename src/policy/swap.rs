@@ -44,6 +44,7 @@ impl Policies {
             state: Arc::default(),
             configured: facts(config),
             open_forwards,
+            recorder: None,
         };
         let generation = Generation {
             sandbox: Arc::new(sandbox),
@@ -84,6 +85,7 @@ impl Policies {
             state: Arc::clone(&old.facts.state),
             configured: facts(config),
             open_forwards: Arc::clone(&old.facts.open_forwards),
+            recorder: None,
         };
         let generation = Generation {
             sandbox,
