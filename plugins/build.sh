@@ -13,6 +13,8 @@ guests=(
     "portreeve-rules plugins/rules/rules.wasm"
     "only-port-22 -"
     "office-hours -"
+    "two-person -"
+    "rate-limit -"
 )
 
 target=wasm32-unknown-unknown
