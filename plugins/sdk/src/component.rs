@@ -28,6 +28,9 @@ pub trait Observer: Policy {
     fn on_ended(ended: &Ended, settings: &Self::Settings);
 }
 
+/// Makes something of a component's type, for the compiler to see that it is needed.
+pub const fn in_use<P: Policy>(_: &P) {}
+
 /// The settings, from `configure` on.
 pub struct Configured<S>(RwLock<Option<S>>);
 

@@ -1,4 +1,4 @@
-//! A forwarding policy for [portreeve](https://github.com/portreeve/portreeve) as a plain function over a request.
+//! A forwarding policy for the SSH gateway portreeve, as a plain function over a request.
 //!
 //! ```
 //! use portreeve_policy::{Request, Verdict, policy};

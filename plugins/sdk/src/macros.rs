@@ -40,8 +40,6 @@ macro_rules! policy {
         $(,)?
     ) => {
         const _: () = {
-            // So that what it is made of is in use on the host, too.
-            #[allow(dead_code)]
             struct Component;
 
             impl $crate::component::Policy for Component {
@@ -74,6 +72,9 @@ macro_rules! policy {
                     }
                 }
             )?
+
+            // On the host nothing is exported; what the policy is made of is in use all the same.
+            $crate::component::in_use(&Component);
 
             #[cfg(target_arch = "wasm32")]
             #[allow(missing_docs, unsafe_code)]

@@ -2,7 +2,7 @@
 
 use portreeve_policy::settings::problem;
 use portreeve_policy::time::{TimeOfDay, UtcOffset, Weekday};
-use portreeve_policy::{Problem, Request, Verdict, policy};
+use portreeve_policy::{Ended, Problem, Request, Verdict, log, policy};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -49,6 +49,13 @@ fn decide(request: &Request, settings: &Settings) -> Verdict {
     }
 }
 
+/// Whoever asks why a tunnel closed finds it in the gateway's log.
+fn on_ended(ended: &Ended, _: &Settings) {
+    if ended.cause == "expired" {
+        log::info(format!("{} was closed with the hours", ended.id));
+    }
+}
+
 /// What the types cannot say.
 fn check(settings: &Settings) -> Vec<Problem> {
     let hours = settings.hours.iter().enumerate();
@@ -68,12 +75,13 @@ policy!(
     schema: include_str!("../settings.schema.json"),
     check: check,
     decide: decide,
+    on_ended: on_ended,
 );
 
 #[cfg(test)]
 mod tests {
-    use super::{Settings, check, decide};
-    use portreeve_policy::{settings, testing};
+    use super::{Settings, check, decide, on_ended};
+    use portreeve_policy::{Ended, settings, testing};
 
     fn office() -> Settings {
         let text = r#"{ "offset": "+01:00", "hours": [
@@ -97,6 +105,23 @@ mod tests {
     fn who_is_in_no_group_has_no_hours() {
         let verdict = decide(&testing::connect("db.internal:5432").build(), &office());
         assert_eq!(verdict.code(), Some("no-hours"));
+    }
+
+    #[test]
+    fn what_the_hours_have_closed_is_in_the_log() {
+        let host = testing::Host::new().install();
+        for cause in ["expired", "closed"] {
+            let ended = Ended {
+                id: "f-1".into(),
+                cause: cause.into(),
+                milliseconds: 1_800_000,
+                bytes_up: 1,
+                bytes_down: 1,
+                dialled: None,
+            };
+            on_ended(&ended, &office());
+        }
+        assert_eq!(host.logged(), ["info: f-1 was closed with the hours"]);
     }
 
     #[test]
