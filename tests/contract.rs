@@ -248,19 +248,20 @@ fn components_of_every_track_go_on_working() {
     }
 }
 
-/// The committed components: what lies in `tests/conformance`, and the rules.
+/// The committed components: what is kept of each published version, and the rules.
 fn kept() -> Vec<PathBuf> {
     let mut found = vec![root().join("plugins/rules/rules.wasm")];
-    let mut folders = vec![root().join("tests/conformance")];
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(folder) else { continue };
-        for path in entries.map(|entry| entry.unwrap().path()) {
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "wasm") {
-                found.push(path);
-            }
-        }
+    for version in published() {
+        let folder = root().join("tests/conformance").join(version.version.to_string());
+        let before = found.len();
+        let entries = fs::read_dir(&folder).into_iter().flatten();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        found.extend(paths.filter(|path| path.extension().is_some_and(|ending| ending == "wasm")));
+        assert!(
+            found.len() > before,
+            "{} holds no component of its time",
+            folder.display()
+        );
     }
     found
 }
