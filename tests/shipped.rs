@@ -78,6 +78,19 @@ fn the_guides_show_the_files_as_they_are() {
     }
 }
 
+#[test]
+fn the_guides_lead_somewhere() {
+    let guides = fs::read_dir(root().join("docs")).expect("the folder is there");
+    for guide in guides.map(|guide| guide.expect("it can be listed").path()) {
+        let text = fs::read_to_string(&guide).expect("it is a text");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap_or_default();
+            let found = link.starts_with("https://") || root().join("docs").join(path).exists();
+            assert!(found, "{}: {link} leads nowhere", guide.display());
+        }
+    }
+}
+
 /// The texts of every source, settings and case file below a folder.
 fn texts(folder: &Path, found: &mut Vec<String>) {
     for entry in fs::read_dir(folder).expect("the folder is there") {
