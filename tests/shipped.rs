@@ -46,11 +46,63 @@ fn the_complete_example_states_the_defaults() {
 #[test]
 fn the_readme_shows_the_files_as_they_are() {
     let readme = read("README.md");
-    for shown in ["examples/complete.toml", "examples/policies/only-port-22/src/lib.rs"] {
+    for shown in ["examples/complete.toml", "plugins/sdk/tests/readme/only_ports.rs"] {
         assert!(
             readme.contains(&read(shown)),
             "README.md does not show {shown} as it is"
         );
+    }
+}
+
+/// What is code in a guide is part of a file that is built, or asked its cases.
+#[test]
+fn the_guides_show_the_files_as_they_are() {
+    let mut files = Vec::new();
+    for folder in ["examples", "plugins/sdk"] {
+        texts(&root().join(folder), &mut files);
+    }
+    for guide in ["docs/recipes.md", "docs/writing-a-policy.md"] {
+        let text = read(guide);
+        let blocks: Vec<_> = ["```rust\n", "```toml\n"]
+            .iter()
+            .flat_map(|fence| text.split(fence).skip(1))
+            .filter_map(|rest| rest.split("```").next())
+            .collect();
+        assert!(!blocks.is_empty());
+        for block in blocks {
+            let shown = block
+                .split("    …\n")
+                .all(|part| files.iter().any(|file| file.contains(part)));
+            assert!(shown, "{guide} shows what is in no file:\n{block}");
+        }
+    }
+}
+
+#[test]
+fn the_guides_lead_somewhere() {
+    let guides = fs::read_dir(root().join("docs")).expect("the folder is there");
+    for guide in guides.map(|guide| guide.expect("it can be listed").path()) {
+        let text = fs::read_to_string(&guide).expect("it is a text");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap_or_default();
+            let found = link.starts_with("https://") || root().join("docs").join(path).exists();
+            assert!(found, "{}: {link} leads nowhere", guide.display());
+        }
+    }
+}
+
+/// The texts of every source, settings and case file below a folder.
+fn texts(folder: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("it can be listed").path();
+        if path.is_dir() {
+            texts(&path, found);
+        } else if path
+            .extension()
+            .is_some_and(|ending| ending == "rs" || ending == "toml")
+        {
+            found.push(fs::read_to_string(&path).expect("it is a text"));
+        }
     }
 }
 
