@@ -13,6 +13,7 @@ use crate::config::{self, Config, Faults};
 use crate::embedded::Embedded;
 use crate::explain::{self, Explain};
 use crate::gateway::{Gateway, Origin, Prepared, StartError};
+use crate::plugin::{self, Plugin};
 
 /// An SSH server that only forwards ports, every forward decided by a WebAssembly policy.
 #[derive(Parser)]
@@ -44,6 +45,9 @@ enum Command {
     },
     /// Ask the configured policy: may this be forwarded, and why?
     Explain(Explain),
+    /// Tools for those who write policies.
+    #[command(subcommand)]
+    Plugin(Plugin),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -52,7 +56,7 @@ enum Command {
 }
 
 /// Done, or allowed.
-const DONE: u8 = 0;
+pub(crate) const DONE: u8 = 0;
 /// It was tried and failed.
 pub(crate) const FAILED: u8 = 1;
 /// Wrong usage or invalid configuration.
@@ -76,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::Serve { config, listen } => within_runtime(serve(config, listen)),
         Command::Check { config, json } => within_runtime(check(config, json)),
         Command::Explain(question) => within_runtime(explain::run(question)),
+        Command::Plugin(command) => within_runtime(plugin::run(command)),
     };
     ExitCode::from(code)
 }

@@ -27,9 +27,11 @@
 //! | [`policy`] | load, ask and swap components; the only room that names wasmtime | SSH, sockets |
 //! | [`names`] | look names up, bounded, and once for each decision | who asks |
 //! | [`relay`] | dial and bind with a permit, copy both ways, keep the terms | SSH, who asks |
+//! | [`signature`] | who signed a component, and whether that counts | what a component is |
 //! | [`registry`] | what is open, and how it is closed | why |
 //! | [`audit`] | one line for each thing that happened | filters |
 //! | [`explain`] | the same judgement for a request that nobody made | |
+//! | [`plugin`] | tools for those who write policies | sockets, SSH |
 //! | [`request`] | the words that all rooms share, without I/O | all of the above |
 //!
 //! # One request
@@ -100,10 +102,12 @@ pub mod forwarder;
 pub mod gateway;
 pub mod judgement;
 pub mod names;
+pub mod plugin;
 pub mod policy;
 pub mod proxy_header;
 pub mod registry;
 pub mod relay;
 pub mod request;
+pub mod signature;
 pub mod ssh;
 pub mod workers;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use crate::policy::PolicyRef;
+use crate::policy::{Installed, PolicyRef};
 use crate::request::{Action, By, Endpoint, Requested, Terms};
 
 /// One line of the log. Unknown facts are absent.
@@ -71,7 +71,7 @@ pub enum Event {
         /// Where.
         listen: Vec<SocketAddr>,
         /// By which policies.
-        policies: Vec<PolicyRef>,
+        policies: Vec<Installed>,
     },
     /// The gateway has stopped.
     GatewayStopped,
@@ -144,7 +144,7 @@ pub enum Event {
     /// A policy took the place of another.
     PolicySwapped {
         /// The new one.
-        policy: PolicyRef,
+        policy: Installed,
         /// The old one.
         #[serde(skip_serializing_if = "Option::is_none")]
         previous: Option<PolicyRef>,

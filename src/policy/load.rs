@@ -1,6 +1,5 @@
 //! From the bytes of a component to a policy that can be asked.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,34 +17,20 @@ use super::engine::Sandbox;
 use super::failure::{Failure, LoadError};
 use super::host::{Facts, Guest, Phase};
 use super::snapshot::{Instrumented, instrument};
+use super::vetted::Vetted;
 use super::{PolicyRef, observe, wasi};
 use crate::config::{Grant, Plugin, Source, Wasi};
 use crate::names::{Lookups, Resolver};
 use crate::request::printable;
 use crate::request::{Action, Endpoint, ForwardRequest, Host};
+use crate::signature::Signer;
 
 /// The version of `wit/policy.wit`.
 pub(super) const OURS: &str = "0.1.0";
 const RANGE: &str = ">=0.1.0, <0.2.0";
 
-/// The bytes of a plugin's component.
-///
-/// # Errors
-/// Where the file cannot be read.
-pub(super) fn read(source: &Source) -> Result<Vec<u8>, LoadError> {
-    let path = match source {
-        Source::Builtin(_) => return Ok(RULES.to_vec()),
-        Source::File(path) => path.as_path(),
-        Source::Oci(reference) => Path::new(reference),
-    };
-    std::fs::read(path).map_err(|error| LoadError::Read {
-        path: path.display().to_string(),
-        error: error.to_string(),
-    })
-}
-
 /// The component that is embedded in the program; its sources are in `plugins/rules`.
-const RULES: &[u8] = include_bytes!("../../plugins/rules/rules.wasm");
+pub(super) const RULES: &[u8] = include_bytes!("../../plugins/rules/rules.wasm");
 
 /// The SHA-256 of a component, hexadecimal.
 #[must_use]
@@ -66,9 +51,10 @@ pub(super) async fn load(
     sandbox: &Arc<Sandbox>,
     facts: &Arc<Facts>,
     config: &Plugin,
-    bytes: Vec<u8>,
+    vetted: Vetted,
     deadline: Duration,
 ) -> Result<Loaded, LoadError> {
+    let Vetted { bytes, signer } = vetted;
     let sha256 = digest(&bytes);
     check_bytes(&bytes, &sha256, config.sha256.as_ref())?;
     let trial = Trial {
@@ -78,6 +64,7 @@ pub(super) async fn load(
         settings: config.settings.to_string(),
         label: (config.name.as_str().into(), sha256.as_str().into()),
         deadline,
+        signer,
     };
     // A guest with WASI may keep handles of the host in its memory; those would not outlive a copy.
     let loaded = match instrument(&bytes) {
@@ -132,6 +119,7 @@ struct Trial<'a> {
     settings: String,
     label: (Arc<str>, Arc<str>),
     deadline: Duration,
+    signer: Option<Signer>,
 }
 
 /// What a component says of itself.
@@ -178,6 +166,7 @@ impl Trial<'_> {
                 version: described.version,
                 sha256: sha256.to_string(),
             },
+            signer: self.signer.clone(),
             pre,
             observer,
             configures,

@@ -17,6 +17,7 @@ mod observe;
 mod snapshot;
 mod state;
 mod swap;
+mod vetted;
 mod wasi;
 mod watch;
 
@@ -24,12 +25,15 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::signature::Signer;
+
 pub use failure::{Failure, LoadError, Problem};
 pub use generation::{Generation, Opinion};
 pub use load::digest;
 pub use observe::ForwardEnded;
 pub use swap::{Policies, Swapped};
-pub use watch::{Watch, read};
+pub use vetted::Vetted;
+pub use watch::Watch;
 
 /// Answers how many tunnels and listeners a user has open.
 pub type OpenForwards = Arc<dyn Fn(&str) -> u32 + Send + Sync>;
@@ -43,4 +47,15 @@ pub struct PolicyRef {
     pub version: String,
     /// SHA-256 of the component, hexadecimal.
     pub sha256: String,
+}
+
+/// A policy that was loaded, and who signed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Installed {
+    /// Which.
+    #[serde(flatten)]
+    pub policy: PolicyRef,
+    /// Who signed its component, where a signature was demanded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<Signer>,
 }

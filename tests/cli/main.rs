@@ -14,5 +14,6 @@ mod abi;
 mod commands;
 #[path = "../gateway/guests.rs"]
 mod guests;
+mod plugin_signatures;
 mod program;
 mod serve;

@@ -17,4 +17,5 @@ mod login;
 mod misbehaving;
 mod misdeeds;
 mod relay;
+mod signatures;
 mod swaps;

@@ -46,6 +46,7 @@ fn the_least_configuration_means_the_defaults() {
             name: "rules".to_owned(),
             component: Source::Builtin("rules".to_owned()),
             sha256: None,
+            signers: Vec::new(),
             grants: vec![Grant::Log],
             rewrite: false,
             wasi: Wasi::Refuse,

@@ -1,0 +1,29 @@
+//! `portreeve plugin`: what the author of a policy needs between the first line and the swap.
+//!
+//! Every command asks the policy where it would serve: the room `policy` loads components through
+//! the gates of a swap and asks them on the path of a decision. This room reads what is to be
+//! asked, and prints what came of it; it decides nothing. It must not know sockets or SSH.
+//!
+//! Invariant: what a command says of a component is what the gateway would do with it.
+
+mod sign;
+mod verify;
+
+use clap::Subcommand;
+
+/// Tools for those who write policies.
+#[derive(Subcommand)]
+pub enum Plugin {
+    /// Sign a component, as `ssh-keygen -Y sign -n policy@portreeve` does.
+    Sign(sign::Sign),
+    /// Check the signature of a component, as `ssh-keygen -Y verify -n policy@portreeve` does.
+    Verify(verify::Verify),
+}
+
+/// Does what the command says; the exit code is the answer.
+pub async fn run(command: Plugin) -> u8 {
+    match command {
+        Plugin::Sign(command) => sign::run(&command),
+        Plugin::Verify(command) => verify::run(&command),
+    }
+}
