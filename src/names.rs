@@ -35,7 +35,28 @@ pub enum NameError {
 #[derive(Clone)]
 pub struct Resolver {
     places: Arc<Semaphore>,
-    live: bool,
+    answers: Answers,
+}
+
+/// What is known of names.
+pub type Names = HashMap<String, Result<Vec<IpAddr>, NameError>>;
+
+/// Who knows the names.
+#[derive(Clone)]
+enum Answers {
+    System,
+    Nobody,
+    /// The first that has the name; where none has it, the system is asked or nobody.
+    Recorded([Arc<Names>; 2], Elsewhere),
+}
+
+/// Who is asked for a name that was not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// The system.
+    System,
+    /// Nobody: such a name does not exist.
+    Nobody,
 }
 
 impl Resolver {
@@ -44,7 +65,7 @@ impl Resolver {
     pub fn system() -> Self {
         Self {
             places: Arc::new(Semaphore::new(MAX_AT_ONCE)),
-            live: true,
+            answers: Answers::System,
         }
     }
 
@@ -53,17 +74,38 @@ impl Resolver {
     pub fn silent() -> Self {
         Self {
             places: Arc::new(Semaphore::new(1)),
-            live: false,
+            answers: Answers::Nobody,
+        }
+    }
+
+    /// A resolver that repeats what was recorded, first of this decision and then of others. Names are in canonical form
+    /// ([`Host::parse`]).
+    #[must_use]
+    pub fn recorded(&self, own: Arc<Names>, others: Arc<Names>, elsewhere: Elsewhere) -> Self {
+        Self {
+            places: Arc::clone(&self.places),
+            answers: Answers::Recorded([own, others], elsewhere),
         }
     }
 
     async fn ask(&self, name: &str, own: &Arc<Semaphore>) -> Result<Vec<IpAddr>, NameError> {
-        if !self.live {
-            return Err(NameError::NoSuchName);
+        let mut system = true;
+        match &self.answers {
+            Answers::Nobody => return Err(NameError::NoSuchName),
+            Answers::Recorded(tables, elsewhere) => {
+                if let Some(answer) = tables.iter().find_map(|table| table.get(name)) {
+                    return answer.clone();
+                }
+                system = *elsewhere == Elsewhere::System;
+            }
+            Answers::System => {}
         }
         // RFC 6761 section 6.3: it needs no asking.
         if name == "localhost" || name.ends_with(".localhost") {
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+        }
+        if !system {
+            return Err(NameError::NoSuchName);
         }
         let closed = |_| NameError::TimedOut;
         let own = own.clone().acquire_owned().await.map_err(closed)?;
@@ -133,6 +175,11 @@ impl Lookups {
             answer.as_ref().ok().map(|addresses| (name.clone(), addresses.clone()))
         };
         self.answers.iter().filter_map(found).collect()
+    }
+
+    /// Everything that was answered so far.
+    pub fn answered(&self) -> impl Iterator<Item = (&String, &Result<Vec<IpAddr>, NameError>)> {
+        self.answers.iter()
     }
 
     /// All addresses of a host, for a policy, which may ask for a few names only.

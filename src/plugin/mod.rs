@@ -6,6 +6,7 @@
 //!
 //! Invariant: what a command says of a component is what the gateway would do with it.
 
+mod replay;
 mod sign;
 mod verify;
 
@@ -14,6 +15,8 @@ use clap::Subcommand;
 /// Tools for those who write policies.
 #[derive(Subcommand)]
 pub enum Plugin {
+    /// Ask a policy every decision of an audit log again, and say what it would decide differently.
+    Replay(replay::Replay),
     /// Sign a component, as `ssh-keygen -Y sign -n policy@portreeve` does.
     Sign(sign::Sign),
     /// Check the signature of a component, as `ssh-keygen -Y verify -n policy@portreeve` does.
@@ -23,6 +26,7 @@ pub enum Plugin {
 /// Does what the command says; the exit code is the answer.
 pub async fn run(command: Plugin) -> u8 {
     match command {
+        Plugin::Replay(command) => replay::run(command).await,
         Plugin::Sign(command) => sign::run(&command),
         Plugin::Verify(command) => verify::run(&command),
     }

@@ -12,7 +12,7 @@ use super::bindings::portreeve::policy::state::StateError as WitStateError;
 use super::bindings::portreeve::policy::{log, names, state, types, view};
 use super::convert;
 use super::engine::TICK;
-use super::state::{State, StateError};
+use super::state::{Clock, State, StateError};
 use super::wasi::Inert;
 use crate::names::{Lookups, NameError};
 use crate::request::{Fact, Host, printable};
@@ -46,6 +46,20 @@ pub(super) struct Facts {
     pub(super) state: Arc<State>,
     pub(super) configured: Vec<(String, Fact)>,
     pub(super) open_forwards: super::OpenForwards,
+    /// Of `state`.
+    pub(super) clock: Clock,
+}
+
+impl Facts {
+    /// The same, but nothing that is remembered: for a decision that nobody asked for.
+    pub(super) fn without_state(&self) -> Self {
+        Self {
+            state: Arc::default(),
+            configured: self.configured.clone(),
+            open_forwards: Arc::clone(&self.open_forwards),
+            clock: self.clock.clone(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -156,14 +170,14 @@ impl state::Host for Guest {
     async fn get(&mut self, key: String) -> Result<Result<Option<Vec<u8>>, WitStateError>> {
         Ok(self
             .may_ask()
-            .map(|()| self.facts.state.get(&self.label.policy, &key, Instant::now())))
+            .map(|()| self.facts.state.get(&self.label.policy, &key, self.facts.clock.now())))
     }
 
     async fn put(&mut self, key: String, value: Vec<u8>, ttl_seconds: u32) -> Result<Result<(), WitStateError>> {
         let ttl = Duration::from_secs(u64::from(ttl_seconds));
         Ok(self.may_ask().and_then(|()| {
             let Facts { state, .. } = &*self.facts;
-            Ok(state.put(&self.label.policy, key, value, ttl, Instant::now())?)
+            Ok(state.put(&self.label.policy, key, value, ttl, self.facts.clock.now())?)
         }))
     }
 
@@ -171,7 +185,7 @@ impl state::Host for Guest {
         let window = Duration::from_secs(u64::from(window_seconds));
         Ok(self.may_ask().and_then(|()| {
             let Facts { state, .. } = &*self.facts;
-            Ok(state.add(&self.label.policy, key, delta, window, Instant::now())?)
+            Ok(state.add(&self.label.policy, key, delta, window, self.facts.clock.now())?)
         }))
     }
 }

@@ -31,6 +31,7 @@ pub use failure::{Failure, LoadError, Problem};
 pub use generation::{Generation, Opinion};
 pub use load::digest;
 pub use observe::ForwardEnded;
+pub use state::{Clock, SetClock};
 pub use swap::{Policies, Swapped};
 pub use vetted::Vetted;
 pub use watch::Watch;

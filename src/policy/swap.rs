@@ -12,6 +12,7 @@ use super::failure::LoadError;
 use super::generation::Generation;
 use super::host::Facts;
 use super::load;
+use super::state::Clock;
 use super::{Installed, OpenForwards, PolicyRef, Vetted};
 use crate::config;
 
@@ -37,6 +38,18 @@ impl Policies {
     /// # Errors
     /// Each plugin that does not load, by its name.
     pub async fn load(config: &config::Policy, open_forwards: OpenForwards) -> Result<Self, Vec<(String, LoadError)>> {
+        Self::load_by(config, open_forwards, Clock::Running).await
+    }
+
+    /// Loads every plugin of the chain; `state` goes by this clock.
+    ///
+    /// # Errors
+    /// Each plugin that does not load, by its name.
+    pub async fn load_by(
+        config: &config::Policy,
+        open_forwards: OpenForwards,
+        clock: Clock,
+    ) -> Result<Self, Vec<(String, LoadError)>> {
         let engine = |error| vec![("policy".to_owned(), error)];
         let spare = Spare::start().map_err(engine)?;
         let sandbox = Sandbox::new(config.memory).map_err(engine)?;
@@ -44,6 +57,7 @@ impl Policies {
             state: Arc::default(),
             configured: facts(config),
             open_forwards,
+            clock,
         };
         let generation = Generation {
             sandbox: Arc::new(sandbox),
@@ -84,6 +98,7 @@ impl Policies {
             state: Arc::clone(&old.facts.state),
             configured: facts(config),
             open_forwards: Arc::clone(&old.facts.open_forwards),
+            clock: old.facts.clock.clone(),
         };
         let generation = Generation {
             sandbox,
