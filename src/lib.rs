@@ -31,7 +31,7 @@
 //! | [`registry`] | what is open, and how it is closed | why |
 //! | [`audit`] | one line for each thing that happened | filters |
 //! | [`explain`] | the same judgement for a request that nobody made | |
-//! | [`plugin`] | tools for those who write policies | sockets, SSH |
+//! | [`plugin`] | tools for those who write policies | SSH, sockets |
 //! | [`request`] | the words that all rooms share, without I/O | all of the above |
 //!
 //! # One request

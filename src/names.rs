@@ -78,8 +78,15 @@ impl Resolver {
         }
     }
 
-    /// A resolver that repeats what was recorded, first of this decision and then of others. Names are in canonical form
-    /// ([`Host::parse`]).
+    /// A resolver that knows these names and no others, for policies that are tested. Names are in
+    /// canonical form ([`Host::parse`]).
+    #[must_use]
+    pub fn table(names: Names) -> Self {
+        Self::silent().recorded(Arc::new(names), Arc::default(), Elsewhere::Nobody)
+    }
+
+    /// A resolver that repeats what was recorded, first of this decision and then of others. Names
+    /// are in canonical form ([`Host::parse`]).
     #[must_use]
     pub fn recorded(&self, own: Arc<Names>, others: Arc<Names>, elsewhere: Elsewhere) -> Self {
         Self {

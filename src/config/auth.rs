@@ -173,7 +173,7 @@ fn user_name(value: &Value<'_>, names: &mut BTreeMap<String, usize>) -> Option<S
     Some(name.to_owned())
 }
 
-fn groups(value: &Value<'_>) -> Option<Vec<String>> {
+pub(crate) fn groups(value: &Value<'_>) -> Option<Vec<String>> {
     let mut seen = BTreeMap::new();
     value.list(|item| {
         let group = item.word()?;
@@ -202,7 +202,7 @@ fn password_hash(value: &Value<'_>) -> Option<Secret> {
 }
 
 /// A table of facts, the names being the user's own.
-pub(super) fn claims(value: &Value<'_>) -> Option<Vec<(String, Claim)>> {
+pub(crate) fn claims(value: &Value<'_>) -> Option<Vec<(String, Claim)>> {
     value.table(|table| {
         table
             .all()

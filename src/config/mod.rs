@@ -5,18 +5,20 @@
 //! against the folder of the file; there is nothing left to check that the text alone can tell.
 //!
 //! The room reads the configuration and the settings files named there, and nothing else. It must not know SSH, policies or
-//! the network: a key, a certificate or a component that is named here is opened by the room that uses it.
+//! the network: a key, a certificate or a component that is named here is opened by the room that uses it. Other TOML files
+//! of the program (`policy.toml`, cases of policies) are read by their rooms with the same [`Document`] and [`Table`], so
+//! that a fault looks the same everywhere.
 //!
 //! Invariant: a file with any fault yields no `Config`, and all its faults at once. Only a file that is not TOML stops at its
 //! first syntax error. Secrets appear in no message and in no `Debug`.
 
-mod auth;
+pub(crate) mod auth;
 mod fault;
 mod json;
 mod limits;
-mod policy;
+pub(crate) mod policy;
 mod server;
-mod settings;
+pub(crate) mod settings;
 mod spelling;
 mod units;
 mod value;
@@ -33,9 +35,10 @@ pub use fault::{Fault, Faults};
 pub use limits::{Floors, Keepalive, Limits};
 pub use policy::{Grant, OnSwap, Plugin, Policy, Signatures, Source, Wasi};
 pub use server::{Audit, AuditFile, Forwarding, GatewayPorts, Server};
-pub use settings::settings_from_toml;
+pub use settings::{settings_from_file, settings_from_toml};
 
-use walk::{Document, Table};
+pub(crate) use value::{Value, integer};
+pub(crate) use walk::{Document, Table};
 
 /// A whole configuration, as meant.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,7 +120,7 @@ fn root(file: &mut Table<'_>) -> Option<Config> {
 }
 
 /// A file as text; what keeps it from being text is a fault with its place.
-fn read_text(path: &Path) -> Result<String, Fault> {
+pub(crate) fn read_text(path: &Path) -> Result<String, Fault> {
     let bytes = fs::read(path).map_err(|error| Fault::whole_file(path, format_args!("cannot be read: {error}")))?;
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();

@@ -113,10 +113,8 @@ pub(super) fn policy(table: &mut Table<'_>) -> Option<Policy> {
     let on_swap = table.or("on-swap", OnSwap::Reevaluate, |value| {
         value.one_of(&[("keep", OnSwap::Keep), ("re-evaluate", OnSwap::Reevaluate)])
     });
-    let deadline = table.or("deadline", Duration::from_millis(50), |value| {
-        value.duration(Duration::from_millis(1)..=Duration::from_secs(10))
-    });
-    let memory = table.or("memory", 64 << 20, |value| value.size(1 << 20..=4 << 30));
+    let deadline = table.or("deadline", DEADLINE, deadline);
+    let memory = table.or("memory", MEMORY, memory);
     let directory = table.read("directory", |value| value.path());
     let facts = table.or("facts", Vec::new(), claims);
     let signatures = table
@@ -147,7 +145,10 @@ fn plugins(value: &Value<'_>, demanded: bool) -> Option<Vec<Plugin>> {
 }
 
 fn plugin(table: &mut Table<'_>, names: &mut BTreeMap<String, usize>, demanded: bool) -> Option<Plugin> {
-    let name = table.required("name", "what the audit log calls it", |value| plugin_name(value, names));
+    let name = table.required("name", "what the audit log calls it", |value| {
+        let name = plugin_name(value)?;
+        value.unique(&name, names).map(|()| name)
+    });
     let component = table.required("component", "\"builtin:rules\" or the path of a file", source);
     let sha256 = table.read("sha256", |value| {
         units::sha256(value.text()?).or_else(|| value.wrong("64 hexadecimal digits"))
@@ -156,9 +157,7 @@ fn plugin(table: &mut Table<'_>, names: &mut BTreeMap<String, usize>, demanded: 
     let signers = table.or("signers", Vec::new(), |value| signers(value, builtin, demanded));
     let grants = table.or("grants", vec![Grant::Log], grants);
     let rewrite = table.or("rewrite", false, |value| value.flag());
-    let wasi = table.or("wasi", Wasi::Refuse, |value| {
-        value.one_of(&[("refuse", Wasi::Refuse), ("inert", Wasi::Inert)])
-    });
+    let wasi = table.or("wasi", Wasi::Refuse, wasi);
     let (settings, settings_file) = settings::settings(table);
     let watch = table.or("watch", true, |value| value.flag());
     Some(Plugin {
@@ -175,7 +174,7 @@ fn plugin(table: &mut Table<'_>, names: &mut BTreeMap<String, usize>, demanded: 
     })
 }
 
-fn plugin_name(value: &Value<'_>, names: &mut BTreeMap<String, usize>) -> Option<String> {
+pub(crate) fn plugin_name(value: &Value<'_>) -> Option<String> {
     let name = value.word()?;
     if !name
         .chars()
@@ -183,11 +182,10 @@ fn plugin_name(value: &Value<'_>, names: &mut BTreeMap<String, usize>) -> Option
     {
         return value.wrong("letters, digits, `-`, `_` and `.`");
     }
-    value.unique(name, names)?;
     Some(name.to_owned())
 }
 
-fn source(value: &Value<'_>) -> Option<Source> {
+pub(crate) fn source(value: &Value<'_>) -> Option<Source> {
     let text = value.word()?;
     if text.starts_with("oci://") {
         return value.fault("registries are not read by this version: pull the component and name its file");
@@ -223,7 +221,19 @@ fn signers(value: &Value<'_>, builtin: bool, demanded: bool) -> Option<Vec<Strin
     }
 }
 
-fn grants(value: &Value<'_>) -> Option<Vec<Grant>> {
+pub(crate) fn wasi(value: &Value<'_>) -> Option<Wasi> {
+    value.one_of(&[("refuse", Wasi::Refuse), ("inert", Wasi::Inert)])
+}
+
+pub(crate) fn deadline(value: &Value<'_>) -> Option<Duration> {
+    value.duration(Duration::from_millis(1)..=Duration::from_secs(10))
+}
+
+pub(crate) fn memory(value: &Value<'_>) -> Option<u64> {
+    value.size(1 << 20..=4 << 30)
+}
+
+pub(crate) fn grants(value: &Value<'_>) -> Option<Vec<Grant>> {
     let mut grants = value.list(|item| {
         item.one_of(&[
             ("log", Grant::Log),
@@ -238,5 +248,9 @@ fn grants(value: &Value<'_>) -> Option<Vec<Grant>> {
     Some(grants)
 }
 
+/// How long a decision may compute where nobody says otherwise.
+pub(crate) const DEADLINE: Duration = Duration::from_millis(50);
+/// How many bytes an instance may hold where nobody says otherwise.
+pub(crate) const MEMORY: u64 = 64 << 20;
 const NO_POLICY: &str = "no policy: nothing could be allowed; add [[policy.plugin]] with name = \"rules\" and component = \
                          \"builtin:rules\", or your own";

@@ -13,7 +13,7 @@ use super::value::{Value, integer};
 use super::walk::{Document, Table};
 
 /// `settings` or `settings-file`, and the file if it was one.
-pub(super) fn settings(table: &mut Table<'_>) -> (Json, Option<PathBuf>) {
+pub(crate) fn settings(table: &mut Table<'_>) -> (Json, Option<PathBuf>) {
     let inline = table.read("settings", |value| object(value).map(Json::Object));
     let both = table.has("settings");
     let file = table.read("settings-file", |value| {
@@ -46,17 +46,24 @@ impl Plugin {
         let Some(path) = &self.settings_file else {
             return Ok(self.clone());
         };
-        let toml = path.extension().is_some_and(|extension| extension == "toml");
-        let settings = if toml { read_toml(path) } else { read_json(path) };
-        let settings = settings.map_err(|faults| Faults {
-            file: path.clone(),
-            faults,
-        })?;
         Ok(Self {
-            settings,
+            settings: settings_from_file(path)?,
             ..self.clone()
         })
     }
+}
+
+/// Settings that are a file, JSON where its name ends in `.json` and TOML otherwise.
+///
+/// # Errors
+/// Every fault of the file.
+pub fn settings_from_file(path: &Path) -> Result<Json, Faults> {
+    let json = path.extension().is_some_and(|extension| extension == "json");
+    let settings = if json { read_json(path) } else { read_toml(path) };
+    settings.map_err(|faults| Faults {
+        file: path.to_owned(),
+        faults,
+    })
 }
 
 /// Settings that are a TOML text; `file` names it in faults.
@@ -103,7 +110,7 @@ fn read_json(path: &Path) -> Result<Json, Vec<Fault>> {
     }
 }
 
-fn object(value: &Value<'_>) -> Option<Map<String, Json>> {
+pub(crate) fn object(value: &Value<'_>) -> Option<Map<String, Json>> {
     value.table(entries)
 }
 

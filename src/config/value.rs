@@ -19,59 +19,59 @@ use super::units::{self, ShowDuration, ShowSize};
 use super::walk::{Document, Table};
 
 /// A value with the key it was found under.
-pub(super) struct Value<'a> {
+pub(crate) struct Value<'a> {
     document: &'a Document<'a>,
     key: String,
     toml: &'a Spanned<DeValue<'a>>,
 }
 
 impl<'a> Value<'a> {
-    pub(super) fn new(document: &'a Document<'a>, key: String, toml: &'a Spanned<DeValue<'a>>) -> Self {
+    pub(crate) fn new(document: &'a Document<'a>, key: String, toml: &'a Spanned<DeValue<'a>>) -> Self {
         Value { document, key, toml }
     }
 
     /// The value as the parser left it.
-    pub(super) fn toml(&self) -> &'a DeValue<'a> {
+    pub(crate) fn toml(&self) -> &'a DeValue<'a> {
         self.toml.get_ref()
     }
 
-    pub(super) fn document(&self) -> &'a Document<'a> {
+    pub(crate) fn document(&self) -> &'a Document<'a> {
         self.document
     }
 
     /// The key it was found under, from the top of the file.
-    pub(super) fn key(&self) -> &str {
+    pub(crate) fn key(&self) -> &str {
         &self.key
     }
 
     /// Line and column.
-    pub(super) fn place(&self) -> (usize, usize) {
+    pub(crate) fn place(&self) -> (usize, usize) {
         self.document.place(self.toml.span().start)
     }
 
     /// Reports a fault of this value. Always `None`, to end a reader with.
-    pub(super) fn fault<T>(&self, message: impl fmt::Display) -> Option<T> {
+    pub(crate) fn fault<T>(&self, message: impl fmt::Display) -> Option<T> {
         self.document.fault(self.toml.span().start, &self.key, message);
         None
     }
 
     /// Reports the faults of the file this value names.
-    pub(super) fn faults_of_its_file<T>(&self, faults: Vec<Fault>) -> Option<T> {
+    pub(crate) fn faults_of_its_file<T>(&self, faults: Vec<Fault>) -> Option<T> {
         self.document.adopt(self.toml.span().start, faults);
         None
     }
 
     /// Reports that this value is not what it must be.
-    pub(super) fn wrong<T>(&self, allowed: impl fmt::Display) -> Option<T> {
+    pub(crate) fn wrong<T>(&self, allowed: impl fmt::Display) -> Option<T> {
         self.fault(format_args!("must be {allowed}, found {}", self.found()))
     }
 
-    pub(super) fn text(&self) -> Option<&'a str> {
+    pub(crate) fn text(&self) -> Option<&'a str> {
         self.toml().as_str().or_else(|| self.wrong("text in quotes"))
     }
 
     /// Text with something in it, and nothing that would spoil a line.
-    pub(super) fn word(&self) -> Option<&'a str> {
+    pub(crate) fn word(&self) -> Option<&'a str> {
         let text = self.text()?;
         if text.trim().is_empty() {
             return self.fault("must not be empty");
@@ -83,7 +83,7 @@ impl<'a> Value<'a> {
     }
 
     /// A word that none of its kind has yet; `seen` keeps each with its line.
-    pub(super) fn unique(&self, word: &str, seen: &mut BTreeMap<String, usize>) -> Option<()> {
+    pub(crate) fn unique(&self, word: &str, seen: &mut BTreeMap<String, usize>) -> Option<()> {
         let (line, _) = self.place();
         match seen.insert(word.to_owned(), line) {
             Some(first) => self.fault(format_args!("`{word}` is taken: it is also on line {first}")),
@@ -91,11 +91,11 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub(super) fn flag(&self) -> Option<bool> {
+    pub(crate) fn flag(&self) -> Option<bool> {
         self.toml().as_bool().or_else(|| self.wrong("true or false"))
     }
 
-    pub(super) fn number<T>(&self, allowed: RangeInclusive<T>) -> Option<T>
+    pub(crate) fn number<T>(&self, allowed: RangeInclusive<T>) -> Option<T>
     where
         T: TryFrom<i64> + PartialOrd + fmt::Display,
     {
@@ -114,7 +114,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub(super) fn duration(&self, allowed: RangeInclusive<Duration>) -> Option<Duration> {
+    pub(crate) fn duration(&self, allowed: RangeInclusive<Duration>) -> Option<Duration> {
         let range = format!(
             "a duration from {} to {}",
             ShowDuration(*allowed.start()),
@@ -130,7 +130,7 @@ impl<'a> Value<'a> {
     }
 
     /// A duration where `"0"` means that there is none.
-    pub(super) fn duration_or_none(&self, allowed: RangeInclusive<Duration>) -> Option<Option<Duration>> {
+    pub(crate) fn duration_or_none(&self, allowed: RangeInclusive<Duration>) -> Option<Option<Duration>> {
         let (least, most) = (ShowDuration(*allowed.start()), ShowDuration(*allowed.end()));
         let range = format!("a duration from {least} to {most}, or \"0\" for none");
         match self.time(&range)? {
@@ -148,7 +148,7 @@ impl<'a> Value<'a> {
     }
 
     /// Bytes: a plain number, or text with a unit.
-    pub(super) fn size(&self, allowed: RangeInclusive<u64>) -> Option<u64> {
+    pub(crate) fn size(&self, allowed: RangeInclusive<u64>) -> Option<u64> {
         let bytes = match self.toml() {
             DeValue::String(text) => match units::size(text) {
                 Ok(bytes) => Some(bytes),
@@ -168,7 +168,7 @@ impl<'a> Value<'a> {
     }
 
     /// A path; relative ones start at the folder of the file.
-    pub(super) fn path(&self) -> Option<PathBuf> {
+    pub(crate) fn path(&self) -> Option<PathBuf> {
         let path = self.word()?;
         if path == "~" || path.starts_with("~/") {
             return self.fault("`~` is not expanded in this file: write the whole path");
@@ -176,13 +176,13 @@ impl<'a> Value<'a> {
         Some(self.document.resolve(path))
     }
 
-    pub(super) fn address(&self) -> Option<SocketAddr> {
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
         let address = self.text()?.parse().ok();
         address.or_else(|| self.wrong("an address and a port, as in \"0.0.0.0:2222\" or \"[::]:2222\""))
     }
 
     /// A network in prefix notation; an address alone is a network of one.
-    pub(super) fn network(&self) -> Option<IpNet> {
+    pub(crate) fn network(&self) -> Option<IpNet> {
         let text = self.text()?;
         let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok();
         network
@@ -191,7 +191,7 @@ impl<'a> Value<'a> {
     }
 
     /// One of a few words, each with what it means.
-    pub(super) fn one_of<T: Copy>(&self, cases: &[(&str, T)]) -> Option<T> {
+    pub(crate) fn one_of<T: Copy>(&self, cases: &[(&str, T)]) -> Option<T> {
         let words: Vec<&str> = cases.iter().map(|(word, _)| *word).collect();
         let typed = self.toml().as_str();
         if let Some((_, meaning)) = cases.iter().find(|(word, _)| typed == Some(*word)) {
@@ -209,7 +209,7 @@ impl<'a> Value<'a> {
     }
 
     /// The items of an array that are right.
-    pub(super) fn list<T>(&self, mut read: impl FnMut(&Value<'a>) -> Option<T>) -> Option<Vec<T>> {
+    pub(crate) fn list<T>(&self, mut read: impl FnMut(&Value<'a>) -> Option<T>) -> Option<Vec<T>> {
         let Some(items) = self.toml().as_array() else {
             return self.wrong("an array, as in [\"…\"]");
         };
@@ -219,14 +219,14 @@ impl<'a> Value<'a> {
     }
 
     /// The tables of an array of tables that are right.
-    pub(super) fn tables<T>(&self, mut read: impl FnMut(&mut Table<'_>) -> Option<T>) -> Option<Vec<T>> {
+    pub(crate) fn tables<T>(&self, mut read: impl FnMut(&mut Table<'_>) -> Option<T>) -> Option<Vec<T>> {
         if !self.toml().is_array() {
             return self.wrong(format_args!("an array of tables: write [[{}]]", self.key));
         }
         self.list(|value| value.table(&mut read).flatten())
     }
 
-    pub(super) fn table<T>(&self, read: impl FnOnce(&mut Table<'_>) -> T) -> Option<T> {
+    pub(crate) fn table<T>(&self, read: impl FnOnce(&mut Table<'_>) -> T) -> Option<T> {
         match self.toml() {
             DeValue::Table(entries) => Some(Table::walk(
                 self.document,
@@ -253,7 +253,7 @@ impl<'a> Value<'a> {
 }
 
 /// A TOML integer, if it fits.
-pub(super) fn integer(number: &DeInteger<'_>) -> Option<i64> {
+pub(crate) fn integer(number: &DeInteger<'_>) -> Option<i64> {
     i64::from_str_radix(number.as_str(), number.radix()).ok()
 }
 

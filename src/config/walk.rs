@@ -15,7 +15,7 @@ use super::spelling::nearest;
 use super::value::Value;
 
 /// One TOML file, and what has been found wrong with it so far.
-pub(super) struct Document<'a> {
+pub(crate) struct Document<'a> {
     file: &'a Path,
     text: &'a str,
     /// Each with its byte offset, for they are not found in the order of the file.
@@ -23,7 +23,7 @@ pub(super) struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    pub(super) fn new(file: &'a Path, text: &'a str) -> Self {
+    pub(crate) fn new(file: &'a Path, text: &'a str) -> Self {
         Document {
             file,
             text,
@@ -32,7 +32,7 @@ impl<'a> Document<'a> {
     }
 
     /// Parses and walks the file. `None` if it is not TOML, which is then the only fault.
-    pub(super) fn read<T>(&self, read: impl FnOnce(&mut Table<'_>) -> T) -> Option<T> {
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&mut Table<'_>) -> T) -> Option<T> {
         match DeTable::parse(self.text) {
             Ok(root) => Some(Table::walk(self, String::new(), 0, Some(root.get_ref()), read)),
             Err(error) => {
@@ -43,7 +43,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    pub(super) fn fault(&self, at: usize, key: &str, message: impl fmt::Display) {
+    pub(crate) fn fault(&self, at: usize, key: &str, message: impl fmt::Display) {
         let (line, column) = self.place(at);
         let fault = Fault {
             file: self.file.to_owned(),
@@ -56,21 +56,21 @@ impl<'a> Document<'a> {
     }
 
     /// Takes over the faults of a file that is named at a place of this one.
-    pub(super) fn adopt(&self, at: usize, faults: Vec<Fault>) {
+    pub(crate) fn adopt(&self, at: usize, faults: Vec<Fault>) {
         self.faults
             .borrow_mut()
             .extend(faults.into_iter().map(|fault| (at, fault)));
     }
 
     /// Every fault, in the order of the file.
-    pub(super) fn into_faults(self) -> Vec<Fault> {
+    pub(crate) fn into_faults(self) -> Vec<Fault> {
         let mut faults = self.faults.into_inner();
         faults.sort_by_key(|(at, _)| *at);
         faults.into_iter().map(|(_, fault)| fault).collect()
     }
 
     /// Line and column of a byte offset, both from 1, the column in characters.
-    pub(super) fn place(&self, at: usize) -> (usize, usize) {
+    pub(crate) fn place(&self, at: usize) -> (usize, usize) {
         let before = self.text.get(..at).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before
@@ -85,18 +85,18 @@ impl<'a> Document<'a> {
     }
 
     /// A path as meant: relative ones start at the folder of the file.
-    pub(super) fn resolve(&self, path: &str) -> PathBuf {
+    pub(crate) fn resolve(&self, path: &str) -> PathBuf {
         self.folder().join(path)
     }
 
     /// The folder of the file.
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.file.parent().unwrap_or(Path::new(""))
     }
 }
 
 /// One table of the file, present or not.
-pub(super) struct Table<'a> {
+pub(crate) struct Table<'a> {
     document: &'a Document<'a>,
     key: String,
     at: usize,
@@ -107,7 +107,7 @@ pub(super) struct Table<'a> {
 
 impl<'a> Table<'a> {
     /// Reads a table and reports the keys that were not asked for.
-    pub(super) fn walk<T>(
+    pub(crate) fn walk<T>(
         document: &'a Document<'a>,
         key: String,
         at: usize,
@@ -128,17 +128,17 @@ impl<'a> Table<'a> {
     }
 
     /// The value of a key, if it is there and right.
-    pub(super) fn read<T>(&mut self, name: &'static str, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<T> {
+    pub(crate) fn read<T>(&mut self, name: &'static str, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<T> {
         self.value(name).and_then(|value| read(&value))
     }
 
     /// The value of a key, or its default.
-    pub(super) fn or<T>(&mut self, name: &'static str, default: T, read: impl FnOnce(&Value<'a>) -> Option<T>) -> T {
+    pub(crate) fn or<T>(&mut self, name: &'static str, default: T, read: impl FnOnce(&Value<'a>) -> Option<T>) -> T {
         self.read(name, read).unwrap_or(default)
     }
 
     /// The value of a key that must be there; `why` says what it is for.
-    pub(super) fn required<T>(
+    pub(crate) fn required<T>(
         &mut self,
         name: &'static str,
         why: &str,
@@ -153,7 +153,7 @@ impl<'a> Table<'a> {
     }
 
     /// A table below this one; one that is absent is read as an empty one, so that its defaults stand in one place.
-    pub(super) fn section<T>(&mut self, name: &'static str, read: impl Fn(&mut Table<'_>) -> T) -> T {
+    pub(crate) fn section<T>(&mut self, name: &'static str, read: impl Fn(&mut Table<'_>) -> T) -> T {
         match self.value(name) {
             Some(value) => value.table(&read).unwrap_or_else(|| {
                 // Already reported as not being a table: what an empty one would lack is no second fault.
@@ -165,20 +165,32 @@ impl<'a> Table<'a> {
     }
 
     /// Whether a key is there, right or wrong.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.entries.is_some_and(|entries| entries.contains_key(name))
     }
 
     /// A known key that this version does not take.
-    pub(super) fn refuse(&mut self, name: &'static str, why: &str) {
+    pub(crate) fn refuse(&mut self, name: &'static str, why: &str) {
         self.refused.push(name);
         if let Some((key, _)) = self.entries.and_then(|entries| entries.get_key_value(name)) {
             self.document.fault(key.span().start, &self.path(name), why);
         }
     }
 
+    /// Reports a fault of a key, or of the table where the key is not there.
+    pub(crate) fn fault(&self, name: &str, message: impl fmt::Display) {
+        let there = self.entries.and_then(|entries| entries.get_key_value(name));
+        let at = there.map_or(self.at, |(key, _)| key.span().start);
+        self.document.fault(at, &self.path(name), message);
+    }
+
+    /// Line and column.
+    pub(crate) fn place(&self) -> (usize, usize) {
+        self.document.place(self.at)
+    }
+
     /// Every key with its value in the order of the file, for a table whose keys are the user's own words.
-    pub(super) fn all(&mut self) -> Vec<(&'a str, Value<'a>)> {
+    pub(crate) fn all(&mut self) -> Vec<(&'a str, Value<'a>)> {
         let mut all: Vec<_> = self.entries.into_iter().flatten().collect();
         all.sort_by_key(|(key, _)| key.span().start);
         let entries = all.into_iter().map(|(key, toml)| {

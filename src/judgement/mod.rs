@@ -168,6 +168,7 @@ impl Judge {
             principal: question.principal,
             connection: question.connection,
             dry_run: question.dry_run,
+            extra: Vec::new(),
         });
         let generation = self.policies.current();
         let Opinion {

@@ -6,8 +6,13 @@
 //!
 //! Invariant: what a command says of a component is what the gateway would do with it.
 
+mod answer;
+mod paint;
+mod project;
 mod replay;
+mod request;
 mod sign;
+mod test;
 mod verify;
 
 use clap::Subcommand;
@@ -15,6 +20,8 @@ use clap::Subcommand;
 /// Tools for those who write policies.
 #[derive(Subcommand)]
 pub enum Plugin {
+    /// Ask a policy the requests of case files, and compare its answers.
+    Test(test::Test),
     /// Ask a policy every decision of an audit log again, and say what it would decide differently.
     Replay(replay::Replay),
     /// Sign a component, as `ssh-keygen -Y sign -n policy@portreeve` does.
@@ -29,5 +36,6 @@ pub async fn run(command: Plugin) -> u8 {
         Plugin::Replay(command) => replay::run(command).await,
         Plugin::Sign(command) => sign::run(&command),
         Plugin::Verify(command) => verify::run(&command),
+        Plugin::Test(command) => test::run(command).await,
     }
 }

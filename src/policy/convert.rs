@@ -39,7 +39,11 @@ pub(super) fn request(request: &ForwardRequest) -> wit::Request {
         principal: principal(&request.principal),
         connection: connection(&request.connection),
         dry_run: request.dry_run,
-        extra: Vec::new(),
+        extra: request
+            .extra
+            .iter()
+            .map(|(name, value)| (name.clone(), fact(value)))
+            .collect(),
     }
 }
 

@@ -10,7 +10,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use super::bindings::portreeve::policy::log::Level;
 use super::bindings::{Policy, PolicyPre};
-use super::engine::Sandbox;
+use super::engine::{Meter, Sandbox};
 use super::failure::{Failure, Problem};
 use super::host::{Facts, Guest, Label, Phase};
 use super::wasi::Inert;
@@ -77,6 +77,12 @@ impl Loaded {
         }
         let asked = AssertUnwindSafe(self.ask(&mut store, request)).catch_unwind().await;
         let answer = asked.unwrap_or_else(|_| Err(Failure::Host("a panic in the host".to_owned())));
+        if let Some(recorder) = &facts.recorder {
+            recorder.spent(store.get_fuel().ok(), store.data().ceiling.taken());
+            if let Ok(given) = &answer {
+                recorder.answered(given);
+            }
+        }
         let mut guest = store.into_data();
         if let Some(wasi) = guest.wasi.take() {
             for line in String::from_utf8_lossy(&wasi.printed()).lines() {
@@ -122,6 +128,9 @@ pub(super) fn store(sandbox: &Sandbox, guest: Guest) -> Store<Guest> {
     let mut store = Store::new(&sandbox.engine, guest);
     store.limiter(|guest| &mut guest.ceiling);
     store.set_hostcall_fuel(HOSTCALL_FUEL);
+    if sandbox.meter == Meter::Fuel {
+        store.set_fuel(u64::MAX).expect("an engine with a meter counts fuel");
+    }
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|mut store| {
         Ok(if store.data_mut().clock.is_overdue() {

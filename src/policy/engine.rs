@@ -12,7 +12,18 @@ pub(super) struct Sandbox {
     pub(super) engine: Engine,
     /// All memories and tables of one instance, bytes.
     pub(super) memory: u64,
+    pub(super) meter: Meter,
     ticker: Ticker,
+}
+
+/// Whether what guests compute is counted. Counting is the one difference between the engine that
+/// serves and the one of the workbench; it costs guests some of their speed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meter {
+    /// As it serves.
+    Off,
+    /// Each instruction costs fuel: the same decision costs the same everywhere.
+    Fuel,
 }
 
 impl Sandbox {
@@ -21,19 +32,34 @@ impl Sandbox {
     /// Reserving address space for all instances at once makes a fresh instance cheap; where the
     /// address space is limited (`ulimit -v`, small containers) instances are allocated one by one.
     pub(super) fn new(memory: u64) -> Result<Self, LoadError> {
-        let engine = match Engine::new(&settings(memory, Some(pool(memory)))) {
+        Self::with(memory, Meter::Off)
+    }
+
+    /// As [`Sandbox::new`], counting or not.
+    pub(super) fn with(memory: u64, meter: Meter) -> Result<Self, LoadError> {
+        let settings = |pool| {
+            let mut settings = settings(memory, pool);
+            settings.consume_fuel(meter == Meter::Fuel);
+            settings
+        };
+        let engine = match Engine::new(&settings(Some(pool(memory)))) {
             Ok(engine) => engine,
             Err(error) => {
                 tracing::warn!(
                     error = format!("{error:#}"),
                     "no address space for pooled instances: each decision allocates its own, which is slower"
                 );
-                Engine::new(&settings(memory, None)).map_err(|error| LoadError::Engine(format!("{error:#}")))?
+                Engine::new(&settings(None)).map_err(|error| LoadError::Engine(format!("{error:#}")))?
             }
         };
         let ticker = Ticker::start(engine.weak())
             .map_err(|error| LoadError::Engine(format!("no thread for the epochs: {error}")))?;
-        Ok(Self { engine, memory, ticker })
+        Ok(Self {
+            engine,
+            memory,
+            meter,
+            ticker,
+        })
     }
 
     /// Keeps the epochs moving while the guard lives.

@@ -12,6 +12,7 @@ use super::bindings::portreeve::policy::state::StateError as WitStateError;
 use super::bindings::portreeve::policy::{log, names, state, types, view};
 use super::convert;
 use super::engine::TICK;
+use super::record::Recorder;
 use super::state::{Clock, State, StateError};
 use super::wasi::Inert;
 use crate::names::{Lookups, NameError};
@@ -48,6 +49,8 @@ pub(super) struct Facts {
     pub(super) open_forwards: super::OpenForwards,
     /// Of `state`.
     pub(super) clock: Clock,
+    /// Set on the workbench only.
+    pub(super) recorder: Option<Arc<Recorder>>,
 }
 
 impl Facts {
@@ -58,7 +61,15 @@ impl Facts {
             configured: self.configured.clone(),
             open_forwards: Arc::clone(&self.open_forwards),
             clock: self.clock.clone(),
+            recorder: self.recorder.clone(),
         }
+    }
+
+    /// The clock of `state`.
+    fn now(&self) -> Instant {
+        self.recorder
+            .as_ref()
+            .map_or_else(|| self.clock.now(), |recorder| recorder.now())
     }
 }
 
@@ -116,6 +127,9 @@ impl Guest {
         } else {
             printable(message, MAX_LINE)
         };
+        if let Some(recorder) = &self.facts.recorder {
+            return recorder.line(level, message);
+        }
         let Label {
             policy,
             digest,
@@ -146,47 +160,71 @@ impl log::Host for Guest {
 
 impl names::Host for Guest {
     async fn resolve(&mut self, host: String) -> Result<Result<Vec<String>, LookupError>> {
+        let answer = self.look_up(&host).await;
+        self.note(|recorder| recorder.resolved(&host, &answer));
+        Ok(answer)
+    }
+}
+
+impl Guest {
+    async fn look_up(&mut self, host: &str) -> Result<Vec<String>, LookupError> {
         if self.phase == Phase::Configure || self.names_refused {
-            return Ok(Err(LookupError::NotGranted));
+            return Err(LookupError::NotGranted);
         }
-        let Ok(host) = Host::parse(&host) else {
-            return Ok(Err(LookupError::NoSuchName));
-        };
+        let host = Host::parse(host).map_err(|_| LookupError::NoSuchName)?;
         let began = Instant::now();
         let answer = self.lookups.resolve(&host).await;
         self.clock.waited += began.elapsed();
-        Ok(answer
+        answer
             .map(|addresses| addresses.iter().map(ToString::to_string).collect())
             .map_err(|error| match error {
                 NameError::NoSuchName => LookupError::NoSuchName,
                 NameError::TimedOut => LookupError::TimedOut,
                 NameError::OverBudget => LookupError::OverBudget,
                 NameError::Failed(words) => LookupError::Failed(words),
-            }))
+            })
+    }
+
+    fn note(&self, tell: impl FnOnce(&Recorder)) {
+        if let Some(recorder) = &self.facts.recorder {
+            tell(recorder);
+        }
     }
 }
 
 impl state::Host for Guest {
     async fn get(&mut self, key: String) -> Result<Result<Option<Vec<u8>>, WitStateError>> {
-        Ok(self
+        let answer = self
             .may_ask()
-            .map(|()| self.facts.state.get(&self.label.policy, &key, self.facts.clock.now())))
+            .map(|()| self.facts.state.get(&self.label.policy, &key, self.facts.now()));
+        self.note(|recorder| recorder.got(&key, &answer));
+        Ok(answer)
     }
 
     async fn put(&mut self, key: String, value: Vec<u8>, ttl_seconds: u32) -> Result<Result<(), WitStateError>> {
         let ttl = Duration::from_secs(u64::from(ttl_seconds));
-        Ok(self.may_ask().and_then(|()| {
+        let call = self.facts.recorder.as_ref().map(|_| (key.clone(), value.len()));
+        let answer = self.may_ask().and_then(|()| {
             let Facts { state, .. } = &*self.facts;
-            Ok(state.put(&self.label.policy, key, value, ttl, self.facts.clock.now())?)
-        }))
+            Ok(state.put(&self.label.policy, key, value, ttl, self.facts.now())?)
+        });
+        if let Some((key, bytes)) = call {
+            self.note(|recorder| recorder.stored(&key, bytes, ttl_seconds, &answer));
+        }
+        Ok(answer)
     }
 
     async fn add(&mut self, key: String, delta: i64, window_seconds: u32) -> Result<Result<i64, WitStateError>> {
         let window = Duration::from_secs(u64::from(window_seconds));
-        Ok(self.may_ask().and_then(|()| {
+        let call = self.facts.recorder.as_ref().map(|_| key.clone());
+        let answer = self.may_ask().and_then(|()| {
             let Facts { state, .. } = &*self.facts;
-            Ok(state.add(&self.label.policy, key, delta, window, self.facts.clock.now())?)
-        }))
+            Ok(state.add(&self.label.policy, key, delta, window, self.facts.now())?)
+        });
+        if let Some(key) = call {
+            self.note(|recorder| recorder.added(&key, delta, window_seconds, &answer));
+        }
+        Ok(answer)
     }
 }
 
@@ -221,19 +259,23 @@ impl From<StateError> for WitStateError {
 impl view::Host for Guest {
     async fn open_forwards(&mut self, user: String) -> Result<u32> {
         self.may_view()?;
-        Ok((self.facts.open_forwards)(&user))
+        let count = (self.facts.open_forwards)(&user);
+        self.note(|recorder| recorder.counted(&user, count));
+        Ok(count)
     }
 
     async fn fact(&mut self, name: String) -> Result<Option<view::Value>> {
         self.may_view()?;
         let facts = &self.facts.configured;
-        let found = facts.iter().find(|(key, _)| *key == name);
-        Ok(found.map(|(_, fact)| convert::fact(fact)))
+        let found = facts.iter().find(|(key, _)| *key == name).map(|(_, fact)| fact);
+        self.note(|recorder| recorder.viewed(&name, found));
+        Ok(found.map(convert::fact))
     }
 }
 
 /// Counts every byte of every memory and table of an instance.
 pub(super) struct Ceiling {
+    bytes: u64,
     left: u64,
     /// The guest asked for more than it may have.
     pub(super) reached: bool,
@@ -242,9 +284,15 @@ pub(super) struct Ceiling {
 impl Ceiling {
     fn new(bytes: u64) -> Self {
         Self {
+            bytes,
             left: bytes,
             reached: false,
         }
+    }
+
+    /// The most that the instance has held: nothing is ever given back.
+    pub(super) fn taken(&self) -> u64 {
+        self.bytes - self.left
     }
 
     fn take(&mut self, bytes: usize) -> bool {

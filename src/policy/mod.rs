@@ -14,12 +14,14 @@ mod generation;
 mod host;
 mod load;
 mod observe;
+mod record;
 mod snapshot;
 mod state;
 mod swap;
 mod vetted;
 mod wasi;
 mod watch;
+mod workbench;
 
 use std::sync::Arc;
 
@@ -27,14 +29,17 @@ use serde::Serialize;
 
 use crate::signature::Signer;
 
+pub use engine::Meter;
 pub use failure::{Failure, LoadError, Problem};
 pub use generation::{Generation, Opinion};
 pub use load::digest;
 pub use observe::ForwardEnded;
+pub use record::{Call, Line, LogLevel, Observed};
 pub use state::{Clock, SetClock};
 pub use swap::{Policies, Swapped};
 pub use vetted::Vetted;
 pub use watch::Watch;
+pub use workbench::{Asked, Candidate, HostSide, Remembered, Workbench, component};
 
 /// Answers how many tunnels and listeners a user has open.
 pub type OpenForwards = Arc<dyn Fn(&str) -> u32 + Send + Sync>;

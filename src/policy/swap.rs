@@ -58,6 +58,7 @@ impl Policies {
             configured: facts(config),
             open_forwards,
             clock,
+            recorder: None,
         };
         let generation = Generation {
             sandbox: Arc::new(sandbox),
@@ -99,6 +100,7 @@ impl Policies {
             configured: facts(config),
             open_forwards: Arc::clone(&old.facts.open_forwards),
             clock: old.facts.clock.clone(),
+            recorder: None,
         };
         let generation = Generation {
             sandbox,

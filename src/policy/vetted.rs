@@ -19,16 +19,10 @@ impl Vetted {
     /// # Errors
     /// Where a file cannot be read, or the signature is not as demanded.
     pub fn read(plugin: &Plugin, signatures: Option<&Signatures>) -> Result<Self, LoadError> {
-        let path = match &plugin.component {
-            Source::Builtin(_) => return Ok(Self::unsigned(RULES.to_vec())),
-            Source::File(path) => path.as_path(),
-            Source::Oci(reference) => Path::new(reference),
-        };
-        let bytes = std::fs::read(path).map_err(|error| LoadError::Read {
-            path: path.display().to_string(),
-            error: error.to_string(),
-        })?;
-        let signed = signatures.map(|demanded| signature::demanded(demanded, &plugin.signers, path, &bytes));
+        let bytes = read(&plugin.component)?;
+        let signed = signatures
+            .zip(path(&plugin.component))
+            .map(|(demanded, path)| signature::demanded(demanded, &plugin.signers, path, &bytes));
         match signed.transpose() {
             Ok(signer) => Ok(Self { bytes, signer }),
             Err(refused) => Err(LoadError::Signature {
@@ -53,7 +47,28 @@ impl Vetted {
         super::digest(&self.bytes)
     }
 
-    fn unsigned(bytes: Vec<u8>) -> Self {
+    /// Bytes of which no signature is demanded: those of the workbench, where nothing serves.
+    pub(super) fn unsigned(bytes: Vec<u8>) -> Self {
         Self { bytes, signer: None }
+    }
+}
+
+/// The bytes of a component.
+pub(super) fn read(source: &Source) -> Result<Vec<u8>, LoadError> {
+    let Some(path) = path(source) else {
+        return Ok(RULES.to_vec());
+    };
+    std::fs::read(path).map_err(|error| LoadError::Read {
+        path: path.display().to_string(),
+        error: error.to_string(),
+    })
+}
+
+/// Where a component is, unless it is built in.
+fn path(source: &Source) -> Option<&Path> {
+    match source {
+        Source::Builtin(_) => None,
+        Source::File(path) => Some(path),
+        Source::Oci(reference) => Some(Path::new(reference)),
     }
 }

@@ -80,6 +80,8 @@ pub struct ForwardRequest {
     pub connection: Arc<Connection>,
     /// The verdict will not be acted on.
     pub dry_run: bool,
+    /// Further facts; the gateway has none yet, tests of policies may.
+    pub extra: Vec<(String, Fact)>,
 }
 
 /// A new identifier: `prefix`, a hyphen and a ULID, so that ids sort by time.
@@ -117,6 +119,7 @@ impl ForwardRequest {
                 since: now,
             }),
             dry_run: true,
+            extra: Vec::new(),
         }
     }
 }

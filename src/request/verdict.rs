@@ -108,6 +108,11 @@ impl AddressRules {
         self.0.is_empty()
     }
 
+    /// Every rule of every list.
+    pub fn iter(&self) -> impl Iterator<Item = &AddressRule> {
+        self.0.iter().flatten()
+    }
+
     /// True where no list refuses the address: in each the first match wins, and no match permits.
     #[must_use]
     pub fn permit(&self, address: IpAddr) -> bool {

@@ -316,3 +316,17 @@ fn a_failure_is_a_decision_and_a_change_of_it_a_difference() {
     let traps_again = Guest::that(allows()).on(When::Port(5), Does::Traps);
     assert_eq!(answer(traps_again), (0, Vec::new()));
 }
+
+#[test]
+fn a_project_says_itself_how_it_is_to_be_asked() {
+    let home = logged(&three());
+    fs::create_dir(home.path("project")).unwrap();
+    let project =
+        "name = \"rules\"\ncomponent = \"builtin:rules\"\nsettings-file = \"../rules.toml\"\nrewrite = true\n";
+    home.file("project/policy.toml", project);
+    let ran = replay(&home, "project", &[]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    home.file("project/policy.toml", project.replace("component", "components"));
+    let ran = replay(&home, "project", &[]);
+    assert!(ran.code == 2 && ran.err.contains("project/policy.toml:2:"), "{ran:?}");
+}

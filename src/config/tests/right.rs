@@ -334,3 +334,13 @@ stall-timeout = "60s"
 [audit]
 file = "/var/log/portreeve/audit.jsonl"                   # reopened on SIGHUP; "-" is stdout
 "#;
+
+#[test]
+fn signatures_are_demanded_and_revoked_keys_count_for_them() {
+    let text = "[auth]\nrevoked-keys = \"revoked\"\n[policy]\nallowed-signers = \"allowed\"\n[[policy.plugin]]\nname = \"a\"\ncomponent = \"a.wasm\"\nsigners = [\"a@x\", \"b@x\"]\n";
+    let policy = read(text).unwrap().policy;
+    let signatures = policy.signatures.unwrap();
+    assert!(signatures.allowed_signers.ends_with("allowed"));
+    assert!(signatures.revoked_keys.unwrap().ends_with("revoked"));
+    assert_eq!(policy.plugins[0].signers, ["a@x", "b@x"]);
+}

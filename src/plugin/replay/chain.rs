@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::config::{self, Config, Grant, Plugin, Source, Wasi};
+use crate::plugin::project::{Project, Setup};
 
 /// What surrounds the component.
 #[derive(Args)]
@@ -15,7 +16,7 @@ pub(super) struct Chain {
     /// Which plugin of the configuration the component replaces; needed where there are several.
     #[arg(long, value_name = "NAME", requires = "config")]
     plugin: Option<String>,
-    /// Its settings, TOML or JSON by the ending; without it those of the configuration, or none.
+    /// Its settings, TOML or JSON by the ending; without it those of the configuration or project, or none.
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
     /// A host interface it may import (names, state, view); may be given several times.
@@ -36,7 +37,10 @@ impl Chain {
 
     /// The configuration of a chain with this component; `settings` instead of those that are given for all.
     pub(super) fn config(&self, component: &Path, settings: Option<&Path>) -> Result<Config, String> {
-        let source = source(component)?;
+        let project = match component.is_dir() {
+            true => Some(project(component)?),
+            false => None,
+        };
         let mut config = match &self.config {
             Some(path) => config::load(path),
             None => config::parse(ALONE, Path::new("")),
@@ -45,22 +49,30 @@ impl Chain {
         // What is asked here serves nobody: a signature is demanded of it when it is to serve.
         config.policy.signatures = None;
         let plugin = self.replaced(&mut config)?;
-        plugin.component = source;
         plugin.sha256 = None;
-        if self.config.is_none() {
-            if let Some(stem) = component.file_stem() {
-                plugin.name = stem.to_string_lossy().replace(':', "-");
-            }
-            plugin
-                .grants
-                .extend(self.grants.iter().filter(|grant| **grant != Grant::Log));
-            plugin.rewrite = self.rewrite;
-            plugin.wasi = self.wasi.unwrap_or(Wasi::Refuse);
+        match (&project, &self.config) {
+            (Some(project), None) => *plugin = project.plugin.clone(),
+            (Some(project), Some(_)) => plugin.component = project.plugin.component.clone(),
+            (None, _) => plugin.component = source(component)?,
         }
+        if self.config.is_none()
+            && project.is_none()
+            && let Some(stem) = component.file_stem()
+        {
+            plugin.name = stem.to_string_lossy().replace(':', "-");
+        }
+        plugin.grants.extend(&self.grants);
+        plugin.grants.sort_unstable();
+        plugin.grants.dedup();
+        plugin.rewrite |= self.rewrite;
+        plugin.wasi = self.wasi.unwrap_or(plugin.wasi);
         if let Some(path) = settings.or(self.settings.as_deref()) {
             plugin.settings_file = Some(path.to_owned());
             let again = plugin.settings_again();
             *plugin = again.map_err(|faults| faults.to_string())?;
+        }
+        if let (Some(project), None) = (project, &self.config) {
+            (config.policy.deadline, config.policy.memory) = (project.deadline, project.memory);
         }
         Ok(config)
     }
@@ -82,6 +94,13 @@ impl Chain {
             ),
         })
     }
+}
+
+/// What the `policy.toml` of a folder says.
+fn project(folder: &Path) -> Result<Setup, String> {
+    let project = Project::read(folder).map_err(|faults| faults.to_string())?;
+    let setup = project.keys.setup(Some(project.name));
+    setup.ok_or_else(|| format!("{}: its policy.toml names no component", folder.display()))
 }
 
 fn source(component: &Path) -> Result<Source, String> {

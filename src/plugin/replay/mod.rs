@@ -33,7 +33,7 @@ use report::{Differences, Tally};
 /// Ask a policy every decision of an audit log again, and say what it would decide differently.
 #[derive(Args)]
 pub struct Replay {
-    /// The component, or `builtin:rules`.
+    /// The component, `builtin:rules`, or the folder of a policy project.
     file: PathBuf,
     /// An audit log; may be given several times, the oldest first.
     #[arg(long, value_name = "LOG", required = true)]

@@ -217,6 +217,7 @@ impl Line {
             principal: session.principal,
             connection: session.connection,
             dry_run: true,
+            extra: Vec::new(),
         };
         Ok(Decision {
             number,

@@ -1,0 +1,48 @@
+//! Which case files are meant.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::super::project;
+
+/// The case files of these paths, in order.
+///
+/// # Errors
+/// A path that is not there, or a folder without a case file.
+pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+    let mut found = Vec::new();
+    for path in paths {
+        if path.is_file() {
+            found.push(path.clone());
+            continue;
+        }
+        let (folder, advice) = if path.join(project::FILE).is_file() {
+            (path.join("cases"), "write one, as in cases/first.toml")
+        } else {
+            (path.clone(), "name a case file or the folder of a project")
+        };
+        let before = found.len();
+        below(&folder, &mut found).map_err(|error| format!("{}: {error}", folder.display()))?;
+        if found.len() == before {
+            return Err(format!("{}: there is no case file: {advice}", folder.display()));
+        }
+    }
+    Ok(found)
+}
+
+/// Every `.toml` file below a folder, in the order of their names.
+fn below(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let entries = fs::read_dir(folder)?;
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            below(&path, found)?;
+        } else if path.extension().is_some_and(|ending| ending == "toml") && !path.ends_with(project::FILE) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}

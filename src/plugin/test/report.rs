@@ -1,0 +1,130 @@
+//! The results for people, and for programs.
+
+use std::fmt::Write;
+
+use serde_json::{Value as Json, json};
+
+use super::super::paint::Paint;
+use super::run::{CaseResult, Results};
+
+/// A line for each case, and below it what differs.
+pub(super) fn text(results: &Results) -> String {
+    let paint = Paint::of_stdout();
+    let mut out = String::new();
+    for policy in &results.policies {
+        let digest = policy.sha256.get(..12).unwrap_or_default();
+        let _ = writeln!(out, "policy {} {} (sha256 {digest}…)", policy.name, policy.version);
+    }
+    let width = results.cases.iter().map(|case| case.name.chars().count()).max();
+    let width = width.unwrap_or(0).min(60);
+    let mut told: Option<&str> = None;
+    for cases in results.cases.chunk_by(|one, other| one.file == other.file) {
+        let Some(first) = cases.first() else { continue };
+        let _ = writeln!(out, "\n{}", first.file);
+        for case in cases {
+            if case.passed() {
+                let _ = writeln!(
+                    out,
+                    "  {}    {:<width$}  {:>11} fuel",
+                    paint.good("ok"),
+                    case.name,
+                    thousands(case.fuel())
+                );
+            } else {
+                let _ = writeln!(out, "  {}  {} (line {})", paint.bad("FAIL"), case.name, case.line);
+                differences(&mut out, case, &mut told);
+            }
+        }
+    }
+    out.push('\n');
+    for covered in &results.coverage {
+        let _ = write!(out, "rules that decided: {} of {}", covered.decided, covered.rules);
+        if !covered.never.is_empty() {
+            let _ = write!(out, "; never: {}", covered.never.join(", "));
+        }
+        if results.coverage.len() > 1 {
+            let _ = write!(out, " ({}, {})", covered.policy, covered.file);
+        }
+        out.push('\n');
+    }
+    let failed = results.failed();
+    let _ = writeln!(
+        out,
+        "{} passed, {failed} failed in {:.2} s",
+        results.cases.len() - failed,
+        results.took.as_secs_f64()
+    );
+    out
+}
+
+fn differences<'a>(out: &mut String, case: &'a CaseResult, told: &mut Option<&'a str>) {
+    if let Some(words) = &case.unloaded {
+        if *told == Some(words) {
+            let _ = writeln!(out, "        {} does not load either", case.component);
+        } else {
+            let _ = writeln!(out, "        {} does not load: {words}", case.component);
+        }
+        *told = Some(words);
+    }
+    for difference in &case.differences {
+        let step = match difference.step {
+            0 => String::new(),
+            number => format!("then[{}] ", number - 1),
+        };
+        let what = format!("{step}{}", difference.what);
+        let _ = writeln!(out, "        {what:<10} expected {}", indented(&difference.expected));
+        let _ = writeln!(out, "        {:<10} found    {}", "", indented(&difference.found));
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.replace('\n', &format!("\n{:28}", ""))
+}
+
+/// 1234567 as 1,234,567.
+pub(super) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Everything, for programs.
+pub(super) fn json(results: &Results) -> String {
+    let cases: Vec<Json> = results.cases.iter().map(case).collect();
+    let value = json!({
+        "ok": results.failed() == 0,
+        "passed": results.cases.len() - results.failed(),
+        "failed": results.failed(),
+        "policies": results.policies,
+        "coverage": results.coverage,
+        "cases": cases,
+    });
+    format!("{value:#}\n")
+}
+
+fn case(case: &CaseResult) -> Json {
+    let mut value = json!({
+        "file": case.file,
+        "line": case.line,
+        "name": case.name,
+        "component": case.component,
+        "ok": case.passed(),
+        "fuel": case.fuel(),
+        "answers": case.answers,
+    });
+    if let Some(object) = value.as_object_mut() {
+        if !case.differences.is_empty() {
+            object.insert("differences".to_owned(), json!(case.differences));
+        }
+        if let Some(words) = &case.unloaded {
+            object.insert("error".to_owned(), json!(words));
+        }
+    }
+    value
+}
