@@ -62,6 +62,8 @@
 //! - **A decision is alone.** Each runs in an instance of its own, with a deadline, a bound on memory, and no import that the
 //!   configuration has not granted. Nothing that one request leaves behind is seen by the next, but the counted state of the
 //!   grant `state`.
+//! - **A demanded signature is checked on the bytes that are loaded.** Only a [`Vetted`](policy::Vetted) component passes the
+//!   gates, and it is made where the signature is checked.
 //! - **A swap is whole or not at all.** A candidate is read, hashed, compiled, type-checked, configured and asked once
 //!   before one pointer changes; whatever fails leaves the old one in force. A decision ends on the policy it began with.
 //! - **Every decision has a line**, and every tunnel and listener that was opened exactly one end.

@@ -143,7 +143,7 @@ pub(super) fn named(text: &str) -> Source {
     }
 }
 
-fn stem(component: &Source) -> String {
+pub(super) fn stem(component: &Source) -> String {
     match component {
         Source::Builtin(name) => name.clone(),
         Source::File(path) => path

@@ -274,16 +274,16 @@ const WRONG_PLUGIN: &[(&str, &str)] = &[
         "4:11 policy.plugin[0].signers nobody's signature is demanded: set policy.allowed-signers to a file that lists whose are",
     ),
     (
-        "policy.allowed-signers = \"x\"\n[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\nsigners = [\"*@x\"]",
-        "5:12 policy.plugin[0].signers[0] must be one principal, without wildcards, found \"*@x\"",
+        "[policy]\nallowed-signers = \"x\"\n[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\nsigners = [\"*@x\"]",
+        "6:12 policy.plugin[0].signers[0] must be one principal, without wildcards, found \"*@x\"",
     ),
     (
-        "policy.allowed-signers = \"x\"\n[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\nsigners = []",
-        "5:11 policy.plugin[0].signers no signer: nothing could be loaded; name at least one, or remove this key",
+        "[policy]\nallowed-signers = \"x\"\n[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\nsigners = []",
+        "6:11 policy.plugin[0].signers no signer: nothing could be loaded; name at least one, or remove this key",
     ),
     (
-        "policy.allowed-signers = \"x\"\n[[policy.plugin]]\nname = \"a\"\ncomponent = \"builtin:rules\"\nsigners = [\"a@x\"]",
-        "5:11 policy.plugin[0].signers what is built in is part of the program and has no signature of its own: remove this key",
+        "[policy]\nallowed-signers = \"x\"\n[[policy.plugin]]\nname = \"a\"\ncomponent = \"builtin:rules\"\nsigners = [\"a@x\"]",
+        "6:11 policy.plugin[0].signers what is built in is part of the program and has no signature of its own: remove this key",
     ),
     (
         "[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\ngrants = [\"names\", \"veiw\"]",

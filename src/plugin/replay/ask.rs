@@ -75,11 +75,16 @@ impl Asker {
             Order::Log => 1,
         };
         let (sender, batches) = sync_channel(4 * workers);
-        let batches = Mutex::new(batches);
+        // Held by those who ask alone: where none is left, nothing is sent any more.
+        let batches = Arc::new(Mutex::new(batches));
         thread::scope(|scope| {
             let workers: Vec<_> = (0..workers)
-                .map(|_| scope.spawn(|| self.work(&batches, examples, progress)))
+                .map(|_| {
+                    let (asker, batches) = (&self, Arc::clone(&batches));
+                    scope.spawn(move || asker.work(&batches, examples, progress))
+                })
                 .collect();
+            drop(batches);
             let seen = self.feed(logs, sessions, &sender, progress);
             drop(sender);
             let mut tally = Tally::new(examples);

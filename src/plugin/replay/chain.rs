@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::config::{self, Config, Grant, Plugin, Source, Wasi};
-use crate::plugin::project::{Project, Setup};
+use crate::plugin::project::{Project, Setup, stem};
 
 /// What surrounds the component.
 #[derive(Args)]
@@ -55,11 +55,8 @@ impl Chain {
             (Some(project), Some(_)) => plugin.component = project.plugin.component.clone(),
             (None, _) => plugin.component = source(component)?,
         }
-        if self.config.is_none()
-            && project.is_none()
-            && let Some(stem) = component.file_stem()
-        {
-            plugin.name = stem.to_string_lossy().replace(':', "-");
+        if self.config.is_none() && project.is_none() {
+            plugin.name = stem(&plugin.component);
         }
         plugin.grants.extend(&self.grants);
         plugin.grants.sort_unstable();

@@ -203,6 +203,7 @@ fn parse(bytes: &[u8]) -> Result<Line, String> {
 /// Who is logged in, as the log tells it.
 pub(super) struct Sessions {
     open: HashMap<String, Session>,
+    entered: VecDeque<String>,
     /// A decision can be recorded shortly after the end of its session.
     ended: VecDeque<String>,
     /// Completes what the log does not say.
@@ -214,6 +215,7 @@ impl Sessions {
     pub(super) fn new(complete: impl Fn(&mut Session) + Send + 'static) -> Self {
         Self {
             open: HashMap::new(),
+            entered: VecDeque::new(),
             ended: VecDeque::new(),
             complete: Box::new(complete),
         }
@@ -223,9 +225,12 @@ impl Sessions {
         if !session.complete {
             (self.complete)(&mut session);
         }
-        if self.open.len() >= MAX_SESSIONS {
-            // Sessions whose end is in no log: whoever they were, they can be asked for as strangers.
-            self.open.clear();
+        // Sessions of which no log has the end make room when many others have come after them.
+        self.entered.push_back(id.clone());
+        if self.entered.len() > MAX_SESSIONS
+            && let Some(oldest) = self.entered.pop_front()
+        {
+            self.open.remove(&oldest);
         }
         self.open.entry(id).insert_entry(session).into_mut()
     }
