@@ -14,6 +14,7 @@ use crate::embedded::Embedded;
 use crate::explain::{self, Explain};
 use crate::gateway::{Gateway, Origin, Prepared, StartError};
 use crate::plugin::{self, Plugin};
+use crate::policy::Installed;
 
 /// An SSH server that only forwards ports, every forward decided by a WebAssembly policy.
 #[derive(Parser)]
@@ -56,7 +57,7 @@ enum Command {
 }
 
 /// Done, or allowed.
-const DONE: u8 = 0;
+pub(crate) const DONE: u8 = 0;
 /// It was tried and failed.
 pub(crate) const FAILED: u8 = 1;
 /// Wrong usage or invalid configuration.
@@ -253,7 +254,7 @@ fn report(prepared: &Prepared, json: bool) -> String {
     let generation = prepared.policies.current();
     let keys: Vec<_> = prepared.host_keys.fingerprints().collect();
     if json {
-        let policies: Vec<_> = generation.policies().collect();
+        let policies: Vec<_> = generation.installed().collect();
         let value = serde_json::json!({ "ok": true, "policies": policies, "host-keys": keys });
         return format!("{value:#}\n");
     }
@@ -261,11 +262,14 @@ fn report(prepared: &Prepared, json: bool) -> String {
     for key in keys {
         text.push_str(&format!("host key {key}\n"));
     }
-    for policy in generation.policies() {
+    for Installed { policy, signer } in generation.installed() {
         let digest = policy.sha256.get(..12).unwrap_or_default();
+        let signed = signer.map(|signer| format!(", signed by {} with {}", signer.principal, signer.fingerprint));
         text.push_str(&format!(
-            "policy {} {} (sha256 {digest}…)\n",
-            policy.name, policy.version
+            "policy {} {} (sha256 {digest}…{})\n",
+            policy.name,
+            policy.version,
+            signed.unwrap_or_default()
         ));
     }
     text

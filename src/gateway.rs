@@ -22,11 +22,12 @@ use crate::forwarder::Desk;
 use crate::judgement::{House, Judge, OwnListeners};
 use crate::names::Resolver;
 use crate::open_files;
-use crate::policy::{self, LoadError, OpenForwards, Policies, Watch};
+use crate::policy::{LoadError, OpenForwards, Policies, PolicyRef, Vetted, Watch};
 use crate::proxy_header;
 use crate::registry::Registry;
 use crate::relay::is_ours;
 use crate::request::Action;
+use crate::signature::{AllowedSigners, Refused};
 use crate::ssh::{HostKeys, Service, Settings};
 use crate::workers::Workers;
 
@@ -93,7 +94,7 @@ impl Prepared {
     /// # Errors
     /// Every fault that there is.
     pub async fn new(config: Config, file: &Path) -> Result<Self, Faults> {
-        let mut faults = Vec::new();
+        let mut faults: Vec<_> = signers_fault(&config, file).into_iter().collect();
         let registry = Registry::default();
         let counted = registry.clone();
         let open_forwards: OpenForwards = Arc::new(move |user| counted.open_forwards(user));
@@ -101,10 +102,13 @@ impl Prepared {
         let host_keys = host_keys(&config, file).map_err(|found| faults.extend(found)).ok();
         let loaded = Policies::load(&config.policy, open_forwards).await;
         let policies = loaded
-            .map_err(|found| faults.extend(policy_faults(&config, file, &found)))
+            .map_err(|found| {
+                let found = policy_faults(&config, file, &found);
+                faults.extend(found.into_iter().filter(|one| one.key != SIGNERS_KEY));
+            })
             .ok();
         match (accounts, host_keys, policies) {
-            (Some(accounts), Some(host_keys), Some(policies)) => Ok(Self {
+            (Some(accounts), Some(host_keys), Some(policies)) if faults.is_empty() => Ok(Self {
                 config,
                 accounts,
                 host_keys,
@@ -171,6 +175,13 @@ fn fault(file: &Path, key: &str, message: String) -> Fault {
     }
 }
 
+/// Whoever is to sign must be known, even where nothing that is loaded needs a signature yet.
+fn signers_fault(config: &Config, file: &Path) -> Option<Fault> {
+    let signatures = config.policy.signatures.as_ref()?;
+    let read = AllowedSigners::read(&signatures.allowed_signers);
+    read.err().map(|error| fault(file, SIGNERS_KEY, error.to_string()))
+}
+
 fn policy_faults(config: &Config, file: &Path, errors: &[(String, LoadError)]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (name, error) in errors {
@@ -181,6 +192,13 @@ fn policy_faults(config: &Config, file: &Path, errors: &[(String, LoadError)]) -
                 let key = format!("{key}.settings{}", problem.at);
                 fault(file, &key, format!("{name}: {}", problem.message))
             })),
+            // One file for all plugins, and one fault.
+            LoadError::Signature { refused, .. } if let Refused::Signers(error) = &**refused => {
+                let found = fault(file, SIGNERS_KEY, error.to_string());
+                if !faults.contains(&found) {
+                    faults.push(found);
+                }
+            }
             error => faults.push(fault(file, &format!("{key}.component"), format!("{name}: {error}"))),
         }
     }
@@ -252,7 +270,7 @@ impl Gateway {
         let settings = settings(&config, accounts, host_keys);
         let started = Event::GatewayStarted {
             listen: addresses.clone(),
-            policies: desk.judge.policies().current().policies().cloned().collect(),
+            policies: desk.judge.policies().current().installed().collect(),
         };
         if !desk
             .audit
@@ -436,7 +454,7 @@ impl Shared {
     async fn watch(self: Arc<Self>) {
         loop {
             let config = self.config.load_full();
-            let mut watch = Watch::new(&config.policy.plugins);
+            let mut watch = Watch::new(&config.policy);
             // What changed after the files were read and before they were watched.
             for plugin in config.policy.plugins.iter().filter(|plugin| plugin.watch) {
                 self.swap(&config, plugin).await;
@@ -466,22 +484,24 @@ impl Shared {
         let policies = Arc::clone(self.desk().judge.policies());
         let mut sha256 = None;
         let swapped = match plugin.settings_again() {
-            Ok(plugin) => match policy::read(plugin.component.clone()).await {
-                Ok(bytes) if policies.serves(&plugin, &bytes) => return,
-                Ok(bytes) => {
-                    sha256 = Some(policy::digest(&bytes));
-                    policies
-                        .replace_one(&plugin, bytes)
-                        .await
-                        .map_err(|error| error.to_string())
+            Ok(plugin) => match Vetted::read_aside(plugin.clone(), config.policy.signatures.clone()).await {
+                Ok(vetted) if policies.serves(&plugin, &vetted) => return,
+                Ok(vetted) => {
+                    sha256 = Some(vetted.digest());
+                    let replaced = policies.replace_one(&plugin, vetted).await;
+                    replaced.map_err(|error| error.to_string())
                 }
-                Err(error) => Err(error.to_string()),
+                Err(error) => {
+                    sha256 = error.sha256();
+                    Err(error.to_string())
+                }
             },
             Err(faults) => Err(faults.to_string()),
         };
         match swapped {
             Ok(swapped) => {
-                tracing::info!(policy = swapped.now.name, sha256 = swapped.now.sha256, "policy swapped");
+                let PolicyRef { name, sha256, .. } = &swapped.now.policy;
+                tracing::info!(policy = name, sha256, "policy swapped");
                 let event = Event::PolicySwapped {
                     policy: swapped.now,
                     previous: swapped.before,
@@ -536,6 +556,9 @@ impl Shared {
             file: file.to_owned(),
             faults,
         };
+        if let Some(fault) = signers_fault(&config, file) {
+            return Err(invalid(vec![fault]));
+        }
         let accounts = Accounts::new(&config, file).map_err(invalid)?;
         let host_keys = host_keys(&config, file).map_err(invalid)?;
         let began = Instant::now();
@@ -543,7 +566,7 @@ impl Shared {
         let replaced = desk.judge.policies().replace(&config.policy).await;
         let swapped = replaced.map_err(|errors| {
             for (name, error) in &errors {
-                self.rejected(name, None, error.to_string());
+                self.rejected(name, error.sha256(), error.to_string());
             }
             invalid(policy_faults(&config, file, &errors))
         })?;
@@ -688,6 +711,7 @@ fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
+const SIGNERS_KEY: &str = "policy.allowed-signers";
 const BACKLOG: i32 = 1024;
 const RECHECK_CONFIG: Duration = Duration::from_secs(1);
 const DRAIN_LOOK: Duration = Duration::from_millis(20);

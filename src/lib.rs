@@ -28,6 +28,7 @@
 //! | [`policy`] | load, ask and swap components; the only room that names wasmtime | SSH, sockets |
 //! | [`names`] | look names up, bounded, and once for each decision | who asks |
 //! | [`relay`] | dial and bind with a permit, copy both ways, keep the terms | SSH, who asks |
+//! | [`signature`] | who signed a component, and whether that counts | what a component is |
 //! | [`registry`] | what is open, and how it is closed | why |
 //! | [`audit`] | one line for each thing that happened | filters |
 //! | [`explain`] | the same judgement for a request that nobody made | |
@@ -62,6 +63,8 @@
 //! - **A decision is alone.** Each runs in an instance of its own, with a deadline, a bound on memory, and no import that the
 //!   configuration has not granted. Nothing that one request leaves behind is seen by the next, but the counted state of the
 //!   grant `state`.
+//! - **A demanded signature is checked on the bytes that are loaded.** Only a [`Vetted`](policy::Vetted) component passes the
+//!   gates, and it is made where the signature is checked.
 //! - **A swap is whole or not at all.** A candidate is read, hashed, compiled, type-checked, configured and asked once
 //!   before one pointer changes; whatever fails leaves the old one in force. A decision ends on the policy it began with.
 //! - **Every decision has a line**, and every tunnel and listener that was opened exactly one end.
@@ -109,5 +112,6 @@ pub mod proxy_header;
 pub mod registry;
 pub mod relay;
 pub mod request;
+pub mod signature;
 pub mod ssh;
 pub mod workers;

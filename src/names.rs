@@ -38,12 +38,25 @@ pub struct Resolver {
     answers: Answers,
 }
 
+/// What is known of names.
+pub type Names = HashMap<String, Result<Vec<IpAddr>, NameError>>;
+
 /// Who knows the names.
 #[derive(Clone)]
 enum Answers {
     System,
     Nobody,
-    Table(Arc<HashMap<String, Result<Vec<IpAddr>, NameError>>>),
+    /// The first that has the name; where none has it, the system is asked or nobody.
+    Recorded([Arc<Names>; 2], Elsewhere),
+}
+
+/// Who is asked for a name that was not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// The system.
+    System,
+    /// Nobody: such a name does not exist.
+    Nobody,
 }
 
 impl Resolver {
@@ -68,20 +81,29 @@ impl Resolver {
     /// A resolver that knows these names and no others, for policies that are tested. Names are in
     /// canonical form ([`Host::parse`]).
     #[must_use]
-    pub fn table(names: HashMap<String, Result<Vec<IpAddr>, NameError>>) -> Self {
+    pub fn table(names: Names) -> Self {
+        Self::silent().recorded(Arc::new(names), Arc::default(), Elsewhere::Nobody)
+    }
+
+    /// A resolver that repeats what was recorded, first of this decision and then of others. Names
+    /// are in canonical form ([`Host::parse`]).
+    #[must_use]
+    pub fn recorded(&self, own: Arc<Names>, others: Arc<Names>, elsewhere: Elsewhere) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(1)),
-            answers: Answers::Table(Arc::new(names)),
+            places: Arc::clone(&self.places),
+            answers: Answers::Recorded([own, others], elsewhere),
         }
     }
 
     async fn ask(&self, name: &str, own: &Arc<Semaphore>) -> Result<Vec<IpAddr>, NameError> {
+        let mut system = true;
         match &self.answers {
             Answers::Nobody => return Err(NameError::NoSuchName),
-            Answers::Table(names) => {
-                if let Some(answer) = names.get(name) {
+            Answers::Recorded(tables, elsewhere) => {
+                if let Some(answer) = tables.iter().find_map(|table| table.get(name)) {
                     return answer.clone();
                 }
+                system = *elsewhere == Elsewhere::System;
             }
             Answers::System => {}
         }
@@ -89,7 +111,7 @@ impl Resolver {
         if name == "localhost" || name.ends_with(".localhost") {
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         }
-        if matches!(self.answers, Answers::Table(_)) {
+        if !system {
             return Err(NameError::NoSuchName);
         }
         let closed = |_| NameError::TimedOut;
@@ -160,6 +182,11 @@ impl Lookups {
             answer.as_ref().ok().map(|addresses| (name.clone(), addresses.clone()))
         };
         self.answers.iter().filter_map(found).collect()
+    }
+
+    /// Everything that was answered so far.
+    pub fn answered(&self) -> impl Iterator<Item = (&String, &Result<Vec<IpAddr>, NameError>)> {
+        self.answers.iter()
     }
 
     /// All addresses of a host, for a policy, which may ask for a few names only.

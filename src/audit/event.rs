@@ -2,10 +2,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
-use crate::policy::PolicyRef;
-use crate::request::{Action, By, Endpoint, Requested, Terms};
+use crate::names::NameError;
+use crate::policy::{Installed, PolicyRef};
+use crate::request::{Action, By, Certificate, Connection, Endpoint, Fact, Principal, Requested, Terms};
 
 /// One line of the log. Unknown facts are absent.
 #[derive(Debug, Serialize)]
@@ -32,6 +33,14 @@ impl<'a> Line<'a> {
 
 fn micros<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{time:.6}"))
+}
+
+/// The precision of a policy's clock.
+fn millis<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => serializer.collect_str(&format_args!("{time:.3}")),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// Whom an event is about.
@@ -71,7 +80,7 @@ pub enum Event {
         /// Where.
         listen: Vec<SocketAddr>,
         /// By which policies.
-        policies: Vec<PolicyRef>,
+        policies: Vec<Installed>,
     },
     /// The gateway has stopped.
     GatewayStopped,
@@ -84,13 +93,7 @@ pub enum Event {
         reason: Option<String>,
     },
     /// A user logged in.
-    AuthSucceeded {
-        /// `publickey`, `certificate` or `password`.
-        method: String,
-        /// Of the key.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        fingerprint: Option<String>,
-    },
+    AuthSucceeded(Box<LoggedIn>),
     /// A login failed.
     AuthFailed {
         /// How it was tried.
@@ -144,7 +147,7 @@ pub enum Event {
     /// A policy took the place of another.
     PolicySwapped {
         /// The new one.
-        policy: PolicyRef,
+        policy: Installed,
         /// The old one.
         #[serde(skip_serializing_if = "Option::is_none")]
         previous: Option<PolicyRef>,
@@ -163,6 +166,51 @@ pub enum Event {
     },
 }
 
+/// A login: everything that a policy is told of the user and the connection, so that the decisions of this session can be
+/// asked again from the log alone.
+#[derive(Debug, Serialize)]
+pub struct LoggedIn {
+    /// `publickey`, `certificate` or `password`.
+    pub method: String,
+    /// Of the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// The groups that the configuration puts the user in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// The configured claims, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_map")]
+    pub claims: Vec<(String, Fact)>,
+    /// The certificate, where one was used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
+    /// The gateway's address that the client connected to.
+    pub server: SocketAddr,
+    /// The client's SSH version string.
+    pub software: String,
+}
+
+impl LoggedIn {
+    /// Of this user, over this connection.
+    #[must_use]
+    pub fn new(principal: &Principal, connection: &Connection) -> Self {
+        let credential = principal.credential.clone();
+        Self {
+            method: credential.method,
+            fingerprint: credential.fingerprint,
+            groups: principal.groups.clone(),
+            claims: principal.claims.clone(),
+            certificate: credential.certificate,
+            server: connection.server,
+            software: connection.software.clone(),
+        }
+    }
+}
+
+fn as_map<S: Serializer>(claims: &[(String, Fact)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(claims.iter().map(|(name, value)| (name, value)))
+}
+
 /// The decision on one request.
 #[derive(Clone, Debug, Serialize)]
 pub struct Decided {
@@ -179,9 +227,15 @@ pub struct Decided {
     /// The addresses that were judged.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resolved: Vec<IpAddr>,
+    /// What else the policies were told of names: addresses, or the word for why there are none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<String, NameAnswer>,
     /// The peer of an accepted connection, or what the client claims.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub originator: Option<SocketAddr>,
+    /// When the policies were asked: what they took for the present.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "millis")]
+    pub asked: Option<Timestamp>,
     /// Allow, deny, rewrite or failed.
     pub verdict: VerdictWord,
     /// A stable name of the rule or cause.
@@ -208,8 +262,44 @@ pub struct Decided {
     pub again: Option<&'static str>,
 }
 
+/// What a policy was told of a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum NameAnswer {
+    /// Its addresses.
+    Found(Vec<IpAddr>),
+    /// `no-such-name`, `timed-out`, or `failed: ` and the resolver's words.
+    None(String),
+}
+
+impl From<Result<Vec<IpAddr>, NameError>> for NameAnswer {
+    fn from(answer: Result<Vec<IpAddr>, NameError>) -> Self {
+        match answer {
+            Ok(addresses) => Self::Found(addresses),
+            Err(NameError::NoSuchName) => Self::None("no-such-name".to_owned()),
+            Err(NameError::TimedOut) => Self::None("timed-out".to_owned()),
+            Err(NameError::OverBudget) => Self::None("over-budget".to_owned()),
+            Err(NameError::Failed(words)) => Self::None(format!("failed: {words}")),
+        }
+    }
+}
+
+impl From<NameAnswer> for Result<Vec<IpAddr>, NameError> {
+    fn from(answer: NameAnswer) -> Self {
+        match answer {
+            NameAnswer::Found(addresses) => Ok(addresses),
+            NameAnswer::None(word) => Err(match word.as_str() {
+                "no-such-name" => NameError::NoSuchName,
+                "timed-out" => NameError::TimedOut,
+                "over-budget" => NameError::OverBudget,
+                word => NameError::Failed(word.strip_prefix("failed: ").unwrap_or(word).to_owned()),
+            }),
+        }
+    }
+}
+
 /// The word for a verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VerdictWord {
     /// Go ahead.

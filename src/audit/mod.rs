@@ -7,5 +7,5 @@
 mod event;
 mod sink;
 
-pub use event::{Cause, Decided, Ended, Event, Line, Subject, VerdictWord};
+pub use event::{Cause, Decided, Ended, Event, Line, LoggedIn, NameAnswer, Subject, VerdictWord};
 pub use sink::{Audit, Written};

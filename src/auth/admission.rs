@@ -155,7 +155,7 @@ fn names_a_host(wildcard: &str) -> bool {
 }
 
 /// `YYYYMMDD`, `YYYYMMDDHHMM` or `YYYYMMDDHHMMSS`; UTC when `Z` or `UTC` follows, otherwise in `local`.
-pub(super) fn parse_expiry(text: &str, local: TimeZone) -> Option<Timestamp> {
+pub(crate) fn parse_expiry(text: &str, local: TimeZone) -> Option<Timestamp> {
     let upper = text.to_ascii_uppercase();
     let (digits, zone) = match upper.strip_suffix("UTC").or_else(|| upper.strip_suffix('Z')) {
         Some(digits) => (digits, TimeZone::UTC),

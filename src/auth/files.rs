@@ -111,7 +111,7 @@ fn read(path: &Path, trust: &mut Trust) -> Result<FileLines, ReadError> {
 }
 
 /// Everything in the file, or `None` if that is more than `most` bytes.
-pub(super) fn read_capped(file: File, most: u64) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read_capped(file: File, most: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= most))

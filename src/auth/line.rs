@@ -89,7 +89,7 @@ pub fn parse_file(text: &str) -> FileLines {
 }
 
 /// `type base64`, leaving `cursor` behind it.
-pub(super) fn parse_key(cursor: &mut Cursor<'_>) -> Result<KeyBlob, LineError> {
+pub(crate) fn parse_key(cursor: &mut Cursor<'_>) -> Result<KeyBlob, LineError> {
     cursor.skip_blanks();
     let column = cursor.column();
     let stated = cursor.word(BLANKS);
@@ -114,7 +114,7 @@ pub(super) fn parse_key(cursor: &mut Cursor<'_>) -> Result<KeyBlob, LineError> {
     }
 }
 
-fn starts_with_key_type(mut cursor: Cursor<'_>) -> bool {
+pub(crate) fn starts_with_key_type(mut cursor: Cursor<'_>) -> bool {
     key::looks_like_key_type(cursor.word(BLANKS))
 }
 

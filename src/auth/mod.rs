@@ -28,12 +28,18 @@ mod permit;
 mod revoked;
 mod wire;
 
+pub(crate) use admission::parse_expiry;
 pub use admission::{AddressPatterns, NotAdmitted, SourceAddresses};
+pub(crate) use files::read_capped;
 pub use files::{PathError, ReadError, authorized_keys_path, read_keys, read_keys_of};
 pub use key::{KeyBlob, KeyError};
 pub use krl::KrlError;
 pub use limits::{ForwardLimits, Limited};
 pub use line::{FileLines, KeyLine, LineError, parse_file, parse_line};
+pub(crate) use line::{parse_key, starts_with_key_type};
 pub use options::KeyOptions;
+pub(crate) use options::{BLANKS, Cursor};
+pub(crate) use pattern::matches;
 pub use permit::{PermitListen, PermitOpen};
 pub use revoked::{RevokedError, RevokedKeys};
+pub(crate) use wire::Fields;

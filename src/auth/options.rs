@@ -91,35 +91,35 @@ impl KeyOptions {
 
 /// A place in a line.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     line: &'a str,
-    pub(super) rest: &'a str,
+    pub(crate) rest: &'a str,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(line: &'a str) -> Self {
+    pub(crate) fn new(line: &'a str) -> Self {
         Self { line, rest: line }
     }
 
     /// Counted in characters, from 1.
-    pub(super) fn column(&self) -> usize {
+    pub(crate) fn column(&self) -> usize {
         let all = self.line.chars().count();
         all.saturating_sub(self.rest.chars().count()) + 1
     }
 
-    pub(super) fn skip_blanks(&mut self) {
+    pub(crate) fn skip_blanks(&mut self) {
         self.rest = self.rest.trim_start_matches(BLANKS);
     }
 
     /// Everything up to one of `ends`.
-    pub(super) fn word(&mut self, ends: &[char]) -> &'a str {
+    pub(crate) fn word(&mut self, ends: &[char]) -> &'a str {
         let (word, rest) = self.rest.split_at(self.rest.find(ends).unwrap_or(self.rest.len()));
         self.rest = rest;
         word
     }
 
     /// A value in double quotes; `\"` stands for a quote, any other backslash for itself.
-    fn quoted(&mut self, option: &str) -> Result<String, LineError> {
+    pub(crate) fn quoted(&mut self, option: &str) -> Result<String, LineError> {
         let column = self.column();
         let unquoted = || LineError::NotQuoted {
             option: option.to_owned(),
@@ -286,7 +286,7 @@ fn shortened(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-pub(super) const BLANKS: &[char] = &[' ', '\t'];
+pub(crate) const BLANKS: &[char] = &[' ', '\t'];
 
 /// Flags about what this server never does; each also exists with `no-` in front.
 const HARMLESS_FLAGS: [&str; 5] = ["agent-forwarding", "pty", "touch-required", "user-rc", "x11-forwarding"];

@@ -1,6 +1,6 @@
 //! OpenSSH's patterns: `*` is any run of bytes, `?` is any one byte, everything else is itself.
 
-pub(super) fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let (mut pattern, mut text) = (pattern.as_bytes(), text.as_bytes());
     // Where to resume when the bytes after the last star do not fit: behind that star, one byte further on.
     let mut retry = None;

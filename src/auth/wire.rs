@@ -2,7 +2,7 @@
 
 /// Takes fields from the front of a byte string; what is left is what has not been read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fields<'a>(&'a [u8]);
+pub(crate) struct Fields<'a>(&'a [u8]);
 
 /// The bytes end in the middle of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -10,32 +10,32 @@ pub(super) struct Fields<'a>(&'a [u8]);
 pub struct Truncated;
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// How many bytes are left.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, Truncated> {
+    pub(crate) fn byte(&mut self) -> Result<u8, Truncated> {
         self.array().map(u8::from_be_bytes)
     }
 
-    pub(super) fn uint32(&mut self) -> Result<u32, Truncated> {
+    pub(crate) fn uint32(&mut self) -> Result<u32, Truncated> {
         self.array().map(u32::from_be_bytes)
     }
 
-    pub(super) fn uint64(&mut self) -> Result<u64, Truncated> {
+    pub(crate) fn uint64(&mut self) -> Result<u64, Truncated> {
         self.array().map(u64::from_be_bytes)
     }
 
-    pub(super) fn string(&mut self) -> Result<&'a [u8], Truncated> {
+    pub(crate) fn string(&mut self) -> Result<&'a [u8], Truncated> {
         let length = usize::try_from(self.uint32()?).map_err(|_| Truncated)?;
         let (string, rest) = self.0.split_at_checked(length).ok_or(Truncated)?;
         self.0 = rest;
@@ -51,7 +51,7 @@ impl<'a> Fields<'a> {
 
 /// The magnitude of an `mpint` that is positive and minimal, or `None`: a number has one encoding, so that keys
 /// can be compared as bytes.
-pub(super) fn positive(mpint: &[u8]) -> Option<&[u8]> {
+pub(crate) fn positive(mpint: &[u8]) -> Option<&[u8]> {
     match mpint {
         [] | [0x80..=0xff, ..] | [0] | [0, 0..=0x7f, ..] => None,
         [0, magnitude @ ..] => Some(magnitude),
@@ -60,7 +60,7 @@ pub(super) fn positive(mpint: &[u8]) -> Option<&[u8]> {
 }
 
 /// How many bits a magnitude has, without leading zeros.
-pub(super) fn bits(magnitude: &[u8]) -> usize {
+pub(crate) fn bits(magnitude: &[u8]) -> usize {
     let unused = magnitude.first().map_or(0, |byte| byte.leading_zeros() as usize);
     (magnitude.len() * 8).saturating_sub(unused)
 }

@@ -33,7 +33,7 @@ use std::path::Path;
 pub use auth::{Auth, Claim, InlineKey, Secret, User};
 pub use fault::{Fault, Faults};
 pub use limits::{Floors, Keepalive, Limits};
-pub use policy::{Grant, OnSwap, Plugin, Policy, Source, Wasi};
+pub use policy::{Grant, OnSwap, Plugin, Policy, Signatures, Source, Wasi};
 pub use server::{Audit, AuditFile, Forwarding, GatewayPorts, Server};
 pub use settings::{settings_from_file, settings_from_toml};
 
@@ -103,12 +103,16 @@ fn root(file: &mut Table<'_>) -> Option<Config> {
     let limits = file.section("limits", limits::limits);
     let audit = file.section("audit", server::audit);
     file.refuse("admin", "this version has no admin interface: remove this table");
+    let mut policy = policy?;
+    if let Some(signatures) = &mut policy.signatures {
+        signatures.revoked_keys.clone_from(&auth.revoked_keys);
+    }
     Some(Config {
         server,
         forwarding,
         auth,
         users: users.unwrap_or_default(),
-        policy: policy?,
+        policy,
         floors,
         limits,
         audit,

@@ -25,8 +25,20 @@ pub struct Policy {
     pub directory: Option<PathBuf>,
     /// Facts that a plugin with the grant `view` may ask for by name, in the order of the file. Default: none.
     pub facts: Vec<(String, Claim)>,
+    /// Whose signatures the components need. Default: nobody's, and unsigned ones are loaded.
+    pub signatures: Option<Signatures>,
     /// The chain, at least one, in the order of asking: the first deny wins, a rewrite is what the next one sees.
     pub plugins: Vec<Plugin>,
+}
+
+/// `policy.allowed-signers`: every component that is a file must be signed by somebody whom that file allows. Both files are
+/// read anew at each load, so what changes in them counts from the next one on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signatures {
+    /// An `allowed_signers` file as ssh-keygen(1) describes it.
+    pub allowed_signers: PathBuf,
+    /// `auth.revoked-keys`: a key that lets nobody in any more signs nothing, either.
+    pub revoked_keys: Option<PathBuf>,
 }
 
 /// What a swap does to forwards that are open.
@@ -47,6 +59,8 @@ pub struct Plugin {
     pub component: Source,
     /// What the bytes of the component must hash to. Default: not checked.
     pub sha256: Option<[u8; 32]>,
+    /// Which principals of `policy.allowed-signers` may sign this one. Default: each of them.
+    pub signers: Vec<String>,
     /// Host interfaces it may import, each once, in the order of [`Grant`]. Default: [`Grant::Log`], which is always there.
     pub grants: Vec<Grant>,
     /// Whether it may rewrite. Default false; a rewrite is then a failed decision.
@@ -103,26 +117,34 @@ pub(super) fn policy(table: &mut Table<'_>) -> Option<Policy> {
     let memory = table.or("memory", MEMORY, memory);
     let directory = table.read("directory", |value| value.path());
     let facts = table.or("facts", Vec::new(), claims);
-    let plugins = table.required("plugin", NO_POLICY, plugins)?;
+    let signatures = table
+        .read("allowed-signers", |value| value.path())
+        .map(|path| Signatures {
+            allowed_signers: path,
+            revoked_keys: None,
+        });
+    let demanded = table.has("allowed-signers");
+    let plugins = table.required("plugin", NO_POLICY, |value| plugins(value, demanded))?;
     Some(Policy {
         on_swap,
         deadline,
         memory,
         directory,
         facts,
+        signatures,
         plugins,
     })
 }
 
-fn plugins(value: &Value<'_>) -> Option<Vec<Plugin>> {
+fn plugins(value: &Value<'_>, demanded: bool) -> Option<Vec<Plugin>> {
     if value.toml().as_array().is_some_and(|items| items.is_empty()) {
         return value.fault(NO_POLICY);
     }
     let mut names = BTreeMap::new();
-    value.tables(|table| plugin(table, &mut names))
+    value.tables(|table| plugin(table, &mut names, demanded))
 }
 
-fn plugin(table: &mut Table<'_>, names: &mut BTreeMap<String, usize>) -> Option<Plugin> {
+fn plugin(table: &mut Table<'_>, names: &mut BTreeMap<String, usize>, demanded: bool) -> Option<Plugin> {
     let name = table.required("name", "what the audit log calls it", |value| {
         let name = plugin_name(value)?;
         value.unique(&name, names).map(|()| name)
@@ -131,6 +153,8 @@ fn plugin(table: &mut Table<'_>, names: &mut BTreeMap<String, usize>) -> Option<
     let sha256 = table.read("sha256", |value| {
         units::sha256(value.text()?).or_else(|| value.wrong("64 hexadecimal digits"))
     });
+    let builtin = matches!(component, Some(Source::Builtin(_)));
+    let signers = table.or("signers", Vec::new(), |value| signers(value, builtin, demanded));
     let grants = table.or("grants", vec![Grant::Log], grants);
     let rewrite = table.or("rewrite", false, |value| value.flag());
     let wasi = table.or("wasi", Wasi::Refuse, wasi);
@@ -140,6 +164,7 @@ fn plugin(table: &mut Table<'_>, names: &mut BTreeMap<String, usize>) -> Option<
         name: name?,
         component: component?,
         sha256,
+        signers,
         grants,
         rewrite,
         wasi,
@@ -172,6 +197,27 @@ pub(crate) fn source(value: &Value<'_>) -> Option<Source> {
         Some("rules") => Some(Source::Builtin("rules".to_owned())),
         Some(_) => value.wrong("\"builtin:rules\", the only one there is, or the path of a file"),
         None => value.path().map(Source::File),
+    }
+}
+
+fn signers(value: &Value<'_>, builtin: bool, demanded: bool) -> Option<Vec<String>> {
+    if !demanded {
+        return value
+            .fault("nobody's signature is demanded: set policy.allowed-signers to a file that lists whose are");
+    }
+    if builtin {
+        return value.fault("what is built in is part of the program and has no signature of its own: remove this key");
+    }
+    let signers = value.list(|item| {
+        let signer = item.word()?;
+        match signer.contains(['*', '?', '!', ',']) {
+            true => item.wrong("one principal, without wildcards"),
+            false => Some(signer.to_owned()),
+        }
+    })?;
+    match signers.is_empty() {
+        true => value.fault("no signer: nothing could be loaded; name at least one, or remove this key"),
+        false => Some(signers),
     }
 }
 

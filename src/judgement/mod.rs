@@ -25,7 +25,7 @@ pub use reuse::Verdicts;
 
 use reuse::Answer;
 
-use crate::audit::{Decided, VerdictWord};
+use crate::audit::{Decided, NameAnswer, VerdictWord};
 use crate::auth::ForwardLimits;
 use crate::names::{Lookups, Resolver, places_of_one};
 use crate::policy::{Generation, Opinion, Policies, PolicyRef};
@@ -125,10 +125,12 @@ impl Judge {
         let late = question.clone();
         let judged = tokio::time::timeout(patience, self.judge(question)).await;
         judged.unwrap_or_else(|_| {
-            late.unanswered(Refusal::Undecided {
+            let mut judgement = late.unanswered(Refusal::Undecided {
                 code: "deadline",
                 reason: format!("no decision within {} ms", patience.as_millis()),
-            })
+            });
+            judgement.decided.target = before_policy(&late, &self.house()).ok();
+            judgement
         })
     }
 
@@ -187,6 +189,11 @@ impl Judge {
             .await;
         decided.micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         decided.policy = policy;
+        decided.asked = Some(request.now);
+        let answered = lookups.answered();
+        decided.names = answered
+            .map(|(name, answer)| (name.clone(), NameAnswer::from(answer.clone())))
+            .collect();
         let (effective, terms) = match verdict {
             Ok(Verdict::Allow(terms)) => {
                 decided.verdict = VerdictWord::Allow;
@@ -248,7 +255,9 @@ impl Question {
             target: None,
             effective: None,
             resolved: Vec::new(),
+            names: BTreeMap::new(),
             originator: self.originator,
+            asked: None,
             verdict: VerdictWord::Deny,
             code: None,
             reason: None,
@@ -354,6 +363,10 @@ async fn vet(
         reason: format!("{host}: {error}"),
     })?;
     decided.resolved.clone_from(&found);
+    // That answer is in the line once.
+    if let Host::Name(name) = host {
+        decided.names.remove(name);
+    }
     let mut first = None;
     let permitted = found
         .into_iter()

@@ -9,8 +9,11 @@
 mod answer;
 mod paint;
 mod project;
+mod replay;
 mod request;
+mod sign;
 mod test;
+mod verify;
 
 use clap::Subcommand;
 
@@ -19,11 +22,20 @@ use clap::Subcommand;
 pub enum Plugin {
     /// Ask a policy the requests of case files, and compare its answers.
     Test(test::Test),
+    /// Ask a policy every decision of an audit log again, and say what it would decide differently.
+    Replay(replay::Replay),
+    /// Sign a component, as `ssh-keygen -Y sign -n policy@portreeve` does.
+    Sign(sign::Sign),
+    /// Check the signature of a component, as `ssh-keygen -Y verify -n policy@portreeve` does.
+    Verify(verify::Verify),
 }
 
 /// Does what the command says; the exit code is the answer.
 pub async fn run(command: Plugin) -> u8 {
     match command {
+        Plugin::Replay(command) => replay::run(command).await,
+        Plugin::Sign(command) => sign::run(&command),
+        Plugin::Verify(command) => verify::run(&command),
         Plugin::Test(command) => test::run(command).await,
     }
 }

@@ -112,6 +112,7 @@ impl Keys {
             name: name.unwrap_or_else(|| stem(&component)),
             component,
             sha256: None,
+            signers: Vec::new(),
             grants: self.grants.clone().unwrap_or_else(|| vec![Grant::Log]),
             rewrite: self.rewrite.unwrap_or(false),
             wasi: self.wasi.unwrap_or(Wasi::Refuse),
@@ -142,7 +143,7 @@ pub(super) fn named(text: &str) -> Source {
     }
 }
 
-fn stem(component: &Source) -> String {
+pub(super) fn stem(component: &Source) -> String {
     match component {
         Source::Builtin(name) => name.clone(),
         Source::File(path) => path

@@ -14,14 +14,17 @@ use super::engine::{Meter, Sandbox};
 use super::failure::{Failure, Problem};
 use super::host::{Facts, Guest, Label, Phase};
 use super::wasi::Inert;
-use super::{PolicyRef, convert};
+use super::{Installed, PolicyRef, convert};
 use crate::names::Lookups;
 use crate::request::{ForwardRequest, Verdict};
+use crate::signature::Signer;
 
 /// A component that passed every check and can be asked.
 pub(super) struct Loaded {
     pub(super) config: crate::config::Plugin,
     pub(super) reference: PolicyRef,
+    /// Who signed it, where that was demanded.
+    pub(super) signer: Option<Signer>,
     pub(super) pre: PolicyPre<Guest>,
     /// Where it exports `on-ended`, if it does.
     pub(super) observer: Option<ComponentExportIndex>,
@@ -41,6 +44,13 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
+    pub(super) fn installed(&self) -> Installed {
+        Installed {
+            policy: self.reference.clone(),
+            signer: self.signer.clone(),
+        }
+    }
+
     /// Asks for a verdict. The names that were looked up come back with it, for whoever is next.
     pub(super) async fn decide(
         &self,

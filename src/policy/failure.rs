@@ -1,5 +1,7 @@
 use thiserror::Error;
 
+use crate::signature::Refused;
+
 /// Why a policy could not decide. Never a denial: the request is refused and recorded as `failed`.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Failure {
@@ -69,6 +71,14 @@ pub enum LoadError {
         /// The operating system's words.
         error: String,
     },
+    /// Its signature is not what the configuration demands.
+    #[error("{refused}")]
+    Signature {
+        /// Of the bytes that were read.
+        sha256: String,
+        /// Why.
+        refused: Box<Refused>,
+    },
     /// The bytes are not those that were pinned.
     #[error("its SHA-256 is {found}, but {pinned} is pinned: set `sha256` to the new digest if the change is meant")]
     Pin {
@@ -135,6 +145,18 @@ pub enum LoadError {
     /// The engine cannot be started.
     #[error("the WebAssembly engine cannot be started: {0}")]
     Engine(String),
+}
+
+impl LoadError {
+    /// The digest of the bytes that were refused, where it is not known already.
+    #[must_use]
+    pub fn sha256(&self) -> Option<String> {
+        match self {
+            Self::Signature { sha256, .. } => Some(sha256.clone()),
+            Self::Pin { found, .. } => Some(found.clone()),
+            _ => None,
+        }
+    }
 }
 
 /// A fault in the settings of a policy.

@@ -10,11 +10,11 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::PolicyRef;
 use super::decide::Loaded;
 use super::engine::Sandbox;
 use super::failure::Failure;
 use super::host::Facts;
+use super::{Installed, PolicyRef};
 use crate::names::Lookups;
 use crate::request::{ForwardRequest, Redirect, Terms, Verdict};
 
@@ -44,6 +44,11 @@ impl Generation {
     /// The policies of this generation, in order.
     pub fn policies(&self) -> impl Iterator<Item = &PolicyRef> {
         self.chain.iter().map(|loaded| &loaded.reference)
+    }
+
+    /// The policies of this generation, in order, with who signed them.
+    pub fn installed(&self) -> impl Iterator<Item = Installed> {
+        self.chain.iter().map(|loaded| loaded.installed())
     }
 
     /// What each policy says of itself: its summary and the JSON Schema of its settings.

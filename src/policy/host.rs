@@ -13,7 +13,7 @@ use super::bindings::portreeve::policy::{log, names, state, types, view};
 use super::convert;
 use super::engine::TICK;
 use super::record::Recorder;
-use super::state::{State, StateError};
+use super::state::{Clock, State, StateError};
 use super::wasi::Inert;
 use crate::names::{Lookups, NameError};
 use crate::request::{Fact, Host, printable};
@@ -47,16 +47,29 @@ pub(super) struct Facts {
     pub(super) state: Arc<State>,
     pub(super) configured: Vec<(String, Fact)>,
     pub(super) open_forwards: super::OpenForwards,
+    /// Of `state`.
+    pub(super) clock: Clock,
     /// Set on the workbench only.
     pub(super) recorder: Option<Arc<Recorder>>,
 }
 
 impl Facts {
+    /// The same, but nothing that is remembered: for a decision that nobody asked for.
+    pub(super) fn without_state(&self) -> Self {
+        Self {
+            state: Arc::default(),
+            configured: self.configured.clone(),
+            open_forwards: Arc::clone(&self.open_forwards),
+            clock: self.clock.clone(),
+            recorder: self.recorder.clone(),
+        }
+    }
+
     /// The clock of `state`.
     fn now(&self) -> Instant {
         self.recorder
             .as_ref()
-            .map_or_else(Instant::now, |recorder| recorder.now())
+            .map_or_else(|| self.clock.now(), |recorder| recorder.now())
     }
 }
 

@@ -1,6 +1,5 @@
 //! From the bytes of a component to a policy that can be asked.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,30 +17,16 @@ use super::failure::{Failure, LoadError};
 use super::host::{Facts, Guest, Phase};
 use super::snapshot::{Instrumented, instrument};
 use super::track::{Track, ours};
+use super::vetted::Vetted;
 use super::{PolicyRef, observe, wasi};
 use crate::config::{Grant, Plugin, Source, Wasi};
 use crate::names::{Lookups, Resolver};
 use crate::request::printable;
 use crate::request::{Action, Endpoint, ForwardRequest, Host};
-
-/// The bytes of a plugin's component.
-///
-/// # Errors
-/// Where the file cannot be read.
-pub(super) fn read(source: &Source) -> Result<Vec<u8>, LoadError> {
-    let path = match source {
-        Source::Builtin(_) => return Ok(RULES.to_vec()),
-        Source::File(path) => path.as_path(),
-        Source::Oci(reference) => Path::new(reference),
-    };
-    std::fs::read(path).map_err(|error| LoadError::Read {
-        path: path.display().to_string(),
-        error: error.to_string(),
-    })
-}
+use crate::signature::Signer;
 
 /// The component that is embedded in the program; its sources are in `plugins/rules`.
-const RULES: &[u8] = include_bytes!("../../plugins/rules/rules.wasm");
+pub(super) const RULES: &[u8] = include_bytes!("../../plugins/rules/rules.wasm");
 
 /// The SHA-256 of a component, hexadecimal.
 #[must_use]
@@ -62,9 +47,10 @@ pub(super) async fn load(
     sandbox: &Arc<Sandbox>,
     facts: &Arc<Facts>,
     config: &Plugin,
-    bytes: Vec<u8>,
+    vetted: Vetted,
     deadline: Duration,
 ) -> Result<Loaded, LoadError> {
+    let Vetted { bytes, signer } = vetted;
     let sha256 = digest(&bytes);
     check_bytes(&bytes, &sha256, config.sha256.as_ref())?;
     let trial = Trial {
@@ -74,6 +60,7 @@ pub(super) async fn load(
         settings: config.settings.to_string(),
         label: (config.name.as_str().into(), sha256.as_str().into()),
         deadline,
+        signer,
     };
     // A guest with WASI may keep handles of the host in its memory; those would not outlive a copy.
     let loaded = match instrument(&bytes) {
@@ -83,7 +70,9 @@ pub(super) async fn load(
     let request = probe();
     let lookups = Lookups::new(Resolver::silent());
     let _running = sandbox.running();
-    let asked = loaded.decide(sandbox, facts, &request, lookups, deadline);
+    // A trial must not count as a request with policies that count.
+    let facts = Arc::new(facts.without_state());
+    let asked = loaded.decide(sandbox, &facts, &request, lookups, deadline);
     match timeout(deadline * 4 + SLACK, asked).await {
         Ok((Ok(_), _)) => Ok(loaded),
         Ok((Err(failure), _)) => Err(LoadError::Trial(failure)),
@@ -128,6 +117,7 @@ struct Trial<'a> {
     settings: String,
     label: (Arc<str>, Arc<str>),
     deadline: Duration,
+    signer: Option<Signer>,
 }
 
 /// What a component says of itself.
@@ -174,6 +164,7 @@ impl Trial<'_> {
                 version: described.version,
                 sha256: sha256.to_string(),
             },
+            signer: self.signer.clone(),
             pre,
             observer,
             configures,

@@ -19,6 +19,7 @@ mod snapshot;
 mod state;
 mod swap;
 mod track;
+mod vetted;
 mod wasi;
 mod watch;
 mod workbench;
@@ -27,14 +28,18 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::signature::Signer;
+
 pub use engine::Meter;
 pub use failure::{Failure, LoadError, Problem};
 pub use generation::{Generation, Opinion};
 pub use load::digest;
 pub use observe::ForwardEnded;
 pub use record::{Call, Line, LogLevel, Observed};
+pub use state::{Clock, SetClock};
 pub use swap::{Policies, Swapped};
-pub use watch::{Watch, read};
+pub use vetted::Vetted;
+pub use watch::Watch;
 pub use workbench::{Asked, Candidate, HostSide, Remembered, Workbench, component};
 
 /// Answers how many tunnels and listeners a user has open.
@@ -49,4 +54,15 @@ pub struct PolicyRef {
     pub version: String,
     /// SHA-256 of the component, hexadecimal.
     pub sha256: String,
+}
+
+/// A policy that was loaded, and who signed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Installed {
+    /// Which.
+    #[serde(flatten)]
+    pub policy: PolicyRef,
+    /// Who signed its component, where a signature was demanded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<Signer>,
 }

@@ -12,7 +12,8 @@ use super::failure::LoadError;
 use super::generation::Generation;
 use super::host::Facts;
 use super::load;
-use super::{OpenForwards, PolicyRef};
+use super::state::Clock;
+use super::{Installed, OpenForwards, PolicyRef, Vetted};
 use crate::config;
 
 /// The slot that holds the generation in force.
@@ -26,7 +27,7 @@ pub struct Policies {
 /// A swap that took place.
 pub struct Swapped {
     /// What serves now.
-    pub now: PolicyRef,
+    pub now: Installed,
     /// What served before.
     pub before: Option<PolicyRef>,
 }
@@ -37,6 +38,18 @@ impl Policies {
     /// # Errors
     /// Each plugin that does not load, by its name.
     pub async fn load(config: &config::Policy, open_forwards: OpenForwards) -> Result<Self, Vec<(String, LoadError)>> {
+        Self::load_by(config, open_forwards, Clock::Running).await
+    }
+
+    /// Loads every plugin of the chain; `state` goes by this clock.
+    ///
+    /// # Errors
+    /// Each plugin that does not load, by its name.
+    pub async fn load_by(
+        config: &config::Policy,
+        open_forwards: OpenForwards,
+        clock: Clock,
+    ) -> Result<Self, Vec<(String, LoadError)>> {
         let engine = |error| vec![("policy".to_owned(), error)];
         let spare = Spare::start().map_err(engine)?;
         let sandbox = Sandbox::new(config.memory).map_err(engine)?;
@@ -44,6 +57,7 @@ impl Policies {
             state: Arc::default(),
             configured: facts(config),
             open_forwards,
+            clock,
             recorder: None,
         };
         let generation = Generation {
@@ -85,6 +99,7 @@ impl Policies {
             state: Arc::clone(&old.facts.state),
             configured: facts(config),
             open_forwards: Arc::clone(&old.facts.open_forwards),
+            clock: old.facts.clock.clone(),
             recorder: None,
         };
         let generation = Generation {
@@ -105,8 +120,8 @@ impl Policies {
 
     /// Whether exactly these bytes serve with exactly these settings.
     #[must_use]
-    pub fn serves(&self, config: &config::Plugin, bytes: &[u8]) -> bool {
-        let digest = load::digest(bytes);
+    pub fn serves(&self, config: &config::Plugin, vetted: &Vetted) -> bool {
+        let digest = vetted.digest();
         let settings = config.settings.to_string();
         let serves = |loaded: &Arc<Loaded>| {
             loaded.reference.name == config.name && loaded.reference.sha256 == digest && loaded.settings == settings
@@ -114,16 +129,16 @@ impl Policies {
         self.current().chain.iter().any(serves)
     }
 
-    /// Replaces the plugin of that name with one made of `bytes`, if it loads.
+    /// Replaces the plugin of that name with one made of `vetted`, if it loads.
     ///
     /// # Errors
     /// Why it does not load; what serves goes on serving.
-    pub async fn replace_one(&self, config: &config::Plugin, bytes: Vec<u8>) -> Result<Swapped, LoadError> {
+    pub async fn replace_one(&self, config: &config::Plugin, vetted: Vetted) -> Result<Swapped, LoadError> {
         let _turn = self.swapping.lock().await;
         let old = self.current();
-        let loaded = load::load(&old.sandbox, &old.facts, config, bytes, old.deadline).await?;
+        let loaded = load::load(&old.sandbox, &old.facts, config, vetted, old.deadline).await?;
         let loaded = Arc::new(loaded);
-        let now = loaded.reference.clone();
+        let now = loaded.installed();
         let mut chain = old.chain.clone();
         let mut before = None;
         for place in &mut chain {
@@ -152,10 +167,12 @@ async fn build(
 ) -> Result<Generation, Vec<(String, LoadError)>> {
     let mut faults = Vec::new();
     for plugin in &config.plugins {
-        let loaded = match load::read(&plugin.component) {
-            Ok(bytes) => {
-                let digest = load::digest(&bytes);
-                let same = |one: &&Arc<Loaded>| one.config == *plugin && one.reference.sha256 == digest;
+        let loaded = match Vetted::read(plugin, config.signatures.as_ref()) {
+            Ok(vetted) => {
+                let digest = vetted.digest();
+                let same = |one: &&Arc<Loaded>| {
+                    one.config == *plugin && one.reference.sha256 == digest && one.signer == vetted.signer
+                };
                 if let Some(unchanged) = kept.iter().find(same) {
                     generation.chain.push(Arc::clone(unchanged));
                     continue;
@@ -164,7 +181,7 @@ async fn build(
                     &generation.sandbox,
                     &generation.facts,
                     plugin,
-                    bytes,
+                    vetted,
                     generation.deadline,
                 )
                 .await
@@ -186,7 +203,7 @@ fn differences(old: &Generation, new: &Generation) -> Vec<Swapped> {
         .filter(|now| !old.chain.iter().any(|before| Arc::ptr_eq(before, now)));
     replaced
         .map(|now| Swapped {
-            now: now.reference.clone(),
+            now: now.installed(),
             before: old.policies().find(|before| before.name == now.reference.name).cloned(),
         })
         .collect()

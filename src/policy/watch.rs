@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::failure::LoadError;
-use super::load;
-use crate::config::{Plugin, Source};
+use crate::config::{Policy, Source};
+use crate::signature;
 
-/// Notices that a plugin's component or settings file has changed and is complete.
+/// Notices that a plugin's component, its signature or its settings file has changed and is complete.
 ///
 /// The files are looked at ten times a second, through every link in their path: that sees
 /// replacement by rename, a link that is moved (also one above the file, as Kubernetes does it),
@@ -37,12 +36,15 @@ struct Mark {
 }
 
 impl Watch {
-    /// Begins to watch the plugins that ask for it, as their files are now.
+    /// Begins to watch the plugins that ask for it, as their files are now; their signatures only where those are demanded.
     #[must_use]
-    pub fn new<'a>(plugins: impl IntoIterator<Item = &'a Plugin>) -> Self {
+    pub fn new(policy: &Policy) -> Self {
         let mut files = Vec::new();
-        for plugin in plugins.into_iter().filter(|plugin| plugin.watch) {
+        for plugin in policy.plugins.iter().filter(|plugin| plugin.watch) {
             if let Source::File(path) = &plugin.component {
+                if policy.signatures.is_some() {
+                    files.push((plugin.name.clone(), signature::beside(path)));
+                }
                 files.push((plugin.name.clone(), path.clone()));
             }
             if let Some(path) = &plugin.settings_file {
@@ -76,15 +78,6 @@ impl Watch {
             }
         }
     }
-}
-
-/// The bytes of a plugin's component as they are now.
-///
-/// # Errors
-/// Where the file cannot be read.
-pub async fn read(source: Source) -> Result<Vec<u8>, LoadError> {
-    let read = tokio::task::spawn_blocking(move || load::read(&source)).await;
-    read.unwrap_or_else(|error| Err(LoadError::Engine(error.to_string())))
 }
 
 impl Seen {

@@ -16,7 +16,9 @@ use super::failure::{Failure, LoadError};
 use super::generation::Generation;
 use super::host::Facts;
 use super::record::{Observed, Recorder};
+use super::state::Clock;
 use super::state::{State, StateError};
+use super::vetted::{self, Vetted};
 use super::{OpenForwards, PolicyRef, load};
 use crate::config::{Plugin, Source};
 use crate::names::{Lookups, Resolver};
@@ -98,7 +100,7 @@ impl Workbench {
     pub async fn load(&self, plugin: &Plugin, bytes: Vec<u8>) -> Result<Candidate, LoadError> {
         let recorder = Arc::new(Recorder::new(Instant::now()));
         let facts = HostSide::default().facts_with(&recorder);
-        let loaded = load::load(&self.sandbox, &facts, plugin, bytes, self.deadline).await?;
+        let loaded = load::load(&self.sandbox, &facts, plugin, Vetted::unsigned(bytes), self.deadline).await?;
         Ok(Candidate {
             bench: self.clone(),
             loaded: Arc::new(loaded),
@@ -187,6 +189,7 @@ impl HostSide {
             state: Arc::clone(&self.state.state),
             configured: self.facts.clone(),
             open_forwards: Arc::clone(&self.open_forwards),
+            clock: Clock::Running,
             recorder,
         }
     }
@@ -262,5 +265,5 @@ fn words(error: StateError) -> &'static str {
 /// # Errors
 /// Where the file cannot be read.
 pub fn component(source: &Source) -> Result<Vec<u8>, LoadError> {
-    load::read(source)
+    vetted::read(source)
 }

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// The authenticated user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,7 +28,8 @@ pub struct Credential {
 }
 
 /// An OpenSSH user certificate that was verified (OpenSSH `PROTOCOL.certkeys`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Certificate {
     /// The certificate's key id.
     pub key_id: String,
@@ -36,14 +38,17 @@ pub struct Certificate {
     /// SHA-256 fingerprint of the CA key.
     pub issuer: String,
     /// Names for which it is valid.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub principals: Vec<String>,
     /// Unix seconds.
     pub valid_after: u64,
     /// Unix seconds.
     pub valid_before: u64,
     /// Critical options, in the order of the certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub critical_options: Vec<(String, String)>,
     /// Extensions, in the order of the certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<(String, String)>,
 }
 
@@ -63,7 +68,8 @@ pub struct Connection {
 }
 
 /// A value in an open list of facts: the WIT's `value`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
 pub enum Fact {
     /// One text.
     Text(String),

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Endpoint;
 
@@ -40,8 +40,8 @@ pub struct Redirect {
 }
 
 /// Terms on which a request is allowed; what is absent follows the configured default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
 pub struct Terms {
     /// Close the tunnel or listener after so many seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +65,7 @@ pub struct Terms {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reuse_seconds: Option<u32>,
     /// Obligations that the gateway understood and will enforce.
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "is_false")]
     pub replace_socket: bool,
     /// Copied to the audit record.
     #[serde(skip)]
@@ -73,7 +73,7 @@ pub struct Terms {
 }
 
 /// One address rule of a verdict.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressRule {
     /// The network it speaks of.
     pub cidr: IpNet,
@@ -82,7 +82,7 @@ pub struct AddressRule {
 }
 
 /// What an address rule says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// The address may be dialled.
@@ -92,7 +92,7 @@ pub enum Effect {
 }
 
 /// The address rules of every policy of the chain: each list must permit an address.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressRules(Vec<Vec<AddressRule>>);
 
 impl AddressRules {
@@ -144,6 +144,10 @@ impl Terms {
         self.tags.extend(later.tags);
         self
     }
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn smaller<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {

@@ -17,7 +17,7 @@ use super::channel::{Asked, Back, Outgoing, halves, sentence};
 use super::server::Service;
 use super::status;
 use crate::accounts::{Accounts, Admitted, Presented};
-use crate::audit::{Cause, Event, Subject};
+use crate::audit::{Cause, Event, LoggedIn, Subject};
 use crate::auth::KeyBlob;
 use crate::config::GatewayPorts;
 use crate::forwarder::{Desk, Listening, Visit};
@@ -263,11 +263,7 @@ impl Handler for Client {
             since: Timestamp::now(),
         };
         let Admitted { principal, limits } = *admitted;
-        let credential = &principal.credential;
-        let event = Event::AuthSucceeded {
-            method: credential.method.clone(),
-            fingerprint: credential.fingerprint.clone(),
-        };
+        let event = Event::AuthSucceeded(Box::new(LoggedIn::new(&principal, &connection)));
         let ceilings = self.service.desk.limits.load_full();
         let visit = Arc::new(Visit::new(principal, connection, limits, self.gauge.clone(), &ceilings));
         self.service.desk.audit.record(&visit.subject, &event);

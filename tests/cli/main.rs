@@ -11,8 +11,11 @@
 
 #[path = "../gateway/abi.rs"]
 mod abi;
+mod audit_log;
 mod commands;
 #[path = "../gateway/guests.rs"]
 mod guests;
+mod plugin_replay;
+mod plugin_signatures;
 mod program;
 mod serve;

@@ -45,6 +45,9 @@ pub enum Does {
     Ponders,
     /// Answers with a verdict that lies outside of its memory.
     PointsOutside,
+    /// Counts the requests of an hour, and allows so many. It imports `state`.
+    #[allow(dead_code, reason = "of the suite of the program")]
+    CountsTo(u32),
     /// Nothing else: it goes on.
     Nothing,
 }
@@ -152,6 +155,13 @@ impl Guest {
     /// Imports the interface `names`.
     pub fn importing_names(mut self) -> Self {
         self.imports = "(import \"portreeve:policy/names@0.1.0\" \"resolve\" (func $resolve (param i32 i32 i32)))";
+        self
+    }
+
+    /// Imports the interface `state`.
+    #[allow(dead_code, reason = "of the suite of the program")]
+    pub fn importing_state(mut self) -> Self {
+        self.imports = "(import \"portreeve:policy/state@0.1.0\" \"add\" (func $add (param i32 i32 i64 i32 i32)))";
         self
     }
 
@@ -284,6 +294,17 @@ impl Does {
                 format!(
                     "(loop $again (call $log (i32.const 1) (i32.const {}) (i32.const {})) (br $again))",
                     line.0, line.1
+                )
+            }
+            Self::CountsTo(most) => {
+                let (allowed, denied) = (allows().code(world, image), denies("too many").code(world, image));
+                let key = image.text("requests");
+                // The answer is a result: its case at 0, the sum at 8.
+                let answer = image.text(&" ".repeat(24)).0.next_multiple_of(8);
+                format!(
+                    "(call $add (i32.const {}) (i32.const {}) (i64.const 1) (i32.const 3600) (i32.const {answer})) \
+                     (if (i64.gt_s (i64.load offset=8 (i32.const {answer})) (i64.const {most})) (then {denied})) {allowed}",
+                    key.0, key.1
                 )
             }
             Self::PointsOutside => "(return (i32.const 0x7ffffff8))".to_owned(),

@@ -17,4 +17,6 @@ mod login;
 mod misbehaving;
 mod misdeeds;
 mod relay;
+mod replayed;
+mod signatures;
 mod swaps;

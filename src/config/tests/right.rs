@@ -46,6 +46,7 @@ fn the_least_configuration_means_the_defaults() {
             name: "rules".to_owned(),
             component: Source::Builtin("rules".to_owned()),
             sha256: None,
+            signers: Vec::new(),
             grants: vec![Grant::Log],
             rewrite: false,
             wasi: Wasi::Refuse,
@@ -333,3 +334,13 @@ stall-timeout = "60s"
 [audit]
 file = "/var/log/portreeve/audit.jsonl"                   # reopened on SIGHUP; "-" is stdout
 "#;
+
+#[test]
+fn signatures_are_demanded_and_revoked_keys_count_for_them() {
+    let text = "[auth]\nrevoked-keys = \"revoked\"\n[policy]\nallowed-signers = \"allowed\"\n[[policy.plugin]]\nname = \"a\"\ncomponent = \"a.wasm\"\nsigners = [\"a@x\", \"b@x\"]\n";
+    let policy = read(text).unwrap().policy;
+    let signatures = policy.signatures.unwrap();
+    assert!(signatures.allowed_signers.ends_with("allowed"));
+    assert!(signatures.revoked_keys.unwrap().ends_with("revoked"));
+    assert_eq!(policy.plugins[0].signers, ["a@x", "b@x"]);
+}

@@ -270,6 +270,22 @@ const WRONG_PLUGIN: &[(&str, &str)] = &[
         "4:10 policy.plugin[0].sha256 must be 64 hexadecimal digits, found \"abc\"",
     ),
     (
+        "[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\nsigners = [\"a@x\"]",
+        "4:11 policy.plugin[0].signers nobody's signature is demanded: set policy.allowed-signers to a file that lists whose are",
+    ),
+    (
+        "[policy]\nallowed-signers = \"x\"\n[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\nsigners = [\"*@x\"]",
+        "6:12 policy.plugin[0].signers[0] must be one principal, without wildcards, found \"*@x\"",
+    ),
+    (
+        "[policy]\nallowed-signers = \"x\"\n[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\nsigners = []",
+        "6:11 policy.plugin[0].signers no signer: nothing could be loaded; name at least one, or remove this key",
+    ),
+    (
+        "[policy]\nallowed-signers = \"x\"\n[[policy.plugin]]\nname = \"a\"\ncomponent = \"builtin:rules\"\nsigners = [\"a@x\"]",
+        "6:11 policy.plugin[0].signers what is built in is part of the program and has no signature of its own: remove this key",
+    ),
+    (
         "[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\ngrants = [\"names\", \"veiw\"]",
         "4:20 policy.plugin[0].grants[1] must be one of log, names, state, view, found \"veiw\"; did you mean \"view\"?",
     ),

@@ -1,0 +1,350 @@
+//! `portreeve plugin replay`: every recorded decision asked again.
+//!
+//! A policy is pure but for what the host tells it, and the audit log has all of that: who asked, over which connection, when,
+//! and what names meant. So a decision can be asked again of another policy, on the path on which it would be asked of the
+//! gateway, each in a fresh instance. What differs is what the change would have done.
+
+mod ask;
+mod chain;
+mod log;
+mod outcome;
+mod progress;
+mod record;
+mod report;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::cli::{self, DONE, FAILED, INVALID};
+use crate::config::{Config, Grant};
+use crate::names::{Elsewhere, Names, Resolver};
+use crate::policy::{Clock, Policies, PolicyRef, SetClock};
+use ask::{AskError, Asker, Open, Order, Progress};
+use chain::Chain;
+use log::{Broken, LogError, Logs, Seen, Sessions};
+use record::{Session, Skipped};
+use report::{Differences, Tally};
+
+/// Ask a policy every decision of an audit log again, and say what it would decide differently.
+#[derive(Args)]
+pub struct Replay {
+    /// The component, `builtin:rules`, or the folder of a policy project.
+    file: PathBuf,
+    /// An audit log; may be given several times, the oldest first.
+    #[arg(long, value_name = "LOG", required = true)]
+    against: Vec<PathBuf>,
+    /// Compare with what this component answers now, not with what the log says.
+    #[arg(long, value_name = "OLD")]
+    baseline: Option<PathBuf>,
+    /// The settings of the baseline, where they are others.
+    #[arg(long, value_name = "FILE")]
+    baseline_settings: Option<PathBuf>,
+    #[command(flatten)]
+    chain: Chain,
+    /// Ask the system for names of which the log says nothing; without it such a name does not exist.
+    #[arg(long)]
+    resolve: bool,
+    /// Leave out lines in the middle of a log that cannot be read.
+    #[arg(long)]
+    skip_broken: bool,
+    /// How many differences, and users, are listed one by one.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    limit_differences: usize,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Something would be decided differently.
+const DIFFERENT: u8 = 10;
+
+/// Asks, compares and prints; the exit code is the answer.
+pub(super) async fn run(command: Replay) -> u8 {
+    let broken = match command.skip_broken {
+        true => Broken::Skip,
+        false => Broken::Refuse,
+    };
+    let logs = match Logs::open(&command.against, broken) {
+        Ok(logs) => logs,
+        Err(error) => return cli::fail(INVALID, &error.to_string()),
+    };
+    let (open, clock) = (Open::default(), SetClock::default());
+    let candidate = command.chain.config(&command.file, None);
+    let config = match candidate {
+        Ok(config) => config,
+        Err(words) => return cli::fail(INVALID, &words),
+    };
+    let asking = match load(&config, &open, &clock).await {
+        Ok(policies) => policies,
+        Err(words) => return cli::fail(INVALID, &words),
+    };
+    let baseline = match &command.baseline {
+        None => match command.baseline_settings {
+            None => None,
+            Some(_) => return cli::fail(INVALID, "--baseline-settings belongs to --baseline, which is not given"),
+        },
+        Some(old) => match baseline(&command, old, &open, &clock).await {
+            Ok(policies) => Some(policies),
+            Err(words) => return cli::fail(INVALID, &words),
+        },
+    };
+    let began = Instant::now();
+    let asked = tokio::task::spawn_blocking(move || {
+        let result = replay(&command, &config, &logs, asking, baseline, open, clock);
+        (command, result)
+    });
+    let (command, result) = match asked.await {
+        Ok(asked) => asked,
+        Err(error) => return cli::fail(FAILED, &error.to_string()),
+    };
+    match result {
+        Ok(result) => result.tell(&command, began.elapsed()),
+        Err(AskError::Log(error @ LogError::Broken { .. })) => cli::fail(INVALID, &error.to_string()),
+        Err(error) => cli::fail(FAILED, &error.to_string()),
+    }
+}
+
+async fn baseline(command: &Replay, old: &Path, open: &Open, clock: &SetClock) -> Result<Arc<Policies>, String> {
+    let config = command.chain.config(old, command.baseline_settings.as_deref())?;
+    load(&config, open, clock).await
+}
+
+/// Loads the chain through the gates of a start.
+async fn load(config: &Config, open: &Open, clock: &SetClock) -> Result<Arc<Policies>, String> {
+    let counts = Arc::clone(open);
+    let open_forwards = Arc::new(move |user: &str| {
+        let counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.get(user).copied().unwrap_or(0)
+    });
+    let clock = Clock::Set(clock.clone());
+    let loaded = Policies::load_by(&config.policy, open_forwards, clock).await;
+    loaded.map(Arc::new).map_err(|errors| {
+        let lines: Vec<_> = errors.iter().map(|(name, error)| format!("{name}: {error}")).collect();
+        lines.join("\nportreeve: ")
+    })
+}
+
+fn replay(
+    command: &Replay,
+    config: &Config,
+    logs: &Logs,
+    candidate: Arc<Policies>,
+    baseline: Option<Arc<Policies>>,
+    open: Open,
+    clock: SetClock,
+) -> Result<Replayed, AskError> {
+    let granted = |grant| {
+        config
+            .policy
+            .plugins
+            .iter()
+            .any(|plugin| plugin.grants.contains(&grant))
+    };
+    let order = match granted(Grant::State) || granted(Grant::View) {
+        true => Order::Log,
+        false => Order::Any,
+    };
+    let names = match granted(Grant::Names) {
+        true => logs.names()?,
+        false => Names::new(),
+    };
+    let policies = candidate.current().policies().cloned().collect();
+    let against = baseline.as_ref().map(|old| old.current().policies().cloned().collect());
+    let asker = Asker {
+        candidate,
+        baseline,
+        resolver: Resolver::system(),
+        names: Arc::new(names),
+        elsewhere: match command.resolve {
+            true => Elsewhere::System,
+            false => Elsewhere::Nobody,
+        },
+        open,
+        clock,
+        order,
+    };
+    let progress = Arc::new(Progress::default());
+    let shown = progress::Bar::show(Arc::clone(&progress), logs.length());
+    let answered = asker.run(logs, sessions(config), command.limit_differences, &progress);
+    drop(shown);
+    let (tally, seen) = answered?;
+    Ok(Replayed {
+        policies,
+        against,
+        order,
+        tally,
+        seen,
+    })
+}
+
+/// Where the log does not have what a login tells a policy, the configuration's users are as good as it gets.
+fn sessions(config: &Config) -> Sessions {
+    let users: HashMap<_, _> = config
+        .users
+        .iter()
+        .map(|user| (user.name.clone(), user.clone()))
+        .collect();
+    Sessions::new(move |session: &mut Session| {
+        let Some(user) = users.get(&session.principal.user) else {
+            return;
+        };
+        let principal = Arc::make_mut(&mut session.principal);
+        principal.groups.clone_from(&user.groups);
+        principal.claims.clone_from(&user.claims);
+    })
+}
+
+/// What came of it.
+struct Replayed {
+    policies: Vec<PolicyRef>,
+    against: Option<Vec<PolicyRef>>,
+    order: Order,
+    tally: Tally,
+    seen: Seen,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Answer<'a> {
+    policies: &'a [PolicyRef],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    baseline: Option<&'a [PolicyRef]>,
+    decisions: u64,
+    asked: u64,
+    again: u64,
+    incomplete: u64,
+    skipped: HashMap<&'static str, u64>,
+    broken: u64,
+    different: u64,
+    seconds: f64,
+    per_second: u64,
+    #[serde(flatten)]
+    differences: Differences,
+}
+
+impl Replayed {
+    fn tell(&self, command: &Replay, took: Duration) -> u8 {
+        for warning in &self.seen.warnings {
+            let _ = cli::fail(DONE, &format!("warning: {warning}"));
+        }
+        if self.seen.incomplete > 0 {
+            let words = format!(
+                "warning: {} decisions were asked without groups, claims and certificate, which the log does not have{}",
+                self.seen.incomplete,
+                match command.chain.has_config() {
+                    true => ": groups and claims are those of the configuration",
+                    false => ": `--config` takes groups and claims from a configuration",
+                }
+            );
+            let _ = cli::fail(DONE, &words);
+        }
+        let printed = match command.json {
+            true => cli::print(&(serde_json::to_string_pretty(&self.answer(took)).unwrap_or_default() + "\n")),
+            false => cli::print(&self.text(took)),
+        };
+        match (printed, self.tally.different) {
+            (DONE, 0) => DONE,
+            (DONE, _) => DIFFERENT,
+            (failed, _) => failed,
+        }
+    }
+
+    fn per_second(&self, took: Duration) -> u64 {
+        // Whole records are enough.
+        (self.tally.asked as f64 / took.as_secs_f64().max(1e-9)) as u64
+    }
+
+    fn answer(&self, took: Duration) -> Answer<'_> {
+        Answer {
+            policies: &self.policies,
+            baseline: self.against.as_deref(),
+            decisions: self.seen.decisions,
+            asked: self.tally.asked,
+            again: self.seen.again,
+            incomplete: self.seen.incomplete,
+            skipped: self
+                .seen
+                .skipped
+                .iter()
+                .map(|(why, count)| (why.as_str(), *count))
+                .collect(),
+            broken: self.seen.broken,
+            different: self.tally.different,
+            seconds: (took.as_secs_f64() * 1000.0).round() / 1000.0,
+            per_second: self.per_second(took),
+            differences: self.tally.json(),
+        }
+    }
+
+    fn text(&self, took: Duration) -> String {
+        let Self { tally, seen, .. } = self;
+        let name = |policies: &[PolicyRef]| {
+            let names: Vec<_> = policies
+                .iter()
+                .map(|one| {
+                    let digest = one.sha256.get(..12).unwrap_or_default();
+                    format!("{} {} (sha256 {digest}…)", one.name, one.version)
+                })
+                .collect();
+            names.join(", ")
+        };
+        let against = self
+            .against
+            .as_deref()
+            .map_or_else(|| "what the log says".to_owned(), name);
+        let mut text = format!("asked    {}\nagainst  {against}\n", name(&self.policies));
+        text.push_str(&format!(
+            "asked {} of {} decisions in {:.1} s, {} a second{}: {}\n",
+            tally.asked,
+            seen.decisions,
+            took.as_secs_f64(),
+            self.per_second(took),
+            match self.order {
+                Order::Any => "",
+                Order::Log => ", one after the other (grant `state` or `view`)",
+            },
+            match tally.different {
+                0 => "none differs".to_owned(),
+                1 => "1 differs".to_owned(),
+                more => format!("{more} differ"),
+            }
+        ));
+        if seen.again > 0 {
+            text.push_str(&format!(
+                "{} of them were decided again while they were open\n",
+                seen.again
+            ));
+        }
+        for (why, count) in &seen.skipped {
+            text.push_str(&format!("{count} not asked: {}\n", why.sentence()));
+        }
+        text.push_str(&tally.text());
+        text
+    }
+}
+
+impl Skipped {
+    fn as_str(self) -> &'static str {
+        use crate::request::By;
+        match self {
+            Self::By(By::Switch) => "switch",
+            Self::By(By::Key) => "key",
+            Self::By(By::Policy) => "policy",
+            Self::By(By::Floor) => "floor",
+            Self::By(By::Limit) => "limit",
+            Self::NoTarget => "no-target",
+        }
+    }
+
+    fn sentence(self) -> String {
+        match self {
+            Self::By(_) => format!("decided by {}, before any policy", self.as_str()),
+            Self::NoTarget => "the log does not say what was asked for in canonical form".to_owned(),
+        }
+    }
+}

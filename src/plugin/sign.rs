@@ -1,0 +1,63 @@
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::cli::{self, FAILED, INVALID};
+use crate::signature;
+
+/// Sign a component, as `ssh-keygen -Y sign -n policy@portreeve` does.
+#[derive(Args)]
+pub struct Sign {
+    /// The component.
+    file: PathBuf,
+    /// An OpenSSH private key, or a public key or certificate whose private half ssh-agent has.
+    #[arg(long, value_name = "KEY")]
+    key: PathBuf,
+    /// Where the signature is written; without it FILE.sig, where the gateway looks for it. `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Writes the signature; the exit code is the answer.
+pub(super) fn run(command: &Sign) -> u8 {
+    let bytes = match std::fs::read(&command.file) {
+        Ok(bytes) => bytes,
+        Err(error) => return cli::fail(INVALID, &format!("{}: {error}", command.file.display())),
+    };
+    let (signature, fingerprint) = match signature::sign(&bytes, &command.key) {
+        Ok(signed) => signed,
+        Err(error) => return cli::fail(FAILED, &error.to_string()),
+    };
+    let output = command
+        .output
+        .clone()
+        .unwrap_or_else(|| signature::beside(&command.file));
+    if output.as_os_str() == "-" {
+        return cli::print(&signature);
+    }
+    match write(&output, &signature) {
+        Ok(()) => cli::print(&format!(
+            "{}: signed by {fingerprint}, written to {}\n",
+            command.file.display(),
+            output.display()
+        )),
+        Err(error) => cli::fail(FAILED, &format!("{}: {error}", output.display())),
+    }
+}
+
+/// Whole or not at all: a gateway may be watching.
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let draft = folder
+        .unwrap_or(Path::new("."))
+        .join(format!(".{name}.{}", std::process::id()));
+    let written = std::fs::File::create_new(&draft)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|()| std::fs::rename(&draft, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&draft);
+    }
+    written
+}

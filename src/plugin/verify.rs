@@ -1,0 +1,63 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::{self, FAILED, INVALID};
+use crate::signature::{self, AllowedSigners, Refused};
+
+/// Check the signature of a component, as `ssh-keygen -Y verify -n policy@portreeve` does.
+#[derive(Args)]
+pub struct Verify {
+    /// The component.
+    file: PathBuf,
+    /// Whose signatures count: a file as ssh-keygen(1) describes under ALLOWED SIGNERS.
+    #[arg(long, value_name = "FILE")]
+    allowed_signers: PathBuf,
+    /// The signature; without it FILE.sig.
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
+    /// Only this principal may have signed; may be given several times.
+    #[arg(long = "signer", value_name = "PRINCIPAL")]
+    signers: Vec<String>,
+    /// Keys that sign nothing any more: an OpenSSH KRL or a list of keys.
+    #[arg(long, value_name = "FILE")]
+    revoked_keys: Option<PathBuf>,
+    /// Print the signer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints who signed; the exit code is the answer.
+pub(super) fn run(command: &Verify) -> u8 {
+    let bytes = match std::fs::read(&command.file) {
+        Ok(bytes) => bytes,
+        Err(error) => return cli::fail(INVALID, &format!("{}: {error}", command.file.display())),
+    };
+    let allowed = match AllowedSigners::read(&command.allowed_signers) {
+        Ok(allowed) => allowed,
+        Err(error) => return cli::fail(INVALID, &error.to_string()),
+    };
+    let signature = command
+        .signature
+        .clone()
+        .unwrap_or_else(|| signature::beside(&command.file));
+    let revoked = command.revoked_keys.as_deref();
+    let signer = match signature::checked(&bytes, &signature, &allowed, revoked, &command.signers) {
+        Ok(signer) => signer,
+        Err(refused @ Refused::Revocations(_)) => return cli::fail(INVALID, &refused.to_string()),
+        Err(refused) => return cli::fail(FAILED, &format!("{}: {refused}", command.file.display())),
+    };
+    if command.json {
+        return cli::print(&(serde_json::to_string(&signer).unwrap_or_default() + "\n"));
+    }
+    let by = signer
+        .authority
+        .map(|key| format!(", certified by {key}"))
+        .unwrap_or_default();
+    cli::print(&format!(
+        "{}: signed by {} with {}{by}\n",
+        command.file.display(),
+        signer.principal,
+        signer.fingerprint
+    ))
+}

@@ -1,0 +1,74 @@
+use std::path::Path;
+
+use super::failure::LoadError;
+use super::load::RULES;
+use crate::config::{Plugin, Signatures, Source};
+use crate::signature::{self, Signer};
+
+/// The bytes of a component that may be loaded: whatever the configuration demands of their signature was checked on exactly
+/// these bytes.
+pub struct Vetted {
+    pub(super) bytes: Vec<u8>,
+    pub(super) signer: Option<Signer>,
+}
+
+impl Vetted {
+    /// Reads a plugin's component and checks its signature, where `signatures` demands one. What is built in is part of the
+    /// program and needs none.
+    ///
+    /// # Errors
+    /// Where a file cannot be read, or the signature is not as demanded.
+    pub fn read(plugin: &Plugin, signatures: Option<&Signatures>) -> Result<Self, LoadError> {
+        let bytes = read(&plugin.component)?;
+        let signed = signatures
+            .zip(path(&plugin.component))
+            .map(|(demanded, path)| signature::demanded(demanded, &plugin.signers, path, &bytes));
+        match signed.transpose() {
+            Ok(signer) => Ok(Self { bytes, signer }),
+            Err(refused) => Err(LoadError::Signature {
+                sha256: super::digest(&bytes),
+                refused: Box::new(refused),
+            }),
+        }
+    }
+
+    /// As [`Vetted::read`], away from the threads that serve.
+    ///
+    /// # Errors
+    /// As [`Vetted::read`].
+    pub async fn read_aside(plugin: Plugin, signatures: Option<Signatures>) -> Result<Self, LoadError> {
+        let read = tokio::task::spawn_blocking(move || Self::read(&plugin, signatures.as_ref())).await;
+        read.unwrap_or_else(|error| Err(LoadError::Engine(error.to_string())))
+    }
+
+    /// The SHA-256 of the bytes, hexadecimal.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        super::digest(&self.bytes)
+    }
+
+    /// Bytes of which no signature is demanded: those of the workbench, where nothing serves.
+    pub(super) fn unsigned(bytes: Vec<u8>) -> Self {
+        Self { bytes, signer: None }
+    }
+}
+
+/// The bytes of a component.
+pub(super) fn read(source: &Source) -> Result<Vec<u8>, LoadError> {
+    let Some(path) = path(source) else {
+        return Ok(RULES.to_vec());
+    };
+    std::fs::read(path).map_err(|error| LoadError::Read {
+        path: path.display().to_string(),
+        error: error.to_string(),
+    })
+}
+
+/// Where a component is, unless it is built in.
+fn path(source: &Source) -> Option<&Path> {
+    match source {
+        Source::Builtin(_) => None,
+        Source::File(path) => Some(path),
+        Source::Oci(reference) => Some(Path::new(reference)),
+    }
+}

@@ -1,0 +1,51 @@
+//! What a configuration demands of a component's file.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::beside;
+use super::signers::AllowedSigners;
+use super::verify::{Refused, Signer, verify};
+use crate::auth::{RevokedKeys, read_capped};
+use crate::config::Signatures;
+
+/// Who signed the component at `path`, whose bytes these are. The files that say whom to believe are read anew each time.
+///
+/// # Errors
+/// Where nobody did who may, or where that cannot be found out.
+pub fn demanded(signatures: &Signatures, wanted: &[String], path: &Path, bytes: &[u8]) -> Result<Signer, Refused> {
+    let allowed = AllowedSigners::read(&signatures.allowed_signers)?;
+    let revoked = signatures.revoked_keys.as_deref();
+    checked(bytes, &beside(path), &allowed, revoked, wanted)
+}
+
+/// Who signed these bytes, by the signature in this file.
+///
+/// # Errors
+/// As [`demanded`].
+pub fn checked(
+    bytes: &[u8],
+    signature: &Path,
+    allowed: &AllowedSigners,
+    revoked: Option<&Path>,
+    wanted: &[String],
+) -> Result<Signer, Refused> {
+    let revoked = revoked.map(RevokedKeys::read).transpose();
+    let revoked = revoked.map_err(|error| Refused::Revocations(error.to_string()))?;
+    let unreadable = |error: String| Refused::Unreadable {
+        path: signature.to_owned(),
+        error,
+    };
+    let file = File::open(signature).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Refused::Missing(signature.to_owned()),
+        _ => unreadable(error.to_string()),
+    })?;
+    let read = read_capped(file, LARGEST).map_err(|error| unreadable(error.to_string()))?;
+    let text = read.ok_or_else(|| unreadable("it is larger than 64 KiB".to_owned()))?;
+    verify(bytes, &text, allowed, revoked.as_ref(), wanted, Timestamp::now())
+}
+
+const LARGEST: u64 = 64 << 10;

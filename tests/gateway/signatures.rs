@@ -1,0 +1,190 @@
+//! A configuration that demands signatures: what is loaded, what is refused, and what a swap of two files comes to.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::guests::{Guest, denies};
+use crate::harness::{Running, Server, Setup, make_key, ssh_keygen};
+
+/// A gateway whose policy must be signed, and is, by the key `signer`.
+fn signed() -> Setup {
+    let setup = Setup::allowing().policy("allowed-signers = \"allowed\"");
+    for name in ["signer", "stranger"] {
+        make_key(&setup.path(name), "ed25519");
+    }
+    allow(&setup, "");
+    sign(&setup.path("policy.wasm"), &setup.path("signer"), "policy@portreeve");
+    setup
+}
+
+/// Lists the key with these options.
+fn allow(setup: &Setup, options: &str) {
+    let key = fs::read_to_string(setup.path("signer.pub")).unwrap();
+    fs::write(setup.path("allowed"), format!("security@example.org {options} {key}")).unwrap();
+}
+
+/// As its author would, beside the component.
+fn sign(component: &Path, key: &Path, namespace: &str) {
+    let signature = component.with_extension("wasm.sig");
+    if signature.exists() {
+        fs::remove_file(&signature).unwrap();
+    }
+    let [key, file] = [key, component].map(|path| path.to_str().unwrap());
+    ssh_keygen(&["-Y", "sign", "-n", namespace, "-f", key, file]);
+}
+
+fn refusing() -> Guest {
+    Guest::that(denies("the new policy says no"))
+}
+
+fn allows_now(gateway: &Running) -> bool {
+    let target = Server::named("the target");
+    gateway.through(&target.address()).stdout == "the target"
+}
+
+#[test]
+fn a_signed_policy_serves_and_the_audit_log_says_who_signed_it() {
+    let setup = signed();
+    let fingerprint = {
+        let key = fs::read_to_string(setup.path("signer.pub")).unwrap();
+        let line = portreeve::auth::parse_line(&key).unwrap().unwrap();
+        line.key.fingerprint()
+    };
+    let gateway = setup.start();
+    assert!(allows_now(&gateway));
+    let signer = gateway.event("gateway-started")["policies"][0]["signer"].clone();
+    let expected = serde_json::json!({ "principal": "security@example.org", "fingerprint": fingerprint });
+    assert_eq!(signer, expected);
+    let decided = gateway.audited("the decision", |line| line["event"] == "forward-decided");
+    assert_eq!(
+        decided["policy"].get("signer"),
+        None,
+        "a decision names its policy by the digest"
+    );
+    gateway.stop();
+}
+
+#[test]
+fn what_is_not_signed_as_demanded_does_not_start() {
+    type Spoil = fn(&Setup);
+    #[rustfmt::skip]
+    let table: [(&str, Spoil, &str, &str); 10] = [
+        // what                 how                                                          the key                        said
+        ("unsigned",            |s| fs::remove_file(s.path("policy.wasm.sig")).unwrap(),     "policy.plugin[0].component",  "it is not signed"),
+        ("wrong key",           |s| sign(&s.path("policy.wasm"), &s.path("stranger"), "policy@portreeve"), "policy.plugin[0].component", "does not allow to sign"),
+        ("wrong namespace",     |s| sign(&s.path("policy.wasm"), &s.path("signer"), "file"), "policy.plugin[0].component",  "it was made for `file`"),
+        ("altered",             |s| fs::write(s.path("policy.wasm"), refusing().build()).unwrap(), "policy.plugin[0].component", "it does not fit"),
+        ("expired signer",      |s| allow(s, "valid-before=\"20200101\""),                   "policy.plugin[0].component",  "this key could sign until"),
+        ("another purpose",     |s| allow(s, "namespaces=\"git\""),                          "policy.plugin[0].component",  "this key may sign for `git`"),
+        ("no list",             |s| fs::remove_file(s.path("allowed")).unwrap(),             "policy.allowed-signers",      "No such file"),
+        ("an empty list",       |s| fs::write(s.path("allowed"), "# nobody\n").unwrap(),     "policy.allowed-signers",      "names no signer"),
+        ("a list with a fault", |s| fs::write(s.path("allowed"), "a@x ssh-new AAAA\n").unwrap(), "policy.allowed-signers",  "allowed:1: column 5"),
+        ("no signature file",   |s| fs::write(s.path("policy.wasm.sig"), "hello").unwrap(),  "policy.plugin[0].component",  "it is no SSH signature"),
+    ];
+    for (what, spoil, key, said) in table {
+        let setup = signed();
+        spoil(&setup);
+        let error = setup
+            .try_start()
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        assert!(error.contains(key) && error.contains(said), "{what}: {error}");
+        assert_eq!(error.lines().count(), 1, "{what}: {error}");
+    }
+}
+
+#[test]
+fn a_plugin_can_name_who_must_have_signed_it() {
+    let setup = signed().plugin("signers = [\"release@example.org\", \"security@example.org\"]");
+    assert!(allows_now(&setup.start()));
+    let setup = signed().plugin("signers = [\"release@example.org\"]");
+    let error = setup.try_start().err().unwrap().to_string();
+    assert!(
+        error.contains("it is the key of security@example.org, and release@example.org must sign"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_key_that_is_revoked_for_logins_signs_nothing_either() {
+    let setup = signed().tables("[auth]\nrevoked-keys = \"revoked\"");
+    fs::copy(setup.path("signer.pub"), setup.path("revoked")).unwrap();
+    let error = setup.try_start().err().unwrap().to_string();
+    assert!(error.contains("which is revoked"), "{error}");
+}
+
+#[test]
+fn what_is_built_in_needs_no_signature() {
+    let setup = signed()
+        .component("builtin:rules")
+        .plugin("settings = { rules = [{ name = \"all\", outcome = \"allow\" }] }");
+    assert!(allows_now(&setup.start()));
+}
+
+/// Puts a file in the place of another one, by rename, and answers what the audit log says of it.
+fn replace(gateway: &Running, from: &str, to: &str) -> Value {
+    gateway.after_swap(|| fs::rename(gateway.path(from), gateway.path(to)).unwrap())
+}
+
+/// The next policy and its signature, yet under other names.
+fn prepare(gateway: &Running) {
+    fs::write(gateway.path("next.wasm"), refusing().build()).unwrap();
+    sign(&gateway.path("next.wasm"), &gateway.path("signer"), "policy@portreeve");
+}
+
+#[test]
+fn a_component_that_comes_before_its_signature_waits_for_it() {
+    let gateway = signed().start();
+    prepare(&gateway);
+    let rejected = replace(&gateway, "next.wasm", "policy.wasm");
+    assert_eq!(rejected["event"], "policy-rejected");
+    assert!(
+        rejected["reason"].as_str().unwrap().contains("it does not fit"),
+        "{rejected}"
+    );
+    assert_eq!(rejected["sha256"], portreeve::policy::digest(&refusing().build()));
+    assert!(allows_now(&gateway));
+    let swapped = replace(&gateway, "next.wasm.sig", "policy.wasm.sig");
+    assert_eq!(swapped["event"], "policy-swapped", "{swapped}");
+    assert_eq!(swapped["policy"]["signer"]["principal"], "security@example.org");
+    assert!(!allows_now(&gateway));
+    gateway.stop();
+}
+
+#[test]
+fn a_signature_that_comes_before_its_component_waits_for_it() {
+    let gateway = signed().start();
+    prepare(&gateway);
+    let rejected = replace(&gateway, "next.wasm.sig", "policy.wasm.sig");
+    assert_eq!(rejected["event"], "policy-rejected", "{rejected}");
+    assert!(allows_now(&gateway));
+    let swapped = replace(&gateway, "next.wasm", "policy.wasm");
+    assert_eq!(swapped["event"], "policy-swapped", "{swapped}");
+    assert!(!allows_now(&gateway));
+    gateway.stop();
+}
+
+#[test]
+fn a_reload_looks_at_signatures_again() {
+    let gateway = signed().start();
+    let allowed = gateway.path("allowed");
+    let good = fs::read_to_string(&allowed).unwrap();
+    fs::remove_file(&allowed).unwrap();
+    let error = gateway.reload().unwrap_err();
+    assert!(
+        error.contains("policy.allowed-signers") && error.contains("No such file"),
+        "{error}"
+    );
+    assert!(allows_now(&gateway), "what serves goes on");
+    allow(&gateway.setup, "valid-before=\"20200101\"");
+    let error = gateway.reload().unwrap_err();
+    assert!(error.contains("this key could sign until"), "{error}");
+    assert_eq!(gateway.event("policy-rejected")["name"], "test");
+    fs::write(&allowed, good).unwrap();
+    gateway.reload().unwrap();
+    assert!(allows_now(&gateway));
+    gateway.stop();
+}
