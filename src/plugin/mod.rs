@@ -7,9 +7,14 @@
 //! Invariant: what a command says of a component is what the gateway would do with it.
 
 mod answer;
+mod bindings;
+mod build;
+mod language;
+mod new;
 mod paint;
 mod project;
 mod request;
+mod template;
 mod test;
 
 use clap::Subcommand;
@@ -17,6 +22,10 @@ use clap::Subcommand;
 /// Tools for those who write policies.
 #[derive(Subcommand)]
 pub enum Plugin {
+    /// Begin a policy: a project that builds, with cases that pass.
+    New(new::New),
+    /// Compile a policy and make a component of it.
+    Build(build::Build),
     /// Ask a policy the requests of case files, and compare its answers.
     Test(test::Test),
 }
@@ -24,6 +33,8 @@ pub enum Plugin {
 /// Does what the command says; the exit code is the answer.
 pub async fn run(command: Plugin) -> u8 {
     match command {
+        Plugin::New(command) => new::run(&command),
+        Plugin::Build(command) => build::run(&command),
         Plugin::Test(command) => test::run(command).await,
     }
 }

@@ -104,4 +104,18 @@ static inline bool refuse_settings(policy_list_problem_t *problems, const char *
   return false;
 }
 
+#ifdef __cplusplus
+#include <string_view>
+
+// A text of the request, to look at.
+static inline std::string_view view(policy_string_t text) {
+  return { reinterpret_cast<const char *>(text.ptr), text.len };
+}
+
+// A text to return.
+static inline policy_string_t text(std::string_view words) {
+  return text_of(words.data(), words.size());
+}
+#endif
+
 #endif
