@@ -49,9 +49,10 @@ function configured(settings) {
   }
 }
 
-// Host interfaces throw what WIT calls the error of a result: a variant, not an `Error`.
+// An error of a host interface has what WIT calls the error of a result as its payload.
 function words(error) {
   if (!(error instanceof Error)) return JSON.stringify(error);
+  if (error.payload !== undefined) return `Error: ${JSON.stringify(error.payload)}`;
   const place = error.stack?.split("\n", 1)[0].trim();
   return place ? `${error} ${place}` : String(error);
 }

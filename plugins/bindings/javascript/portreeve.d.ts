@@ -199,7 +199,7 @@ declare module "portreeve:policy/log@0.1.0" {
 
 /** Name resolution by the gateway (grant `names`). */
 declare module "portreeve:policy/names@0.1.0" {
-  /** What `resolve` throws. */
+  /** The `payload` of the `Error` that `resolve` throws. */
   export type LookupError =
     | { tag: "not-granted" }
     | { tag: "no-such-name" }
@@ -207,7 +207,7 @@ declare module "portreeve:policy/names@0.1.0" {
     | { tag: "over-budget" }
     | { tag: "failed"; val: string };
   const names: {
-    /** All addresses of a name, in the order in which they would be dialled. Throws a `LookupError`. */
+    /** All addresses of a name, in the order in which they would be dialled. Throws an `Error` whose `payload` is a `LookupError`. */
     resolve(host: string): string[];
   };
   export default names;
@@ -215,7 +215,7 @@ declare module "portreeve:policy/names@0.1.0" {
 
 /** Small shared state that outlives an instance and a swap (grant `state`). */
 declare module "portreeve:policy/state@0.1.0" {
-  /** What all three throw. */
+  /** The `payload` of the `Error` that all three throw. */
   export type StateError =
     | { tag: "not-granted" }
     | { tag: "over-budget" }
