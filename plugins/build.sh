@@ -12,6 +12,9 @@ set -euo pipefail
 guests=(
     "portreeve-rules plugins/rules/rules.wasm"
     "only-port-22 -"
+    "office-hours -"
+    "two-person -"
+    "rate-limit -"
 )
 
 target=wasm32-unknown-unknown
@@ -156,8 +159,7 @@ rust_flags() {
 }
 
 build_cores() {
-    local arguments=(build --profile guest --target "$target" --manifest-path "$root/Cargo.toml") guest
-    for guest in "${guests[@]}"; do arguments+=(-p "${guest%% *}"); done
+    local arguments=(build --profile guest --target "$target" --manifest-path "$root/Cargo.toml")
     [ "${verify:-no}" = no ] || arguments+=(--locked)
     cargo_home=$(mkdir -p "${CARGO_HOME:-$HOME/.cargo}" && cd "${CARGO_HOME:-$HOME/.cargo}" && pwd -P)
 
@@ -168,12 +170,19 @@ build_cores() {
         arguments+=("-Zbuild-std=std,panic_abort")
     fi
     say "building with $(rustc_version), standard library $std"
-    local before
+    local guest
+    for guest in "${guests[@]}"; do build_core "${guest%% *}" "${arguments[@]}"; done
+}
+
+# One guest at a time: built together, they would get the features of each other's dependencies, and other bytes for it.
+build_core() {
+    local package=$1 before
+    shift
     before=$(rust_flags)
-    CARGO_ENCODED_RUSTFLAGS=$before cargo "${arguments[@]}"
+    CARGO_ENCODED_RUSTFLAGS=$before cargo "$@" -p "$package"
     # The first build of a machine makes the registry's directory, whose name is not known before.
     if [ "$before" != "$(rust_flags)" ]; then
-        CARGO_ENCODED_RUSTFLAGS=$(rust_flags) cargo "${arguments[@]}"
+        CARGO_ENCODED_RUSTFLAGS=$(rust_flags) cargo "$@" -p "$package"
     fi
 }
 

@@ -137,6 +137,7 @@ pub async fn run(question: Explain) -> u8 {
                 }),
                 limits: Arc::new(limits),
                 dry_run: true,
+                again: None,
                 verdicts: None,
                 names: crate::names::places_of_one(),
             })

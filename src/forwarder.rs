@@ -152,6 +152,7 @@ impl Visit {
             connection: Arc::clone(&self.connection),
             limits: Arc::clone(&self.limits),
             dry_run: false,
+            again: None,
             verdicts: Some(Arc::clone(&self.verdicts)),
             names: Arc::clone(&self.names),
         }
@@ -474,8 +475,8 @@ impl Desk {
 
     /// Judges one open tunnel or listener again. What cannot be decided is refused.
     pub async fn reconsider(&self, forward: &Forward, why: &'static str) {
-        let Judgement { mut decided, outcome } = self.judge.judge_again(&forward.request, &forward.limits).await;
-        decided.again = Some(why);
+        let again = self.judge.judge_again(&forward.request, &forward.limits, why).await;
+        let Judgement { decided, outcome } = again;
         let request = &forward.request;
         let subject = Subject {
             session: Some(request.connection.id.clone()),

@@ -21,6 +21,7 @@ use crate::config::{Config, Fault, Faults, OnSwap, Plugin};
 use crate::forwarder::Desk;
 use crate::judgement::{House, Judge, OwnListeners};
 use crate::names::Resolver;
+use crate::open_files;
 use crate::policy::{self, LoadError, OpenForwards, Policies, Watch};
 use crate::proxy_header;
 use crate::registry::Registry;
@@ -225,6 +226,7 @@ impl Gateway {
             policies,
             registry,
         } = prepared;
+        open_files::provide(config.limits.sessions);
         let audit = Audit::open(&config.audit).map_err(StartError::Audit)?;
         let own = OwnListeners::default();
         let mut listeners = Vec::new();

@@ -19,6 +19,7 @@
 //! | [`embedded`] | the configuration of those who have none | |
 //! | [`proxy_header`] | who the client of a trusted load balancer is | who that is to us |
 //! | [`gateway`] | bind, accept, limit, swap, reload, drain; wires the rooms | the protocol |
+//! | `open_files` | the limit of open files, raised at the start | |
 //! | [`workers`] | one thread and one runtime a core, a connection on one of them | what runs there |
 //! | [`ssh`] | the protocol; the only room that names russh | who may what |
 //! | [`auth`], [`accounts`] | `authorized_keys`, certificates, revocation; whose key it is | the SSH library, the policy |
@@ -101,6 +102,7 @@ pub mod forwarder;
 pub mod gateway;
 pub mod judgement;
 pub mod names;
+mod open_files;
 pub mod plugin;
 pub mod policy;
 pub mod proxy_header;

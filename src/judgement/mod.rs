@@ -30,7 +30,7 @@ use crate::auth::ForwardLimits;
 use crate::names::{Lookups, Resolver, places_of_one};
 use crate::policy::{Generation, Opinion, Policies, PolicyRef};
 use crate::request::{
-    Action, By, Connection, Endpoint, ForwardRequest, Host, Principal, Refusal, Requested, Terms, Verdict,
+    Action, By, Connection, Endpoint, Fact, ForwardRequest, Host, Principal, Refusal, Requested, Terms, Verdict,
 };
 
 /// Judges requests by the configuration and the policies in force.
@@ -61,6 +61,8 @@ pub struct Question {
     pub limits: Arc<ForwardLimits>,
     /// The verdict will not be acted on.
     pub dry_run: bool,
+    /// `swap` or `recheck` where something open is judged once more.
+    pub again: Option<&'static str>,
     /// Verdicts of the connection that may be used again.
     pub verdicts: Option<Arc<Verdicts>>,
     /// How many names the connection may ask for at once.
@@ -130,8 +132,13 @@ impl Judge {
         })
     }
 
-    /// Judges something that is open once more.
-    pub async fn judge_again(&self, request: &ForwardRequest, limits: &Arc<ForwardLimits>) -> Judgement {
+    /// Judges something that is open once more, and says why, to the policies and in the audit log.
+    pub async fn judge_again(
+        &self,
+        request: &ForwardRequest,
+        limits: &Arc<ForwardLimits>,
+        why: &'static str,
+    ) -> Judgement {
         let accepts = request.action == Action::Accept;
         self.judge(Question {
             id: request.id.clone(),
@@ -143,6 +150,7 @@ impl Judge {
             connection: Arc::clone(&request.connection),
             limits: Arc::clone(limits),
             dry_run: false,
+            again: Some(why),
             verdicts: None,
             names: places_of_one(),
         })
@@ -166,7 +174,7 @@ impl Judge {
             principal: question.principal,
             connection: question.connection,
             dry_run: question.dry_run,
-            extra: Vec::new(),
+            extra: question.again.map(again_fact).into_iter().collect(),
         });
         let generation = self.policies.current();
         let Opinion {
@@ -249,7 +257,7 @@ impl Question {
             micros: 0,
             terms: None,
             tags: BTreeMap::new(),
-            again: None,
+            again: self.again,
         }
     }
 }
@@ -290,6 +298,11 @@ impl Judge {
         }
         opinion
     }
+}
+
+/// What policies are told where something open is judged once more.
+fn again_fact(why: &'static str) -> (String, Fact) {
+    ("again".to_owned(), Fact::Text(why.to_owned()))
 }
 
 /// Switches, key limits and the canonical form.

@@ -23,7 +23,10 @@ pub(super) struct Template {
 /// The template of a language.
 pub(super) fn of(language: Language) -> Template {
     match language {
-        Language::Rust => template!("rust": "policy.toml", "Cargo.toml", "src/lib.rs", ".vscode/extensions.json"),
+        Language::Rust => Template {
+            vendored: SDK,
+            ..template!("rust": "policy.toml", "Cargo.toml", "src/lib.rs", ".vscode/extensions.json")
+        },
         Language::C => template!("c": "policy.toml", "decide.c", "compile_flags.txt", ".vscode/extensions.json"),
         Language::Cpp => template!("cpp": "policy.toml", "decide.cpp", "compile_flags.txt", ".vscode/extensions.json"),
         Language::Go => template!("go": "policy.toml", "go.mod", "policy.go", ".vscode/settings.json"),
@@ -51,6 +54,31 @@ macro_rules! template {
     };
 }
 use template;
+
+macro_rules! sdk {
+    ($($name:literal),+ $(,)?) => {
+        &[$((concat!("portreeve-policy/", $name), include_str!(concat!("../../plugins/sdk/", $name)))),+]
+    };
+}
+
+/// The SDK, which a project in Rust brings with it: it is on no registry, and does not change under its author.
+const SDK: Files = sdk!(
+    "Cargo.toml",
+    "src/bindings.rs",
+    "src/component.rs",
+    "src/host.rs",
+    "src/lib.rs",
+    "src/macros.rs",
+    "src/network.rs",
+    "src/request.rs",
+    "src/settings.rs",
+    "src/testing/host.rs",
+    "src/testing/mod.rs",
+    "src/testing/request.rs",
+    "src/time.rs",
+    "src/verdict.rs",
+    "wit/policy.wit",
+);
 
 /// In every project.
 pub(super) const COMMON: Files = files!("plugins/templates/common":

@@ -100,7 +100,7 @@ pub enum LoadError {
         /// Of this gateway.
         ours: &'static str,
         /// Versions that it runs.
-        range: &'static str,
+        range: String,
     },
     /// An interface of the world that was not granted.
     #[error(
@@ -121,7 +121,7 @@ pub enum LoadError {
     #[error("it imports `{0}`, which this gateway does not offer: only the interfaces of portreeve:policy are")]
     UnknownImport(String),
     /// The interfaces have the right names and other types.
-    #[error("its interfaces are not those of portreeve:policy {ours}: {error}", ours = super::load::OURS)]
+    #[error("its interfaces are not those of portreeve:policy {ours}: {error}", ours = super::track::NEWEST)]
     Types {
         /// The first difference.
         error: String,

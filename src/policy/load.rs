@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use semver::{Version, VersionReq};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use wasmparser::Parser;
@@ -18,15 +17,12 @@ use super::engine::Sandbox;
 use super::failure::{Failure, LoadError};
 use super::host::{Facts, Guest, Phase};
 use super::snapshot::{Instrumented, instrument};
+use super::track::{Track, ours};
 use super::{PolicyRef, observe, wasi};
 use crate::config::{Grant, Plugin, Source, Wasi};
 use crate::names::{Lookups, Resolver};
 use crate::request::printable;
 use crate::request::{Action, Endpoint, ForwardRequest, Host};
-
-/// The version of `wit/policy.wit`.
-pub(super) const OURS: &str = "0.1.0";
-const RANGE: &str = ">=0.1.0, <0.2.0";
 
 /// The bytes of a plugin's component.
 ///
@@ -196,11 +192,9 @@ impl Trial<'_> {
         let engine = &self.sandbox.engine;
         let kind = component.component_type();
         let exports: Vec<_> = kind.exports(engine).map(|(name, _)| name).collect();
-        for interface in ["lifecycle", "decision"] {
-            check_export(&exports, interface)?;
-        }
+        let track = Track::of(&exports)?;
         for (name, _) in kind.imports(engine) {
-            self.check_import(name)?;
+            self.check_import(track, name)?;
         }
         let mut linker = Linker::new(engine);
         let linked = self.add_granted(&mut linker);
@@ -209,7 +203,7 @@ impl Trial<'_> {
         Ok((linker, pre))
     }
 
-    fn check_import(&self, name: &str) -> Result<(), LoadError> {
+    fn check_import(&self, track: &Track, name: &str) -> Result<(), LoadError> {
         if name.starts_with("wasi:") {
             return match self.config.wasi {
                 Wasi::Inert => Ok(()),
@@ -219,7 +213,7 @@ impl Trial<'_> {
         let Some((interface, version)) = ours(name) else {
             return Err(LoadError::UnknownImport(name.to_owned()));
         };
-        check_version(version)?;
+        track.admits(version)?;
         let grant = match interface {
             "types" => return Ok(()),
             "log" => Grant::Log,
@@ -328,42 +322,6 @@ impl Trial<'_> {
 fn typed(pre: wasmtime::Result<InstancePre<Guest>>) -> Result<PolicyPre<Guest>, LoadError> {
     pre.and_then(PolicyPre::new).map_err(|error| LoadError::Types {
         error: format!("{error:#}"),
-    })
-}
-
-/// The interface and version of a name like `portreeve:policy/log@0.1.0`.
-fn ours(name: &str) -> Option<(&str, &str)> {
-    let rest = name.strip_prefix("portreeve:policy/")?;
-    Some(rest.split_once('@').unwrap_or((rest, "")))
-}
-
-fn check_export(exports: &[&str], interface: &str) -> Result<(), LoadError> {
-    let found = exports
-        .iter()
-        .filter_map(|name| ours(name))
-        .find(|(name, _)| *name == interface);
-    match found {
-        Some((_, version)) => check_version(version),
-        None => Err(LoadError::NotAPolicy(format!("portreeve:policy/{interface}@{OURS}"))),
-    }
-}
-
-/// Below 1.0 a minor version is a track of its own (Cargo's and the component model's rule).
-fn check_version(version: &str) -> Result<(), LoadError> {
-    let range = VersionReq::parse(RANGE);
-    if let (Ok(range), Ok(found)) = (range, Version::parse(version))
-        && range.matches(&found)
-    {
-        return Ok(());
-    }
-    Err(LoadError::Version {
-        found: if version.is_empty() {
-            "without a version".to_owned()
-        } else {
-            version.to_owned()
-        },
-        ours: OURS,
-        range: RANGE,
     })
 }
 

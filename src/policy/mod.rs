@@ -18,6 +18,7 @@ mod record;
 mod snapshot;
 mod state;
 mod swap;
+mod track;
 mod wasi;
 mod watch;
 mod workbench;

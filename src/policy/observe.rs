@@ -13,6 +13,7 @@ use super::decide::{Loaded, classify, configure, store};
 use super::failure::Failure;
 use super::generation::Generation;
 use super::host::{Guest, Phase};
+use super::track;
 use crate::names::{Lookups, Resolver};
 
 /// The end of something that was allowed.
@@ -34,7 +35,7 @@ pub struct ForwardEnded {
 
 /// Where a component exports `on-ended`, if it does.
 pub(super) fn find(component: &Component) -> Option<ComponentExportIndex> {
-    let interface = component.get_export_index(None, "portreeve:policy/observer@0.1.0")?;
+    let interface = component.get_export_index(None, track::full("observer"))?;
     component.get_export_index(Some(&interface), "on-ended")
 }
 

@@ -80,7 +80,7 @@ pub struct ForwardRequest {
     pub connection: Arc<Connection>,
     /// The verdict will not be acted on.
     pub dry_run: bool,
-    /// Further facts; the gateway has none yet, tests of policies may.
+    /// Further facts: `again` where something open is judged once more; tests of policies may have others.
     pub extra: Vec<(String, Fact)>,
 }
 

@@ -15,7 +15,10 @@ struct Served {
 
 impl Served {
     fn start(home: &Home, arguments: &[&str], last: &str) -> Self {
-        let mut command = home.portreeve();
+        Self::started(home.portreeve(), arguments, last)
+    }
+
+    fn started(mut command: Command, arguments: &[&str], last: &str) -> Self {
         command
             .arg("serve")
             .args(arguments)
@@ -169,5 +172,22 @@ fn a_hangup_reads_the_configuration_again() {
             thread::sleep(Duration::from_millis(100));
         }
     }
+    assert_eq!(served.end(), Some(0));
+}
+
+#[test]
+fn as_many_files_may_be_open_as_the_system_lets_it() {
+    let home = Home::new();
+    let program = home.portreeve();
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -Sn 200; exec \"$0\" \"$@\""])
+        .arg(program.get_program());
+    command.env("HOME", home.0.path()).env_remove("XDG_STATE_HOME");
+    let mut served = Served::started(command, &["--listen", "127.0.0.1:0"], "listens on");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", served.child.id())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let [soft, hard] = [3, 4].map(|column| files.split_whitespace().nth(column).unwrap());
+    assert_eq!(soft, hard);
     assert_eq!(served.end(), Some(0));
 }

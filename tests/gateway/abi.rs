@@ -89,6 +89,8 @@ pub struct Request {
     pub target: usize,
     /// The port, where it is TCP.
     pub port: usize,
+    /// The list of further facts: where it lies, and how long it is.
+    pub extra: usize,
 }
 
 impl World {
@@ -152,6 +154,7 @@ impl World {
             action,
             target,
             port: target + payload.size_wasm32() + port,
+            extra: self.field(&request, "extra").0,
         }
     }
 

@@ -24,6 +24,8 @@ pub enum When {
     Socket,
     Listen,
     Accept,
+    /// They are about something that is open, and asked again.
+    Again,
 }
 
 /// What the guest does where it is asked.
@@ -176,6 +178,7 @@ impl Guest {
                     When::Socket => format!("(i32.load8_u offset={} (local.get 0))", layout.target),
                     When::Listen => action(layout.action, 1),
                     When::Accept => action(layout.action, 2),
+                    When::Again => format!("(i32.load offset={} (local.get 0))", layout.extra + 4),
                 };
                 format!("(if {condition} (then {}))\n", does.code(&world, &mut image))
             })

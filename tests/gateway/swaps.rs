@@ -290,6 +290,20 @@ fn a_swap_closes_what_the_new_policy_refuses_and_nothing_else() {
 }
 
 #[test]
+fn a_policy_knows_what_it_is_asked_again() {
+    let target = Server::echo();
+    let gateway = Setup::allowing().start();
+    let proxy = gateway.dynamic();
+    let _tunnel = proxy.socks5("127.0.0.1", target.port).unwrap();
+    gateway.swap(&Guest::that(allows()).on(When::Again, denies("not once more")));
+    assert_eq!(gateway.event("tunnel-closed")["cause"], "revoked");
+    assert!(
+        proxy.socks5("127.0.0.1", target.port).is_some(),
+        "what is new is allowed"
+    );
+}
+
+#[test]
 fn a_swap_keeps_what_is_open_where_that_is_configured() {
     let open = swap_under_what_is_open("keep");
     assert!(open.iter().all(|(_, open)| *open), "{open:?}");

@@ -8,7 +8,8 @@ use std::cell::RefCell;
 
 use exports::portreeve::policy::{decision, lifecycle, observer};
 use portreeve::policy::types::{
-    AddressRule, Denial, Description, Effect, Endpoint, Ended, HostPort, Problem, Redirect, Request, Terms, Value, Verdict,
+    AddressRule, Denial, Description, Effect, Ended, Endpoint, HostPort, Problem, Redirect, Request, Terms, Value,
+    Verdict,
 };
 use portreeve::policy::{log, names, state, view};
 use render::Render;
@@ -31,7 +32,10 @@ impl lifecycle::Guest for Conformance {
 
     fn configure(settings: String) -> Result<(), Vec<Problem>> {
         if settings.contains(r#""refuse""#) {
-            let problem = |at: &str, message: &str| Problem { at: at.into(), message: message.into() };
+            let problem = |at: &str, message: &str| Problem {
+                at: at.into(),
+                message: message.into(),
+            };
             return Err(vec![problem("/refuse", "refused"), problem("/ключ", "日本語 🚪")]);
         }
         if let Some((_, rest)) = settings.split_once(r#""greeting":""#) {
@@ -56,16 +60,27 @@ impl decision::Guest for Conformance {
             "largest" => Verdict::AllowWith(Terms {
                 max_seconds: Some(u32::MAX),
                 max_bytes: Some(u64::MAX),
-                hints: vec![("least".into(), Value::Number(i64::MIN)), ("most".into(), Value::Number(i64::MAX))],
+                hints: vec![
+                    ("least".into(), Value::Number(i64::MIN)),
+                    ("most".into(), Value::Number(i64::MAX)),
+                ],
                 ..no_terms()
             }),
-            "rules" => Verdict::AllowWith(Terms { address_rules: rules(number), ..no_terms() }),
+            "rules" => Verdict::AllowWith(Terms {
+                address_rules: rules(number),
+                ..no_terms()
+            }),
             "tags" => Verdict::AllowWith(Terms {
-                tags: (0..number).map(|index| (format!("tag-{index}"), index.to_string())).collect(),
+                tags: (0..number)
+                    .map(|index| (format!("tag-{index}"), index.to_string()))
+                    .collect(),
                 ..no_terms()
             }),
             "badcidr" => Verdict::AllowWith(Terms {
-                address_rules: vec![AddressRule { cidr: "10.0.0.0/33".into(), effect: Effect::Permit }],
+                address_rules: vec![AddressRule {
+                    cidr: "10.0.0.0/33".into(),
+                    effect: Effect::Permit,
+                }],
                 ..no_terms()
             }),
             "obligation" => Verdict::AllowWith(Terms {
@@ -77,10 +92,20 @@ impl decision::Guest for Conformance {
             "empty" => deny("conformance", "", Some("")),
             "badcode" => deny("not a word", "", None),
             "words" => deny("words", &"x".repeat(number), None),
-            "rewrite" => rewrite(Endpoint::Tcp(HostPort { host: "elsewhere.internal".into(), port: 8443 }), None),
-            "rewriteterms" => {
-                rewrite(Endpoint::Tcp(HostPort { host: "elsewhere.internal".into(), port: 8443 }), Some(full_terms()))
-            }
+            "rewrite" => rewrite(
+                Endpoint::Tcp(HostPort {
+                    host: "elsewhere.internal".into(),
+                    port: 8443,
+                }),
+                None,
+            ),
+            "rewriteterms" => rewrite(
+                Endpoint::Tcp(HostPort {
+                    host: "elsewhere.internal".into(),
+                    port: 8443,
+                }),
+                Some(full_terms()),
+            ),
             "rewritesocket" => rewrite(Endpoint::Socket("/run/elsewhere.sock".into()), None),
             "panic" => panic!("asked to"),
             "spin" => loop {
@@ -137,7 +162,11 @@ fn deny(code: &str, reason: &str, tell_user: Option<&str>) -> Verdict {
 }
 
 fn rewrite(to: Endpoint, terms: Option<Terms>) -> Verdict {
-    Verdict::Rewrite(Redirect { to, reason: "moved".into(), terms })
+    Verdict::Rewrite(Redirect {
+        to,
+        reason: "moved".into(),
+        terms,
+    })
 }
 
 fn no_terms() -> Terms {
@@ -156,7 +185,10 @@ fn no_terms() -> Terms {
 }
 
 fn full_terms() -> Terms {
-    let rule = |cidr: &str, effect| AddressRule { cidr: cidr.into(), effect };
+    let rule = |cidr: &str, effect| AddressRule {
+        cidr: cidr.into(),
+        effect,
+    };
     Terms {
         max_seconds: Some(60),
         idle_seconds: Some(30),
@@ -187,9 +219,14 @@ fn rules(count: usize) -> Vec<AddressRule> {
 fn asked_names(target: &Endpoint, number: usize) -> String {
     if number > 0 {
         let answers = (1..=number).map(|index| names::resolve(&format!("n{index}.internal")));
-        return answers.last().map(|answer| render::resolved(&answer)).unwrap_or_default();
+        return answers
+            .last()
+            .map(|answer| render::resolved(&answer))
+            .unwrap_or_default();
     }
-    let Endpoint::Tcp(place) = target else { return String::new() };
+    let Endpoint::Tcp(place) = target else {
+        return String::new();
+    };
     let (_, host) = place.host.split_once('.').unwrap_or_default();
     render::resolved(&names::resolve(host))
 }
@@ -203,7 +240,11 @@ fn asked_state(number: usize) -> String {
     let put = render::put(&state::put("key", &[0, 1, 255], 60));
     let key = render::got(&state::get("key"));
     let (up, down) = (state::add("counter", 2, 60), state::add("counter", -5, 60));
-    format!("text={text} put={put} key={key} add={} add={}", render::added(&up), render::added(&down))
+    format!(
+        "text={text} put={put} key={key} add={} add={}",
+        render::added(&up),
+        render::added(&down)
+    )
 }
 
 fn asked_view(user: &str) -> String {

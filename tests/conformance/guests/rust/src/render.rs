@@ -20,13 +20,38 @@ impl Render for Request {
         [
             format!("id={} now={} action={action}", self.id.render(), self.now),
             format!("target={} requested={}", self.target.render(), self.requested.render()),
-            format!("address={} originator={}", self.address.render(), self.originator.render()),
+            format!(
+                "address={} originator={}",
+                self.address.render(),
+                self.originator.render()
+            ),
             format!("user={} groups={}", principal.user.render(), principal.groups.render()),
-            format!("method={} fingerprint={}", credential.method.render(), credential.fingerprint.render()),
-            format!("certificate={} claims={}", credential.certificate.render(), principal.claims.render()),
-            format!("session={} client={}", connection.id.render(), connection.client.render()),
-            format!("server={} software={}", connection.server.render(), connection.software.render()),
-            format!("since={} dry-run={} extra={}", connection.since, self.dry_run, self.extra.render()),
+            format!(
+                "method={} fingerprint={}",
+                credential.method.render(),
+                credential.fingerprint.render()
+            ),
+            format!(
+                "certificate={} claims={}",
+                credential.certificate.render(),
+                principal.claims.render()
+            ),
+            format!(
+                "session={} client={}",
+                connection.id.render(),
+                connection.client.render()
+            ),
+            format!(
+                "server={} software={}",
+                connection.server.render(),
+                connection.software.render()
+            ),
+            format!(
+                "since={} dry-run={} extra={}",
+                connection.since,
+                self.dry_run,
+                self.extra.render()
+            ),
         ]
         .join(" ")
     }
@@ -115,7 +140,9 @@ impl<T: Render> Render for Vec<T> {
 
 /// The length in UTF-8, and FNV-1a of 32 bits.
 pub fn digest(text: &str) -> String {
-    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
     format!("{} bytes, fnv1a {hash:08x}", text.len())
 }
 

@@ -1,0 +1,51 @@
+"""Ratios with their spread, as a table, and what was asked of them."""
+import statistics
+
+# (part, figure): least or most, and the bound. What issue and README ask.
+ASKED = {
+    ("aes256-gcm, 1 tunnel", "processor time per GiB up"): ("≤", 0.9),
+    ("aes256-gcm, 1 tunnel", "processor time per GiB down"): ("≤", 0.7),
+    ("chacha20-poly1305, 1 tunnel", "processor time per GiB up"): ("≤", 0.95),
+    ("chacha20-poly1305, 1 tunnel", "processor time per GiB down"): ("≤", 0.8),
+    ("aes256-gcm, 1 tunnel", "throughput up"): ("≥", 1.05),
+    ("aes256-gcm, 1 tunnel", "throughput down"): ("≥", 1.15),
+    ("connect + decided forward", "processor time"): ("≤", 0.08),
+    ("round trip of 100 bytes", "beside bulk up, p99"): ("≤", 1.0),
+    ("round trip of 100 bytes", "beside bulk down, p99"): ("≤", 1.0),
+}
+MEMORY_ASKED = ("≤", 0.05)
+
+
+class Table:
+    """Prints rows as they are known, and keeps them for `--json`."""
+
+    def __init__(self):
+        self.rows = []
+        print("| work | figure | portreeve / sshd | spread | asked |\n|---|---|---|---|---|", flush=True)
+
+    def compare(self, work, rounds):
+        """`rounds` are pairs of figures, portreeve's and sshd's, of one round each."""
+        for figure in rounds[0][0]:
+            pairs = [(ours[figure], theirs[figure]) for ours, theirs in rounds if theirs[figure]]
+            if pairs:
+                self.row(work, figure, [ours / theirs for ours, theirs in pairs], ASKED.get((work, figure)), pairs)
+
+    def row(self, work, figure, ratios, asked=None, pairs=()):
+        median = statistics.median(ratios)
+        spread = f"{shown(min(ratios))} to {shown(max(ratios))}" if len(ratios) > 1 else ""
+        met = None
+        if asked:
+            met = median <= asked[1] if asked[0] == "≤" else median >= asked[1]
+        words = f"{asked[0]} {asked[1]}{'' if met else ', missed'}" if asked else ""
+        print(f"| {work} | {figure} | **{shown(median)}** | {spread} | {words} |", flush=True)
+        self.rows.append({
+            "work": work, "figure": figure, "median": median, "min": min(ratios), "max": max(ratios),
+            "asked": asked, "met": met, "pairs": pairs,
+        })
+
+    def missed(self):
+        return [row for row in self.rows if row["met"] is False]
+
+
+def shown(ratio):
+    return f"{ratio:.3f}" if ratio < 0.2 else f"{ratio:.2f}"
