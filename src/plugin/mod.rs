@@ -7,11 +7,16 @@
 //! Invariant: what a command says of a component is what the gateway would do with it.
 
 mod answer;
+mod bindings;
+mod build;
+mod language;
+mod new;
 mod paint;
 mod project;
 mod replay;
 mod request;
 mod sign;
+mod template;
 mod test;
 mod verify;
 
@@ -20,6 +25,10 @@ use clap::Subcommand;
 /// Tools for those who write policies.
 #[derive(Subcommand)]
 pub enum Plugin {
+    /// Begin a policy: a project that builds, with cases that pass.
+    New(new::New),
+    /// Compile a policy and make a component of it.
+    Build(build::Build),
     /// Ask a policy the requests of case files, and compare its answers.
     Test(test::Test),
     /// Ask a policy every decision of an audit log again, and say what it would decide differently.
@@ -36,6 +45,8 @@ pub async fn run(command: Plugin) -> u8 {
         Plugin::Replay(command) => replay::run(command).await,
         Plugin::Sign(command) => sign::run(&command),
         Plugin::Verify(command) => verify::run(&command),
+        Plugin::New(command) => new::run(&command),
+        Plugin::Build(command) => build::run(&command),
         Plugin::Test(command) => test::run(command).await,
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 
+use super::build::World;
+use super::language::Language;
 use crate::config::policy::{self, DEADLINE, MEMORY};
 use crate::config::{self, Document, Fault, Faults, Grant, Plugin, Source, Table, Wasi};
 
@@ -15,6 +17,10 @@ pub(super) const FILE: &str = "policy.toml";
 pub(super) struct Project {
     /// What the policy is called, in the log and as the namespace of its state.
     pub(super) name: String,
+    /// What it is written in, where `plugin build` builds it.
+    pub(super) language: Option<Language>,
+    /// Which exports it has.
+    pub(super) world: World,
     /// How its component is loaded.
     pub(super) keys: Keys,
 }
@@ -47,13 +53,18 @@ impl Project {
     pub(super) fn read(folder: &Path) -> Result<Self, Faults> {
         read_file(&folder.join(FILE), |table| {
             let name = table.required("name", "what the policy is called", policy::plugin_name);
-            // What it is written in is the business of `plugin build`.
-            let _ = table.read("language", |value| value.word());
+            let language = table.read("language", |value| value.one_of(&Language::WORDS));
+            let world = table.read("world", |value| value.one_of(&World::WORDS));
             let keys = Keys::read(table);
             if keys.component.is_none() && !table.has("component") {
                 table.fault("component", "missing: the file that is built, as in \"policy.wasm\"");
             }
-            Some(Self { name: name?, keys })
+            Some(Self {
+                name: name?,
+                language,
+                world: world.unwrap_or(World::Policy),
+                keys,
+            })
         })
     }
 

@@ -100,7 +100,7 @@ impl Generation {
         };
         let _running = self.sandbox.running();
         let mut request = request;
-        let mut terms = Terms::default();
+        let mut terms: Option<Terms> = None;
         let mut rewritten: Option<(Redirect, PolicyRef)> = None;
         let mut last = None;
         for loaded in &self.chain {
@@ -110,15 +110,16 @@ impl Generation {
             lookups = kept;
             last = Some(loaded.reference.clone());
             match verdict {
-                Ok(Verdict::Allow(given)) => terms = terms.tightened_by(given),
+                Ok(Verdict::Allow(given)) => terms = Some(tightened(terms, given)),
                 Ok(Verdict::Rewrite(mut redirect)) => {
-                    terms = terms.tightened_by(std::mem::take(&mut redirect.terms));
+                    terms = Some(tightened(terms, std::mem::take(&mut redirect.terms)));
                     Arc::make_mut(&mut request).target = redirect.to.clone();
                     rewritten = Some((redirect, loaded.reference.clone()));
                 }
                 refusal => return (refusal, last, lookups),
             }
         }
+        let terms = terms.unwrap_or_default();
         match (rewritten, last) {
             (Some((redirect, policy)), _) => (
                 Ok(Verdict::Rewrite(Redirect { terms, ..redirect })),
@@ -128,6 +129,14 @@ impl Generation {
             (None, Some(policy)) => (Ok(Verdict::Allow(terms)), Some(policy), lookups),
             (None, None) => (Err(Failure::Host("no policy is loaded".to_owned())), None, lookups),
         }
+    }
+}
+
+/// The first policy's terms are what later ones tighten; before it there are none, not those that set nothing.
+fn tightened(terms: Option<Terms>, given: Terms) -> Terms {
+    match terms {
+        Some(terms) => terms.tightened_by(given),
+        None => given,
     }
 }
 

@@ -1,0 +1,36 @@
+// @ts-check
+// Which ports may be forwarded. bindings/portreeve.d.ts has all types and short forms.
+import { allow, deny, tcp } from "portreeve";
+
+export const description = { name: "{{name}}", version: "0.1.0", summary: "connections to some ports" };
+
+let ports = [22];
+
+/**
+ * Reads the settings. Called once, before anything is decided.
+ * @param {any} settings
+ */
+export function configure(settings) {
+  for (const key of Object.keys(settings)) {
+    if (key !== "ports") return [{ at: `/${key}`, message: "unknown: this policy knows `ports`" }];
+  }
+  ports = settings.ports ?? ports;
+  if (!Array.isArray(ports) || !ports.every(Number.isInteger)) {
+    return [{ at: "/ports", message: "must be a list of ports" }];
+  }
+  return [];
+}
+
+/**
+ * Answers one request.
+ * @param {import("portreeve").Request} request
+ * @returns {import("portreeve").Verdict}
+ */
+export function decide(request) {
+  if (request.action !== "connect") {
+    return deny("only-connections", "not a connection", "only connections can be forwarded here");
+  }
+  const place = tcp(request);
+  if (place && ports.includes(place.port)) return allow();
+  return deny("other-port", "not a port of the settings", "this port cannot be reached from here");
+}

@@ -1,0 +1,149 @@
+//! C and C++: clang, with Debian's wasi-libc and libc++.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::failure::BuildError;
+use super::{Sources, component, tool};
+use crate::plugin::language::Language;
+
+/// Builds the component.
+///
+/// # Errors
+/// Where a compiler is missing or refuses the sources.
+pub(super) fn build(sources: &Sources<'_>) -> Result<Vec<u8>, BuildError> {
+    let bindings = sources.bindings()?;
+    let plus = sources.language == Language::Cpp;
+    let c = Compiler::find(false)?;
+    let linker = if plus {
+        Compiler::find(true)?
+    } else {
+        Compiler {
+            program: c.program.clone(),
+            plus: false,
+        }
+    };
+    let mut objects = vec![c.compile(sources, &bindings.join("policy.c"), &bindings, false)?];
+    for source in own(sources, plus)? {
+        let compiler = if source.extension().is_some_and(|ending| ending == "c") {
+            &c
+        } else {
+            &linker
+        };
+        objects.push(compiler.compile(sources, &source, &bindings, true)?);
+    }
+    let module = sources.scratch.join("policy.module.wasm");
+    let mut link = linker.command();
+    link.args(["-mexec-model=reactor", STACK, "-Wl,--strip-all", "-o"])
+        .arg(&module)
+        .args(objects);
+    tool::run(&mut link, "")?;
+    component::embed(fs::read(&module).map_err(BuildError::file(&module))?, sources.world)
+}
+
+/// The author's own files.
+fn own(sources: &Sources<'_>, plus: bool) -> Result<Vec<PathBuf>, BuildError> {
+    let endings: &[&str] = if plus { &["c", "cpp", "cc", "cxx"] } else { &["c"] };
+    let found = sources.files(endings)?;
+    if found.is_empty() {
+        let folder = sources.folder.display();
+        return Err(BuildError::Sources(format!(
+            "{folder}: no source file here: one that ends in .{}",
+            endings.join(", .")
+        )));
+    }
+    Ok(found)
+}
+
+struct Compiler {
+    program: PathBuf,
+    plus: bool,
+}
+
+impl Compiler {
+    /// The newest clang that can compile for WebAssembly.
+    fn find(plus: bool) -> Result<Self, BuildError> {
+        let base = if plus { "clang++" } else { "clang" };
+        let numbered: Vec<String> = VERSIONS.iter().map(|version| format!("{base}-{version}")).collect();
+        let names = [base].into_iter().chain(numbered.iter().map(String::as_str));
+        let able = names
+            .filter_map(|name| tool::on_path(&[name]))
+            .find(|program| Self::able(program, plus));
+        let program = able.ok_or_else(|| missing(plus))?;
+        Ok(Self { program, plus })
+    }
+
+    /// Whether it knows the target and has the libraries for it.
+    fn able(program: &Path, plus: bool) -> bool {
+        let knows = tool::printed(program, &["--print-targets"]).is_some_and(|targets| targets.contains("wasm32"));
+        let has = |library: &str| {
+            let asked = format!("-print-file-name={library}");
+            tool::printed(program, &[TARGET, &asked]).is_some_and(|path| Path::new(&path).is_absolute())
+        };
+        let runtime = tool::printed(program, &[TARGET, "-print-libgcc-file-name"]);
+        knows && has("libc.a") && (!plus || has("libc++.a")) && runtime.is_some_and(|path| Path::new(&path).is_file())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args([TARGET, "-Oz", "-flto", "-Wno-deprecated"]);
+        if self.plus {
+            command.args(["-std=c++20", "-fno-exceptions", "-fno-rtti"]);
+        }
+        command
+    }
+
+    fn compile(&self, sources: &Sources<'_>, file: &Path, bindings: &Path, own: bool) -> Result<PathBuf, BuildError> {
+        let from = file
+            .strip_prefix(&sources.folder)
+            .or_else(|_| file.strip_prefix(bindings))
+            .unwrap_or(file);
+        let flat = from.to_string_lossy().replace(['/', '\\'], "-");
+        let object = sources.scratch.join(if own {
+            format!("{flat}.o")
+        } else {
+            "bindings.o".to_owned()
+        });
+        let mut compile = self.command();
+        compile
+            .arg("-c")
+            .arg(file)
+            .arg("-I")
+            .arg(bindings)
+            .arg("-o")
+            .arg(&object);
+        // Paths of this machine are no part of a policy.
+        let folder = sources.folder.to_string_lossy();
+        compile.arg(format!("-ffile-prefix-map={folder}=."));
+        if sources.observes() {
+            compile.arg("-DPOLICY_OBSERVES");
+        }
+        if own {
+            compile.args(["-Wall", "-Wextra", "-Wno-unused-parameter"]);
+        }
+        tool::run(&mut compile, "")?;
+        Ok(object)
+    }
+}
+
+fn missing(plus: bool) -> BuildError {
+    let library = if plus {
+        " libc++-22-dev-wasm32 libc++abi-22-dev-wasm32"
+    } else {
+        ""
+    };
+    BuildError::Missing {
+        what: format!(
+            "clang for WebAssembly with wasi-libc{}",
+            if plus { " and libc++" } else { "" }
+        ),
+        how: format!("  Debian: apt-get install clang-22 lld-22 wasi-libc libclang-rt-22-dev-wasm32{library}"),
+    }
+}
+
+/// As Debian's wasi-libc names its folder; a newer clang would rather hear `wasm32-wasip1`, and says so.
+const TARGET: &str = "--target=wasm32-wasi";
+const VERSIONS: [u8; 9] = [22, 21, 20, 19, 18, 17, 16, 15, 14];
+/// A decision needs little stack, and a small one keeps the instance small.
+const STACK: &str = "-Wl,-z,stack-size=65536";

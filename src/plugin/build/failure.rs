@@ -1,0 +1,63 @@
+//! Why a policy was not built.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Why a policy was not built.
+#[derive(Debug, Error)]
+pub(super) enum BuildError {
+    /// `policy.toml` does not say in which language it is written.
+    #[error("{file}: language: missing: one of {known}", file = file.display())]
+    NoLanguage {
+        /// The `policy.toml`.
+        file: PathBuf,
+        /// The languages.
+        known: String,
+    },
+    /// The component is not a file.
+    #[error("{file}: component: there is nothing to build: it is not a file", file = file.display())]
+    NoFile {
+        /// The `policy.toml`.
+        file: PathBuf,
+    },
+    /// A tool is not on this machine.
+    #[error("{what} is missing\n{how}")]
+    Missing {
+        /// The tool.
+        what: String,
+        /// Ways to get it, a line each.
+        how: String,
+    },
+    /// A tool ran, and did not succeed.
+    #[error("{tool} failed{hint}")]
+    Failed {
+        /// The tool.
+        tool: String,
+        /// Empty, or what may be behind it.
+        hint: String,
+    },
+    /// The sources are not those of a policy.
+    #[error("{0}")]
+    Sources(String),
+    /// What the compiler made does not fit the contract.
+    #[error("what was compiled is not a policy: {0}")]
+    Unfit(String),
+    /// A file or folder.
+    #[error("{path}: {error}", path = path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+impl BuildError {
+    /// For `map_err` of what the system does with a file.
+    pub(super) fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |error| Self::File { path, error }
+    }
+}

@@ -1,0 +1,240 @@
+//! `portreeve plugin build`: the language's own compiler, then a component.
+//!
+//! An author needs the tools of their language and nothing else: the contract, the bindings and the adapter are in this
+//! program, and the component is made here. Invariant: where anything fails, the component that was there before is left as
+//! it was.
+
+mod c;
+mod component;
+mod failure;
+mod go;
+mod javascript;
+mod python;
+mod rust;
+mod tool;
+mod world;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use self::failure::BuildError;
+pub(super) use self::world::World;
+use super::bindings;
+use super::language::Language;
+use super::project::{self, Project};
+use crate::cli::{FAILED, fail, invalid, print};
+use crate::config::{Grant, Source};
+
+/// Compiles a policy, and makes a component of it.
+#[derive(Args)]
+pub struct Build {
+    /// The folder of the policy: the one with `policy.toml`.
+    #[arg(value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+    /// Print what was built as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Builds; the exit code is the answer.
+pub(super) fn run(command: &Build) -> u8 {
+    let project = match Project::read(&command.folder) {
+        Ok(project) => project,
+        Err(faults) => return invalid(&faults),
+    };
+    match build(&command.folder, &project) {
+        Ok(built) if command.json => print(&format!("{}\n", serde_json::json!(built))),
+        Ok(built) => print(&built.sentence()),
+        Err(error) => fail(FAILED, &error.to_string()),
+    }
+}
+
+/// What was built.
+#[derive(Serialize)]
+struct Built {
+    component: PathBuf,
+    bytes: usize,
+    sha256: String,
+    /// Interfaces that it calls.
+    imports: Vec<String>,
+    /// Those of them for which the project has no grant.
+    not_granted: Vec<String>,
+}
+
+impl Built {
+    fn sentence(&self) -> String {
+        let short: Vec<&str> = self
+            .imports
+            .iter()
+            .map(|name| interface(name).unwrap_or(name))
+            .collect();
+        let imports = if short.is_empty() {
+            "nothing".to_owned()
+        } else {
+            short.join(", ")
+        };
+        let mut text = format!(
+            "built {}: {} KiB, imports {imports}\n",
+            self.component.display(),
+            self.bytes.div_ceil(1024)
+        );
+        for name in &self.not_granted {
+            text.push_str(&format!(
+                "it imports {name}, which is not among the grants of policy.toml: it would be refused\n"
+            ));
+        }
+        text
+    }
+}
+
+fn build(folder: &Path, project: &Project) -> Result<Built, BuildError> {
+    let file = folder.join(project::FILE);
+    let Some(language) = project.language else {
+        let known = Language::WORDS.map(|(word, _)| word).join(", ");
+        return Err(BuildError::NoLanguage { file, known });
+    };
+    let Some(Source::File(target)) = &project.keys.component else {
+        return Err(BuildError::NoFile { file });
+    };
+    let grants = project.keys.grants.as_deref().unwrap_or_default();
+    let sources = Sources::new(folder, language, project.world, grants)?;
+    let bytes = match language {
+        Language::Rust => rust::build(&sources),
+        Language::C | Language::Cpp => c::build(&sources),
+        Language::Go => go::build(&sources),
+        Language::Python => python::build(&sources),
+        Language::Javascript | Language::Typescript => javascript::build(&sources),
+    }?;
+    let imports = component::imports(&bytes)?;
+    put(&bytes, target)?;
+    let granted = |name: &str| interface(name).is_some_and(|short| short == "log" || is_granted(grants, short));
+    Ok(Built {
+        component: target.clone(),
+        bytes: bytes.len(),
+        sha256: crate::policy::digest(&bytes),
+        not_granted: imports.iter().filter(|name| !granted(name)).cloned().collect(),
+        imports,
+    })
+}
+
+/// The new file takes the place of the old one at once, so that a gateway which watches it never reads half of it.
+fn put(bytes: &[u8], target: &Path) -> Result<(), BuildError> {
+    let mut beside = target.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    if let Some(folder) = target.parent() {
+        fs::create_dir_all(folder).map_err(BuildError::file(folder))?;
+    }
+    fs::write(&beside, bytes).map_err(BuildError::file(&beside))?;
+    fs::rename(&beside, target).map_err(BuildError::file(target))
+}
+
+/// The short name of an interface of the contract: `names` of `portreeve:policy/names@0.1.0`.
+fn interface(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix("portreeve:policy/")?;
+    Some(rest.split_once('@').map_or(rest, |(short, _)| short))
+}
+
+fn is_granted(grants: &[Grant], interface: &str) -> bool {
+    let words = [("names", Grant::Names), ("state", Grant::State), ("view", Grant::View)];
+    words
+        .iter()
+        .any(|(word, grant)| *word == interface && grants.contains(grant))
+}
+
+/// A project as its compiler sees it.
+struct Sources<'a> {
+    /// Absolute.
+    folder: PathBuf,
+    /// What is made on the way, in the folder `build` of the project.
+    scratch: PathBuf,
+    language: Language,
+    world: World,
+    grants: &'a [Grant],
+}
+
+impl<'a> Sources<'a> {
+    fn new(folder: &Path, language: Language, world: World, grants: &'a [Grant]) -> Result<Self, BuildError> {
+        let folder = folder.canonicalize().map_err(BuildError::file(folder))?;
+        let scratch = folder.join("build");
+        if language != Language::Rust {
+            fs::create_dir_all(&scratch).map_err(BuildError::file(&scratch))?;
+        }
+        Ok(Self {
+            folder,
+            scratch,
+            language,
+            world,
+            grants,
+        })
+    }
+
+    fn observes(&self) -> bool {
+        self.world == World::Observing
+    }
+
+    /// Whether the project brings the bindings.
+    fn has_bindings(&self) -> bool {
+        self.folder.join("bindings").is_dir()
+    }
+
+    /// The folder with the bindings: the project's, or one with those of this program.
+    fn bindings(&self) -> Result<PathBuf, BuildError> {
+        if self.has_bindings() {
+            return Ok(self.folder.join("bindings"));
+        }
+        let folder = self.scratch.join("bindings");
+        bindings::write(bindings::of(self.language), &folder).map_err(BuildError::file(&folder))?;
+        Ok(folder)
+    }
+
+    /// A file with the contract as far as it is granted.
+    fn wit(&self) -> Result<PathBuf, BuildError> {
+        let path = self.scratch.join("policy.wit");
+        fs::write(&path, world::narrowed(self.world, self.grants)).map_err(BuildError::file(&path))?;
+        Ok(path)
+    }
+
+    /// Fails where the file with which a policy begins is not there.
+    fn require(&self, name: &str) -> Result<(), BuildError> {
+        let path = self.folder.join(name);
+        if path.is_file() {
+            return Ok(());
+        }
+        Err(BuildError::Sources(format!(
+            "{}: not there: it is the file with the policy",
+            path.display()
+        )))
+    }
+
+    /// The author's files with one of these endings, in the order of their paths.
+    fn files(&self, endings: &[&str]) -> Result<Vec<PathBuf>, BuildError> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.folder.clone()];
+        while let Some(folder) = folders.pop() {
+            let entries = fs::read_dir(&folder).map_err(BuildError::file(&folder))?;
+            for entry in entries {
+                let path = entry.map_err(BuildError::file(&folder))?.path();
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                if path.is_dir() {
+                    if !name.starts_with('.') && !NOT_SOURCES.contains(&name.as_ref()) {
+                        folders.push(path);
+                    }
+                } else if path
+                    .extension()
+                    .is_some_and(|ending| endings.iter().any(|wanted| ending == *wanted))
+                {
+                    found.push(path);
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+}
+
+/// Folders of a project that hold no source of the policy.
+const NOT_SOURCES: [&str; 5] = ["bindings", "build", "cases", "node_modules", "tests"];

@@ -1,0 +1,106 @@
+//! `portreeve plugin new`: a project that builds, and whose cases pass, before its author has written a line.
+//!
+//! The templates and the bindings are embedded in this program. Nothing that exists is written over.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use thiserror::Error;
+
+use super::bindings;
+use super::language::Language;
+use super::template::{self, Template};
+use crate::cli::{FAILED, fail, print};
+
+/// Begins a policy: sources, cases, a file for CI, settings for editors.
+#[derive(Args)]
+pub struct New {
+    /// What the policy is called, which is also its folder: lower-case letters, digits and hyphens.
+    name: PathBuf,
+    /// The language.
+    #[arg(long, value_enum)]
+    lang: Language,
+}
+
+/// Writes the project; the exit code is the answer.
+pub(super) fn run(command: &New) -> u8 {
+    match write(&command.name, command.lang) {
+        Ok(name) => print(&next(&name, &command.name)),
+        Err(error) => fail(FAILED, &error.to_string()),
+    }
+}
+
+#[derive(Debug, Error)]
+enum NewError {
+    #[error("`{0}` cannot be the name of a policy: lower-case letters, digits and hyphens, a letter first, 64 at most")]
+    Name(String),
+    #[error("{0} exists already, and nothing is written over: take another name, or move it away")]
+    Exists(String),
+    #[error("{path}: {error}", path = path.display())]
+    File { path: PathBuf, error: io::Error },
+}
+
+/// Writes everything into a folder beside the new one first, so that there is a whole project or none.
+fn write(folder: &Path, language: Language) -> Result<String, NewError> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if !is_name(&name) {
+        return Err(NewError::Name(name));
+    }
+    if folder.symlink_metadata().is_ok() {
+        return Err(NewError::Exists(folder.display().to_string()));
+    }
+    let draft = folder.with_file_name(format!(".{name}.new"));
+    let written = fill(&draft, &name, language).and_then(|()| fs::rename(&draft, folder));
+    written.map_err(|error| {
+        let _ = fs::remove_dir_all(&draft);
+        NewError::File {
+            path: folder.to_owned(),
+            error,
+        }
+    })?;
+    Ok(name)
+}
+
+fn fill(draft: &Path, name: &str, language: Language) -> io::Result<()> {
+    let Template {
+        files,
+        about,
+        tools,
+        setup,
+        vendored,
+    } = template::of(language);
+    for (path, text) in template::COMMON.iter().chain(files) {
+        if *path == template::SETTINGS_CASES && !template::has_settings(language) {
+            continue;
+        }
+        // Parts first: they name the policy, too.
+        let text = text
+            .replace("{{about}}", about.trim_end())
+            .replace("{{tools}}", tools.trim_end());
+        let text = text.replace("{{setup}}", setup.trim_end()).replace("{{name}}", name);
+        let path = draft.join(path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(path, text)?;
+    }
+    bindings::write(bindings::of(language), &draft.join("bindings"))?;
+    bindings::write(vendored, draft)
+}
+
+fn is_name(name: &str) -> bool {
+    let first = name.chars().next().is_some_and(|first| first.is_ascii_lowercase());
+    let rest = name
+        .chars()
+        .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-');
+    first && rest && name.len() <= 64 && !name.ends_with('-')
+}
+
+fn next(name: &str, folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "{name} is in the folder {folder}\n\nportreeve plugin build {folder}    # compiles it\nportreeve plugin test {folder}     # asks it its cases\n"
+    )
+}
