@@ -65,6 +65,11 @@ pub(crate) const INVALID: u8 = 2;
 /// An address cannot be listened on.
 const UNBOUND: u8 = 3;
 
+/// The answer is deny.
+pub(crate) const DENIED: u8 = 10;
+/// The policy failed to decide.
+pub(crate) const UNDECIDED: u8 = 11;
+
 /// Runs the command of this process.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -75,7 +80,11 @@ pub fn run() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { INVALID } else { DONE });
         }
     };
-    start_logging();
+    // A policy that is tried is heard in what the command prints.
+    start_logging(match &cli.command {
+        Command::Plugin(_) => "warn,policy=off,russh=off",
+        _ => "info,russh=off",
+    });
     let code = match cli.command {
         Command::Completions { shell } => completions(shell),
         Command::Serve { config, listen } => within_runtime(serve(config, listen)),
@@ -87,9 +96,9 @@ pub fn run() -> ExitCode {
 }
 
 /// Logs go to stderr; `RUST_LOG` filters them, `NO_COLOR` and a pipe take the colour.
-fn start_logging() {
+fn start_logging(filter: &str) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,russh=off"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     tracing_subscriber::fmt()
         .with_env_filter(filter)

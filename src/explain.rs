@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::audit::{Decided, VerdictWord};
 use crate::auth::ForwardLimits;
-use crate::cli::{self, INVALID};
+use crate::cli::{self, DENIED, INVALID, UNDECIDED};
 use crate::gateway::Prepared;
 use crate::judgement::{Judgement, Question, Way};
 use crate::request::{Action, Connection, Credential, Endpoint, ForwardRequest, Requested, new_id};
@@ -41,11 +41,6 @@ pub struct Explain {
     /// host:port, [v6]:port or unix:/path, as the client would send it.
     endpoint: String,
 }
-
-/// The answer is deny.
-const DENIED: u8 = 10;
-/// The policy failed to decide.
-const UNDECIDED: u8 = 11;
 
 #[derive(Serialize)]
 struct Answer {

@@ -26,6 +26,24 @@ fn every_shipped_configuration_passes_check() {
 }
 
 #[test]
+fn every_shipped_case_passes() {
+    for folder in ["examples/cases", "plugins/rules/cases"] {
+        let tested = Command::new(env!("CARGO_BIN_EXE_portreeve"))
+            .args(["plugin", "test"])
+            .arg(root().join(folder))
+            .output()
+            .expect("portreeve runs");
+        let printed = String::from_utf8_lossy(&tested.stdout);
+        assert!(
+            tested.status.success(),
+            "{folder}: {printed}{}",
+            String::from_utf8_lossy(&tested.stderr)
+        );
+        assert!(!printed.contains("never:"), "{folder} leaves rules untested: {printed}");
+    }
+}
+
+#[test]
 fn the_complete_example_states_the_defaults() {
     let complete = load("examples/complete.toml");
     let least = "[[policy.plugin]]\nname = \"rules\"\ncomponent = \"builtin:rules\"\ngrants = [\"names\"]\n";

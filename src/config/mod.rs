@@ -6,7 +6,7 @@
 //!
 //! The room reads the configuration and the settings files named there, and nothing else. It must not know SSH, policies or
 //! the network: a key, a certificate or a component that is named here is opened by the room that uses it. Other TOML files
-//! of the program (`policy.toml`, cases of policies) are read by their rooms with the same [`Document`] and [`Table`], so
+//! of the program (`policy.toml`, cases of policies) are read by their rooms with the same `Document` and `Table`, so
 //! that a fault looks the same everywhere.
 //!
 //! Invariant: a file with any fault yields no `Config`, and all its faults at once. Only a file that is not TOML stops at its
@@ -36,6 +36,7 @@ pub use limits::{Floors, Keepalive, Limits};
 pub use policy::{Grant, OnSwap, Plugin, Policy, Signatures, Source, Wasi};
 pub use server::{Audit, AuditFile, Forwarding, GatewayPorts, Server};
 pub use settings::{settings_from_file, settings_from_toml};
+pub(crate) use units::duration;
 
 pub(crate) use value::{Value, integer};
 pub(crate) use walk::{Document, Table};

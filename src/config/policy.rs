@@ -99,6 +99,19 @@ pub enum Grant {
     View,
 }
 
+impl Grant {
+    /// The word in the configuration, which is the name of the interface.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Names => "names",
+            Self::State => "state",
+            Self::View => "view",
+        }
+    }
+}
+
 /// What the WASI imports of a component find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wasi {

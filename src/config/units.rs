@@ -7,7 +7,7 @@ use thiserror::Error;
 
 /// Why a text is not an amount.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(super) enum NotAnAmount {
+pub(crate) enum NotAnAmount {
     #[error("has no number")]
     NoNumber,
     #[error("has no unit: {0}")]
@@ -21,7 +21,7 @@ pub(super) enum NotAnAmount {
 }
 
 /// Reads one or more numbers, each with a unit, the largest unit first: `50ms`, `30s`, `1h30m`. `0` needs no unit.
-pub(super) fn duration(text: &str) -> Result<Duration, NotAnAmount> {
+pub(crate) fn duration(text: &str) -> Result<Duration, NotAnAmount> {
     if text.trim() == "0" {
         return Ok(Duration::ZERO);
     }

@@ -107,7 +107,8 @@ impl Answer {
         answer
     }
 
-    fn blank(verdict: Word) -> Self {
+    /// A word and nothing else.
+    pub(super) fn blank(verdict: Word) -> Self {
         Self {
             verdict,
             code: None,

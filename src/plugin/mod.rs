@@ -7,14 +7,19 @@
 //! Invariant: what a command says of a component is what the gateway would do with it.
 
 mod answer;
+mod bench;
 mod bindings;
 mod build;
+mod check;
+mod inspect;
 mod language;
+mod loading;
 mod new;
 mod paint;
 mod project;
 mod replay;
 mod request;
+mod run;
 mod sign;
 mod template;
 mod test;
@@ -29,10 +34,18 @@ pub enum Plugin {
     New(new::New),
     /// Compile a policy and make a component of it.
     Build(build::Build),
+    /// Show what a component is, or what changed between two.
+    Inspect(inspect::Inspect),
+    /// Send a component through every gate of a swap, without a gateway.
+    Check(check::Check),
     /// Ask a policy the requests of case files, and compare its answers.
     Test(test::Test),
+    /// Ask a policy one request, and show what it did.
+    Run(Box<run::Run>),
     /// Ask a policy every decision of an audit log again, and say what it would decide differently.
     Replay(replay::Replay),
+    /// Measure what decisions of a policy cost, on the path of the server.
+    Bench(bench::Bench),
     /// Sign a component, as `ssh-keygen -Y sign -n policy@portreeve` does.
     Sign(sign::Sign),
     /// Check the signature of a component, as `ssh-keygen -Y verify -n policy@portreeve` does.
@@ -42,11 +55,15 @@ pub enum Plugin {
 /// Does what the command says; the exit code is the answer.
 pub async fn run(command: Plugin) -> u8 {
     match command {
-        Plugin::Replay(command) => replay::run(command).await,
-        Plugin::Sign(command) => sign::run(&command),
-        Plugin::Verify(command) => verify::run(&command),
         Plugin::New(command) => new::run(&command),
         Plugin::Build(command) => build::run(&command),
+        Plugin::Inspect(command) => inspect::run(command).await,
+        Plugin::Check(command) => check::run(command).await,
         Plugin::Test(command) => test::run(command).await,
+        Plugin::Run(command) => run::run(*command).await,
+        Plugin::Replay(command) => replay::run(command).await,
+        Plugin::Bench(command) => bench::run(command).await,
+        Plugin::Sign(command) => sign::run(&command),
+        Plugin::Verify(command) => verify::run(&command),
     }
 }

@@ -10,7 +10,7 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex, HasSelf, Instance, InstancePre, Linker};
 
 use super::bindings::portreeve::policy as world;
-use super::bindings::{PolicyIndices, PolicyPre};
+use super::bindings::{Policy, PolicyIndices, PolicyPre};
 use super::decide::{Loaded, classify, configure, store};
 use super::engine::Sandbox;
 use super::failure::{Failure, LoadError};
@@ -80,7 +80,7 @@ pub(super) async fn load(
     }
 }
 
-fn check_bytes(bytes: &[u8], sha256: &str, pin: Option<&[u8; 32]>) -> Result<(), LoadError> {
+pub(super) fn check_bytes(bytes: &[u8], sha256: &str, pin: Option<&[u8; 32]>) -> Result<(), LoadError> {
     if let Some(pin) = pin {
         let pinned = hex(pin);
         if pinned != sha256 {
@@ -121,10 +121,53 @@ struct Trial<'a> {
 }
 
 /// What a component says of itself.
-struct Described {
-    version: String,
-    summary: String,
-    schema: Option<String>,
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// Its name, which need not be the configured one.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it does, in a sentence.
+    pub summary: String,
+    /// The JSON Schema of its settings.
+    pub schema: Option<String>,
+}
+
+/// An instance that has described itself.
+struct Instantiated {
+    described: Description,
+    store: wasmtime::Store<Guest>,
+    instance: Instance,
+    policy: Policy,
+}
+
+/// What a component says of itself, whatever settings it would want.
+///
+/// # Errors
+/// The first gate before `configure` that it does not pass.
+pub(super) async fn describe(
+    sandbox: &Arc<Sandbox>,
+    facts: &Arc<Facts>,
+    config: &Plugin,
+    bytes: Vec<u8>,
+    deadline: Duration,
+) -> Result<Description, LoadError> {
+    let sha256 = digest(&bytes);
+    check_bytes(&bytes, &sha256, config.sha256.as_ref())?;
+    let trial = Trial {
+        sandbox,
+        facts,
+        config,
+        settings: String::new(),
+        label: (config.name.as_str().into(), sha256.as_str().into()),
+        deadline,
+        signer: None,
+    };
+    let component = compile(&sandbox.engine, bytes).await?;
+    let (_, pre) = trial.link(&component)?;
+    let described = timeout(trial.patience(), trial.described(&component, &pre)).await;
+    let made = described.unwrap_or(Err(LoadError::Trial(Failure::Deadline)))?;
+    Ok(made.described)
 }
 
 impl Trial<'_> {
@@ -151,7 +194,7 @@ impl Trial<'_> {
 
     fn loaded(
         &self,
-        described: Described,
+        described: Description,
         pre: PolicyPre<Guest>,
         observer: Option<ComponentExportIndex>,
         configures: bool,
@@ -185,7 +228,7 @@ impl Trial<'_> {
         let exports: Vec<_> = kind.exports(engine).map(|(name, _)| name).collect();
         let track = Track::of(&exports)?;
         for (name, _) in kind.imports(engine) {
-            self.check_import(track, name)?;
+            check_import(self.config, Some(track), name)?;
         }
         let mut linker = Linker::new(engine);
         let linked = self.add_granted(&mut linker);
@@ -194,42 +237,12 @@ impl Trial<'_> {
         Ok((linker, pre))
     }
 
-    fn check_import(&self, track: &Track, name: &str) -> Result<(), LoadError> {
-        if name.starts_with("wasi:") {
-            return match self.config.wasi {
-                Wasi::Inert => Ok(()),
-                Wasi::Refuse => Err(LoadError::WasiRefused(name.to_owned())),
-            };
-        }
-        let Some((interface, version)) = ours(name) else {
-            return Err(LoadError::UnknownImport(name.to_owned()));
-        };
-        track.admits(version)?;
-        let grant = match interface {
-            "types" => return Ok(()),
-            "log" => Grant::Log,
-            "names" => Grant::Names,
-            "state" => Grant::State,
-            "view" => Grant::View,
-            _ => return Err(LoadError::UnknownImport(name.to_owned())),
-        };
-        if self.grants(grant) || self.links_anyway(grant) {
-            return Ok(());
-        }
-        Err(LoadError::NotGranted {
-            interface: name.to_owned(),
-            grant: interface.to_owned(),
-        })
-    }
-
     fn grants(&self, grant: Grant) -> bool {
-        grant == Grant::Log || self.config.grants.contains(&grant)
+        grants(self.config, grant)
     }
 
-    /// The embedded policy serves with any grants: without `names` its rules on addresses are told
-    /// that it is not granted, and then fail closed.
     fn links_anyway(&self, grant: Grant) -> bool {
-        grant == Grant::Names && matches!(self.config.component, Source::Builtin(_))
+        links_anyway(self.config, grant)
     }
 
     fn add_granted(&self, linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
@@ -254,10 +267,13 @@ impl Trial<'_> {
         &self,
         component: &Component,
         pre: &PolicyPre<Guest>,
-    ) -> Result<(Described, wasmtime::Store<Guest>, Instance), LoadError> {
-        let patience = self.deadline * CONFIGURE_FACTOR * 4 + SLACK;
-        let configured = timeout(patience, self.configured(component, pre)).await;
+    ) -> Result<(Description, wasmtime::Store<Guest>, Instance), LoadError> {
+        let configured = timeout(self.patience(), self.configured(component, pre)).await;
         configured.unwrap_or(Err(LoadError::Trial(Failure::Deadline)))
+    }
+
+    fn patience(&self) -> Duration {
+        self.deadline * CONFIGURE_FACTOR * 4 + SLACK
     }
 
     /// Instantiates, describes and configures once.
@@ -265,7 +281,22 @@ impl Trial<'_> {
         &self,
         component: &Component,
         pre: &PolicyPre<Guest>,
-    ) -> Result<(Described, wasmtime::Store<Guest>, Instance), LoadError> {
+    ) -> Result<(Description, wasmtime::Store<Guest>, Instance), LoadError> {
+        let made = self.described(component, pre).await?;
+        let Instantiated {
+            described,
+            mut store,
+            instance,
+            policy,
+        } = made;
+        let _running = self.sandbox.running();
+        let accepted = configure(&policy, &mut store, &self.settings).await;
+        accepted.map_err(LoadError::Trial)?.map_err(LoadError::Settings)?;
+        Ok((described, store, instance))
+    }
+
+    /// Instantiates and describes.
+    async fn described(&self, component: &Component, pre: &PolicyPre<Guest>) -> Result<Instantiated, LoadError> {
         let label = super::host::Label {
             policy: Arc::clone(&self.label.0),
             digest: Arc::clone(&self.label.1),
@@ -299,14 +330,18 @@ impl Trial<'_> {
         }
         let called = policy.portreeve_policy_lifecycle().call_describe(&mut store).await;
         let described = called.map_err(|error| LoadError::Trial(classify(&error, store.data())))?;
-        let accepted = configure(&policy, &mut store, &self.settings).await;
-        accepted.map_err(LoadError::Trial)?.map_err(LoadError::Settings)?;
-        let described = Described {
+        let described = Description {
+            name: printable(&described.name, 128),
             version: printable(&described.version, 64),
             summary: printable(&described.summary, 256),
             schema: described.settings_schema,
         };
-        Ok((described, store, instance))
+        Ok(Instantiated {
+            described,
+            store,
+            instance,
+            policy,
+        })
     }
 }
 
@@ -314,6 +349,49 @@ fn typed(pre: wasmtime::Result<InstancePre<Guest>>) -> Result<PolicyPre<Guest>, 
     pre.and_then(PolicyPre::new).map_err(|error| LoadError::Types {
         error: format!("{error:#}"),
     })
+}
+
+/// Whether a plugin that is configured like this may have an import. Without a track its version is not looked at.
+pub(super) fn check_import(config: &Plugin, track: Option<&Track>, name: &str) -> Result<(), LoadError> {
+    if name.starts_with("wasi:") {
+        return match config.wasi {
+            Wasi::Inert => Ok(()),
+            Wasi::Refuse => Err(LoadError::WasiRefused(name.to_owned())),
+        };
+    }
+    let Some((interface, version)) = ours(name) else {
+        return Err(LoadError::UnknownImport(name.to_owned()));
+    };
+    if let Some(track) = track {
+        track.admits(version)?;
+    }
+    if interface == "types" {
+        return Ok(());
+    }
+    let grant = grant(interface).ok_or_else(|| LoadError::UnknownImport(name.to_owned()))?;
+    if grants(config, grant) || links_anyway(config, grant) {
+        return Ok(());
+    }
+    Err(LoadError::NotGranted {
+        interface: name.to_owned(),
+        grant: interface.to_owned(),
+    })
+}
+
+/// The grant that an interface of the world needs.
+pub(super) fn grant(interface: &str) -> Option<Grant> {
+    let all = [Grant::Log, Grant::Names, Grant::State, Grant::View];
+    all.into_iter().find(|grant| grant.as_str() == interface)
+}
+
+fn grants(config: &Plugin, grant: Grant) -> bool {
+    grant == Grant::Log || config.grants.contains(&grant)
+}
+
+/// The embedded policy serves with any grants: without `names` its rules on addresses are told
+/// that it is not granted, and then fail closed.
+fn links_anyway(config: &Plugin, grant: Grant) -> bool {
+    grant == Grant::Names && matches!(config.component, Source::Builtin(_))
 }
 
 /// A request that nobody made, to see that the policy answers at all.

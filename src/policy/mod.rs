@@ -5,11 +5,13 @@
 //! runs in an instance of its own that nothing else has used or will use. Invariant: whatever goes
 //! wrong inside a guest becomes a [`Failure`], never an allow and never a denial.
 
+mod anatomy;
 mod bindings;
 mod convert;
 mod decide;
 mod engine;
 mod failure;
+mod gates;
 mod generation;
 mod host;
 mod load;
@@ -30,10 +32,12 @@ use serde::Serialize;
 
 use crate::signature::Signer;
 
+pub use anatomy::{Anatomy, Import, Kind, Producer};
 pub use engine::Meter;
 pub use failure::{Failure, LoadError, Problem};
+pub use gates::{Gate, GateName, Passed};
 pub use generation::{Generation, Opinion};
-pub use load::digest;
+pub use load::{Description, digest};
 pub use observe::ForwardEnded;
 pub use record::{Call, Line, LogLevel, Observed};
 pub use state::{Clock, SetClock};

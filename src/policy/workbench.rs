@@ -15,6 +15,7 @@ use super::engine::{DECISIONS, Meter, Sandbox};
 use super::failure::{Failure, LoadError};
 use super::generation::Generation;
 use super::host::Facts;
+use super::load::Description;
 use super::record::{Observed, Recorder};
 use super::state::Clock;
 use super::state::{State, StateError};
@@ -106,6 +107,17 @@ impl Workbench {
             loaded: Arc::new(loaded),
             observed: recorder.take(),
         })
+    }
+}
+
+impl Workbench {
+    /// What a component says of itself, before any settings.
+    ///
+    /// # Errors
+    /// The first gate before `configure` that it does not pass.
+    pub async fn describe(&self, plugin: &Plugin, bytes: Vec<u8>) -> Result<Description, LoadError> {
+        let facts = Arc::new(HostSide::default().facts(None));
+        load::describe(&self.sandbox, &facts, plugin, bytes, self.deadline).await
     }
 }
 

@@ -15,7 +15,11 @@ mod audit_log;
 mod commands;
 #[path = "../gateway/guests.rs"]
 mod guests;
+mod plugin_check;
+mod plugin_inspect;
 mod plugin_replay;
+mod plugin_run;
 mod plugin_signatures;
+mod plugin_test;
 mod program;
 mod serve;

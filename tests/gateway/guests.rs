@@ -11,6 +11,7 @@ pub struct Guest {
     starting: Option<Does>,
     configuring: Option<Does>,
     version: String,
+    schema: Option<String>,
     world: String,
     imports: &'static str,
 }
@@ -110,6 +111,7 @@ impl Guest {
             starting: None,
             configuring: None,
             version: "1.0.0".to_owned(),
+            schema: None,
             world: include_str!("../../wit/policy.wit").to_owned(),
             imports: "",
         }
@@ -158,10 +160,15 @@ impl Guest {
         self
     }
 
-    /// Imports the interface `state`.
-    #[allow(dead_code, reason = "of the suite of the program")]
+    /// Imports `add` of the interface `state`.
     pub fn importing_state(mut self) -> Self {
         self.imports = "(import \"portreeve:policy/state@0.1.0\" \"add\" (func $add (param i32 i32 i64 i32 i32)))";
+        self
+    }
+
+    /// States this schema of its settings, which it does not look at.
+    pub fn schema(mut self, schema: &str) -> Self {
+        self.schema = Some(schema.to_owned());
         self
     }
 
@@ -197,11 +204,15 @@ impl Guest {
         let nothing = Does::Nothing;
         let starting = self.starting.as_ref().unwrap_or(&nothing).code(&world, &mut image);
         let configuring = self.configuring.as_ref().unwrap_or(&nothing).code(&world, &mut image);
-        let description = V::Record(vec![
+        let mut description = vec![
             ("name", V::text("test")),
             ("version", V::text(&self.version)),
             ("summary", V::text("a policy of the tests")),
-        ]);
+        ];
+        if let Some(schema) = &self.schema {
+            description.push(("settings-schema", V::some(V::text(schema))));
+        }
+        let description = V::Record(description);
         let description = world.lower(&world.result("lifecycle", "describe"), &description, &mut image);
         let configured = world.lower(&world.result("lifecycle", "configure"), &V::Done, &mut image);
         let (data, heap) = image.finish();

@@ -7,13 +7,21 @@ mod find;
 mod junit;
 mod report;
 mod run;
+mod update;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
+use super::bench::Asking;
+use super::loading::Unready;
+use super::project::shown;
+
 use crate::cli::{self, FAILED, INVALID};
-use crate::config::Faults;
+use crate::config::{Faults, Plugin};
+use crate::policy::HostSide;
+use run::Results;
 
 /// Ask a policy the requests of case files, and compare its answers.
 #[derive(Args)]
@@ -27,12 +35,40 @@ pub struct Test {
     /// Only cases whose name contains this.
     #[arg(long, value_name = "WORDS")]
     filter: Option<String>,
+    /// Record in the case files what is answered, where it is not what is expected.
+    #[arg(long)]
+    update: bool,
     /// Print the results as JSON.
     #[arg(long)]
     json: bool,
     /// Write the results to a file in JUnit's format, too.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+}
+
+/// The first request of a case, with what the host answers to it; for `bench`.
+///
+/// # Errors
+/// Every fault of the file, or that it has no such case.
+pub(super) fn asking(path: &Path, case: Option<&str>, plugin: &Plugin) -> Result<Asking, Unready> {
+    let component = shown(&plugin.component);
+    let file = case::read(path, Some(&component))?;
+    let mut cases = file.cases.iter();
+    let found = match case {
+        Some(name) => cases.find(|one| one.name == name),
+        None => cases.next(),
+    };
+    let none = || {
+        let name = case.unwrap_or_default();
+        Unready::Usage(format!("{}: there is no case `{name}`", path.display()))
+    };
+    let step = found.and_then(|case| case.steps.first()).ok_or_else(none)?;
+    let mut host = HostSide::default();
+    run::tell(&mut host, step, &plugin.name).map_err(Unready::Usage)?;
+    Ok(Asking {
+        request: Arc::clone(&step.request),
+        host,
+    })
 }
 
 /// Asks, compares and prints.
@@ -61,10 +97,15 @@ pub(super) async fn run(test: Test) -> u8 {
     if read.iter().all(|file| file.cases.is_empty()) {
         return cli::fail(INVALID, "there is no case to run");
     }
-    let results = match run::all(read).await {
+    let mut results = match run::all(read).await {
         Ok(results) => results,
         Err(error) => return cli::fail(FAILED, &error.to_string()),
     };
+    if test.update
+        && let Err(words) = record(&mut results)
+    {
+        return cli::fail(FAILED, &words);
+    }
     if let Some(path) = &test.junit
         && let Err(error) = std::fs::write(path, junit::text(&results))
     {
@@ -79,6 +120,40 @@ pub(super) async fn run(test: Test) -> u8 {
         0 if results.failed() > 0 => FAILED,
         code => code,
     }
+}
+
+/// Writes the answers that differ into their files; those cases are then as expected.
+fn record(results: &mut Results) -> Result<(), String> {
+    for cases in results.cases.chunk_by_mut(|one, other| one.file == other.file) {
+        let Some(file) = cases.first().map(|case| case.file.clone()) else {
+            continue;
+        };
+        let mut recorded = Vec::new();
+        for case in cases.iter() {
+            for (step, answer) in case.answers.iter().enumerate() {
+                let differs = |one: &&expect::Difference| one.step == step && one.what != "fuel";
+                if case.differences.iter().any(|one| differs(&one)) {
+                    recorded.push(update::Recorded {
+                        case: case.index,
+                        step,
+                        answer,
+                    });
+                }
+            }
+        }
+        if recorded.is_empty() {
+            continue;
+        }
+        let told = |error: &dyn std::fmt::Display| format!("{file}: {error}");
+        let before = std::fs::read_to_string(&file).map_err(|error| told(&error))?;
+        let after = update::text(&before, &recorded).map_err(|error| told(&error))?;
+        std::fs::write(&file, after).map_err(|error| told(&error))?;
+        for case in cases {
+            case.recorded = case.differences.iter().any(|one| one.what != "fuel");
+            case.differences.retain(|one| one.what == "fuel");
+        }
+    }
+    Ok(())
 }
 
 fn faults(faulty: &[Faults], json: bool) -> u8 {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value as Json, json};
 
-use super::super::paint::Paint;
+use super::super::paint::{Paint, thousands};
 use super::run::{CaseResult, Results};
 
 /// A line for each case, and below it what differs.
@@ -25,10 +25,11 @@ pub(super) fn text(results: &Results) -> String {
             if case.passed() {
                 let _ = writeln!(
                     out,
-                    "  {}    {:<width$}  {:>11} fuel",
+                    "  {}    {:<width$}  {:>11} fuel{}",
                     paint.good("ok"),
                     case.name,
-                    thousands(case.fuel())
+                    thousands(case.fuel()),
+                    if case.recorded { "  (recorded)" } else { "" }
                 );
             } else {
                 let _ = writeln!(out, "  {}  {} (line {})", paint.bad("FAIL"), case.name, case.line);
@@ -81,19 +82,6 @@ fn indented(text: &str) -> String {
     text.replace('\n', &format!("\n{:28}", ""))
 }
 
-/// 1234567 as 1,234,567.
-pub(super) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 /// Everything, for programs.
 pub(super) fn json(results: &Results) -> String {
     let cases: Vec<Json> = results.cases.iter().map(case).collect();
@@ -115,6 +103,7 @@ fn case(case: &CaseResult) -> Json {
         "name": case.name,
         "component": case.component,
         "ok": case.passed(),
+        "recorded": case.recorded,
         "fuel": case.fuel(),
         "answers": case.answers,
     });

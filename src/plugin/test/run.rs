@@ -37,6 +37,8 @@ pub(super) struct CaseResult {
     pub(super) file: String,
     pub(super) name: String,
     pub(super) line: usize,
+    /// Its place among the cases of the file.
+    pub(super) index: usize,
     pub(super) component: String,
     /// One for each request.
     pub(super) answers: Vec<Answer>,
@@ -44,6 +46,8 @@ pub(super) struct CaseResult {
     /// Why nothing could be asked.
     pub(super) unloaded: Option<String>,
     pub(super) took: Duration,
+    /// Its answers were written into the file.
+    pub(super) recorded: bool,
     load: String,
 }
 
@@ -158,11 +162,13 @@ async fn one(file: String, case: Case, candidate: &Result<Arc<Candidate>, LoadEr
         file,
         name: case.name.clone(),
         line: case.line,
+        index: case.index,
         component: case.component(),
         answers: Vec::new(),
         differences: Vec::new(),
         unloaded: None,
         took: Duration::ZERO,
+        recorded: false,
         load,
     };
     match candidate {
@@ -222,7 +228,7 @@ impl CaseResult {
 }
 
 /// Makes the host interfaces answer what a step says.
-fn tell(host: &mut HostSide, step: &Step, policy: &str) -> Result<(), String> {
+pub(super) fn tell(host: &mut HostSide, step: &Step, policy: &str) -> Result<(), String> {
     host.resolver = Resolver::table(step.names.clone());
     host.facts.clone_from(&step.facts);
     host.open_forwards = Arc::clone(&step.open_forwards);

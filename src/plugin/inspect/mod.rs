@@ -1,0 +1,161 @@
+//! `portreeve plugin inspect`: what a component is, and what changed between two.
+
+mod difference;
+mod report;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use super::loading::{Loading, Subject};
+use crate::cli::{self, FAILED, INVALID};
+use crate::config::{Grant, Plugin, Source, Wasi};
+use crate::policy::{self, Anatomy, Description, Kind, LoadError, Meter, Workbench};
+
+/// Show what a component is, or what changed between two.
+#[derive(Args)]
+pub struct Inspect {
+    #[command(flatten)]
+    loading: Loading,
+    /// A newer one, to be compared with the first.
+    #[arg(value_name = "FILE2")]
+    newer: Option<PathBuf>,
+    /// Print it as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One component, as far as it can be read.
+#[derive(Serialize)]
+struct Inspected {
+    component: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    world: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    track: Option<String>,
+    #[serde(flatten)]
+    anatomy: Anatomy,
+    /// Imports that would be refused, each with the mend.
+    refused: Vec<Refused>,
+    #[serde(rename = "settings-schema", skip_serializing_if = "Option::is_none")]
+    schema: Option<Json>,
+    /// Why it would not load, whatever its settings and grants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Refused {
+    import: String,
+    why: String,
+}
+
+pub(super) async fn run(inspect: Inspect) -> u8 {
+    let subject = match inspect.loading.subject() {
+        Ok(subject) => subject,
+        Err(unready) => return unready.report(inspect.json),
+    };
+    let first = match look(&subject, &subject.setup.plugin.component).await {
+        Ok(first) => first,
+        Err(error) => return cli::fail(INVALID, &error.to_string()),
+    };
+    let (text, ok) = match &inspect.newer {
+        None => {
+            let text = if inspect.json {
+                json(&first)
+            } else {
+                report::text(&first)
+            };
+            (text, first.fault.is_none())
+        }
+        Some(path) => {
+            let second = match look(&subject, &Source::File(path.clone())).await {
+                Ok(second) => second,
+                Err(error) => return cli::fail(INVALID, &error.to_string()),
+            };
+            let changes = difference::between(&first, &second);
+            let text = if inspect.json {
+                json(&serde_json::json!({ "before": first, "after": second, "changes": changes }))
+            } else {
+                difference::text(&first, &second, &changes)
+            };
+            (text, first.fault.is_none() && second.fault.is_none())
+        }
+    };
+    match cli::print(&text) {
+        0 if !ok => FAILED,
+        code => code,
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}
+
+/// Reads a component, and asks it what it says of itself where it can be asked.
+async fn look(subject: &Subject, source: &Source) -> Result<Inspected, LoadError> {
+    let bytes = policy::component(source)?;
+    let anatomy = Anatomy::of(&bytes);
+    let plugin = Plugin {
+        component: source.clone(),
+        ..subject.setup.plugin.clone()
+    };
+    let refused = anatomy.imports.iter().filter_map(|import| {
+        let refused = anatomy.granted(import, &plugin).err()?;
+        Some(Refused {
+            import: import.name.clone(),
+            why: refused.to_string(),
+        })
+    });
+    let refused = refused.collect();
+    let (described, fault) = match described(subject, plugin, bytes).await {
+        Ok(described) => (Some(described), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let (name, version, summary, schema) = match described {
+        Some(Description {
+            name,
+            version,
+            summary,
+            schema,
+        }) => (Some(name), Some(version), Some(summary), schema),
+        None => (None, None, None, None),
+    };
+    let fault = match (anatomy.kind, &anatomy.broken) {
+        (Kind::Component, Some(broken)) => Some(format!("it is damaged: {broken}: build or copy it again")),
+        _ => fault,
+    };
+    Ok(Inspected {
+        component: super::project::shown(source),
+        name,
+        version,
+        summary,
+        world: anatomy.world(),
+        track: anatomy.track(),
+        anatomy,
+        refused,
+        // A schema that is no JSON is shown as the text that it is.
+        schema: schema.map(|text| serde_json::from_str(&text).unwrap_or(Json::String(text))),
+        fault,
+    })
+}
+
+/// With every grant, because a component that lacks one can still be looked at.
+async fn described(subject: &Subject, plugin: Plugin, bytes: Vec<u8>) -> Result<Description, LoadError> {
+    let plugin = Plugin {
+        grants: vec![Grant::Log, Grant::Names, Grant::State, Grant::View],
+        wasi: Wasi::Inert,
+        sha256: None,
+        ..plugin
+    };
+    let bench = Workbench::new(subject.setup.memory, subject.setup.deadline, Meter::Off)?;
+    bench.describe(&plugin, bytes).await
+}

@@ -1,0 +1,89 @@
+//! One component for people.
+
+use std::fmt::Write;
+
+use serde_json::Value as Json;
+
+use super::super::paint::{Paint, bytes};
+use super::Inspected;
+use crate::policy::{Anatomy, Kind};
+
+pub(super) fn text(inspected: &Inspected) -> String {
+    let paint = Paint::of_stdout();
+    let anatomy = &inspected.anatomy;
+    let mut out = format!("{}\n", inspected.component);
+    let mut say = |name: &str, value: &str| {
+        let _ = writeln!(out, "  {name:<11} {value}");
+    };
+    if let (Some(name), Some(version)) = (&inspected.name, &inspected.version) {
+        say("policy", &format!("{name} {version}"));
+    }
+    if let Some(summary) = &inspected.summary {
+        say("summary", summary);
+    }
+    say("sha256", &anatomy.sha256);
+    let kind = match anatomy.kind {
+        Kind::Component => format!(
+            "a component of {}",
+            counted(anatomy.modules, "core module", "core modules")
+        ),
+        Kind::CoreModule => "a core module".to_owned(),
+        Kind::NotWasm => "not WebAssembly".to_owned(),
+    };
+    say("size", &format!("{}, {kind}", bytes(anatomy.size as u64)));
+    match (&inspected.world, &inspected.track) {
+        (Some(world), Some(track)) => say(
+            "world",
+            &format!("{world} (track {track}; this gateway speaks {})", Anatomy::ours()),
+        ),
+        _ if anatomy.kind == Kind::Component => say("world", "none of portreeve:policy"),
+        _ => {}
+    }
+    for import in &anatomy.imports {
+        let refused = inspected.refused.iter().find(|refused| refused.import == import.name);
+        let answer = match (refused, import.grant) {
+            (Some(refused), _) => format!("{}: {}", paint.bad("refused"), refused.why),
+            (None, Some(grant)) => format!("{} ({grant})", paint.good("granted")),
+            (None, None) => paint.good("linked"),
+        };
+        say("imports", &format!("{} {answer}", import.name));
+    }
+    for export in &anatomy.exports {
+        say("exports", export);
+    }
+    if anatomy.kind != Kind::NotWasm {
+        say(
+            "resources",
+            &format!(
+                "{} with {} at first, {}",
+                counted(anatomy.memories, "memory", "memories"),
+                bytes(anatomy.initial_memory),
+                counted(anatomy.tables, "table", "tables")
+            ),
+        );
+    }
+    for producer in &anatomy.producers {
+        say(
+            "made with",
+            &format!("{} {} ({})", producer.name, producer.version, producer.kind),
+        );
+    }
+    match &inspected.schema {
+        Some(Json::String(text)) => say("settings", &format!("a schema that is no JSON: {text}")),
+        Some(schema) => {
+            let keys = schema.get("properties").and_then(Json::as_object);
+            let keys: Vec<_> = keys.into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+            say("settings", &format!("{} (the schema: --json)", keys.join(", ")));
+        }
+        None if inspected.name.is_some() => say("settings", "no schema"),
+        None => {}
+    }
+    if let Some(fault) = &inspected.fault {
+        say(&paint.bad("fault"), fault);
+    }
+    out
+}
+
+fn counted(number: u32, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}

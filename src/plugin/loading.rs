@@ -1,0 +1,238 @@
+//! Which component a command is about, and how it is loaded.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value as Json;
+
+use super::project::{FILE, Keys, Project, Setup, named, shown};
+use crate::cli::{self, INVALID};
+use crate::config::{self, Faults, Grant, Policy, Signatures, Source, Wasi};
+use crate::request::Fact;
+
+/// A component, and what would be configured for it.
+#[derive(Args)]
+pub(super) struct Loading {
+    /// The component, `builtin:rules`, or the folder of a project (with a `policy.toml`).
+    #[arg(value_name = "FILE|DIR")]
+    component: String,
+    /// Its settings, a TOML or JSON file, instead of those of the project or the configuration.
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// Load it as the plugin of this configuration that has the same component, or the only one.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Load it as the plugin of this name in the configuration.
+    #[arg(long, value_name = "NAME", requires = "config")]
+    plugin: Option<String>,
+    /// Grant an interface: names, state or view; may be given several times.
+    #[arg(long = "grant", value_name = "NAME")]
+    grants: Vec<Granted>,
+    /// Let it rewrite.
+    #[arg(long)]
+    rewrite: bool,
+    /// Link WASI imports, with nothing behind them.
+    #[arg(long)]
+    wasi_inert: bool,
+    /// How long a decision may compute, instead of the configured 50 ms, as in 20ms.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    deadline: Option<Duration>,
+}
+
+/// A component with all that a command needs to know of it.
+pub(super) struct Subject {
+    pub(super) setup: Setup,
+    /// The facts of the configuration, for `view`.
+    pub(super) facts: Vec<(String, Fact)>,
+    /// Whose signature the configuration demands.
+    pub(super) signatures: Option<Signatures>,
+    /// What it is called in what is printed.
+    pub(super) shown: String,
+}
+
+#[derive(Clone, Copy)]
+struct Granted(Grant);
+
+impl std::str::FromStr for Granted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Grant::Log, Grant::Names, Grant::State, Grant::View];
+        let found = all.into_iter().find(|grant| grant.as_str() == text);
+        found
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is no grant: use names, state or view"))
+    }
+}
+
+/// What a configuration says of a plugin.
+type Configured = (Setup, Vec<(String, Fact)>, Option<Signatures>);
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let time = config::duration(text).map_err(|error| format!("`{text}` {error}"))?;
+    let allowed = Duration::from_millis(1)..=Duration::from_secs(10);
+    if allowed.contains(&time) {
+        Ok(time)
+    } else {
+        Err(format!("`{text}` is not from 1ms to 10s"))
+    }
+}
+
+/// Why a command cannot begin.
+pub(super) enum Unready {
+    /// In words.
+    Usage(String),
+    /// A file of the user's.
+    Faults(Faults),
+}
+
+impl From<Faults> for Unready {
+    fn from(faults: Faults) -> Self {
+        Self::Faults(faults)
+    }
+}
+
+impl Unready {
+    /// Says so; the exit code.
+    pub(super) fn report(&self, json: bool) -> u8 {
+        match self {
+            Self::Faults(faults) if json => {
+                let value = serde_json::json!({ "ok": false, "faults": faults.faults });
+                cli::print(&format!("{value:#}\n"));
+                INVALID
+            }
+            Self::Faults(faults) => cli::invalid(faults),
+            Self::Usage(words) => cli::fail(INVALID, words),
+        }
+    }
+}
+
+impl Loading {
+    /// Grants more than was asked for on the command line.
+    pub(super) fn grant(&mut self, grant: Grant) {
+        self.grants.push(Granted(grant));
+    }
+
+    /// Whether the settings come from a configuration or a file, and so are meant.
+    pub(super) fn subject(&self) -> Result<Subject, Unready> {
+        let (mut setup, facts, signatures) = match &self.config {
+            Some(path) => self.configured(path)?,
+            None => (self.projected()?, Vec::new(), None),
+        };
+        let plugin = &mut setup.plugin;
+        plugin.grants.extend(self.grants.iter().map(|granted| granted.0));
+        plugin.grants.sort();
+        plugin.grants.dedup();
+        plugin.rewrite |= self.rewrite;
+        if self.wasi_inert {
+            plugin.wasi = Wasi::Inert;
+        }
+        if let Some(path) = &self.settings {
+            plugin.settings = settings(path)?;
+        }
+        setup.deadline = self.deadline.unwrap_or(setup.deadline);
+        let shown = shown(&setup.plugin.component);
+        Ok(Subject {
+            setup,
+            facts,
+            signatures,
+            shown,
+        })
+    }
+
+    /// The component as it was named.
+    fn source(&self) -> Result<Source, Unready> {
+        match named(&self.component) {
+            Source::Builtin(name) if name != "rules" => Err(Unready::Usage(format!(
+                "`builtin:{name}` is not there: the one built-in policy is builtin:rules"
+            ))),
+            source => Ok(source),
+        }
+    }
+
+    fn projected(&self) -> Result<Setup, Unready> {
+        let path = Path::new(&self.component);
+        if path.is_dir() {
+            if !path.join(FILE).is_file() {
+                return Err(Unready::Usage(format!(
+                    "{}: there is no policy.toml: name the component's file, or the folder of a project",
+                    path.display()
+                )));
+            }
+            let project = Project::read(path)?;
+            let setup = project.keys.setup(Some(project.name));
+            return setup.ok_or_else(|| Unready::Usage(format!("{}: no component", path.display())));
+        }
+        let source = self.source()?;
+        let mut keys = Keys {
+            component: Some(source.clone()),
+            ..Keys::default()
+        };
+        let mut name = None;
+        if let Source::File(path) = &source
+            && let Some(project) = Project::of(path)?
+            && project.keys.component.as_ref().is_some_and(|own| same(own, &source))
+        {
+            keys = keys.over(&project.keys);
+            name = Some(project.name);
+        }
+        keys.setup(name)
+            .ok_or_else(|| Unready::Usage("no component".to_owned()))
+    }
+
+    fn configured(&self, path: &Path) -> Result<Configured, Unready> {
+        let Policy {
+            deadline,
+            memory,
+            facts,
+            signatures,
+            plugins,
+            ..
+        } = config::load(path)?.policy;
+        let source = if Path::new(&self.component).is_dir() {
+            self.projected()?.plugin.component
+        } else {
+            self.source()?
+        };
+        let count = plugins.len();
+        let mut plugins = plugins.into_iter();
+        let found = match &self.plugin {
+            Some(name) => plugins.find(|plugin| plugin.name == *name),
+            None => plugins.find(|plugin| count == 1 || same(&plugin.component, &source)),
+        };
+        let Some(mut plugin) = found else {
+            let words = match &self.plugin {
+                Some(name) => format!("{}: there is no plugin `{name}`", path.display()),
+                None => format!(
+                    "{}: none of its {count} plugins has this component: say with --plugin which one it would be",
+                    path.display()
+                ),
+            };
+            return Err(Unready::Usage(words));
+        };
+        plugin.component = source;
+        let setup = Setup {
+            plugin,
+            deadline,
+            memory,
+        };
+        Ok((setup, facts, signatures))
+    }
+}
+
+/// A settings file.
+pub(super) fn settings(path: &Path) -> Result<Json, Faults> {
+    config::settings_from_file(path)
+}
+
+fn same(one: &Source, other: &Source) -> bool {
+    match (one, other) {
+        (Source::File(one), Source::File(other)) => {
+            one == other
+                || matches!((fs::canonicalize(one), fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
+        }
+        (one, other) => one == other,
+    }
+}

@@ -1,0 +1,332 @@
+use crate::abi::V;
+use crate::guests::{Does, Guest, When, allows_with, denies, rewrites};
+use crate::program::Home;
+
+/// Denies port 1, moves port 2, traps at port 3, spins at port 4, chatters at port 5, and allows all else for a minute.
+fn guest() -> Vec<u8> {
+    let tags = V::List(vec![V::Tuple(vec![V::text("rule"), V::text("rest")])]);
+    let hints = V::List(vec![V::Tuple(vec![V::text("colour"), V::case("text", V::text("red"))])]);
+    let network = V::Record(vec![
+        ("cidr", V::text("10.0.0.0/8")),
+        ("effect", V::Case("refuse", None)),
+    ]);
+    Guest::that(allows_with(vec![
+        ("max-seconds", V::some(V::Number(60))),
+        ("address-rules", V::List(vec![network])),
+        ("tags", tags),
+        ("hints", hints),
+    ]))
+    .on(When::Port(1), denies("ask the database team"))
+    .on(When::Port(2), rewrites("127.0.0.1:5432"))
+    .on(When::Port(3), Does::Traps)
+    .on(When::Port(4), Does::Spins)
+    .on(When::Port(5), Does::Chatters)
+    .build()
+}
+
+fn project(cases: &str) -> Home {
+    let home = Home::new();
+    home.file("guest.wasm", guest());
+    home.file(
+        "policy.toml",
+        "name = \"guest\"\nlanguage = \"rust\"\ncomponent = \"guest.wasm\"\nrewrite = true\n",
+    );
+    std::fs::create_dir(home.path("cases")).unwrap();
+    home.file("cases/all.toml", cases);
+    home
+}
+
+const RIGHT: &str = r#"
+[request]
+user = "bob"
+
+[[case]]
+name = "denied"
+request = { target = "db:1" }
+expect = { verdict = "deny", code = "test-rule", reason = "a rule of the test", tell-user = "ask the database team" }
+
+[[case]]
+name = "moved"
+request = { target = "db:2" }
+expect = { verdict = "rewrite", to = "127.0.0.1:5432", reason = "moved by the test", terms = {} }
+
+[[case]]
+name = "trapped"
+request = { target = "db:3" }
+expect = { verdict = "failed", code = "trap" }
+
+[[case]]
+name = "late"
+request = { target = "db:4" }
+expect = { verdict = "failed", code = "deadline" }
+
+[[case]]
+name = "on terms"
+request = { target = "DB.Internal.:6" }
+expect = { verdict = "allow", tags = { rule = "rest" }, log = [], calls = [], terms = { max-seconds = 60, address-rules = [{ cidr = "10.0.0.0/8", effect = "refuse" }], tags = { rule = "rest" }, hints = { colour = "red" } } }
+fuel = 100000
+
+[[case.then]]
+after = "1h"
+request = { action = "listen", target = "localhost:1" }
+expect = { verdict = "deny" }
+"#;
+
+#[test]
+fn what_a_policy_answers_is_compared_key_by_key() {
+    let home = project(RIGHT);
+    let ran = home.run(&["plugin", "test", "."]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("policy guest 1.0.0 (sha256 "), "{}", ran.out);
+    assert!(ran.out.contains("5 passed, 0 failed"), "{}", ran.out);
+    assert!(!ran.out.contains('\x1b'), "no colour in a pipe: {}", ran.out);
+}
+
+#[test]
+fn each_difference_fails_its_case_and_is_shown() {
+    #[rustfmt::skip]
+    let table = [
+        // what is expected instead of what is answered   shown
+        ("code = \"test-rule\"", "code = \"other\"",       "code       expected \"other\""),
+        ("ask the database team", "ask somebody",          "tell-user  expected \"ask somebody\""),
+        ("to = \"127.0.0.1:5432\"", "to = \"db:5432\"",    "to         expected \"db:5432\""),
+        ("code = \"trap\"", "code = \"memory\"",           "code       expected \"memory\""),
+        ("terms = {}", "terms = { idle-seconds = 1 }",     "terms      expected {\"idle-seconds\":1}"),
+        ("{ max-seconds = 60", "{ max-seconds = 61",       "\"max-seconds\":61"),
+        ("colour = \"red\"", "colour = \"blue\"",          "\"colour\":\"blue\""),
+        ("effect = \"refuse\"", "effect = \"permit\"",     "\"effect\":\"permit\""),
+        ("{ rule = \"rest\" }, log", "{ rule = \"x\" }, log", "tags       expected {\"rule\":\"x\"}"),
+        ("log = []", "log = [\"info: hello\"]",            "log        expected info: hello"),
+        ("fuel = 100000", "fuel = 10",                     "fuel       expected at most 10"),
+        ("expect = { verdict = \"deny\" }", "expect = { verdict = \"allow\" }", "then[0] verdict expected allow"),
+        ("expect = { verdict = \"deny\" }", "",            "let --update record this answer"),
+    ];
+    for (right, wrong, shown) in table {
+        assert!(RIGHT.contains(right), "{right}");
+        let home = project(&RIGHT.replacen(right, wrong, 1));
+        let ran = home.run(&["plugin", "test", "."]);
+        assert_eq!(ran.code, 1, "{wrong}: {}{}", ran.out, ran.err);
+        assert!(ran.out.contains(shown), "{shown}: {}", ran.out);
+        assert!(ran.out.contains("4 passed, 1 failed"), "{wrong}: {}", ran.out);
+    }
+}
+
+#[test]
+fn a_wrong_key_is_named_with_its_place_and_what_was_meant() {
+    let text = "[[case]]\nname = \"a\"\nrequest = { traget = \"db:1\" }\nexpects = {}\n\n[[case]]\nname = \"a\"\nrequest = { target = \"db:0\" }\nexpect = { verdict = \"denied\", terms = { max-second = 1 } }\n";
+    let home = project(text);
+    let ran = home.run(&["plugin", "test", "."]);
+    assert_eq!(ran.code, 2);
+    for words in [
+        "all.toml:3:13: case[0].request.traget: unknown key; did you mean `target`?",
+        "all.toml:4:1: case[0].expects: unknown key; did you mean `expect`?",
+        "all.toml:7:8: case[1].name: `a` is taken: it is also on line 2",
+        "all.toml:8:1: case[1].request: db:0 cannot be connected to",
+        "case[1].expect.verdict: must be one of allow, deny, rewrite, failed, rejected, found \"denied\"",
+        "case[1].expect.terms.max-second: unknown key; did you mean `max-seconds`?",
+    ] {
+        assert!(ran.err.contains(words), "{words}\n{}", ran.err);
+    }
+    let ran = home.run(&["plugin", "test", "--json", "."]);
+    let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.code, &report["faults"][0]["line"]), (2, &3.into()));
+}
+
+#[test]
+fn results_are_there_for_programs_and_build_servers() {
+    let home = project(&RIGHT.replacen("code = \"trap\"", "code = \"<memory>\"", 1));
+    let ran = home.run(&["plugin", "test", "--json", "--junit", "out.xml", "cases/all.toml"]);
+    assert_eq!(ran.code, 1);
+    let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&report["ok"], &report["passed"], &report["failed"]),
+        (&false.into(), &4.into(), &1.into())
+    );
+    let failed = &report["cases"][2];
+    assert_eq!((&failed["name"], &failed["ok"]), (&"trapped".into(), &false.into()));
+    assert_eq!(
+        (&failed["differences"][0]["what"], &failed["differences"][0]["found"]),
+        (&"code".into(), &"\"trap\"".into())
+    );
+    assert_eq!(report["cases"][4]["answers"][0]["terms"]["max-seconds"], 60);
+    let xml = std::fs::read_to_string(home.path("out.xml")).unwrap();
+    assert!(xml.contains("tests=\"5\" failures=\"1\""), "{xml}");
+    assert!(
+        xml.contains("<failure message=\"code: expected &quot;&lt;memory&gt;&quot;, found &quot;trap&quot;\">"),
+        "{xml}"
+    );
+}
+
+#[test]
+fn update_records_the_answers_and_keeps_the_rest_of_the_file() {
+    let wrong = "# why this file is here\n[[case]]\nname = \"denied\" # so it is\nrequest = { target = \"db:1\" }\n\n[[case]]\nname = \"moved\"\nrequest = { target = \"db:2\" }\n[case.expect]\n# it was allowed once\nverdict = \"allow\"\n";
+    let home = project(wrong);
+    let ran = home.run(&["plugin", "test", "--update", "."]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("(recorded)"), "{}", ran.out);
+    let after = std::fs::read_to_string(home.path("cases/all.toml")).unwrap();
+    assert_eq!(
+        after,
+        "# why this file is here\n[[case]]\nname = \"denied\" # so it is\nrequest = { target = \"db:1\" }\nexpect = { verdict = \"deny\", code = \"test-rule\", tell-user = \"ask the database team\" }\n\n[[case]]\nname = \"moved\"\nrequest = { target = \"db:2\" }\n[case.expect]\n# it was allowed once\nverdict = \"rewrite\"\nto = \"127.0.0.1:5432\"\n"
+    );
+    assert_eq!(home.run(&["plugin", "test", "."]).code, 0);
+    assert_eq!(std::fs::read_to_string(home.path("cases/all.toml")).unwrap(), after);
+}
+
+#[test]
+fn only_the_cases_that_are_wanted_run() {
+    let home = project(RIGHT);
+    let ran = home.run(&["plugin", "test", "--filter", "mov", "."]);
+    assert!(ran.code == 0 && ran.out.contains("1 passed, 0 failed"), "{}", ran.out);
+    let ran = home.run(&["plugin", "test", "--filter", "nothing like it", "."]);
+    assert!(
+        ran.code == 2 && ran.err.contains("there is no case to run"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn what_does_not_load_is_said_once_with_the_mend() {
+    let home = project(RIGHT);
+    home.file(
+        "guest.wasm",
+        Guest::that(crate::guests::allows()).importing_names().build(),
+    );
+    let ran = home.run(&["plugin", "test", "."]);
+    assert_eq!(ran.code, 1);
+    assert_eq!(
+        ran.out.matches("add \"names\" to the plugin's `grants`").count(),
+        1,
+        "{}",
+        ran.out
+    );
+    assert!(ran.out.contains("0 passed, 5 failed"), "{}", ran.out);
+    std::fs::remove_file(home.path("guest.wasm")).unwrap();
+    let ran = home.run(&["plugin", "test", "."]);
+    assert!(
+        ran.code == 1 && ran.out.contains("guest.wasm: No such file"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
+fn the_built_in_rules_tell_which_rules_never_decided() {
+    let home = Home::new();
+    let cases = r#"
+component = "builtin:rules"
+grants = ["names"]
+[settings]
+rules = [
+  { name = "known", addresses = "10.0.0.0/8", outcome = "allow" },
+  { name = "closed", hosts = "bad", code = "shut", outcome = "deny" },
+  { ports = 7, outcome = "allow" },
+]
+[[case]]
+name = "by address"
+request = { target = "db:1" }
+names = { db = ["10.0.0.1"] }
+expect = { verdict = "allow", calls = ['names.resolve("db")'] }
+[[case]]
+name = "a name that is slow"
+request = { target = "bad:1" }
+names = { bad = "timed-out" }
+expect = { verdict = "deny", code = "shut" }
+[[case]]
+name = "settings that are wrong"
+settings = { rules = [{ outcome = "perhaps" }] }
+expect = { verdict = "rejected", problems = [{ at = "/rules/0/outcome" }] }
+request = { target = "db:1" }
+"#;
+    home.file("rules.toml", cases);
+    let ran = home.run(&["plugin", "test", "rules.toml"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.contains("rules that decided: 2 of 3; never: rule-3"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
+fn fuel_is_the_same_each_time() {
+    let home = project(RIGHT);
+    let fuel = || {
+        let ran = home.run(&["plugin", "test", "--json", "--filter", "denied", "."]);
+        let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        report["cases"][0]["fuel"].as_u64().unwrap()
+    };
+    let first = fuel();
+    assert!(first > 0);
+    assert_eq!(first, fuel());
+}
+
+#[test]
+fn state_keeps_the_time_of_the_case() {
+    let home = Home::new();
+    home.file("guest.wasm", Guest::that(Does::CountsTo(2)).importing_state().build());
+    let cases = r#"
+component = "guest.wasm"
+grants = ["state"]
+[request]
+target = "db:1"
+[[case]]
+name = "the third of an hour is denied"
+expect = { verdict = "allow", calls = ['state.add("requests", 1, 3600)'] }
+[[case.then]]
+after = "59m"
+expect = { verdict = "allow" }
+[[case.then]]
+expect = { verdict = "deny" }
+[[case.then]]
+after = "1m"
+expect = { verdict = "allow" }
+[[case]]
+name = "what is held at first"
+state = { requests = 2 }
+expect = { verdict = "deny" }
+[[case]]
+name = "and each case begins anew"
+expect = { verdict = "allow" }
+"#;
+    home.file("cases.toml", cases);
+    let ran = home.run(&["plugin", "test", "cases.toml"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let wrong = cases
+        .replace("after = \"1m\"", "after = \"0s\"")
+        .replace("requests = 2", "requests = 1");
+    home.file("cases.toml", wrong);
+    let ran = home.run(&["plugin", "test", "cases.toml"]);
+    assert!(ran.code == 1 && ran.out.contains("1 passed, 2 failed"), "{}", ran.out);
+    assert!(ran.out.contains("then[2] verdict expected allow"), "{}", ran.out);
+}
+
+#[test]
+fn a_policy_of_your_own_can_say_where_its_rules_are() {
+    let home = Home::new();
+    let tags = V::List(vec![V::Tuple(vec![V::text("rule"), V::text("rest")])]);
+    let guest = Guest::that(allows_with(vec![("tags", tags)])).on(When::Port(1), denies("no"));
+    let schema = r#"{ "type": "object", "x-portreeve-rules": "/access/list/*/id" }"#;
+    home.file("guest.wasm", guest.schema(schema).build());
+    let cases = r#"
+component = "guest.wasm"
+[settings]
+access.list = [{ id = "rest" }, { id = "shut", code = "test-rule" }, { id = "canary" }, {}]
+[[case]]
+name = "one"
+request = { target = "db:2" }
+expect = { verdict = "allow" }
+[[case.then]]
+request = { target = "db:1" }
+expect = { verdict = "deny" }
+"#;
+    home.file("cases.toml", cases);
+    let ran = home.run(&["plugin", "test", "cases.toml"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.contains("rules that decided: 2 of 4; never: canary, rule-4"),
+        "{}",
+        ran.out
+    );
+}
