@@ -1,8 +1,11 @@
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
+use wasmtime::component::Component;
 use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use super::failure::LoadError;
@@ -13,8 +16,14 @@ pub(super) struct Sandbox {
     /// All memories and tables of one instance, bytes.
     pub(super) memory: u64,
     pub(super) meter: Meter,
+    /// What was compiled before, by its digest; only where the same component is loaded with many
+    /// settings.
+    pub(super) kept: Option<Kept>,
     ticker: Ticker,
 }
+
+/// Components by the digest of their bytes, each compiled by whoever asks first.
+pub(super) type Kept = Mutex<HashMap<String, Arc<OnceCell<Component>>>>;
 
 /// Whether what guests compute is counted. Counting is the one difference between the engine that
 /// serves and the one of the workbench; it costs guests some of their speed.
@@ -58,8 +67,17 @@ impl Sandbox {
             engine,
             memory,
             meter,
+            kept: None,
             ticker,
         })
+    }
+
+    /// Compiles the same bytes only once from here on.
+    pub(super) fn keeping(self) -> Self {
+        Self {
+            kept: Some(Kept::default()),
+            ..self
+        }
     }
 
     /// Keeps the epochs moving while the guard lives.

@@ -1,6 +1,6 @@
 //! From the bytes of a component to a policy that can be asked.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -109,6 +109,19 @@ async fn compile(engine: &Engine, bytes: Vec<u8>) -> Result<Component, LoadError
     component.map_err(|error| LoadError::Compile(format!("{error:#}")))
 }
 
+/// Compiles what does not depend on settings: once for all settings where the sandbox keeps it.
+async fn compile_kept(sandbox: &Sandbox, bytes: Vec<u8>) -> Result<Component, LoadError> {
+    let Some(kept) = &sandbox.kept else {
+        return compile(&sandbox.engine, bytes).await;
+    };
+    let place = {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(kept.entry(digest(&bytes)).or_default())
+    };
+    let component = place.get_or_try_init(|| compile(&sandbox.engine, bytes)).await?;
+    Ok(component.clone())
+}
+
 /// A component on its way through the gates.
 struct Trial<'a> {
     sandbox: &'a Sandbox,
@@ -173,7 +186,7 @@ pub(super) async fn describe(
 impl Trial<'_> {
     /// The usual way: the component is configured once, and what serves is a snapshot of that.
     async fn freeze(&self, instrumented: &Instrumented<'_>) -> Result<Loaded, LoadError> {
-        let component = compile(&self.sandbox.engine, instrumented.bytes.clone()).await?;
+        let component = compile_kept(self.sandbox, instrumented.bytes.clone()).await?;
         let (linker, pre) = self.link(&component)?;
         let (described, mut store, instance) = self.configured_in_time(&component, &pre).await?;
         let frozen = instrumented.freeze(&mut store, instance).await;
@@ -186,7 +199,7 @@ impl Trial<'_> {
 
     /// Where no snapshot can be taken, each instance is configured anew.
     async fn plain(&self, bytes: Vec<u8>) -> Result<Loaded, LoadError> {
-        let component = compile(&self.sandbox.engine, bytes).await?;
+        let component = compile_kept(self.sandbox, bytes).await?;
         let (_, pre) = self.link(&component)?;
         let (described, _, _) = self.configured_in_time(&component, &pre).await?;
         Ok(self.loaded(described, pre, observe::find(&component), true))

@@ -79,7 +79,7 @@ impl Workbench {
     /// Where the WebAssembly engine cannot be started.
     pub fn new(memory: u64, deadline: Duration, meter: Meter) -> Result<Self, LoadError> {
         Ok(Self {
-            sandbox: Arc::new(Sandbox::with(memory, meter)?),
+            sandbox: Arc::new(Sandbox::with(memory, meter)?.keeping()),
             places: Arc::new(Semaphore::new(DECISIONS)),
             deadline,
         })
