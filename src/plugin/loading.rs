@@ -115,7 +115,10 @@ impl Loading {
         self.grants.push(Granted(grant));
     }
 
-    /// Whether the settings come from a configuration or a file, and so are meant.
+    /// The component with its settings and grants: of the configuration or the project, and the flags laid over them.
+    ///
+    /// # Errors
+    /// Every fault of the files, or that there is no such component in them.
     pub(super) fn subject(&self) -> Result<Subject, Unready> {
         let (mut setup, facts, signatures) = match &self.config {
             Some(path) => self.configured(path)?,
