@@ -139,3 +139,20 @@ fn a_folder_without_a_project_is_told_apart() {
         ran.err
     );
 }
+
+#[test]
+fn a_signature_that_is_demanded_is_a_gate() {
+    let home = Home::new();
+    let config = home.asking(&Guest::that(allows()).build(), "");
+    home.file("allowed_signers", "");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let text = text.replace(
+        "[[policy.plugin]]",
+        "[policy]\nallowed-signers = \"allowed_signers\"\n[[policy.plugin]]",
+    );
+    home.file("portreeve.toml", text);
+    let ran = home.run(&["plugin", "check", "policy.wasm", "--config", &config]);
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("FAIL  signature  "), "{}", ran.out);
+    assert!(ran.out.contains("-     trial      not reached"), "{}", ran.out);
+}
