@@ -221,17 +221,16 @@ fn signers(value: &Value<'_>, builtin: bool, demanded: bool) -> Option<Vec<Strin
     if builtin {
         return value.fault("what is built in is part of the program and has no signature of its own: remove this key");
     }
-    let signers = value.list(|item| {
+    if value.toml().as_array().is_some_and(|items| items.is_empty()) {
+        return value.fault("no signer: nothing could be loaded; name at least one, or remove this key");
+    }
+    value.list(|item| {
         let signer = item.word()?;
         match signer.contains(['*', '?', '!', ',']) {
             true => item.wrong("one principal, without wildcards"),
             false => Some(signer.to_owned()),
         }
-    })?;
-    match signers.is_empty() {
-        true => value.fault("no signer: nothing could be loaded; name at least one, or remove this key"),
-        false => Some(signers),
-    }
+    })
 }
 
 pub(crate) fn wasi(value: &Value<'_>) -> Option<Wasi> {
