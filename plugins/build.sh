@@ -148,9 +148,11 @@ describe_toolchain() {
 
 # --- building ----------------------------------------------------------------------------------------------------
 
-# Paths get into panic messages, so that every directory which differs between machines gets a fixed name.
+# Paths get into panic messages, so that every directory which differs between machines gets a fixed name. That of this
+# repository is not among them: cargo names the files of a workspace from its root on. The flags are those of
+# `portreeve plugin build` (src/plugin/build/rust.rs), so that in one target directory both share a standard library.
 rust_flags() {
-    local flags=("-Clink-arg=-zstack-size=$stack_bytes" "--remap-path-prefix=$root=/portreeve" "--remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rust") directory
+    local flags=("-Clink-arg=-zstack-size=$stack_bytes" "--remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rust") directory
     for directory in "$cargo_home"/registry/src/*/; do
         [ -d "$directory" ] && flags+=("--remap-path-prefix=${directory%/}=/registry")
     done

@@ -21,28 +21,13 @@ pub(super) fn build(sources: &Sources<'_>) -> Result<Vec<u8>, BuildError> {
     let cargo = tool::on_path(&["cargo"]).ok_or_else(no_cargo)?;
     let compiler = Compiler::find()?;
     let project = Project::ask(&cargo, &sources.folder)?;
-    let mut command = Command::new(&cargo);
-    command
-        .current_dir(&sources.folder)
-        .args(["rustc", "--profile", PROFILE, "--target", TARGET, "--lib"]);
-    if !project.has_profile()? {
-        for setting in SETTINGS {
-            command.arg("--config").arg(format!("profile.{PROFILE}.{setting}"));
-        }
+    let flags = compiler.flags();
+    compiler.compile(&cargo, sources, &project, &flags)?;
+    // The first build of a machine makes the registry's folder, whose name is not known before.
+    let known = compiler.flags();
+    if known != flags {
+        compiler.compile(&cargo, sources, &project, &known)?;
     }
-    for variable in ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
-        command.env_remove(variable);
-    }
-    command
-        .env("RUSTC", &compiler.program)
-        .env("CARGO_ENCODED_RUSTFLAGS", compiler.flags());
-    if let Some(linker) = &compiler.linker {
-        command
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
-        command.arg("-Zbuild-std=std,panic_abort");
-    }
-    tool::run_shown(&mut command)?;
     let module = project.module();
     component::encode(&fs::read(&module).map_err(BuildError::file(&module))?)
 }
@@ -84,6 +69,38 @@ impl Compiler {
             sysroot: sysroot.clone(),
             linker: Some(linker),
         })
+    }
+
+    fn compile(&self, cargo: &Path, sources: &Sources<'_>, project: &Project, flags: &str) -> Result<(), BuildError> {
+        let mut command = Command::new(cargo);
+        command.current_dir(&sources.folder).args([
+            "rustc",
+            "--lib",
+            "--crate-type",
+            "cdylib",
+            "--profile",
+            PROFILE,
+            "--target",
+            TARGET,
+        ]);
+        if !project.has_profile()? {
+            for setting in SETTINGS {
+                command.arg("--config").arg(format!("profile.{PROFILE}.{setting}"));
+            }
+        }
+        for variable in ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
+            command.env_remove(variable);
+        }
+        command
+            .env("RUSTC", &self.program)
+            .env("CARGO_ENCODED_RUSTFLAGS", flags);
+        if let Some(linker) = &self.linker {
+            command
+                .env("RUSTC_BOOTSTRAP", "1")
+                .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
+            command.arg("-Zbuild-std=std,panic_abort");
+        }
+        tool::run_shown(&mut command)
     }
 
     /// Paths of this machine get into the messages of panics, so each gets a fixed name.
