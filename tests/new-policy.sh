@@ -80,8 +80,8 @@ portreeve serve --config gateway.toml >gateway.log 2>&1 &
 running+=($!)
 gateway=$(waits gateway.log 'listens on 127\.0\.0\.1:([0-9]+)')
 
-client=(ssh -p "$gateway" -i alice_key -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o IdentitiesOnly=yes)
-allowed=$(run "${client[@]}" -W "127.0.0.1:$port" alice@127.0.0.1 </dev/null)
+client=(ssh -p "$gateway" -i alice_key -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes)
+allowed=$(run "${client[@]}" -W "127.0.0.1:$port" alice@127.0.0.1 </dev/null 2>&1)
 printf '%s\n' "$allowed"
 grep -q "hello from the target" <<<"$allowed"
 refused=$(run "${client[@]}" -W 127.0.0.1:1 alice@127.0.0.1 </dev/null 2>&1) && { echo "port 1 was not refused"; exit 1; }

@@ -17,6 +17,7 @@ mod commands;
 mod guests;
 mod plugin_check;
 mod plugin_inspect;
+mod plugin_new;
 mod plugin_replay;
 mod plugin_run;
 mod plugin_signatures;

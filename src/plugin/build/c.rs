@@ -15,21 +15,19 @@ use crate::plugin::language::Language;
 pub(super) fn build(sources: &Sources<'_>) -> Result<Vec<u8>, BuildError> {
     let bindings = sources.bindings()?;
     let plus = sources.language == Language::Cpp;
-    let c = Compiler::find(false)?;
-    let linker = if plus {
-        Compiler::find(true)?
+    let c = Compiler::find(false).ok_or_else(|| missing(plus))?;
+    let plus_plus = if plus {
+        Some(Compiler::find(true).ok_or_else(|| missing(plus))?)
     } else {
-        Compiler {
-            program: c.program.clone(),
-            plus: false,
-        }
+        None
     };
+    let linker = plus_plus.as_ref().unwrap_or(&c);
     let mut objects = vec![c.compile(sources, &bindings.join("policy.c"), &bindings, false)?];
     for source in own(sources, plus)? {
         let compiler = if source.extension().is_some_and(|ending| ending == "c") {
             &c
         } else {
-            &linker
+            linker
         };
         objects.push(compiler.compile(sources, &source, &bindings, true)?);
     }
@@ -63,15 +61,14 @@ struct Compiler {
 
 impl Compiler {
     /// The newest clang that can compile for WebAssembly.
-    fn find(plus: bool) -> Result<Self, BuildError> {
+    fn find(plus: bool) -> Option<Self> {
         let base = if plus { "clang++" } else { "clang" };
         let numbered: Vec<String> = VERSIONS.iter().map(|version| format!("{base}-{version}")).collect();
         let names = [base].into_iter().chain(numbered.iter().map(String::as_str));
         let able = names
             .filter_map(|name| tool::on_path(&[name]))
             .find(|program| Self::able(program, plus));
-        let program = able.ok_or_else(|| missing(plus))?;
-        Ok(Self { program, plus })
+        able.map(|program| Self { program, plus })
     }
 
     /// Whether it knows the target and has the libraries for it.

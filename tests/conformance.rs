@@ -1,0 +1,65 @@
+//! The components that are kept of each published version of the contract go on passing the conformance suite, which is what
+//! an author who never builds again relies on. tests/languages.sh builds the guests of today in every language.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say so and stop")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance")
+}
+
+/// The guests in Rust and C of each version.
+fn kept() -> Vec<PathBuf> {
+    let versions = fs::read_dir(folder().join("../../wit/published")).unwrap();
+    let versions = versions.map(|version| folder().join(version.unwrap().file_name()));
+    versions
+        .flat_map(|version| [version.join("c.wasm"), version.join("rust.wasm")])
+        .collect()
+}
+
+fn asked(component: &Path, cases: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portreeve"));
+    command.args(["plugin", "test", "--component"]).arg(component).arg("--");
+    command
+        .args(cases.iter().map(|name| folder().join(name)))
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn kept_components_pass_every_case() {
+    let guests = kept();
+    assert!(guests.len() >= 2, "{guests:?}");
+    for guest in guests {
+        let output = asked(&guest, &["cases", "numbers.toml", "panics/trap.toml"]);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{}\n{said}", guest.display());
+        assert!(said.contains("64 passed, 0 failed"), "{said}");
+    }
+}
+
+#[test]
+fn without_its_grants_a_component_is_not_loaded() {
+    for guest in kept() {
+        let output = asked(&guest, &["not-granted.toml"]);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("does not load") && said.contains("which is not granted"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_component_that_answers_otherwise_fails() {
+    for guest in kept() {
+        // What the others answer to a panic.
+        let output = asked(&guest, &["panics/deny.toml"]);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("FAIL  an exception"), "{said}");
+    }
+}
