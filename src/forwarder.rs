@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -56,6 +56,7 @@ pub struct Visit {
     pub news: broadcast::Sender<Arc<News>>,
     verdicts: Arc<Verdicts>,
     names: Arc<Semaphore>,
+    carried: AtomicUsize,
     tunnels: Arc<Semaphore>,
     most_tunnels: usize,
     listeners: Arc<Semaphore>,
@@ -123,6 +124,7 @@ impl Visit {
             news: broadcast::channel(NEWS).0,
             verdicts: Arc::default(),
             names: places_of_one(),
+            carried: AtomicUsize::new(0),
             tunnels: Arc::new(Semaphore::new(ceilings.tunnels_per_session)),
             most_tunnels: ceilings.tunnels_per_session,
             listeners: Arc::new(Semaphore::new(ceilings.listeners_per_session)),
@@ -139,6 +141,17 @@ impl Visit {
     #[must_use]
     pub fn is_used(&self) -> bool {
         self.open_tunnels() > 0 || self.news.receiver_count() > 0
+    }
+
+    /// How long the next tunnel may wait for the client to close it, once both directions are done.
+    ///
+    /// russh forgets a channel wholly only where the client's close comes first, and most clients close at once. But
+    /// `ssh -W`, and so `-J`, waits for the server: it has one tunnel, so the first few are not kept waiting.
+    fn close_patience(&self) -> Duration {
+        match self.carried.fetch_add(1, Ordering::Relaxed) {
+            0..CLOSED_AT_ONCE => Duration::ZERO,
+            _ => CLOSE_PATIENCE,
+        }
     }
 
     fn question(&self, action: Action, requested: Requested, originator: Option<SocketAddr>) -> Question {
@@ -431,6 +444,7 @@ impl Desk {
         let patience = Patience {
             idle: limits.idle_timeout,
             stall: limits.stall_timeout,
+            close: visit.close_patience(),
         };
         let Ends {
             source,
@@ -635,5 +649,8 @@ fn unrecorded() -> Refusal {
 
 /// Decisions that a slow status channel may fall behind.
 const NEWS: usize = 64;
+/// Tunnels of a session that do not wait for the client's close.
+const CLOSED_AT_ONCE: usize = 4;
+const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
 /// A decision on a remote forward that takes longer is a refusal.
 const LISTEN_PATIENCE: Duration = Duration::from_secs(2);

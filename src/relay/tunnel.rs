@@ -57,6 +57,8 @@ pub struct Patience {
     pub idle: Option<Duration>,
     /// With bytes for a target that takes none.
     pub stall: Option<Duration>,
+    /// With both directions done, for the client to close its side.
+    pub close: Duration,
 }
 
 async fn copy(
@@ -100,9 +102,7 @@ async fn copy(
         });
         match done.await {
             Some(ended) => ended,
-            // Both directions are done. A client closes its side at once, and russh forgets a
-            // channel wholly only if the client's close comes first.
-            None => timeout(CLOSE_PATIENCE, up).await.unwrap_or(Ended::Finished),
+            None => timeout(patience.close, up).await.unwrap_or(Ended::Finished),
         }
     };
     tokio::select! {
@@ -456,7 +456,6 @@ impl Clock {
 }
 
 const MIN_READ: usize = 4 << 10;
-/// Two SSH packets' worth: more would keep small messages of other tunnels waiting behind it.
-const MAX_READ: usize = 64 << 10;
+/// Four SSH packets' worth: more saves little, and would keep small messages of other tunnels waiting behind it.
+const MAX_READ: usize = 128 << 10;
 const MAX_SLICES: usize = 32;
-const CLOSE_PATIENCE: Duration = Duration::from_millis(500);

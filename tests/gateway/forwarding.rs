@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -471,4 +472,17 @@ fn a_plain_ssh_shows_who_one_is_and_what_is_decided() {
     assert!(until("You are").starts_with("You are alice (dba), by publickey SHA256:"));
     hear(UnixStream::connect(&local).unwrap());
     assert!(until("refused").starts_with("refused: connect db:4001: ask the database team [ref f-"));
+}
+
+/// `ssh -W`, and `-J` with it, leaves the last word to the server.
+#[test]
+fn a_client_that_waits_for_the_server_to_close_is_not_kept_waiting() {
+    let (gateway, target) = (Setup::allowing().start(), Server::echo());
+    let times = (0..5).map(|_| {
+        let began = Instant::now();
+        assert_eq!(gateway.through(&target.address()).code, Some(0));
+        began.elapsed()
+    });
+    let quickest = times.min().unwrap();
+    assert!(quickest < Duration::from_millis(450), "{quickest:?}");
 }
