@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::buf::Limit;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::io::AsyncWrite;
+use futures_util::FutureExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -17,6 +17,7 @@ use super::meter::Meter;
 use super::{Inbound, Sink, Source};
 use crate::audit::Cause;
 use crate::registry::Forward;
+use crate::workers;
 
 /// The target's side of a tunnel.
 pub enum Stream {
@@ -240,6 +241,7 @@ impl<S: Source, W: AsyncWrite + Unpin> Upward<'_, S, W> {
     }
 
     fn wrote(&mut self, written: usize) {
+        workers::carried(written);
         self.budget
             .forward
             .bytes
@@ -270,7 +272,7 @@ impl<S: Source, W: AsyncWrite + Unpin> Upward<'_, S, W> {
 }
 
 /// From the target to the client.
-async fn downward(sink: &mut impl Sink, read: impl Readable, budget: &Budget<'_>, clock: &Clock) -> Ended {
+async fn downward(sink: &mut impl Sink, mut read: impl Readable, budget: &Budget<'_>, clock: &Clock) -> Ended {
     let mut meter = Meter::new(budget.forward.terms.bytes_per_second);
     let mut buffer = Buffer::default();
     loop {
@@ -280,7 +282,7 @@ async fn downward(sink: &mut impl Sink, read: impl Readable, budget: &Budget<'_>
             None => allowed,
         };
         // With nothing left to spend, one more byte is one too many, but an end is an end.
-        let bytes = match buffer.read(&read, allowed.max(1)).await {
+        let bytes = match buffer.read(&mut read, allowed.max(1)).await {
             Ok(bytes) if bytes.is_empty() => {
                 sink.eof().await;
                 return Ended::Finished;
@@ -289,6 +291,7 @@ async fn downward(sink: &mut impl Sink, read: impl Readable, budget: &Budget<'_>
             Ok(bytes) => bytes,
             Err(_) => return Ended::Failed,
         };
+        workers::carried(bytes.len());
         meter.passed(bytes.len());
         clock.progress_down();
         budget
@@ -303,28 +306,19 @@ async fn downward(sink: &mut impl Sink, read: impl Readable, budget: &Budget<'_>
 }
 
 /// The reading half of a socket, which can tell that something is there before a buffer is made for it.
-trait Readable {
+trait Readable: AsyncRead + Unpin {
     async fn readable(&self) -> io::Result<()>;
-    fn try_read(&self, buffer: &mut Limit<&mut BytesMut>) -> io::Result<usize>;
 }
 
 impl Readable for tcp::ReadHalf<'_> {
     async fn readable(&self) -> io::Result<()> {
         tcp::ReadHalf::readable(self).await
     }
-
-    fn try_read(&self, buffer: &mut Limit<&mut BytesMut>) -> io::Result<usize> {
-        self.try_read_buf(buffer)
-    }
 }
 
 impl Readable for unix::ReadHalf<'_> {
     async fn readable(&self) -> io::Result<()> {
         unix::ReadHalf::readable(self).await
-    }
-
-    fn try_read(&self, buffer: &mut Limit<&mut BytesMut>) -> io::Result<usize> {
-        self.try_read_buf(buffer)
     }
 }
 
@@ -345,23 +339,27 @@ impl Default for Buffer {
 
 impl Buffer {
     /// At most `limit` bytes; none at the end.
-    async fn read(&mut self, socket: &impl Readable, limit: usize) -> io::Result<Bytes> {
+    ///
+    /// A read that does not fill its room has emptied the socket. tokio then waits for news of it, and what comes
+    /// meanwhile is read in one piece; asking again at once would find little, and tell the target of each little.
+    async fn read(&mut self, socket: &mut impl Readable, limit: usize) -> io::Result<Bytes> {
         loop {
             if self.bytes.capacity() < MIN_READ / 4 {
                 self.bytes.reserve(self.piece);
             }
-            let room = self.bytes.capacity();
-            match socket.try_read(&mut (&mut self.bytes).limit(limit.min(room))) {
-                Ok(length) => {
+            let room = self.bytes.capacity().min(limit);
+            let read = socket.read_buf(&mut (&mut self.bytes).limit(room)).now_or_never();
+            match read {
+                Some(length) => {
+                    let length = length?;
                     self.piece = if length == room { self.piece * 2 } else { length };
                     self.piece = self.piece.clamp(MIN_READ, MAX_READ);
                     return Ok(self.bytes.split().freeze());
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                None => {
                     self.bytes = BytesMut::new();
                     socket.readable().await?;
                 }
-                Err(error) => return Err(error),
             }
         }
     }
