@@ -103,4 +103,4 @@ class Crowd:
         answer = self.process.stdout.readline()
         if not answer:
             raise RuntimeError(f"the crowd broke off at {words}")
-        return [float(word) for word in answer.split()]
+        return [float(word) if "." in word else int(word) for word in answer.split()]
