@@ -43,11 +43,11 @@ def latency(house, server, most):
     figures = {}
     with Session(house, server, AES) as session, session.link() as link:
         trips(link, 50, 1)
-        note(figures, "alone", trips(link, most, 5))
+        note(figures, "alone", trips(link, most, 2.5))
         for word, name in (UP, DOWN):
             load = session.load(word, 1 << 40, 32 << 10)
             time.sleep(0.3)
-            note(figures, f"beside bulk {name}", trips(link, most, 5))
+            note(figures, f"beside bulk {name}", trips(link, most, 2.5))
             load.stdin.close()
             load.wait()
     return figures
