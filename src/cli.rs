@@ -14,7 +14,7 @@ use crate::embedded::Embedded;
 use crate::explain::{self, Explain};
 use crate::gateway::{Gateway, Origin, Prepared, StartError};
 use crate::plugin::{self, Plugin};
-use crate::policy::Installed;
+use crate::policy::{self, Installed};
 
 /// An SSH server that only forwards ports, every forward decided by a WebAssembly policy.
 #[derive(Parser)]
@@ -49,6 +49,16 @@ enum Command {
     /// Tools for those who write policies.
     #[command(subcommand)]
     Plugin(Plugin),
+    /// What the gateway starts to compile a component; nobody else needs it.
+    #[command(name = policy::SUBCOMMAND, hide = true)]
+    CompileForParent {
+        #[arg(long)]
+        memory: u64,
+        #[arg(long)]
+        address_space: u64,
+        #[arg(long)]
+        seconds: u64,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -87,6 +97,11 @@ pub fn run() -> ExitCode {
     });
     let code = match cli.command {
         Command::Completions { shell } => completions(shell),
+        Command::CompileForParent {
+            memory,
+            address_space,
+            seconds,
+        } => policy::compile_for_parent(memory, address_space, seconds),
         Command::Serve { config, listen } => within_runtime(serve(config, listen)),
         Command::Check { config, json } => within_runtime(check(config, json)),
         Command::Explain(question) => within_runtime(explain::run(question)),

@@ -22,7 +22,7 @@ use crate::forwarder::Desk;
 use crate::judgement::{House, Judge, OwnListeners};
 use crate::names::Resolver;
 use crate::open_files;
-use crate::policy::{LoadError, OpenForwards, Policies, PolicyRef, Vetted, Watch};
+use crate::policy::{Compiler, DirectoryError, LoadError, OpenForwards, Policies, PolicyRef, Vetted, Watch, Workshop};
 use crate::proxy_header;
 use crate::registry::Registry;
 use crate::relay::is_ours;
@@ -40,6 +40,10 @@ pub trait Origin: Send + Sync + 'static {
     /// # Errors
     /// All faults at once.
     fn load(&self) -> Result<Config, Faults>;
+    /// Where components are compiled.
+    fn compiler(&self) -> Compiler {
+        Compiler::this_program()
+    }
 }
 
 impl Origin for Box<dyn Origin> {
@@ -49,6 +53,10 @@ impl Origin for Box<dyn Origin> {
 
     fn load(&self) -> Result<Config, Faults> {
         (**self).load()
+    }
+
+    fn compiler(&self) -> Compiler {
+        (**self).compiler()
     }
 }
 
@@ -94,19 +102,31 @@ impl Prepared {
     /// # Errors
     /// Every fault that there is.
     pub async fn new(config: Config, file: &Path) -> Result<Self, Faults> {
+        Self::compiled_by(Compiler::this_program(), config, file).await
+    }
+
+    async fn compiled_by(compiler: Compiler, config: Config, file: &Path) -> Result<Self, Faults> {
         let mut faults: Vec<_> = signers_fault(&config, file).into_iter().collect();
         let registry = Registry::default();
         let counted = registry.clone();
         let open_forwards: OpenForwards = Arc::new(move |user| counted.open_forwards(user));
         let accounts = Accounts::new(&config, file).map_err(|found| faults.extend(found)).ok();
         let host_keys = host_keys(&config, file).map_err(|found| faults.extend(found)).ok();
-        let loaded = Policies::load(&config.policy, open_forwards).await;
-        let policies = loaded
-            .map_err(|found| {
-                let found = policy_faults(&config, file, &found);
-                faults.extend(found.into_iter().filter(|one| one.key != SIGNERS_KEY));
-            })
-            .ok();
+        let policies = match workshop(&config, file, compiler) {
+            Ok(workshop) => {
+                let loaded = Policies::load_in(workshop, &config.policy, open_forwards).await;
+                loaded
+                    .map_err(|found| {
+                        let found = policy_faults(&config, file, &found);
+                        faults.extend(found.into_iter().filter(|one| one.key != SIGNERS_KEY));
+                    })
+                    .ok()
+            }
+            Err(fault) => {
+                faults.push(fault);
+                None
+            }
+        };
         match (accounts, host_keys, policies) {
             (Some(accounts), Some(host_keys), Some(policies)) if faults.is_empty() => Ok(Self {
                 config,
@@ -152,6 +172,26 @@ fn host_keys(config: &Config, file: &Path) -> Result<HostKeys, Vec<Fault>> {
         return Err(vec![fault(file, "server.host-keys", words.to_owned())]);
     };
     HostKeys::keep(&path).map_err(|error| vec![fault(file, "server.host-keys", error.to_string())])
+}
+
+/// What is configured must be usable. Where nothing is, a state directory that cannot be had costs
+/// no more than time; one that somebody else could put code into is a fault all the same.
+fn workshop(config: &Config, file: &Path, compiler: Compiler) -> Result<Workshop, Fault> {
+    let named = config.policy.directory.as_deref();
+    let Some(path) = named
+        .map(Path::to_owned)
+        .or_else(|| state_directory().map(|folder| folder.join("policies")))
+    else {
+        return Ok(Workshop::new(compiler));
+    };
+    match Workshop::keeping(compiler.clone(), &path) {
+        Ok(workshop) => Ok(workshop),
+        Err(error @ DirectoryError::Unusable { .. }) if named.is_none() => {
+            tracing::warn!(%error, "compiled policies cannot be kept, so each start compiles them anew: set policy.directory");
+            Ok(Workshop::new(compiler))
+        }
+        Err(error) => Err(fault(file, "policy.directory", error.to_string())),
+    }
 }
 
 /// Where the gateway keeps what it makes itself: the XDG state directory of its user.
@@ -236,7 +276,7 @@ impl Gateway {
     /// What is wrong, before anything is served.
     pub async fn start(origin: impl Origin) -> Result<Self, StartError> {
         let config = origin.load()?;
-        let prepared = Prepared::new(config, origin.file()).await?;
+        let prepared = Prepared::compiled_by(origin.compiler(), config, origin.file()).await?;
         let Prepared {
             config,
             accounts,
@@ -300,6 +340,8 @@ impl Gateway {
             shared.tasks().spawn(shared.clone().accept(listener));
         }
         shared.tasks().spawn(Arc::clone(&shared).watch());
+        let policies = Arc::clone(shared.desk().judge.policies());
+        shared.tasks().spawn(async move { policies.keep_last_good().await });
         Ok(Self {
             shared,
             addresses,
@@ -572,6 +614,9 @@ impl Shared {
         })?;
         if config.server.listen != self.config.load().server.listen {
             tracing::warn!("server.listen has changed: that takes a restart");
+        }
+        if config.policy.directory != self.config.load().policy.directory {
+            tracing::warn!("policy.directory has changed: that takes a restart");
         }
         let house = House::new(config.forwarding, config.floors.clone(), self.own.clone());
         desk.judge.replace_house(house);

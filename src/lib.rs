@@ -60,7 +60,7 @@
 //! - **No permit, no forward.** [`Permit`](judgement::Permit) has no public constructor.
 //! - **What was judged is what is dialled**: an address, never a name a second time.
 //! - **Failure is not denial.** [`Refusal`](request::Refusal) keeps them apart in types, on the wire and in the log. Both refuse.
-//! - **A decision is alone.** Each runs in an instance of its own, with a deadline, a bound on memory, and no import that the
+//! - **A decision is alone.** Each runs in an instance of its own, made for it or ahead of it, with a deadline, a bound on memory, and no import that the
 //!   configuration has not granted. Nothing that one request leaves behind is seen by the next, but the counted state of the
 //!   grant `state`.
 //! - **A demanded signature is checked on the bytes that are loaded.** Only a [`Vetted`](policy::Vetted) component passes the
@@ -83,8 +83,8 @@
 //! - **The author of a policy** decides: a policy can allow everything above the floors, and can see names, addresses and
 //!   claims of who asks. It cannot open a socket or a file, see a byte of payload, outlive its decision, or exceed its
 //!   deadline and memory. What it says is cut to length and stripped of control characters before anybody reads it.
-//!   Compiling is the exception to the bounds: a component that is made to compile for ever occupies a thread when it is
-//!   loaded, and nobody waits for it. Name only components that you trust so far.
+//!   It is compiled by a process of its own, which is ended after a minute; that process is the one place where the author's
+//!   bytes meet a program that is neither sandboxed nor small. What it gives is trusted, and nothing else that is compiled.
 //! - **A name server** chooses the addresses of a name. They are judged like any address, and dialled as judged; a second,
 //!   different answer is not asked for. A policy that allows by name alone trusts the name server with the choice.
 //! - **Whoever connects to a listener** is judged (`accept`) by their true address before the client hears of them.
@@ -92,7 +92,12 @@
 //!   audit log are made with mode 0600 in a folder of mode 0700. What listens on loopback can be reached by every local user;
 //!   a Unix socket that a listener is bound to has mode 0600.
 //!
-//! `unsafe` is denied in this crate but for the bindings that are generated from `wit/policy.wit`.
+//! - **Whoever can write to `policy.directory`** can make the next start slower, and no more: compiled code is loaded if it is
+//!   sealed with the key there, which only the gateway's user can read, and a folder or key that others can reach is refused.
+//!   The gateway's user can do as they like with the gateway anyway.
+//!
+//! `unsafe` is denied in this crate but for the bindings that are generated from `wit/policy.wit`, and for the one call that
+//! loads compiled code (`policy/artifact.rs`, which argues why that is sound).
 
 pub mod accounts;
 pub mod audit;

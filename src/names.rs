@@ -163,6 +163,16 @@ impl Lookups {
         }
     }
 
+    /// What was asked so far; nothing of it is left here.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        Self {
+            resolver: self.resolver.clone(),
+            own: Arc::clone(&self.own),
+            answers: std::mem::take(&mut self.answers),
+        }
+    }
+
     /// The resolver behind it.
     #[must_use]
     pub fn resolver(&self) -> Resolver {

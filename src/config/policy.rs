@@ -21,7 +21,7 @@ pub struct Policy {
     pub deadline: Duration,
     /// Bytes one instance may have, all memories and tables together, 1MiB to 4GiB. Default 64MiB; past it the guest fails.
     pub memory: u64,
-    /// Where last-good copies and compiled code are kept. Default: nowhere, and each start compiles anew.
+    /// Where compiled code and copies of what served last are kept. Default: `policies` in the state directory.
     pub directory: Option<PathBuf>,
     /// Facts that a plugin with the grant `view` may ask for by name, in the order of the file. Default: none.
     pub facts: Vec<(String, Claim)>,

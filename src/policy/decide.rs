@@ -13,6 +13,7 @@ use super::bindings::{Policy, PolicyPre};
 use super::engine::{Meter, Sandbox};
 use super::failure::{Failure, Problem};
 use super::host::{Facts, Guest, Label, Phase};
+use super::stock::{Prepared, Stock};
 use super::wasi::Inert;
 use super::{Installed, PolicyRef, convert};
 use crate::names::Lookups;
@@ -41,6 +42,8 @@ pub(super) struct Loaded {
     pub(super) schema: Option<String>,
     /// The names used in the log.
     pub(super) label: (Arc<str>, Arc<str>),
+    /// Instances that are made ahead, where making one takes long.
+    pub(super) stock: Option<Arc<Stock>>,
 }
 
 impl Loaded {
@@ -61,21 +64,23 @@ impl Loaded {
         deadline: Duration,
     ) -> (Result<Verdict, Failure>, Lookups) {
         let label = self.label_for(request.id.clone());
-        let guest = Guest::new(
-            label,
-            Phase::Decide,
-            Arc::clone(facts),
-            lookups,
-            sandbox.memory,
-            deadline,
-        );
-        let mut store = store(sandbox, guest);
-        store.data_mut().names_refused = self.names_refused;
-        if self.inert {
-            let now = Duration::from_millis(u64::try_from(request.now.as_millisecond()).unwrap_or(0));
-            store.data_mut().wasi = Some(Inert::new(now, &request.id));
-        }
-        let asked = AssertUnwindSafe(self.ask(&mut store, request)).catch_unwind().await;
+        // What is recorded is recorded from the start.
+        let stock = self.stock.as_ref().filter(|_| facts.recorder.is_none());
+        let (mut store, ready) = match stock.and_then(|stock| stock.take()) {
+            Some(Prepared { mut store, policy, .. }) => {
+                store.data_mut().begin(label, Arc::clone(facts), lookups, deadline);
+                fill_up(&mut store, sandbox);
+                (store, Some(policy))
+            }
+            None => {
+                let (facts, phase) = (Arc::clone(facts), Phase::Configure);
+                let guest = Guest::new(label, phase, facts, lookups, sandbox.memory, deadline);
+                (store(sandbox, guest), None)
+            }
+        };
+        let asked = AssertUnwindSafe(self.ask(&mut store, ready, request))
+            .catch_unwind()
+            .await;
         let answer = asked.unwrap_or_else(|_| Err(Failure::Host("a panic in the host".to_owned())));
         if let Some(recorder) = &facts.recorder {
             recorder.spent(store.get_fuel().ok(), store.data().ceiling.taken());
@@ -83,34 +88,49 @@ impl Loaded {
                 recorder.answered(given);
             }
         }
-        let mut guest = store.into_data();
+        let guest = store.data_mut();
         if let Some(wasi) = guest.wasi.take() {
             for line in String::from_utf8_lossy(&wasi.printed()).lines() {
                 guest.say(Level::Info, line);
             }
         }
+        let lookups = guest.lookups.take();
         let verdict = answer.and_then(|given| convert::verdict(given, request, self.rewrite));
-        (verdict, guest.lookups)
+        match stock {
+            Some(stock) => stock.used(store),
+            None => drop(store),
+        }
+        (verdict, lookups)
     }
 
     async fn ask(
         &self,
         store: &mut Store<Guest>,
+        ready: Option<Policy>,
         request: &ForwardRequest,
     ) -> Result<super::bindings::portreeve::policy::types::Verdict, Failure> {
-        let policy = instantiate(&self.pre, store).await?;
-        if self.configures {
-            configure(&policy, store, &self.settings)
-                .await?
-                .map_err(|problems| Failure::Trap(format!("`configure` now refuses its settings: {problems:?}")))?;
+        let policy = match ready {
+            Some(policy) => policy,
+            None => configured(&self.pre, self.settings_for_each(), store).await?,
+        };
+        let guest = store.data_mut();
+        guest.enter(Phase::Decide);
+        guest.names_refused = self.names_refused;
+        if self.inert {
+            let now = Duration::from_millis(u64::try_from(request.now.as_millisecond()).unwrap_or(0));
+            guest.wasi.get_or_insert_with(Inert::new).begin(now, &request.id);
         }
-        store.data_mut().enter(Phase::Decide);
         let request = convert::request(request);
         let called = policy
             .portreeve_policy_decision()
             .call_decide(&mut *store, &request)
             .await;
         called.map_err(|error| classify(&error, store.data()))
+    }
+
+    /// What each instance is configured with, where it is not a snapshot.
+    pub(super) fn settings_for_each(&self) -> Option<&str> {
+        self.configures.then_some(self.settings.as_str())
     }
 
     pub(super) fn label_for(&self, forward: String) -> Label {
@@ -127,11 +147,7 @@ impl Loaded {
 pub(super) fn store(sandbox: &Sandbox, guest: Guest) -> Store<Guest> {
     let mut store = Store::new(&sandbox.engine, guest);
     store.limiter(|guest| &mut guest.ceiling);
-    store.set_hostcall_fuel(HOSTCALL_FUEL);
-    if sandbox.meter == Meter::Fuel {
-        store.set_fuel(u64::MAX).expect("an engine with a meter counts fuel");
-    }
-    store.set_epoch_deadline(1);
+    fill_up(&mut store, sandbox);
     store.epoch_deadline_callback(|mut store| {
         Ok(if store.data_mut().clock.is_overdue() {
             UpdateDeadline::Interrupt
@@ -142,9 +158,29 @@ pub(super) fn store(sandbox: &Sandbox, guest: Guest) -> Store<Guest> {
     store
 }
 
-pub(super) async fn instantiate(pre: &PolicyPre<Guest>, store: &mut Store<Guest>) -> Result<Policy, Failure> {
+/// What a guest may use up, whole again, and the next epoch its first.
+fn fill_up(store: &mut Store<Guest>, sandbox: &Sandbox) {
+    store.set_hostcall_fuel(HOSTCALL_FUEL);
+    if sandbox.meter == Meter::Fuel {
+        store.set_fuel(u64::MAX).expect("an engine with a meter counts fuel");
+    }
+    store.set_epoch_deadline(1);
+}
+
+/// Makes an instance that can be asked.
+pub(super) async fn configured(
+    pre: &PolicyPre<Guest>,
+    settings: Option<&str>,
+    store: &mut Store<Guest>,
+) -> Result<Policy, Failure> {
     let made = pre.instantiate_async(&mut *store).await;
-    made.map_err(|error| classify(&error, store.data()))
+    let policy = made.map_err(|error| classify(&error, store.data()))?;
+    if let Some(settings) = settings {
+        configure(&policy, store, settings)
+            .await?
+            .map_err(|problems| Failure::Trap(format!("`configure` now refuses its settings: {problems:?}")))?;
+    }
+    Ok(policy)
 }
 
 /// Calls `configure`; the inner error is the component's own list of faults.

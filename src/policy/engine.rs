@@ -9,6 +9,8 @@ use wasmtime::component::Component;
 use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use super::failure::LoadError;
+use super::stock::Stockroom;
+use super::workshop::Workshop;
 
 /// The WebAssembly engine with its limits, and the one OS thread that drives its epochs.
 pub(super) struct Sandbox {
@@ -19,6 +21,10 @@ pub(super) struct Sandbox {
     /// What was compiled before, by its digest; only where the same component is loaded with many
     /// settings.
     pub(super) kept: Option<Kept>,
+    /// Where components are compiled.
+    pub(super) workshop: Arc<Workshop>,
+    /// Where instances are made ahead.
+    pub(super) stockroom: Stockroom,
     ticker: Ticker,
 }
 
@@ -40,12 +46,12 @@ impl Sandbox {
     ///
     /// Reserving address space for all instances at once makes a fresh instance cheap; where the
     /// address space is limited (`ulimit -v`, small containers) instances are allocated one by one.
-    pub(super) fn new(memory: u64) -> Result<Self, LoadError> {
-        Self::with(memory, Meter::Off)
+    pub(super) fn new(memory: u64, workshop: Arc<Workshop>) -> Result<Self, LoadError> {
+        Self::with(memory, workshop, Meter::Off)
     }
 
     /// As [`Sandbox::new`], counting or not.
-    pub(super) fn with(memory: u64, meter: Meter) -> Result<Self, LoadError> {
+    pub(super) fn with(memory: u64, workshop: Arc<Workshop>, meter: Meter) -> Result<Self, LoadError> {
         let settings = |pool| {
             let mut settings = settings(memory, pool);
             settings.consume_fuel(meter == Meter::Fuel);
@@ -67,6 +73,8 @@ impl Sandbox {
             engine,
             memory,
             meter,
+            workshop,
+            stockroom: Stockroom::open()?,
             kept: None,
             ticker,
         })
@@ -89,11 +97,18 @@ impl Sandbox {
 /// How often a running guest is interrupted to look at its deadline and to let others run.
 pub(super) const TICK: Duration = Duration::from_millis(1);
 
-/// Decisions at once; the pool has a few slots more for candidates that are being tried.
+/// Decisions at once.
 pub(super) const DECISIONS: usize = 64;
-const SLOTS: u32 = 72;
+/// Instances that are kept ready, of all policies.
+pub(super) const PREPARED: usize = 32;
+/// Instances that were used and wait to be cleared away.
+pub(super) const CLEARING: usize = 16;
+/// Candidates that are being tried, observers, and the instance that is being made.
+const FURTHER: usize = 8;
+const SLOTS: u32 = (DECISIONS + PREPARED + CLEARING + FURTHER) as u32;
 
-fn settings(memory: u64, pool: Option<PoolingAllocationConfig>) -> Config {
+/// Without a pool this is the compiler's engine: what it gives runs on one with a pool.
+pub(super) fn settings(memory: u64, pool: Option<PoolingAllocationConfig>) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)

@@ -142,6 +142,14 @@ pub enum LoadError {
     /// It failed when it was configured or tried.
     #[error("it fails when it is tried: {0}")]
     Trial(Failure),
+    /// It does not load, and another that served under its name before was kept.
+    #[error("{error}; what served last under this name is kept as {kept}: to go back to it, name that file")]
+    ServedBefore {
+        /// Why it does not load.
+        error: Box<LoadError>,
+        /// The copy.
+        kept: String,
+    },
     /// The engine cannot be started.
     #[error("the WebAssembly engine cannot be started: {0}")]
     Engine(String),

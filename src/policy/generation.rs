@@ -14,6 +14,7 @@ use super::decide::Loaded;
 use super::engine::Sandbox;
 use super::failure::Failure;
 use super::host::Facts;
+use super::stock::Kept;
 use super::{Installed, PolicyRef};
 use crate::names::Lookups;
 use crate::request::{ForwardRequest, Redirect, Terms, Verdict};
@@ -56,6 +57,13 @@ impl Generation {
         self.chain
             .iter()
             .map(|loaded| (&loaded.reference, loaded.summary.as_str(), loaded.schema.as_deref()))
+    }
+
+    /// What is kept ready of each policy, in order.
+    #[must_use]
+    pub fn kept(&self) -> Vec<Kept> {
+        let stocks = self.chain.iter().filter_map(|loaded| loaded.stock.as_ref());
+        stocks.map(|stock| stock.kept()).collect()
     }
 
     /// Asks the chain: the first refusal wins, a rewrite is the next one's target.

@@ -65,6 +65,17 @@ impl Facts {
         }
     }
 
+    /// The same for an instance that nobody looks at.
+    pub(super) fn unrecorded(&self) -> Self {
+        Self {
+            state: Arc::clone(&self.state),
+            configured: self.configured.clone(),
+            open_forwards: Arc::clone(&self.open_forwards),
+            clock: self.clock.clone(),
+            recorder: None,
+        }
+    }
+
     /// The clock of `state`.
     fn now(&self) -> Instant {
         self.recorder
@@ -146,6 +157,16 @@ impl Guest {
 
     pub(super) fn enter(&mut self, phase: Phase) {
         self.phase = phase;
+    }
+
+    /// From here on it is the guest of one decision: all that it may use up is whole again.
+    pub(super) fn begin(&mut self, label: Label, facts: Arc<Facts>, lookups: Lookups, deadline: Duration) {
+        self.clock = GuestClock::new(deadline);
+        self.logged = Budget(MAX_LINES);
+        self.asked = Budget(MAX_STATE_CALLS);
+        self.label = label;
+        self.facts = facts;
+        self.lookups = lookups;
     }
 }
 

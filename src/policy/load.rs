@@ -1,21 +1,21 @@
 //! From the bytes of a component to a policy that can be asked.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use wasmparser::Parser;
-use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex, HasSelf, Instance, InstancePre, Linker};
 
 use super::bindings::portreeve::policy as world;
 use super::bindings::{Policy, PolicyIndices, PolicyPre};
-use super::decide::{Loaded, classify, configure, store};
+use super::decide::{Loaded, classify, configure, configured, store};
 use super::engine::Sandbox;
 use super::failure::{Failure, LoadError};
-use super::host::{Facts, Guest, Phase};
+use super::host::{Facts, Guest, Label, Phase};
 use super::snapshot::{Instrumented, instrument};
+use super::stock::{Recipe, Stock};
 use super::track::{Track, ours};
 use super::vetted::Vetted;
 use super::{PolicyRef, observe, wasi};
@@ -62,11 +62,7 @@ pub(super) async fn load(
         deadline,
         signer,
     };
-    // A guest with WASI may keep handles of the host in its memory; those would not outlive a copy.
-    let loaded = match instrument(&bytes) {
-        Some(instrumented) if config.wasi == Wasi::Refuse => trial.freeze(&instrumented).await?,
-        _ => trial.plain(bytes).await?,
-    };
+    let mut loaded = trial.component(bytes).await?;
     let request = probe();
     let lookups = Lookups::new(Resolver::silent());
     let _running = sandbox.running();
@@ -74,10 +70,12 @@ pub(super) async fn load(
     let facts = Arc::new(facts.without_state());
     let asked = loaded.decide(sandbox, &facts, &request, lookups, deadline);
     match timeout(deadline * 4 + SLACK, asked).await {
-        Ok((Ok(_), _)) => Ok(loaded),
-        Ok((Err(failure), _)) => Err(LoadError::Trial(failure)),
-        Err(_) => Err(LoadError::Trial(Failure::Deadline)),
+        Ok((Ok(_), _)) => {}
+        Ok((Err(failure), _)) => return Err(LoadError::Trial(failure)),
+        Err(_) => return Err(LoadError::Trial(Failure::Deadline)),
     }
+    loaded.stock = trial.stock(&loaded).await;
+    Ok(loaded)
 }
 
 pub(super) fn check_bytes(bytes: &[u8], sha256: &str, pin: Option<&[u8; 32]>) -> Result<(), LoadError> {
@@ -100,31 +98,27 @@ pub(super) fn check_bytes(bytes: &[u8], sha256: &str, pin: Option<&[u8; 32]>) ->
     }
 }
 
-/// Compiles away from the threads that serve. The one place where untrusted code meets the
-/// compiler: it takes bytes and gives a component, so that it can become a process of its own.
-async fn compile(engine: &Engine, bytes: Vec<u8>) -> Result<Component, LoadError> {
-    let engine = engine.clone();
-    let compiled = tokio::task::spawn_blocking(move || Component::new(&engine, bytes)).await;
-    let component = compiled.map_err(|error| LoadError::Compile(error.to_string()))?;
-    component.map_err(|error| LoadError::Compile(format!("{error:#}")))
+/// The one place where untrusted code meets the compiler.
+async fn compile(sandbox: &Sandbox, bytes: Vec<u8>) -> Result<Component, LoadError> {
+    sandbox.workshop.component(sandbox, bytes).await
 }
 
 /// Compiles what does not depend on settings: once for all settings where the sandbox keeps it.
 async fn compile_kept(sandbox: &Sandbox, bytes: Vec<u8>) -> Result<Component, LoadError> {
     let Some(kept) = &sandbox.kept else {
-        return compile(&sandbox.engine, bytes).await;
+        return compile(sandbox, bytes).await;
     };
     let place = {
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(kept.entry(digest(&bytes)).or_default())
     };
-    let component = place.get_or_try_init(|| compile(&sandbox.engine, bytes)).await?;
+    let component = place.get_or_try_init(|| compile(sandbox, bytes)).await?;
     Ok(component.clone())
 }
 
 /// A component on its way through the gates.
 struct Trial<'a> {
-    sandbox: &'a Sandbox,
+    sandbox: &'a Arc<Sandbox>,
     facts: &'a Arc<Facts>,
     config: &'a Plugin,
     settings: String,
@@ -176,7 +170,7 @@ pub(super) async fn describe(
         deadline,
         signer: None,
     };
-    let component = compile(&sandbox.engine, bytes).await?;
+    let component = compile(sandbox, bytes).await?;
     let (_, pre) = trial.link(&component)?;
     let described = timeout(trial.patience(), trial.described(&component, &pre)).await;
     let made = described.unwrap_or(Err(LoadError::Trial(Failure::Deadline)))?;
@@ -184,25 +178,93 @@ pub(super) async fn describe(
 }
 
 impl Trial<'_> {
+    async fn component(&self, bytes: Vec<u8>) -> Result<Loaded, LoadError> {
+        // A guest with WASI may keep handles of the host in its memory; those would not outlive a copy.
+        let mut plain = None;
+        if self.config.wasi == Wasi::Inert || bytes.len() > LARGE {
+            let (loaded, configuring) = self.plain(bytes.clone()).await?;
+            if self.config.wasi == Wasi::Inert || configuring < QUICK {
+                return Ok(loaded);
+            }
+            plain = Some(loaded);
+        }
+        match (instrument(&bytes), plain) {
+            (Some(instrumented), _) => self.freeze(&instrumented).await,
+            (None, Some(loaded)) => Ok(loaded),
+            (None, None) => Ok(self.plain(bytes).await?.0),
+        }
+    }
+
     /// The usual way: the component is configured once, and what serves is a snapshot of that.
     async fn freeze(&self, instrumented: &Instrumented<'_>) -> Result<Loaded, LoadError> {
         let component = compile_kept(self.sandbox, instrumented.bytes.clone()).await?;
         let (linker, pre) = self.link(&component)?;
-        let (described, mut store, instance) = self.configured_in_time(&component, &pre).await?;
+        let (described, _, mut store, instance) = self.configured_in_time(&component, &pre).await?;
         let frozen = instrumented.freeze(&mut store, instance).await;
         drop(store);
         let frozen = frozen.map_err(|error| LoadError::Compile(format!("{error:#}")))?;
-        let component = compile(&self.sandbox.engine, frozen).await?;
+        let component = compile(self.sandbox, frozen).await?;
         let pre = typed(linker.instantiate_pre(&component))?;
         Ok(self.loaded(described, pre, observe::find(&component), false))
     }
 
-    /// Where no snapshot can be taken, each instance is configured anew.
-    async fn plain(&self, bytes: Vec<u8>) -> Result<Loaded, LoadError> {
+    /// Finds out what it takes to make an instance, and lets some be kept ready.
+    async fn stock(&self, loaded: &Loaded) -> Option<Arc<Stock>> {
+        let _running = self.sandbox.running();
+        let facts = Arc::new(self.facts.unrecorded());
+        let mut least = Duration::MAX;
+        let mut bytes = 0;
+        for _ in 0..3 {
+            let began = Instant::now();
+            let mut store = self.store(&facts, self.deadline);
+            let made = configured(&loaded.pre, loaded.settings_for_each(), &mut store);
+            let _policy = timeout(self.deadline * 4, made).await.ok()?.ok()?;
+            bytes = store.data().ceiling.taken();
+            drop(store);
+            least = least.min(began.elapsed());
+        }
+        tracing::debug!(
+            policy = loaded.reference.name,
+            micros = least.as_micros(),
+            bytes,
+            "an instance was made"
+        );
+        let recipe = Recipe {
+            pre: loaded.pre.clone(),
+            settings: loaded.settings_for_each().map(str::to_owned),
+            label: self.label_of("prepare"),
+            facts,
+            deadline: self.deadline,
+            bytes,
+            takes: least,
+        };
+        Some(Stock::new(recipe, self.sandbox))
+    }
+
+    fn store(&self, facts: &Arc<Facts>, deadline: Duration) -> wasmtime::Store<Guest> {
+        let lookups = Lookups::new(Resolver::silent());
+        let (facts, phase, memory) = (Arc::clone(facts), Phase::Configure, self.sandbox.memory);
+        let guest = Guest::new(self.label_of("configure"), phase, facts, lookups, memory, deadline);
+        store(self.sandbox, guest)
+    }
+
+    fn label_of(&self, forward: &str) -> Label {
+        let (policy, digest) = self.label.clone();
+        Label {
+            policy,
+            digest,
+            forward: forward.to_owned(),
+        }
+    }
+
+    /// Where no snapshot can be taken, or is not worth it, each instance is configured anew. Says how
+    /// long that takes.
+    async fn plain(&self, bytes: Vec<u8>) -> Result<(Loaded, Duration), LoadError> {
         let component = compile_kept(self.sandbox, bytes).await?;
         let (_, pre) = self.link(&component)?;
-        let (described, _, _) = self.configured_in_time(&component, &pre).await?;
-        Ok(self.loaded(described, pre, observe::find(&component), true))
+        let (described, configuring, _, _) = self.configured_in_time(&component, &pre).await?;
+        let loaded = self.loaded(described, pre, observe::find(&component), true);
+        Ok((loaded, configuring))
     }
 
     fn loaded(
@@ -231,6 +293,7 @@ impl Trial<'_> {
             summary: described.summary,
             schema: described.schema,
             label: self.label.clone(),
+            stock: None,
         }
     }
 
@@ -280,7 +343,7 @@ impl Trial<'_> {
         &self,
         component: &Component,
         pre: &PolicyPre<Guest>,
-    ) -> Result<(Description, wasmtime::Store<Guest>, Instance), LoadError> {
+    ) -> Result<(Description, Duration, wasmtime::Store<Guest>, Instance), LoadError> {
         let configured = timeout(self.patience(), self.configured(component, pre)).await;
         configured.unwrap_or(Err(LoadError::Trial(Failure::Deadline)))
     }
@@ -294,7 +357,7 @@ impl Trial<'_> {
         &self,
         component: &Component,
         pre: &PolicyPre<Guest>,
-    ) -> Result<(Description, wasmtime::Store<Guest>, Instance), LoadError> {
+    ) -> Result<(Description, Duration, wasmtime::Store<Guest>, Instance), LoadError> {
         let made = self.described(component, pre).await?;
         let Instantiated {
             described,
@@ -303,30 +366,16 @@ impl Trial<'_> {
             policy,
         } = made;
         let _running = self.sandbox.running();
+        let began = Instant::now();
         let accepted = configure(&policy, &mut store, &self.settings).await;
+        let configuring = began.elapsed();
         accepted.map_err(LoadError::Trial)?.map_err(LoadError::Settings)?;
-        Ok((described, store, instance))
+        Ok((described, configuring, store, instance))
     }
 
     /// Instantiates and describes.
     async fn described(&self, component: &Component, pre: &PolicyPre<Guest>) -> Result<Instantiated, LoadError> {
-        let label = super::host::Label {
-            policy: Arc::clone(&self.label.0),
-            digest: Arc::clone(&self.label.1),
-            forward: "configure".to_owned(),
-        };
-        let lookups = Lookups::new(Resolver::silent());
-        let patience = self.deadline * CONFIGURE_FACTOR;
-        let memory = self.sandbox.memory;
-        let guest = Guest::new(
-            label,
-            Phase::Configure,
-            Arc::clone(self.facts),
-            lookups,
-            memory,
-            patience,
-        );
-        let mut store = store(self.sandbox, guest);
+        let mut store = self.store(self.facts, self.deadline * CONFIGURE_FACTOR);
         let _running = self.sandbox.running();
         let made = pre.instance_pre().instantiate_async(&mut store).await;
         let instance = made.map_err(|error| LoadError::Trial(classify(&error, store.data())))?;
@@ -416,7 +465,11 @@ fn probe() -> ForwardRequest {
     ForwardRequest::dry("probe", Action::Connect, target)
 }
 
-const MAX_COMPONENT: usize = 64 << 20;
+pub(super) const MAX_COMPONENT: usize = 64 << 20;
 /// `configure` runs once, so it may take longer than a decision.
 const CONFIGURE_FACTOR: u32 = 40;
+/// Bytes of a component that takes longer to compile a second time than a snapshot of it wins back:
+/// the interpreters that come with one of their own. Unless it is slow to configure.
+const LARGE: usize = 8 << 20;
+const QUICK: Duration = Duration::from_millis(2);
 const SLACK: Duration = Duration::from_secs(1);

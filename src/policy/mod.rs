@@ -2,13 +2,18 @@
 //!
 //! The only room that names wasmtime. A component becomes part of a [`Generation`] after it was
 //! compiled, checked against the world of `wit/policy.wit`, configured and tried. Each decision
-//! runs in an instance of its own that nothing else has used or will use. Invariant: whatever goes
+//! runs in an instance of its own that nothing else has used or will use; some are made ahead
+//! (`stock`). Compiling happens in a process of its own (`compiler`), and what it gave is kept under
+//! a seal (`artifact`, `directory`). Invariant: whatever goes
 //! wrong inside a guest becomes a [`Failure`], never an allow and never a denial.
 
 mod anatomy;
+mod artifact;
 mod bindings;
+mod compiler;
 mod convert;
 mod decide;
+mod directory;
 mod engine;
 mod failure;
 mod gates;
@@ -19,12 +24,14 @@ mod observe;
 mod record;
 mod snapshot;
 mod state;
+mod stock;
 mod swap;
 mod track;
 mod vetted;
 mod wasi;
 mod watch;
 mod workbench;
+mod workshop;
 
 use std::sync::Arc;
 
@@ -33,6 +40,8 @@ use serde::Serialize;
 use crate::signature::Signer;
 
 pub use anatomy::{Anatomy, Import, Kind, Producer};
+pub use compiler::{Compiler, SUBCOMMAND, compile_for_parent};
+pub use directory::DirectoryError;
 pub use engine::Meter;
 pub use failure::{Failure, LoadError, Problem};
 pub use gates::{Gate, GateName, Passed};
@@ -41,10 +50,12 @@ pub use load::{Description, digest};
 pub use observe::ForwardEnded;
 pub use record::{Call, Line, LogLevel, Observed};
 pub use state::{Clock, SetClock};
+pub use stock::Kept;
 pub use swap::{Policies, Swapped};
 pub use vetted::Vetted;
 pub use watch::Watch;
 pub use workbench::{Asked, Candidate, HostSide, Remembered, Workbench, component};
+pub use workshop::Workshop;
 
 /// Answers how many tunnels and listeners a user has open.
 pub type OpenForwards = Arc<dyn Fn(&str) -> u32 + Send + Sync>;

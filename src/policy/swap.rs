@@ -3,6 +3,7 @@ use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Mutex, Semaphore};
 
@@ -11,9 +12,8 @@ use super::engine::{DECISIONS, Sandbox};
 use super::failure::LoadError;
 use super::generation::Generation;
 use super::host::Facts;
-use super::load;
 use super::state::Clock;
-use super::{Installed, OpenForwards, PolicyRef, Vetted};
+use super::{Compiler, Installed, OpenForwards, PolicyRef, Vetted, Workshop, load};
 use crate::config;
 
 /// The slot that holds the generation in force.
@@ -22,6 +22,7 @@ pub struct Policies {
     /// One swap at a time; those who ask do not wait for it.
     swapping: Mutex<()>,
     spare: Spare,
+    workshop: Arc<Workshop>,
 }
 
 /// A swap that took place.
@@ -33,7 +34,7 @@ pub struct Swapped {
 }
 
 impl Policies {
-    /// Loads every plugin of the chain.
+    /// Loads every plugin of the chain, compiled in this process.
     ///
     /// # Errors
     /// Each plugin that does not load, by its name.
@@ -41,7 +42,7 @@ impl Policies {
         Self::load_by(config, open_forwards, Clock::Running).await
     }
 
-    /// Loads every plugin of the chain; `state` goes by this clock.
+    /// Loads every plugin of the chain, compiled in this process; `state` goes by this clock.
     ///
     /// # Errors
     /// Each plugin that does not load, by its name.
@@ -50,9 +51,32 @@ impl Policies {
         open_forwards: OpenForwards,
         clock: Clock,
     ) -> Result<Self, Vec<(String, LoadError)>> {
+        Self::make(Workshop::new(Compiler::in_process()), config, open_forwards, clock).await
+    }
+
+    /// Loads every plugin of the chain, compiled in that workshop, as all that come after them.
+    ///
+    /// # Errors
+    /// Each plugin that does not load, by its name; where a copy of what served before was kept,
+    /// with its place.
+    pub async fn load_in(
+        workshop: Workshop,
+        config: &config::Policy,
+        open_forwards: OpenForwards,
+    ) -> Result<Self, Vec<(String, LoadError)>> {
+        Self::make(workshop, config, open_forwards, Clock::Running).await
+    }
+
+    async fn make(
+        workshop: Workshop,
+        config: &config::Policy,
+        open_forwards: OpenForwards,
+        clock: Clock,
+    ) -> Result<Self, Vec<(String, LoadError)>> {
+        let workshop = Arc::new(workshop);
         let engine = |error| vec![("policy".to_owned(), error)];
         let spare = Spare::start().map_err(engine)?;
-        let sandbox = Sandbox::new(config.memory).map_err(engine)?;
+        let sandbox = Sandbox::new(config.memory, Arc::clone(&workshop)).map_err(engine)?;
         let facts = Facts {
             state: Arc::default(),
             configured: facts(config),
@@ -68,12 +92,35 @@ impl Policies {
             places: Arc::new(Semaphore::new(DECISIONS)),
             spare: spare.handle(),
         };
-        let generation = build(generation, config, &[]).await?;
+        let generation = build(generation, config, &[]).await;
+        let generation = generation.map_err(|errors| with_last_good(&workshop, errors))?;
         Ok(Self {
             current: ArcSwap::from_pointee(generation),
             swapping: Mutex::new(()),
             spare,
+            workshop,
         })
+    }
+
+    /// Keeps copies of the components that serve, for an administrator who has lost one. A file
+    /// that was changed since it was loaded is left to the swap that follows.
+    pub async fn keep_last_good(&self) {
+        for loaded in &self.current().chain {
+            self.keep(loaded).await;
+        }
+    }
+
+    async fn keep(&self, loaded: &Loaded) {
+        let config::Source::File(path) = &loaded.config.component else {
+            return;
+        };
+        match tokio::fs::read(path).await {
+            Ok(bytes) if load::digest(&bytes) == loaded.reference.sha256 => {
+                let (name, settings) = (loaded.reference.name.clone(), loaded.settings.clone());
+                self.workshop.keep_last_good(name, bytes, settings).await;
+            }
+            _ => {}
+        }
     }
 
     /// The generation in force. A decision that began with it ends with it.
@@ -92,7 +139,7 @@ impl Policies {
         let sandbox = if old.sandbox.memory == config.memory {
             Arc::clone(&old.sandbox)
         } else {
-            let made = Sandbox::new(config.memory);
+            let made = Sandbox::new(config.memory, Arc::clone(&self.workshop));
             Arc::new(made.map_err(|error| vec![("policy".to_owned(), error)])?)
         };
         let facts = Facts {
@@ -114,7 +161,8 @@ impl Policies {
         let kept: &[_] = if same { &old.chain } else { &[] };
         let generation = build(generation, config, kept).await?;
         let swapped = differences(&old, &generation);
-        self.current.store(Arc::new(generation));
+        self.put_in_force(&old, generation);
+        self.keep_last_good().await;
         Ok(swapped)
     }
 
@@ -147,52 +195,72 @@ impl Policies {
                 *place = Arc::clone(&loaded);
             }
         }
-        self.current.store(Arc::new(Generation {
+        let generation = Generation {
             sandbox: Arc::clone(&old.sandbox),
             facts: Arc::clone(&old.facts),
             chain,
             deadline: old.deadline,
             places: Arc::clone(&old.places),
             spare: self.spare.handle(),
-        }));
+        };
+        self.put_in_force(&old, generation);
+        self.keep(&loaded).await;
         Ok(Swapped { now, before })
+    }
+
+    /// Instances that were made ahead for what no longer serves go at once.
+    fn put_in_force(&self, old: &Generation, new: Generation) {
+        let new = Arc::new(new);
+        self.current.store(Arc::clone(&new));
+        let stays = |one: &&Arc<Loaded>| new.chain.iter().any(|other| Arc::ptr_eq(one, other));
+        for gone in old.chain.iter().filter(|one| !stays(one)) {
+            if let Some(stock) = &gone.stock {
+                stock.close();
+            }
+        }
     }
 }
 
-/// What is in `kept` unchanged, byte for byte and setting for setting, is not loaded again.
+fn with_last_good(workshop: &Workshop, errors: Vec<(String, LoadError)>) -> Vec<(String, LoadError)> {
+    let add = |(name, error): (String, LoadError)| match workshop.last_good(&name) {
+        // The component is not to blame for its settings.
+        Some(kept) if !matches!(error, LoadError::Settings(_)) => {
+            let (error, kept) = (Box::new(error), kept.display().to_string());
+            (name, LoadError::ServedBefore { error, kept })
+        }
+        _ => (name, error),
+    };
+    errors.into_iter().map(add).collect()
+}
+
+/// What is in `kept` unchanged, byte for byte and setting for setting, is not loaded again. The
+/// others are loaded side by side: most of that is compiling, for which the workshop has its bounds.
 async fn build(
     mut generation: Generation,
     config: &config::Policy,
     kept: &[Arc<Loaded>],
 ) -> Result<Generation, Vec<(String, LoadError)>> {
+    let made = &generation;
+    let loads = config.plugins.iter().map(async |plugin| {
+        let vetted = Vetted::read(plugin, config.signatures.as_ref())?;
+        let digest = vetted.digest();
+        let same =
+            |one: &&Arc<Loaded>| one.config == *plugin && one.reference.sha256 == digest && one.signer == vetted.signer;
+        if let Some(unchanged) = kept.iter().find(same) {
+            return Ok(Arc::clone(unchanged));
+        }
+        let loaded = load::load(&made.sandbox, &made.facts, plugin, vetted, made.deadline).await?;
+        Ok(Arc::new(loaded))
+    });
+    let mut chain = Vec::new();
     let mut faults = Vec::new();
-    for plugin in &config.plugins {
-        let loaded = match Vetted::read(plugin, config.signatures.as_ref()) {
-            Ok(vetted) => {
-                let digest = vetted.digest();
-                let same = |one: &&Arc<Loaded>| {
-                    one.config == *plugin && one.reference.sha256 == digest && one.signer == vetted.signer
-                };
-                if let Some(unchanged) = kept.iter().find(same) {
-                    generation.chain.push(Arc::clone(unchanged));
-                    continue;
-                }
-                load::load(
-                    &generation.sandbox,
-                    &generation.facts,
-                    plugin,
-                    vetted,
-                    generation.deadline,
-                )
-                .await
-            }
-            Err(error) => Err(error),
-        };
+    for (plugin, loaded) in config.plugins.iter().zip(join_all(loads).await) {
         match loaded {
-            Ok(loaded) => generation.chain.push(Arc::new(loaded)),
+            Ok(loaded) => chain.push(loaded),
             Err(error) => faults.push((plugin.name.clone(), error)),
         }
     }
+    generation.chain = chain;
     if faults.is_empty() { Ok(generation) } else { Err(faults) }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Nothing is preopened, there are no sockets, arguments or environment; the clocks stand on
 //! `request.now`, random numbers are seeded from the request id, and stdout and stderr go to the
-//! log, capped.
+//! log, capped. Until a decision begins there is no request: then the clocks stand on zero and the
+//! seed is always the same, whether the instance was made ahead or not.
 
 use std::time::Duration;
 
@@ -21,8 +22,17 @@ pub(super) struct Inert {
 }
 
 impl Inert {
-    pub(super) fn new(now: Duration, seed: &str) -> Self {
-        let printed = MemoryOutputPipe::new(MAX_PRINTED);
+    /// Before there is a request.
+    pub(super) fn new() -> Self {
+        Self::with(Duration::ZERO, "", MemoryOutputPipe::new(MAX_PRINTED))
+    }
+
+    /// For one request; streams that the guest has open already lead where they led before.
+    pub(super) fn begin(&mut self, now: Duration, seed: &str) {
+        *self = Self::with(now, seed, self.printed.clone());
+    }
+
+    fn with(now: Duration, seed: &str, printed: MemoryOutputPipe) -> Self {
         let mut builder = WasiCtx::builder();
         builder
             .stdout(printed.clone())
@@ -52,7 +62,7 @@ impl Inert {
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let inert = self.wasi.get_or_insert_with(|| Inert::new(Duration::ZERO, ""));
+        let inert = self.wasi.get_or_insert_with(Inert::new);
         WasiCtxView {
             ctx: &mut inert.context,
             table: &mut self.table,

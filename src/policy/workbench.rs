@@ -20,7 +20,7 @@ use super::record::{Observed, Recorder};
 use super::state::Clock;
 use super::state::{State, StateError};
 use super::vetted::{self, Vetted};
-use super::{OpenForwards, PolicyRef, load};
+use super::{Compiler, OpenForwards, PolicyRef, Workshop, load};
 use crate::config::{Plugin, Source};
 use crate::names::{Lookups, Resolver};
 use crate::request::{Fact, ForwardRequest, Verdict};
@@ -78,8 +78,10 @@ impl Workbench {
     /// # Errors
     /// Where the WebAssembly engine cannot be started.
     pub fn new(memory: u64, deadline: Duration, meter: Meter) -> Result<Self, LoadError> {
+        // Whoever works on a component waits for it, and brought it.
+        let workshop = Arc::new(Workshop::new(Compiler::in_process()));
         Ok(Self {
-            sandbox: Arc::new(Sandbox::with(memory, meter)?.keeping()),
+            sandbox: Arc::new(Sandbox::with(memory, workshop, meter)?.keeping()),
             places: Arc::new(Semaphore::new(DECISIONS)),
             deadline,
         })

@@ -1,56 +1,60 @@
-//! How long a decision takes, through the server's own path: a fresh instance each time.
+//! What a decision costs, through the server's own path: an instance of its own each time.
 //!
-//! `cargo bench --bench decisions [-- COMPONENT…]` prints one row for the embedded rules with 10 and
-//! with 1,000 rules, and one for each component file that is named.
+//! `cargo bench --bench decisions [-- [--quick] COMPONENT…]` prints one row for the embedded rules with 10 and with 1,000
+//! rules, one for each component file that is named, and one for the same question asked of a webhook on this machine.
 #![allow(missing_docs, clippy::print_stdout, clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod webhook;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portreeve::config;
 use portreeve::names::{Lookups, Resolver};
-use portreeve::policy::Policies;
+use portreeve::policy::{Compiler, Policies, Workshop};
 use portreeve::request::{Action, Endpoint, ForwardRequest};
 use serde_json::json;
+use webhook::Webhook;
 
-const DECISIONS: usize = 20_000;
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// One after the other, as fast as it goes.
+const CLOSE: usize = 20_000;
+/// At [`RATE`] a second.
+const PACED: usize = 2_000;
+const RATE: u32 = 200;
 
 fn main() {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let counts = if quick { (1_000, 400) } else { (CLOSE, PACED) };
+    // As a worker of the gateway: one thread, one runtime.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     println!(
-        "{:<34} {:>9} {:>9} {:>9} {:>9} {:>10}",
-        "policy", "load", "p50", "p99", "max", "per second"
+        "{:<34} {:>9} {:>8} {:>8} {:>9} {:>9} {:>10} {:>9} {:>9} {:>9} {:>9} {:>7}",
+        "policy", "size", "cold", "cached", "p50", "p99", "per second", "paced p50", "p99", "max", "memory", "webhook"
     );
+    let hook = runtime.block_on(webhook_row(counts));
     for count in [10, 1000] {
         let settings = json!({ "rules": rules(count) });
-        runtime.block_on(row(
-            &format!("rules, {count}, the last matches"),
-            "builtin:rules",
-            &settings,
-            last(count),
-        ));
-        runtime.block_on(row(
-            &format!("rules, {count}, none matches"),
-            "builtin:rules",
-            &settings,
-            "nowhere.example:1",
-        ));
+        let last = format!("host{}.example:5432", count - 1);
+        for (what, target) in [("last matches", last.as_str()), ("none matches", "nowhere.example:1")] {
+            let name = format!("rules, {count}, the {what}");
+            let subject = Subject::new(&name, "builtin:rules", &settings, target);
+            runtime.block_on(subject.row(counts, hook));
+        }
     }
-    for component in std::env::args().skip(1).filter(|argument| !argument.starts_with("--")) {
-        runtime.block_on(row(&component, &component, &json!({}), "db.example:5432"));
+    for component in arguments.iter().filter(|argument| !argument.starts_with("--")) {
+        let name = Path::new(component).file_name().unwrap().to_string_lossy();
+        let subject = Subject::new(&name, component, &json!({}), "db.example:5432");
+        runtime.block_on(subject.row(counts, hook));
     }
     runtime.shutdown_background();
-}
-
-fn last(count: usize) -> &'static str {
-    if count == 10 {
-        "host9.example:5432"
-    } else {
-        "host999.example:5432"
-    }
 }
 
 fn rules(count: usize) -> Vec<serde_json::Value> {
@@ -67,40 +71,176 @@ fn rules(count: usize) -> Vec<serde_json::Value> {
     (0..count).map(rule).collect()
 }
 
-async fn row(name: &str, component: &str, settings: &serde_json::Value, target: &str) {
-    let text = format!(
-        "[[policy.plugin]]\nname = \"bench\"\ncomponent = \"{component}\"\ngrants = [\"names\"]\nrewrite = true\n"
-    );
-    let mut config = config::parse(&text, "bench.toml".as_ref()).unwrap().policy;
-    config.plugins[0].settings = settings.clone();
-    let began = Instant::now();
-    let loaded = Policies::load(&config, Arc::new(|_| 0)).await;
-    let policies = loaded.map_err(|errors| errors[0].1.to_string()).unwrap();
-    let load = began.elapsed();
+/// One component with its settings, and what it is asked.
+struct Subject {
+    name: String,
+    config: config::Policy,
+    size: Option<u64>,
+    request: Arc<ForwardRequest>,
+}
+
+impl Subject {
+    fn new(name: &str, component: &str, settings: &serde_json::Value, target: &str) -> Self {
+        let text = format!(
+            "[[policy.plugin]]\nname = \"bench\"\ncomponent = \"{component}\"\ngrants = [\"names\", \"state\", \"view\"]\nrewrite = true\n"
+        );
+        let mut config = config::parse(&text, "bench.toml".as_ref()).unwrap().policy;
+        config.plugins[0].settings = settings.clone();
+        Self {
+            name: name.to_owned(),
+            config,
+            size: std::fs::metadata(component).ok().map(|found| found.len()),
+            request: request(target),
+        }
+    }
+
+    async fn row(&self, counts: (usize, usize), hook: Spread) {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, cold) = self.load(folder.path()).await;
+        let before = resident();
+        let (policies, cached) = self.load(folder.path()).await;
+        let ask = async || {
+            let generation = policies.current();
+            let opinion = generation.decide(Arc::clone(&self.request), Lookups::new(Resolver::silent()));
+            let opinion = opinion.await;
+            assert!(opinion.verdict.is_ok(), "{:?}", opinion.verdict);
+        };
+        let close = close(counts.0, &ask).await;
+        let paced = paced(counts.1, &ask).await;
+        let memory = resident().saturating_sub(before);
+        Row {
+            name: &self.name,
+            size: self.size,
+            loads: Some((cold, cached)),
+            close,
+            paced,
+            memory: Some(memory),
+            ratio: Some(hook.p50.as_secs_f64() / paced.p50.as_secs_f64()),
+        }
+        .print();
+    }
+
+    /// As at a start of the gateway, which keeps compiled code in the folder.
+    async fn load(&self, folder: &Path) -> (Policies, Duration) {
+        let began = Instant::now();
+        let compiler = Compiler::program(env!("CARGO_BIN_EXE_portreeve"));
+        let workshop = Workshop::keeping(compiler, folder).unwrap();
+        let loaded = Policies::load_in(workshop, &self.config, Arc::new(|_| 0)).await;
+        let policies = loaded.map_err(|errors| errors[0].1.to_string()).unwrap();
+        (policies, began.elapsed())
+    }
+}
+
+fn request(target: &str) -> Arc<ForwardRequest> {
     let target: Endpoint = target.parse().unwrap();
     let mut request = ForwardRequest::dry("alice", Action::Connect, target);
     Arc::make_mut(&mut request.principal).groups = vec!["everybody".to_owned()];
-    let request = Arc::new(request);
-    let resolver = Resolver::silent();
-    let mut times = Vec::with_capacity(DECISIONS);
-    for _ in 0..DECISIONS {
-        let began = Instant::now();
-        let opinion = policies
-            .current()
-            .decide(Arc::clone(&request), Lookups::new(resolver.clone()))
-            .await;
-        times.push(began.elapsed());
-        assert!(opinion.verdict.is_ok(), "{:?}", opinion.verdict);
+    Arc::new(request)
+}
+
+async fn webhook_row(counts: (usize, usize)) -> Spread {
+    let hook = tokio::sync::Mutex::new(Webhook::start().await);
+    let request = request("db.example:5432");
+    let ask = async || assert!(hook.lock().await.ask(&request).await);
+    let row = Row {
+        name: "(webhook: HTTP on loopback, JSON)",
+        size: None,
+        loads: None,
+        close: close(counts.0, &ask).await,
+        paced: paced(counts.1, &ask).await,
+        memory: None,
+        ratio: None,
+    };
+    row.print();
+    row.paced
+}
+
+/// How the times of many decisions are spread.
+#[derive(Clone, Copy)]
+struct Spread {
+    p50: Duration,
+    p99: Duration,
+    max: Duration,
+    per_second: f64,
+}
+
+impl Spread {
+    fn of(mut times: Vec<Duration>) -> Self {
+        let total: Duration = times.iter().sum();
+        times.sort_unstable();
+        Self {
+            p50: times[times.len() / 2],
+            p99: times[times.len() * 99 / 100],
+            max: times[times.len() - 1],
+            per_second: times.len() as f64 / total.as_secs_f64(),
+        }
     }
-    let total: Duration = times.iter().sum();
-    times.sort_unstable();
-    let micros = |time: Duration| format!("{:.1} µs", time.as_secs_f64() * 1e6);
-    println!(
-        "{name:<34} {:>9} {:>9} {:>9} {:>9} {:>10.0}",
-        format!("{} ms", load.as_millis()),
-        micros(times[DECISIONS / 2]),
-        micros(times[DECISIONS * 99 / 100]),
-        micros(times[DECISIONS - 1]),
-        DECISIONS as f64 / total.as_secs_f64(),
-    );
+}
+
+async fn close(count: usize, ask: &impl AsyncFn()) -> Spread {
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        let began = Instant::now();
+        ask().await;
+        times.push(began.elapsed());
+    }
+    Spread::of(times)
+}
+
+async fn paced(count: usize, ask: &impl AsyncFn()) -> Spread {
+    let mut turns = tokio::time::interval(Duration::from_secs(1) / RATE);
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        turns.tick().await;
+        let began = Instant::now();
+        ask().await;
+        times.push(began.elapsed());
+    }
+    Spread::of(times)
+}
+
+struct Row<'a> {
+    name: &'a str,
+    size: Option<u64>,
+    loads: Option<(Duration, Duration)>,
+    close: Spread,
+    paced: Spread,
+    memory: Option<u64>,
+    ratio: Option<f64>,
+}
+
+impl Row<'_> {
+    fn print(&self) {
+        let micros = |time: Duration| format!("{:.1} µs", time.as_secs_f64() * 1e6);
+        let dash = || "-".to_owned();
+        let bytes = |count: u64| match count {
+            0..1_000_000 => format!("{} KB", count / 1000),
+            _ => format!("{:.1} MB", count as f64 / 1e6),
+        };
+        let millis = |time: Duration| format!("{} ms", time.as_millis());
+        println!(
+            "{:<34} {:>9} {:>8} {:>8} {:>9} {:>9} {:>10.0} {:>9} {:>9} {:>9} {:>9} {:>7}",
+            self.name,
+            self.size.map_or_else(dash, bytes),
+            self.loads.map_or_else(dash, |(cold, _)| millis(cold)),
+            self.loads.map_or_else(dash, |(_, cached)| millis(cached)),
+            micros(self.close.p50),
+            micros(self.close.p99),
+            self.close.per_second,
+            micros(self.paced.p50),
+            micros(self.paced.p99),
+            micros(self.paced.max),
+            self.memory.map_or_else(dash, bytes),
+            self.ratio.map_or_else(dash, |ratio| format!("{ratio:.0}×")),
+        );
+    }
+}
+
+/// Bytes of this process that are in memory.
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let kibibytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kibibytes << 10
 }

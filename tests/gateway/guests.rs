@@ -14,6 +14,8 @@ pub struct Guest {
     schema: Option<String>,
     world: String,
     imports: &'static str,
+    /// Functions that nobody calls.
+    idle: String,
 }
 
 /// Which requests a rule is about.
@@ -44,6 +46,10 @@ pub enum Does {
     Floods,
     /// Computes for a second or so, and allows.
     Ponders,
+    /// Computes for a millisecond or so, and goes on.
+    Tarries,
+    /// Allows what an instance is asked first, and denies the rest.
+    CountsToOne,
     /// Answers with a verdict that lies outside of its memory.
     PointsOutside,
     /// Counts the requests of an hour, and allows so many. It imports `state`.
@@ -114,7 +120,24 @@ impl Guest {
             schema: None,
             world: include_str!("../../wit/policy.wit").to_owned(),
             imports: "",
+            idle: String::new(),
         }
+    }
+
+    /// Brings a function that no compiler is done with in minutes: many branches over many variables.
+    pub fn hard_to_compile(mut self) -> Self {
+        let locals = "i32 ".repeat(2_000);
+        let steps: String = (0..40_000)
+            .map(|step| {
+                let (to, from, other) = (step * 7 % 2_000, step * 13 % 2_000, step * 31 % 2_000);
+                format!(
+                    "(local.set {to} (i32.add (local.get {from}) (local.get {other}))) (br_if {} (local.get {from}))\n",
+                    step % 2
+                )
+            })
+            .collect();
+        self.idle = format!("(func (export \"idle\") (local {locals}) (block $out (loop $again {steps})))");
+        self
     }
 
     /// Adds a rule; the first that matches wins.
@@ -218,6 +241,7 @@ impl Guest {
         let (data, heap) = image.finish();
         let pages = heap / 65536 + 2;
         let imports = self.imports;
+        let idle = &self.idle;
         let package = world.package();
         let text = format!(
             r#"(module
@@ -238,6 +262,7 @@ impl Guest {
       unreachable))
     (local.get $at))
   (func $deep (param i32) (result i32) (i32.add (call $deep (local.get 0)) (i32.const 1)))
+  {idle}
   (func $start {starting})
   (start $start)
   (func (export "portreeve:policy/lifecycle@{package}#describe") (result i32) (i32.const {description}))
@@ -316,6 +341,18 @@ impl Does {
                     "(call $add (i32.const {}) (i32.const {}) (i64.const 1) (i32.const 3600) (i32.const {answer})) \
                      (if (i64.gt_s (i64.load offset=8 (i32.const {answer})) (i64.const {most})) (then {denied})) {allowed}",
                     key.0, key.1
+                )
+            }
+            Self::Tarries => "(loop $again \
+                 (i32.store (i32.const 8) (i32.add (i32.load (i32.const 8)) (i32.const 1))) \
+                 (br_if $again (i32.ne (i32.load (i32.const 8)) (i32.const 1000000))))"
+                .to_owned(),
+            Self::CountsToOne => {
+                let allowed = allows().code(world, image);
+                let denied = denies("this instance was used before").code(world, image);
+                format!(
+                    "(i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1))) \
+                     (if (i32.gt_u (i32.load (i32.const 0)) (i32.const 1)) (then {denied})) {allowed}"
                 )
             }
             Self::PointsOutside => "(return (i32.const 0x7ffffff8))".to_owned(),

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use portreeve::config::{self, Config, Faults};
 use portreeve::gateway::{Gateway, Origin, StartError};
+use portreeve::policy::Compiler;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -47,6 +48,8 @@ pub struct Setup {
     plugin_lines: String,
     tables: String,
     audit_file: String,
+    directory: PathBuf,
+    compiler: Compiler,
 }
 
 impl Setup {
@@ -68,6 +71,8 @@ impl Setup {
             plugin_lines: String::new(),
             tables: String::new(),
             audit_file: "audit.jsonl".to_owned(),
+            directory: kept().to_owned(),
+            compiler: compiler(),
         }
     }
 
@@ -132,6 +137,18 @@ impl Setup {
         self
     }
 
+    /// What is kept of policies is kept here, and for nobody else.
+    pub fn directory(mut self, path: &Path) -> Self {
+        path.clone_into(&mut self.directory);
+        self
+    }
+
+    /// Compiles by other means.
+    pub fn compiler(mut self, compiler: Compiler) -> Self {
+        self.compiler = compiler;
+        self
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -156,6 +173,7 @@ groups = ["dba"]
 authorized-keys = [{lines}]
 {user}
 [policy]
+directory = {directory:?}
 {policy}
 [[policy.plugin]]
 name = "test"
@@ -167,6 +185,7 @@ file = "{audit}"
 {tables}
 "#,
             user = self.user_lines,
+            directory = self.directory,
             policy = self.policy_lines,
             component = self.component,
             rewrite = self.rewrite,
@@ -190,7 +209,8 @@ file = "{audit}"
             .enable_all()
             .build()
             .expect("a runtime");
-        let gateway = runtime.block_on(Gateway::start(FromFile(file)))?;
+        let compiler = self.compiler.clone();
+        let gateway = runtime.block_on(Gateway::start(FromFile { file, compiler }))?;
         Ok(Running {
             gateway,
             runtime: Some(runtime),
@@ -199,16 +219,34 @@ file = "{audit}"
     }
 }
 
-struct FromFile(PathBuf);
+struct FromFile {
+    file: PathBuf,
+    compiler: Compiler,
+}
 
 impl Origin for FromFile {
     fn file(&self) -> &Path {
-        &self.0
+        &self.file
     }
 
     fn load(&self) -> Result<Config, Faults> {
-        config::load(&self.0)
+        config::load(&self.file)
     }
+
+    fn compiler(&self) -> Compiler {
+        self.compiler.clone()
+    }
+}
+
+/// The program beside this test.
+pub fn compiler() -> Compiler {
+    Compiler::program(env!("CARGO_BIN_EXE_portreeve"))
+}
+
+/// Compiled code is kept for all tests of this program, which make the same policies again and again.
+fn kept() -> &'static Path {
+    static KEPT: OnceLock<TempDir> = OnceLock::new();
+    KEPT.get_or_init(|| TempDir::new().expect("a folder")).path()
 }
 
 /// Keys take a while to make, so each kind is made once for all tests.

@@ -9,6 +9,7 @@
 )]
 
 mod abi;
+mod compiled;
 mod forwarding;
 #[allow(dead_code, reason = "the suite of the command line has policies of its own")]
 mod guests;
@@ -17,6 +18,7 @@ mod limits;
 mod login;
 mod misbehaving;
 mod misdeeds;
+mod prepared;
 mod relay;
 mod replayed;
 mod signatures;

@@ -1,0 +1,150 @@
+//! Where components become code that runs: a compiler, and what it made before.
+
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::artifact::{Artifact, Label};
+use super::compiler::{Compiled, Compiler};
+use super::directory::{Directory, DirectoryError};
+use super::engine::Sandbox;
+use super::failure::LoadError;
+
+/// Compiles components, or finds that it has done so before.
+pub struct Workshop {
+    tools: Arc<Tools>,
+    /// Compilers at once.
+    places: Semaphore,
+}
+
+struct Tools {
+    compiler: Compiler,
+    directory: Option<Directory>,
+}
+
+impl Workshop {
+    /// A workshop that keeps nothing: each start compiles anew.
+    #[must_use]
+    pub fn new(compiler: Compiler) -> Self {
+        Self::with(compiler, None)
+    }
+
+    /// A workshop that keeps compiled code, and copies of what served, in the folder `path`.
+    ///
+    /// # Errors
+    /// Where the folder cannot be made or used, or somebody else could put code there.
+    pub fn keeping(compiler: Compiler, path: &Path) -> Result<Self, DirectoryError> {
+        Ok(Self::with(compiler, Some(Directory::open(path)?)))
+    }
+
+    fn with(compiler: Compiler, directory: Option<Directory>) -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            tools: Arc::new(Tools { compiler, directory }),
+            places: Semaphore::new(cores.min(MAX_COMPILERS)),
+        }
+    }
+
+    /// The component of these bytes, ready to be instantiated; no thread that serves waits for it.
+    pub(super) async fn component(&self, sandbox: &Sandbox, bytes: Vec<u8>) -> Result<Component, LoadError> {
+        let _place = self.places.acquire().await;
+        let (tools, engine, memory) = (Arc::clone(&self.tools), sandbox.engine.clone(), sandbox.memory);
+        let made = tokio::task::spawn_blocking(move || tools.component(&engine, memory, &bytes)).await;
+        made.unwrap_or_else(|error| Err(error.to_string()))
+            .map_err(LoadError::Compile)
+    }
+
+    /// Keeps a copy of what serves now, for the administrator.
+    pub(super) async fn keep_last_good(&self, name: String, component: Vec<u8>, settings: String) {
+        let tools = Arc::clone(&self.tools);
+        let kept = tokio::task::spawn_blocking(move || {
+            if let Some(directory) = &tools.directory {
+                directory.keep_last_good(&name, &component, &settings);
+            }
+        });
+        let _ = kept.await;
+    }
+
+    /// The copy of what served last under that name, if there is one.
+    pub(super) fn last_good(&self, name: &str) -> Option<PathBuf> {
+        self.tools.directory.as_ref()?.last_good(name)
+    }
+}
+
+impl Tools {
+    fn component(&self, engine: &Engine, memory: u64, bytes: &[u8]) -> Result<Component, String> {
+        let began = Instant::now();
+        let label = label(engine, bytes);
+        if let Some(component) = self.kept(engine, &label) {
+            tracing::debug!(bytes = bytes.len(), millis = millis(began), "compiled code was kept");
+            return Ok(component);
+        }
+        let (component, artifact) = match self.compiler.compile(engine, memory, bytes)? {
+            Compiled::Elsewhere(artifact) => {
+                let component = artifact.load(engine).map_err(|error| format!("{error:#}"))?;
+                (component, Some(artifact))
+            }
+            Compiled::Here(component) => {
+                let artifact = self.directory.as_ref().and_then(|_| Artifact::of(&component).ok());
+                (component, artifact)
+            }
+        };
+        if let (Some(directory), Some(artifact)) = (&self.directory, artifact) {
+            directory.keep_compiled(&label, &artifact);
+        }
+        tracing::debug!(bytes = bytes.len(), millis = millis(began), "compiled");
+        Ok(component)
+    }
+
+    fn kept(&self, engine: &Engine, label: &Label) -> Option<Component> {
+        let directory = self.directory.as_ref()?;
+        match directory.compiled(label)?.load(engine) {
+            Ok(component) => Some(component),
+            Err(error) => {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "compiled code does not fit: it is compiled anew"
+                );
+                directory.forget_compiled(label);
+                None
+            }
+        }
+    }
+}
+
+/// What code depends on: the bytes that are compiled (a snapshot, which holds the settings), the
+/// engine with its settings and the processor, and this version, whose limits decide what compiles.
+fn label(engine: &Engine, bytes: &[u8]) -> Label {
+    let mut hash = Hashing(Sha256::new());
+    hash.write(concat!("portreeve ", env!("CARGO_PKG_VERSION"), "\0").as_bytes());
+    engine.precompile_compatibility_hash().hash(&mut hash);
+    hash.write(&Sha256::digest(bytes));
+    hash.0.finalize().into()
+}
+
+/// A hash that nobody can make collide, in the clothes of the standard library's.
+struct Hashing(Sha256);
+
+impl Hasher for Hashing {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Each may take gigabytes.
+const MAX_COMPILERS: usize = 4;

@@ -1,0 +1,189 @@
+//! Instances that are made ahead: each is used once, and there are never many.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use portreeve::config;
+use portreeve::names::{Lookups, Resolver};
+use portreeve::policy::{Generation, Kept, Policies, Vetted, Workshop};
+use portreeve::request::{Action, ForwardRequest, Verdict};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::guests::{Does, Guest, allows, denies};
+use crate::harness::{compiler, eventually};
+
+/// Policies without a gateway around them.
+struct Asked {
+    runtime: Runtime,
+    policies: Policies,
+    config: config::Policy,
+    folder: TempDir,
+}
+
+impl Asked {
+    /// A chain of as many plugins as there are lines to configure them.
+    fn new(guest: &Guest, deadline: &str, plugins: &[&str]) -> Self {
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("policy.wasm"), guest.build()).unwrap();
+        let mut text = format!("[policy]\ndeadline = {deadline:?}\n");
+        for (index, lines) in plugins.iter().enumerate() {
+            text.push_str(&format!(
+                "[[policy.plugin]]\nname = \"p{index}\"\ncomponent = \"policy.wasm\"\n{lines}\n"
+            ));
+        }
+        let file: &Path = &folder.path().join("portreeve.toml");
+        let config = config::parse(&text, file).unwrap().policy;
+        let runtime = Runtime::new().unwrap();
+        let workshop = Workshop::keeping(compiler(), &folder.path().join("policies")).unwrap();
+        let loaded = runtime.block_on(Policies::load_in(workshop, &config, Arc::new(|_| 0)));
+        let policies = loaded.map_err(|errors| errors[0].1.to_string()).unwrap();
+        Self {
+            runtime,
+            policies,
+            config,
+            folder,
+        }
+    }
+
+    fn ask(&self) -> Verdict {
+        self.ask_of(&self.policies.current())
+    }
+
+    fn ask_of(&self, generation: &Arc<Generation>) -> Verdict {
+        let request = Arc::new(ForwardRequest::dry("alice", Action::Connect, "db:1".parse().unwrap()));
+        let lookups = Lookups::new(Resolver::silent());
+        self.runtime
+            .block_on(generation.decide(request, lookups))
+            .verdict
+            .unwrap()
+    }
+
+    fn kept(&self) -> Kept {
+        self.policies.current().kept()[0]
+    }
+
+    /// Waits until an instance is ready, and long enough for decisions to be rare: then it is used.
+    fn ready(&self) -> Kept {
+        let since = Instant::now();
+        eventually("an instance that is ready", || {
+            Some(self.kept()).filter(|kept| kept.ready > 0 && since.elapsed() > Duration::from_millis(2))
+        })
+    }
+}
+
+#[test]
+fn a_prepared_instance_is_used_once() {
+    let counting = Guest::that(Does::CountsToOne);
+    // As a snapshot, and where each instance is configured.
+    for wasi in ["refuse", "inert"] {
+        let asked = Asked::new(&counting, "1s", &[&format!("wasi = {wasi:?}")]);
+        assert_eq!(asked.kept().ready, 0, "nothing is kept for a policy that nobody asked");
+        asked.ask();
+        for round in 0..50 {
+            asked.ready();
+            let verdict = asked.ask();
+            assert!(
+                matches!(verdict, Verdict::Allow(_)),
+                "{wasi}, round {round}: {verdict:?}"
+            );
+        }
+        assert!(asked.kept().taken >= 45, "{:?}", asked.kept());
+        // In a crowd as well, whether there is a prepared one or not.
+        for round in 0..500 {
+            let verdict = asked.ask();
+            assert!(
+                matches!(verdict, Verdict::Allow(_)),
+                "{wasi}, round {round}: {verdict:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_deadline_of_a_prepared_instance_begins_with_its_decision() {
+    let asked = Asked::new(&Guest::that(allows()), "10ms", &[""]);
+    asked.ask();
+    asked.ready();
+    let since = Instant::now();
+    eventually("an instance that is older than its deadline", || {
+        (since.elapsed() > Duration::from_millis(100)).then_some(())
+    });
+    let before = asked.kept().taken;
+    assert!(matches!(asked.ask(), Verdict::Allow(_)));
+    assert_eq!(asked.kept().taken, before + 1);
+}
+
+#[test]
+fn a_prepared_instance_that_spins_is_stopped_in_time() {
+    let guest = Guest::that(allows()).on(crate::guests::When::Listen, Does::Spins);
+    let asked = Asked::new(&guest, "20ms", &[""]);
+    asked.ask();
+    asked.ready();
+    let request = Arc::new(ForwardRequest::dry("alice", Action::Listen, "db:1".parse().unwrap()));
+    let generation = asked.policies.current();
+    let opinion = asked
+        .runtime
+        .block_on(generation.decide(request, Lookups::new(Resolver::silent())));
+    assert_eq!(opinion.verdict.unwrap_err().code(), "deadline");
+    assert_eq!(asked.kept().taken, 1);
+    assert!(matches!(asked.ask(), Verdict::Allow(_)));
+}
+
+#[test]
+fn a_swap_drops_what_was_prepared_for_the_old_policy() {
+    let asked = Asked::new(&Guest::that(allows()), "1s", &[""]);
+    asked.ask();
+    asked.ready();
+    let old = asked.policies.current();
+    let plugin = &asked.config.plugins[0];
+    let next = Guest::that(denies("the new policy says no")).build();
+    std::fs::write(asked.folder.path().join("policy.wasm"), next).unwrap();
+    let swapped = asked.policies.replace_one(plugin, Vetted::read(plugin, None).unwrap());
+    asked
+        .runtime
+        .block_on(swapped)
+        .map_err(|error| error.to_string())
+        .unwrap();
+    eventually("the old instances gone", || (old.kept()[0].ready == 0).then_some(()));
+    assert!(matches!(asked.ask(), Verdict::Deny(_)));
+    // A decision that began with the old generation ends with it, and leaves nothing behind.
+    assert!(matches!(asked.ask_of(&old), Verdict::Allow(_)));
+    asked.ready();
+    assert_eq!(old.kept()[0].ready, 0);
+}
+
+#[test]
+fn few_instances_are_kept_however_many_decisions_there_are() {
+    // Slow to make, so that decisions find none and more are wanted.
+    let slow = Guest::that(allows()).configuring(Does::Tarries);
+    let asked = Asked::new(&slow, "1s", &["wasi = \"inert\""; 4]);
+    let most = |kept: &[Kept]| {
+        assert!(kept.iter().all(|one| one.ready <= 16), "{kept:?}");
+        let all: usize = kept.iter().map(|one| one.ready).sum();
+        assert!(all <= 32, "{kept:?}");
+        all
+    };
+    for _ in 0..10 {
+        let generation = asked.policies.current();
+        let decisions = (0..40).map(|_| {
+            let request = ForwardRequest::dry("alice", Action::Connect, "db:1".parse().unwrap());
+            let generation = Arc::clone(&generation);
+            async move {
+                generation
+                    .decide(Arc::new(request), Lookups::new(Resolver::silent()))
+                    .await
+            }
+        });
+        let decisions: Vec<_> = decisions.map(|one| asked.runtime.spawn(one)).collect();
+        for decision in decisions {
+            assert!(asked.runtime.block_on(decision).unwrap().verdict.is_ok());
+        }
+        most(&asked.policies.current().kept());
+    }
+    eventually("several of each", || {
+        let kept = asked.policies.current().kept();
+        (most(&kept) > 8 && kept.iter().any(|one| one.ready > 1)).then_some(())
+    });
+}
