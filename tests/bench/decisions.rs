@@ -36,8 +36,20 @@ fn main() {
         .build()
         .unwrap();
     println!(
-        "{:<34} {:>9} {:>8} {:>8} {:>9} {:>9} {:>10} {:>9} {:>9} {:>9} {:>9} {:>7}",
-        "policy", "size", "cold", "cached", "p50", "p99", "per second", "paced p50", "p99", "max", "memory", "webhook"
+        "{:<34} {:>9} {:>8} {:>8} {:>9} {:>9} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7}",
+        "policy",
+        "size",
+        "cold",
+        "cached",
+        "p50",
+        "p99",
+        "per second",
+        "paced p50",
+        "p99",
+        "max",
+        "instance",
+        "process",
+        "webhook"
     );
     let hook = runtime.block_on(webhook_row(counts));
     for count in [10, 1000] {
@@ -99,25 +111,33 @@ impl Subject {
         let (_, cold) = self.load(folder.path()).await;
         let before = resident();
         let (policies, cached) = self.load(folder.path()).await;
+        let failed = std::cell::RefCell::new(Vec::new());
         let ask = async || {
             let generation = policies.current();
             let opinion = generation.decide(Arc::clone(&self.request), Lookups::new(Resolver::silent()));
-            let opinion = opinion.await;
-            assert!(opinion.verdict.is_ok(), "{:?}", opinion.verdict);
+            // On a machine that is busy with other things one may miss its deadline.
+            if let Err(failure) = opinion.await.verdict {
+                failed.borrow_mut().push(failure.to_string());
+            }
         };
         let close = close(counts.0, &ask).await;
         let paced = paced(counts.1, &ask).await;
-        let memory = resident().saturating_sub(before);
+        let memory = policies.current().kept().first().map_or(0, |kept| kept.bytes);
+        let grown = resident().saturating_sub(before);
         Row {
             name: &self.name,
             size: self.size,
             loads: Some((cold, cached)),
             close,
             paced,
-            memory: Some(memory),
+            memory: Some((memory, grown)),
             ratio: Some(hook.p50.as_secs_f64() / paced.p50.as_secs_f64()),
         }
         .print();
+        let failed = failed.into_inner();
+        if let Some(first) = failed.first() {
+            println!("{}: {} decisions failed: {first}", self.name, failed.len());
+        }
     }
 
     /// As at a start of the gateway, which keeps compiled code in the folder.
@@ -206,7 +226,8 @@ struct Row<'a> {
     loads: Option<(Duration, Duration)>,
     close: Spread,
     paced: Spread,
-    memory: Option<u64>,
+    /// Memories and tables of one instance; what the process grew by.
+    memory: Option<(u64, u64)>,
     ratio: Option<f64>,
 }
 
@@ -220,7 +241,7 @@ impl Row<'_> {
         };
         let millis = |time: Duration| format!("{} ms", time.as_millis());
         println!(
-            "{:<34} {:>9} {:>8} {:>8} {:>9} {:>9} {:>10.0} {:>9} {:>9} {:>9} {:>9} {:>7}",
+            "{:<34} {:>9} {:>8} {:>8} {:>9} {:>9} {:>10.0} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7}",
             self.name,
             self.size.map_or_else(dash, bytes),
             self.loads.map_or_else(dash, |(cold, _)| millis(cold)),
@@ -231,8 +252,9 @@ impl Row<'_> {
             micros(self.paced.p50),
             micros(self.paced.p99),
             micros(self.paced.max),
-            self.memory.map_or_else(dash, bytes),
-            self.ratio.map_or_else(dash, |ratio| format!("{ratio:.0}×")),
+            self.memory.map_or_else(dash, |(instance, _)| bytes(instance)),
+            self.memory.map_or_else(dash, |(_, grown)| bytes(grown)),
+            self.ratio.map_or_else(dash, |ratio| format!("{ratio:.1}×")),
         );
     }
 }
