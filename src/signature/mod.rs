@@ -4,7 +4,7 @@
 //! to believe is an `allowed_signers` file (ssh-keygen(1)): `ssh-keygen -Y sign` and `-Y verify` do the same as this room.
 //! It does not know what a component is: it sees bytes.
 //!
-//! Invariant: a [`Signer`] comes out of [`verify`] only, for the bytes that were given to it. What cannot be read, is not
+//! Invariant: a [`Signer`] comes out of [`verify()`] only, for the bytes that were given to it. What cannot be read, is not
 //! understood, or is not valid at that moment is a [`Refused`], never a signer.
 
 mod agent;
