@@ -17,7 +17,7 @@ use crate::judgement::{Judge, Judgement, Permit, Question, Verdicts};
 use crate::names::places_of_one;
 use crate::policy::{ForwardEnded, Policies};
 use crate::registry::{Bytes, Forward, ForwardGuard, Registry, Stop};
-use crate::relay::{self, Accepted, Bound, Dialled, Gauge, Patience, Sink, Source, Stream};
+use crate::relay::{self, Accepted, Bound, Dialled, Patience, Queued, Sink, Source, Stream};
 use crate::request::{Action, Connection, Endpoint, Principal, Refusal, Requested, new_id};
 
 /// What every request of the gateway shares.
@@ -48,8 +48,6 @@ pub struct Visit {
     pub limits: Arc<ForwardLimits>,
     /// For the audit log.
     pub subject: Subject,
-    /// Bytes that wait in its tunnels.
-    pub gauge: Gauge,
     /// Ends with the session.
     pub stop: Stop,
     /// What is decided, for the status channel.
@@ -78,8 +76,8 @@ pub trait Pending: Send {
     type Source: Source + 'static;
     /// The client's receiving side, once accepted.
     type Sink: Sink + 'static;
-    /// Opens the channel.
-    fn accept(self) -> impl Future<Output = Option<(Self::Source, Self::Sink)>> + Send;
+    /// Opens the channel; with it comes the count of what waits in it.
+    fn accept(self) -> impl Future<Output = Option<(Self::Source, Self::Sink, Queued)>> + Send;
     /// Refuses it with the reason.
     fn refuse(self, refusal: &Refusal, forward: &str) -> impl Future<Output = ()> + Send;
 }
@@ -96,19 +94,13 @@ pub trait Opener: Clone + Send + Sync + 'static {
         requested: &Requested,
         port: Option<u16>,
         originator: Option<SocketAddr>,
-    ) -> impl Future<Output = Option<(Self::Source, Self::Sink)>> + Send;
+    ) -> impl Future<Output = Option<(Self::Source, Self::Sink, Queued)>> + Send;
 }
 
 impl Visit {
     /// A session of this user.
     #[must_use]
-    pub fn new(
-        principal: Principal,
-        connection: Connection,
-        limits: ForwardLimits,
-        gauge: Gauge,
-        ceilings: &Limits,
-    ) -> Self {
+    pub fn new(principal: Principal, connection: Connection, limits: ForwardLimits, ceilings: &Limits) -> Self {
         Self {
             subject: Subject {
                 session: Some(connection.id.clone()),
@@ -119,7 +111,6 @@ impl Visit {
             principal: Arc::new(principal),
             connection: Arc::new(connection),
             limits: Arc::new(limits),
-            gauge,
             stop: Stop::default(),
             news: broadcast::channel(NEWS).0,
             verdicts: Arc::default(),
@@ -203,8 +194,13 @@ impl Desk {
                 place: dialled,
                 address,
             }) => {
-                if let Some((source, sink)) = pending.accept().await {
-                    let ends = Ends { source, sink, stream };
+                if let Some((source, sink, queue)) = pending.accept().await {
+                    let ends = Ends {
+                        source,
+                        sink,
+                        queue,
+                        stream,
+                    };
                     self.tunnel(visit, &permit, ends, Some(dialled), address, place.ok())
                         .await;
                 }
@@ -343,13 +339,14 @@ impl Desk {
             opened = opener.open(&requested, port, accepted.peer) => opened,
             _ = visit.stop.ended() => None,
         };
-        let Some((source, sink)) = opened else {
+        let Some((source, sink, queue)) = opened else {
             tracing::info!(listener = %listener.effective, "the client did not take a connection to its listener");
             return;
         };
         let ends = Ends {
             source,
             sink,
+            queue,
             stream: accepted.stream,
         };
         self.tunnel(visit, &permit, ends, None, None, place.ok()).await;
@@ -449,9 +446,9 @@ impl Desk {
         let Ends {
             source,
             mut sink,
+            queue,
             stream,
         } = ends;
-        let queue = visit.gauge.queue();
         let carried = relay::run(source, &mut sink, stream, &closing.guard, queue, patience);
         closing.cause = tokio::select! {
             cause = carried => cause,
@@ -537,6 +534,7 @@ fn same_place(effective: &Endpoint, forward: &Forward) -> bool {
 struct Ends<S, K> {
     source: S,
     sink: K,
+    queue: Queued,
     stream: Stream,
 }
 

@@ -9,9 +9,11 @@
 
 mod bound;
 mod dial;
-mod gauge;
+mod flow;
+mod inbox;
 mod meter;
 mod tunnel;
+mod window;
 
 use std::future::Future;
 use std::task::{Context, Poll};
@@ -21,8 +23,9 @@ use bytes::Bytes;
 pub(crate) use bound::is_ours;
 pub use bound::{Accepted, Bound};
 pub use dial::{Dialled, dial};
-pub use gauge::{Gauge, Queued};
+pub use flow::{Flows, Memory, Queued, Round};
 pub use tunnel::{Patience, Stream, run};
+pub use window::{Bounds, Overrun, Throttle};
 
 /// What comes from the client.
 pub enum Inbound {

@@ -1,4 +1,3 @@
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -6,13 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::gauge::Queued;
+use super::flow::Queued;
+use super::inbox::Inbox;
 use super::meter::Meter;
 use super::{Inbound, Sink, Source};
 use crate::audit::Cause;
@@ -79,7 +79,7 @@ async fn copy(
     let upward = Upward {
         source,
         write,
-        inbox: VecDeque::new(),
+        inbox: Inbox::default(),
         queue,
         meter: Meter::new(forward.terms.bytes_per_second),
         source_is: End::Open,
@@ -142,7 +142,7 @@ enum End {
 struct Upward<'a, S, W> {
     source: S,
     write: W,
-    inbox: VecDeque<Bytes>,
+    inbox: Inbox,
     queue: Queued,
     meter: Meter,
     source_is: End,
@@ -213,9 +213,9 @@ impl<S: Source, W: AsyncWrite + Unpin> Upward<'_, S, W> {
                     }
                     self.queue.add(bytes.len());
                     self.clock.waiting(self.queue.bytes());
-                    self.inbox.push_back(bytes);
+                    self.inbox.push(bytes);
                 }
-                Poll::Ready(Some(Inbound::Data(_))) => {}
+                Poll::Ready(Some(Inbound::Data(bytes))) => self.queue.skip(bytes.len()),
                 Poll::Ready(Some(Inbound::Eof)) => self.source_is = End::Eof,
                 Poll::Ready(None) => self.source_is = End::Closed,
                 Poll::Pending => return,
@@ -225,17 +225,7 @@ impl<S: Source, W: AsyncWrite + Unpin> Upward<'_, S, W> {
 
     fn write(&mut self, context: &mut Context<'_>, allowed: usize) -> Poll<io::Result<usize>> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let mut left = allowed;
-        let mut count = 0;
-        for (slice, bytes) in slices.iter_mut().zip(&self.inbox) {
-            let part = bytes.get(..left.min(bytes.len())).unwrap_or_default();
-            left -= part.len();
-            *slice = IoSlice::new(part);
-            count += 1;
-            if left == 0 {
-                break;
-            }
-        }
+        let count = self.inbox.slices(&mut slices, allowed);
         let slices = slices.get(..count).unwrap_or_default();
         Pin::new(&mut self.write).poll_write_vectored(context, slices)
     }
@@ -251,16 +241,7 @@ impl<S: Source, W: AsyncWrite + Unpin> Upward<'_, S, W> {
         self.queue.take(written);
         self.clock.progress();
         self.clock.waiting(self.queue.bytes());
-        let mut left = written;
-        while let Some(front) = self.inbox.front_mut() {
-            let part = left.min(front.len());
-            front.advance(part);
-            left -= part;
-            if !front.is_empty() {
-                break;
-            }
-            self.inbox.pop_front();
-        }
+        self.inbox.advance(written);
     }
 
     fn give_up(&mut self) {

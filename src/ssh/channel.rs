@@ -9,7 +9,7 @@ use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWri
 use tokio::time::timeout;
 
 use crate::forwarder::{Opener, Pending};
-use crate::relay::{Inbound, Sink, Source};
+use crate::relay::{Flows, Inbound, Queued, Sink, Source};
 use crate::request::{Refusal, Requested, printable};
 
 /// The client's sending side of a channel.
@@ -55,15 +55,17 @@ impl Sink for Outgoing {
 pub(super) struct Asked {
     pub(super) channel: Channel<Msg>,
     pub(super) reply: ChannelOpenHandle,
+    pub(super) queue: Queued,
 }
 
 impl Pending for Asked {
     type Source = Incoming;
     type Sink = Outgoing;
 
-    async fn accept(self) -> Option<(Incoming, Outgoing)> {
+    async fn accept(self) -> Option<(Incoming, Outgoing, Queued)> {
         self.reply.accept().await;
-        Some(halves(self.channel))
+        let (source, sink) = halves(self.channel);
+        Some((source, sink, self.queue))
     }
 
     async fn refuse(self, refusal: &Refusal, forward: &str) {
@@ -96,7 +98,10 @@ pub(super) fn sentence(refusal: &Refusal, forward: &str) -> String {
 
 /// Opens `forwarded-tcpip` and `forwarded-streamlocal@openssh.com` channels.
 #[derive(Clone)]
-pub(super) struct Back(pub(super) Handle);
+pub(super) struct Back {
+    pub(super) handle: Handle,
+    pub(super) flows: Flows,
+}
 
 impl Opener for Back {
     type Source = Incoming;
@@ -107,7 +112,7 @@ impl Opener for Back {
         requested: &Requested,
         port: Option<u16>,
         originator: Option<SocketAddr>,
-    ) -> Option<(Incoming, Outgoing)> {
+    ) -> Option<(Incoming, Outgoing, Queued)> {
         let opening = async {
             match requested {
                 Requested::Tcp { host, port: asked } => {
@@ -120,13 +125,18 @@ impl Opener for Back {
                     let (ip, from) = originator.map_or((String::new(), 0), |peer| {
                         (peer.ip().to_string(), u32::from(peer.port()))
                     });
-                    self.0.channel_open_forwarded_tcpip(host.clone(), port, ip, from).await
+                    self.handle
+                        .channel_open_forwarded_tcpip(host.clone(), port, ip, from)
+                        .await
                 }
-                Requested::Socket(path) => self.0.channel_open_forwarded_streamlocal(path.clone()).await,
+                Requested::Socket(path) => self.handle.channel_open_forwarded_streamlocal(path.clone()).await,
             }
         };
         let opened = timeout(OPEN_PATIENCE, opening).await;
-        opened.ok()?.ok().map(halves)
+        let channel = opened.ok()?.ok()?;
+        let queue = self.flows.queue(channel.id().into());
+        let (source, sink) = halves(channel);
+        Some((source, sink, queue))
     }
 }
 

@@ -22,7 +22,7 @@ use crate::auth::KeyBlob;
 use crate::config::GatewayPorts;
 use crate::forwarder::{Desk, Listening, Visit};
 use crate::registry::SessionGuard;
-use crate::relay::Gauge;
+use crate::relay::{Flows, Throttle};
 use crate::request::{self, Connection, Requested, clipped, new_id};
 
 /// One SSH connection, from its first packet to its last.
@@ -32,7 +32,8 @@ pub(super) struct Client {
     client: SocketAddr,
     server: SocketAddr,
     began: Instant,
-    gauge: Gauge,
+    flows: Flows,
+    throttle: Throttle,
     login: Login,
     /// Told once the user is in.
     entered: Option<oneshot::Sender<Entered>>,
@@ -66,10 +67,12 @@ impl Client {
         service: Arc<Service>,
         client: SocketAddr,
         server: SocketAddr,
+        flows: Flows,
         entered: oneshot::Sender<Entered>,
     ) -> Self {
         Self {
-            gauge: service.gauge(),
+            throttle: Throttle::new(flows.clone(), service.bounds()),
+            flows,
             service,
             id: new_id("s"),
             client,
@@ -135,8 +138,19 @@ impl Client {
         self.visit.clone().ok_or(russh::Error::NotAuthenticated)
     }
 
-    fn connect(&self, requested: Requested, originator: Option<SocketAddr>, asked: Asked) -> Answer<()> {
+    fn connect(
+        &self,
+        requested: Requested,
+        originator: Option<SocketAddr>,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+    ) -> Answer<()> {
         let visit = self.visit()?;
+        let asked = Asked {
+            queue: self.flows.queue(channel.id().into()),
+            channel,
+            reply,
+        };
         let desk = Arc::clone(&self.service.desk);
         let tasks = desk.tasks.clone();
         tasks.spawn(async move { desk.connect(&visit, requested, originator, asked).await });
@@ -146,7 +160,10 @@ impl Client {
     /// The one place where the session loop waits: SSH replies to global requests in their order.
     async fn listen(&mut self, requested: Requested, session: &mut Session) -> Answer<Option<Listening>> {
         let visit = self.visit()?;
-        let back = Back(session.handle());
+        let back = Back {
+            handle: session.handle(),
+            flows: self.flows.clone(),
+        };
         let listening = self.service.desk.listen(&visit, requested, back);
         let refused = match listening.await {
             Ok(listening) => return Ok(Some(listening)),
@@ -163,6 +180,21 @@ impl Client {
         listening.stop.end(Cause::Closed);
         let _ = timeout(CANCEL_PATIENCE, listening.gone.cancelled()).await;
         true
+    }
+
+    /// russh takes whatever comes, so this is where the windows are enforced.
+    fn count(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Answer<()> {
+        if self.throttle.arrived(channel.into(), data.len()).is_ok() {
+            return Ok(());
+        }
+        if let Some(visit) = &self.visit {
+            visit.stop.end(Cause::Failed);
+        }
+        session.disconnect(
+            russh::Disconnect::ProtocolError,
+            "more data than the window allows",
+            "en",
+        )
     }
 
     fn refuse_program(&mut self, channel: ChannelId, session: &mut Session) -> Answer<()> {
@@ -265,7 +297,7 @@ impl Handler for Client {
         let Admitted { principal, limits } = *admitted;
         let event = Event::AuthSucceeded(Box::new(LoggedIn::new(&principal, &connection)));
         let ceilings = self.service.desk.limits.load_full();
-        let visit = Arc::new(Visit::new(principal, connection, limits, self.gauge.clone(), &ceilings));
+        let visit = Arc::new(Visit::new(principal, connection, limits, &ceilings));
         self.service.desk.audit.record(&visit.subject, &event);
         tracing::info!(session = self.id, user = visit.principal.user, client = %self.client, "logged in");
         if let Some(entered) = self.entered.take() {
@@ -296,7 +328,7 @@ impl Handler for Client {
             host: clipped(host),
             port,
         };
-        self.connect(requested, claimed.map(SocketAddr::from), Asked { channel, reply })
+        self.connect(requested, claimed.map(SocketAddr::from), channel, reply)
     }
 
     async fn channel_open_direct_streamlocal(
@@ -306,7 +338,7 @@ impl Handler for Client {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Answer<()> {
-        self.connect(Requested::Socket(clipped(path)), None, Asked { channel, reply })
+        self.connect(Requested::Socket(clipped(path)), None, channel, reply)
     }
 
     async fn tcpip_forward(&mut self, address: &str, port: &mut u32, session: &mut Session) -> Answer<bool> {
@@ -356,23 +388,33 @@ impl Handler for Client {
         Ok(self.cancel(Requested::Socket(path.to_owned()), None).await)
     }
 
-    fn adjust_window(&mut self, _channel: ChannelId, _current: u32) -> u32 {
-        self.service.window(&self.gauge)
+    async fn channel_open_confirmation(
+        &mut self,
+        channel: ChannelId,
+        _max_packet_size: u32,
+        _window_size: u32,
+        _session: &mut Session,
+    ) -> Answer<()> {
+        self.flows.open(channel.into());
+        Ok(())
     }
 
-    async fn data(&mut self, _channel: ChannelId, _data: &[u8], session: &mut Session) -> Answer<()> {
-        let Some(visit) = &self.visit else {
-            return Ok(());
-        };
-        if self.service.overrun(&self.gauge, visit.open_tunnels()) {
-            visit.stop.end(Cause::Failed);
-            session.disconnect(
-                russh::Disconnect::ProtocolError,
-                "more data than the window allows",
-                "en",
-            )?;
-        }
-        Ok(())
+    fn adjust_window(&mut self, channel: ChannelId, current: u32) -> u32 {
+        self.throttle.topped_up(channel.into(), current, Instant::now())
+    }
+
+    async fn data(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Answer<()> {
+        self.count(channel, data, session)
+    }
+
+    async fn extended_data(
+        &mut self,
+        channel: ChannelId,
+        _code: u32,
+        data: &[u8],
+        session: &mut Session,
+    ) -> Answer<()> {
+        self.count(channel, data, session)
     }
 
     async fn channel_open_session(
@@ -511,6 +553,7 @@ impl Handler for Client {
 
     async fn channel_close(&mut self, channel: ChannelId, _session: &mut Session) -> Answer<()> {
         self.shells.remove(&channel);
+        self.throttle.closed(channel.into());
         Ok(())
     }
 }

@@ -21,14 +21,14 @@ use crate::accounts::Accounts;
 use crate::audit::Cause;
 use crate::config;
 use crate::forwarder::{Desk, Visit};
-use crate::relay::Gauge;
+use crate::relay::{Bounds, Flows, Memory};
 
 /// The SSH server behind every accepted connection.
 pub struct Service {
     /// What its requests are brought to.
     pub desk: Arc<Desk>,
     settings: ArcSwap<Live>,
-    waiting: Gauge,
+    memory: Memory,
     /// A password hash is made to cost memory and time: few at once.
     hashing: Semaphore,
 }
@@ -64,7 +64,7 @@ impl Service {
         Self {
             desk,
             settings: ArcSwap::from_pointee(Live::new(settings)),
-            waiting: Gauge::default(),
+            memory: Memory::default(),
             hashing: Semaphore::new(HASHES),
         }
     }
@@ -87,26 +87,9 @@ impl Service {
         self.settings.load().banner.clone()
     }
 
-    pub(super) fn gauge(&self) -> Gauge {
-        self.waiting.within()
-    }
-
-    /// The window that a session may have now: less as its tunnels, or those of all sessions, fill.
-    pub(super) fn window(&self, gauge: &Gauge) -> u32 {
-        let limits = &self.settings.load().limits;
-        let own = gauge.window(WINDOW, limits.tunnel_buffer);
-        own.min(self.waiting.window(WINDOW, limits.buffer_memory))
-    }
-
-    /// A client that sends more than its windows allow.
-    /// russh takes what comes, so this is where the windows are enforced: as a sum, over what may
-    /// be queued and one whole window for each tunnel that is open.
-    pub(super) fn overrun(&self, gauge: &Gauge, open_tunnels: usize) -> bool {
-        let limits = &self.settings.load().limits;
-        let windows = u64::from(WINDOW) * (1 + open_tunnels as u64);
-        let bytes = gauge.bytes() as u64;
-        bytes > limits.tunnel_buffer + windows
-            || bytes > windows && self.waiting.bytes() as u64 > 2 * limits.buffer_memory
+    /// How much the tunnels of a session that begins now may hold.
+    pub(super) fn bounds(&self) -> Bounds {
+        bounds(&self.settings.load().limits)
     }
 
     /// Serves one connection until it ends, or until `stop`: then the client is told to go.
@@ -123,8 +106,9 @@ impl Service {
         let cut = CancellationToken::new();
         let _cut = cut.clone().drop_guard();
         let (entered, mut entering) = oneshot::channel();
-        let handler = Client::new(Arc::clone(self), client, server, entered);
-        let wire = Wire::new(stream, cut);
+        let flows = Flows::new(&self.memory);
+        let wire = Wire::new(stream, cut, flows.clone());
+        let handler = Client::new(Arc::clone(self), client, server, flows, entered);
         let grace = Instant::now() + settings.login_grace;
         let greeted = tokio::select! {
             greeted = run_stream(Arc::clone(&settings.russh), wire, handler) => greeted,
@@ -180,6 +164,10 @@ impl Service {
     }
 }
 
+fn bounds(limits: &config::Limits) -> Bounds {
+    Bounds::new(limits.tunnel_buffer, limits.buffer_memory, limits.stall_timeout)
+}
+
 /// Tells the client, waits a moment for it to go, and lets the wire be cut.
 async fn end(mut session: RunningSession<Client>, reason: &str) {
     let handle = session.handle();
@@ -210,13 +198,13 @@ impl Live {
             auth_rejection_time: REJECTION,
             auth_rejection_time_initial: Some(Duration::ZERO),
             keys: settings.host_keys.0,
-            window_size: WINDOW,
+            window_size: bounds(&settings.limits).initial(),
             maximum_packet_size: PACKET,
             channel_buffer_size: 64,
             event_buffer_size: 16,
             limits: RekeyLimits {
-                rekey_write_limit: 1 << 30,
-                rekey_read_limit: 1 << 30,
+                rekey_write_limit: REKEY,
+                rekey_read_limit: REKEY,
                 rekey_time_limit: Duration::from_secs(3600),
             },
             preferred: PREFERRED,
@@ -237,8 +225,10 @@ impl Live {
     }
 }
 
-/// What OpenSSH's sshd grants (`channels.h`, `CHAN_TCP_WINDOW_DEFAULT`, `CHAN_TCP_PACKET_DEFAULT`).
-const WINDOW: u32 = 2 << 20;
+/// Clients begin anew by themselves, `ssh` after 1 GiB with ChaCha20 and 64 GiB with AES. This is for those that do not:
+/// far less than the 2^32 packets after which numbers would repeat, however small these are.
+const REKEY: usize = 16 << 30;
+/// What OpenSSH's sshd takes (`channels.h`, `CHAN_TCP_PACKET_DEFAULT`).
 const PACKET: u32 = 32 << 10;
 /// Every failed login takes at least so long.
 const REJECTION: Duration = Duration::from_millis(100);

@@ -1,27 +1,190 @@
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::{Buf, BytesMut};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::relay::Flows;
+
 /// A client's connection that can be cut from outside, whatever the protocol waits for.
+///
+/// What follows a packet is read with it, so that a packet does not cost two reads. And while channels whose targets are
+/// stalled are granted two bytes at a time, these grants are written together: once all of the last round were answered if
+/// somebody depends on it, or else with what is written next or after a [`PAUSE`].
 pub(super) struct Wire {
     stream: TcpStream,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    ahead: Ahead,
+    flows: Flows,
+    held: Held,
+}
+
+/// What was read beyond what was asked for.
+#[derive(Default)]
+struct Ahead {
+    bytes: Vec<u8>,
+    from: usize,
+    to: usize,
+}
+
+/// Grants that may wait.
+#[derive(Default)]
+struct Held {
+    bytes: BytesMut,
+    is_due: bool,
+    began: bool,
+    until: Option<Pin<Box<Sleep>>>,
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, cut: CancellationToken) -> Self {
+    pub(super) fn new(stream: TcpStream, cut: CancellationToken, flows: Flows) -> Self {
         Self {
             stream,
             cut: Box::pin(cut.cancelled_owned()),
+            ahead: Ahead::default(),
+            flows,
+            held: Held::default(),
         }
     }
 
     fn is_cut(&mut self, context: &mut Context<'_>) -> bool {
         self.cut.as_mut().poll(context).is_ready()
+    }
+
+    /// Reads where there may be something. A read that finds less than it could take has emptied the socket: the runtime
+    /// is told so, and a second read is spared.
+    fn poll_fill(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let room = buffer.remaining() + AHEAD;
+        loop {
+            let Poll::Ready(ready) = self.stream.poll_read_ready(context) else {
+                self.ahead.free();
+                return Poll::Pending;
+            };
+            ready?;
+            let (stream, ahead) = (&self.stream, &mut self.ahead);
+            let mut found = Err(io::ErrorKind::WouldBlock.into());
+            let _ = stream.try_io(Interest::READABLE, || {
+                found = ahead.fill(stream, buffer);
+                match &found {
+                    Ok(length) if (1..room).contains(length) => Err(io::ErrorKind::WouldBlock.into()),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::ErrorKind::WouldBlock.into()),
+                    _ => Ok(()),
+                }
+            });
+            match found {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                found => return Poll::Ready(found.map(drop)),
+            }
+        }
+    }
+
+    /// All that is held is on its way.
+    fn begin_round(&mut self) {
+        if !std::mem::replace(&mut self.held.began, true) {
+            self.flows.round().begin();
+        }
+    }
+
+    /// Writes the grants that were held, and then this; answers how much of this was written.
+    fn poll_send(&mut self, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        while !self.held.bytes.is_empty() {
+            self.begin_round();
+            let mut all = [IoSlice::new(&[]); 3];
+            for (place, slice) in all
+                .iter_mut()
+                .zip([IoSlice::new(&self.held.bytes)].iter().chain(slices))
+            {
+                *place = *slice;
+            }
+            let sent = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, &all))?;
+            let before = self.held.bytes.len().min(sent);
+            self.held.take(before);
+            if sent > before {
+                return Poll::Ready(Ok(sent - before));
+            }
+        }
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    /// Writes the grants whose time has come. What cannot be written now is tried again with the next call.
+    fn release(&mut self, context: &mut Context<'_>) {
+        if self.held.bytes.is_empty() {
+            return;
+        }
+        self.flows.round().wakes(context.waker());
+        self.held.is_due |= self.flows.round().is_due();
+        while self.held.is_due(context) {
+            self.begin_round();
+            let (stream, held) = (Pin::new(&mut self.stream), &mut self.held);
+            match stream.poll_write(context, &held.bytes) {
+                Poll::Ready(Ok(sent)) => held.take(sent),
+                // The next read or write meets the error, too.
+                Poll::Ready(Err(_)) => held.take(held.bytes.len()),
+                Poll::Pending => return,
+            }
+        }
+    }
+}
+
+impl Ahead {
+    fn is_empty(&self) -> bool {
+        self.from == self.to
+    }
+
+    fn give(&mut self, buffer: &mut ReadBuf<'_>) {
+        let kept = self.bytes.get(self.from..self.to).unwrap_or_default();
+        let given = kept.get(..buffer.remaining().min(kept.len())).unwrap_or_default();
+        buffer.put_slice(given);
+        self.from += given.len();
+    }
+
+    /// Reads into the buffer and, once that is full, ahead.
+    fn fill(&mut self, stream: &TcpStream, buffer: &mut ReadBuf<'_>) -> io::Result<usize> {
+        self.bytes.resize(AHEAD, 0);
+        let wanted = buffer.remaining();
+        let mut slices = [
+            IoSliceMut::new(buffer.initialize_unfilled()),
+            IoSliceMut::new(&mut self.bytes),
+        ];
+        let length = (&*SockRef::from(stream)).read_vectored(&mut slices)?;
+        buffer.advance(length.min(wanted));
+        (self.from, self.to) = (0, length.saturating_sub(wanted));
+        Ok(length)
+    }
+
+    /// A connection on which nothing comes holds no memory.
+    fn free(&mut self) {
+        self.bytes = Vec::new();
+    }
+}
+
+impl Held {
+    fn add(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        if self.until.is_none() {
+            self.until = Some(Box::pin(sleep_until(Instant::now() + PAUSE)));
+        }
+    }
+
+    fn take(&mut self, sent: usize) {
+        self.bytes.advance(sent);
+        if self.bytes.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    fn is_due(&mut self, context: &mut Context<'_>) -> bool {
+        if !self.is_due {
+            let until = self.until.as_mut();
+            self.is_due = until.is_some_and(|until| until.as_mut().poll(context).is_ready());
+        }
+        self.is_due && !self.bytes.is_empty()
     }
 }
 
@@ -31,7 +194,12 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.stream).poll_read(context, buffer) {
+        self.release(context);
+        if !self.ahead.is_empty() {
+            self.ahead.give(buffer);
+            return Poll::Ready(Ok(()));
+        }
+        match self.poll_fill(context, buffer) {
             Poll::Pending if self.is_cut(context) => Poll::Ready(Err(cut())),
             polled => polled,
         }
@@ -40,7 +208,13 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.stream).poll_write(context, bytes) {
+        let grants = self.flows.round().granted();
+        if grants > 0 && bytes.len() == grants * GRANT && self.held.bytes.len() < MOST_HELD {
+            self.held.add(bytes);
+            self.release(context);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        match self.poll_send(context, &[IoSlice::new(bytes)]) {
             Poll::Pending if self.is_cut(context) => Poll::Ready(Err(cut())),
             polled => polled,
         }
@@ -53,23 +227,15 @@ impl AsyncWrite for Wire {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.stream).poll_write_vectored(context, slices) {
-            Poll::Pending if self.is_cut(context) => Poll::Ready(Err(cut())),
-            polled => polled,
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
 }
 
 fn cut() -> io::Error {
     io::ErrorKind::ConnectionAborted.into()
 }
+
+/// Long enough to make the round of two bytes each cheap.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The packet that grants a window, in the ciphers that are offered: length, padded to 16, and tag.
+const GRANT: usize = 4 + 16 + 16;
+const MOST_HELD: usize = 64 << 10;
+const AHEAD: usize = 4 << 10;

@@ -22,4 +22,5 @@ mod prepared;
 mod relay;
 mod replayed;
 mod signatures;
+mod stalls;
 mod swaps;

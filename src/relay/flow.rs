@@ -1,0 +1,253 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use futures_util::task::AtomicWaker;
+
+/// How many bytes wait in the tunnels of all sessions together.
+#[derive(Clone, Default)]
+pub struct Memory(Arc<AtomicUsize>);
+
+impl Memory {
+    /// Bytes that wait now.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The round of the least grants: they are written together, so that the answers come together and in a steady order.
+#[derive(Default)]
+pub struct Round {
+    number: AtomicU64,
+    /// Granted since this was last asked.
+    granted: AtomicUsize,
+    /// Granted and not written.
+    held: AtomicUsize,
+    /// Written last time and not answered.
+    flying: AtomicUsize,
+    /// Somebody depends on it, and it is to go on as soon as all have answered.
+    hurries: AtomicBool,
+    /// Whoever writes.
+    writer: AtomicWaker,
+}
+
+impl Round {
+    /// How many were granted since this was last asked.
+    #[must_use]
+    pub fn granted(&self) -> usize {
+        self.granted.swap(0, Ordering::Relaxed)
+    }
+
+    /// Whether the next round is to begin now, and not after a pause.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.hurries.load(Ordering::Relaxed) && self.flying.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whom to wake where the next round need not wait for its pause any more.
+    pub fn wakes(&self, waker: &Waker) {
+        self.writer.register(waker);
+    }
+
+    /// All that were held are written.
+    pub fn begin(&self) {
+        self.flying
+            .store(self.held.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        self.number.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A channel that answers the grant of this round is granted the least again; answers of which round that is.
+    pub(super) fn grant(&self, answered: Option<u64>) -> u64 {
+        let number = self.number.load(Ordering::Relaxed);
+        self.answer(answered);
+        self.granted.fetch_add(1, Ordering::Relaxed);
+        self.held.fetch_add(1, Ordering::Relaxed);
+        number
+    }
+
+    /// The grant of this round was answered.
+    pub(super) fn answer(&self, answered: Option<u64>) {
+        let number = self.number.load(Ordering::Relaxed);
+        if answered.is_some_and(|answered| answered + 1 == number) {
+            let flying = self.flying.load(Ordering::Relaxed);
+            self.flying.store(flying.saturating_sub(1), Ordering::Relaxed);
+        }
+    }
+
+    /// A target has taken what it had kept waiting.
+    fn resume(&self) {
+        self.flying.store(0, Ordering::Relaxed);
+        self.hurry(true);
+        self.writer.wake();
+    }
+
+    pub(super) fn hurry(&self, hurries: bool) {
+        self.hurries.store(hurries, Ordering::Relaxed);
+    }
+}
+
+/// What the targets of one session take, tunnel by tunnel.
+///
+/// The session counts what arrives for a tunnel and the tunnel what it is rid of; the difference waits. The two sides
+/// find each other by the number of the channel.
+#[derive(Clone, Default)]
+pub struct Flows(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    memory: Memory,
+    open: Mutex<HashMap<u32, Arc<Flow>>>,
+    round: Round,
+}
+
+impl Flows {
+    /// The flows of a session that counts into this memory.
+    #[must_use]
+    pub fn new(memory: &Memory) -> Self {
+        Self(Arc::new(Shared {
+            memory: memory.clone(),
+            ..Shared::default()
+        }))
+    }
+
+    /// Something may arrive for this channel from now on.
+    pub fn open(&self, channel: u32) {
+        self.lock().entry(channel).or_default();
+    }
+
+    /// The queue of the tunnel that has this channel.
+    #[must_use]
+    pub fn queue(&self, channel: u32) -> Queued {
+        let flow = Arc::clone(self.lock().entry(channel).or_default());
+        flow.carried.store(true, Ordering::Relaxed);
+        Queued {
+            flows: self.clone(),
+            flow,
+            channel,
+            bytes: 0,
+        }
+    }
+
+    /// The channel is gone.
+    pub fn close(&self, channel: u32) {
+        self.lock().remove(&channel);
+    }
+
+    /// The round of the least grants.
+    #[must_use]
+    pub fn round(&self) -> &Round {
+        &self.0.round
+    }
+
+    pub(super) fn memory(&self) -> &Memory {
+        &self.0.memory
+    }
+
+    pub(super) fn find(&self, channel: u32) -> Option<Arc<Flow>> {
+        self.lock().get(&channel).map(Arc::clone)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Arc<Flow>>> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One tunnel's side of the count.
+#[derive(Default)]
+pub(super) struct Flow {
+    taken: AtomicU64,
+    /// It is throttled.
+    watched: AtomicBool,
+    carried: AtomicBool,
+    ended: AtomicBool,
+}
+
+impl Flow {
+    /// What waits of this many bytes that arrived; nothing where no tunnel holds them.
+    pub(super) fn waiting(&self, arrived: u64) -> u64 {
+        if self.carried.load(Ordering::Relaxed) && !self.has_ended() {
+            arrived.saturating_sub(self.taken.load(Ordering::Relaxed))
+        } else {
+            0
+        }
+    }
+
+    /// The round is to go on once nothing waits any more.
+    pub(super) fn watch(&self) {
+        self.watched.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+}
+
+/// The bytes that one tunnel holds; they leave all counts when it is dropped.
+pub struct Queued {
+    flows: Flows,
+    flow: Arc<Flow>,
+    channel: u32,
+    bytes: usize,
+}
+
+impl Queued {
+    /// Bytes were queued.
+    pub fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.flows.memory().0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes left the queue.
+    pub fn take(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.flows.memory().0.fetch_sub(bytes, Ordering::Relaxed);
+        self.skip(bytes);
+        if self.bytes == 0 && self.flow.watched.swap(false, Ordering::Relaxed) {
+            self.flows.round().resume();
+        }
+    }
+
+    /// Bytes arrived that nobody wants.
+    pub fn skip(&self, bytes: usize) {
+        self.flow.taken.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes in this queue.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.take(self.bytes);
+        self.flow.ended.store(true, Ordering::Relaxed);
+        self.flows.close(self.channel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_arrived_waits_until_it_is_taken_or_the_tunnel_ends() {
+        let memory = Memory::default();
+        let flows = Flows::new(&memory);
+        flows.open(7);
+        let flow = flows.find(7).unwrap();
+        assert_eq!(flow.waiting(100), 0, "nobody holds it yet");
+        let mut queue = flows.queue(7);
+        queue.add(60);
+        assert_eq!((flow.waiting(100), memory.bytes()), (100, 60));
+        queue.take(50);
+        queue.skip(40);
+        assert_eq!((flow.waiting(100), memory.bytes()), (10, 10));
+        drop(queue);
+        assert_eq!((flow.waiting(100), memory.bytes()), (0, 0));
+        assert!(flows.find(7).is_none());
+    }
+}
