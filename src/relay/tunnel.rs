@@ -186,11 +186,10 @@ impl<S: Source, W: AsyncWrite + Unpin> Upward<'_, S, W> {
                     End::Closed => Poll::Ready(Ended::Closed),
                 };
             }
-            let allowed = match self.budget.left() {
-                Some(0) => return Poll::Ready(Ended::Spent),
-                Some(left) => self.queue.bytes().min(usize::try_from(left).unwrap_or(usize::MAX)),
-                None => self.queue.bytes(),
-            };
+            let allowed = self.budget.allows(self.queue.bytes());
+            if allowed == 0 {
+                return Poll::Ready(Ended::Spent);
+            }
             let Poll::Ready(allowed) = self.meter.poll_allow(context, allowed) else {
                 self.clock.excuse();
                 return Poll::Pending;
@@ -258,17 +257,14 @@ async fn downward(sink: &mut impl Sink, mut read: impl Readable, budget: &Budget
     let mut buffer = Buffer::default();
     loop {
         let allowed = meter.allow(MAX_READ).await;
-        let allowed = match budget.left() {
-            Some(left) => allowed.min(usize::try_from(left).unwrap_or(usize::MAX)),
-            None => allowed,
-        };
         // With nothing left to spend, one more byte is one too many, but an end is an end.
-        let bytes = match buffer.read(&mut read, allowed.max(1)).await {
+        let limit = || budget.allows(allowed).max(1);
+        let bytes = match buffer.read(&mut read, limit).await {
             Ok(bytes) if bytes.is_empty() => {
                 sink.eof().await;
                 return Ended::Finished;
             }
-            Ok(_) if allowed == 0 => return Ended::Spent,
+            Ok(_) if budget.allows(1) == 0 => return Ended::Spent,
             Ok(bytes) => bytes,
             Err(_) => return Ended::Failed,
         };
@@ -319,16 +315,16 @@ impl Default for Buffer {
 }
 
 impl Buffer {
-    /// At most `limit` bytes; none at the end.
+    /// At most `limit` bytes, which is asked when there is something to read; none at the end.
     ///
     /// A read that does not fill its room has emptied the socket. tokio then waits for news of it, and what comes
     /// meanwhile is read in one piece; asking again at once would find little, and tell the target of each little.
-    async fn read(&mut self, socket: &mut impl Readable, limit: usize) -> io::Result<Bytes> {
+    async fn read(&mut self, socket: &mut impl Readable, limit: impl Fn() -> usize) -> io::Result<Bytes> {
         loop {
             if self.bytes.capacity() < MIN_READ / 4 {
                 self.bytes.reserve(self.piece);
             }
-            let room = self.bytes.capacity().min(limit);
+            let room = self.bytes.capacity().min(limit());
             let read = socket.read_buf(&mut (&mut self.bytes).limit(room)).now_or_never();
             match read {
                 Some(length) => {
@@ -353,8 +349,13 @@ struct Budget<'a> {
 }
 
 impl Budget<'_> {
-    fn left(&self) -> Option<u64> {
-        self.limit.map(|limit| limit.saturating_sub(self.forward.bytes.total()))
+    /// How many of these bytes may still pass.
+    fn allows(&self, bytes: usize) -> usize {
+        let left = |limit: u64| limit.saturating_sub(self.forward.bytes.total());
+        let left = self
+            .limit
+            .map_or(usize::MAX, |limit| usize::try_from(left(limit)).unwrap_or(usize::MAX));
+        bytes.min(left)
     }
 }
 
