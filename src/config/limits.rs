@@ -70,6 +70,11 @@ pub struct Limits {
     pub buffer_memory: u64,
     /// How long a reader may take nothing of what is held for it. Default 60s; the tunnel is then closed.
     pub stall_timeout: Option<Duration>,
+    /// Bytes of a connection, each way, after which the gateway begins new keys, 1MiB to 16GiB. Default 16GiB; clients
+    /// usually begin earlier.
+    pub rekey_bytes: u64,
+    /// Time after which the gateway begins new keys, 1s to 1d. Default 1h.
+    pub rekey_time: Duration,
     /// How long open tunnels may go on after SIGTERM, up to 1d. Default 30s; `"0"` closes them at once.
     pub drain_timeout: Duration,
 }
@@ -107,6 +112,8 @@ impl Default for Limits {
             tunnel_buffer: 16 << 20,
             buffer_memory: 1 << 30,
             stall_timeout: Some(Duration::from_secs(60)),
+            rekey_bytes: 16 << 30,
+            rekey_time: Duration::from_secs(60 * 60),
             drain_timeout: Duration::from_secs(30),
         }
     }
@@ -142,6 +149,8 @@ pub(super) fn limits(table: &mut Table<'_>) -> Limits {
             Some(memory)
         }),
         stall_timeout: table.or("stall-timeout", default.stall_timeout, time_or_none),
+        rekey_bytes: table.or("rekey-bytes", default.rekey_bytes, |value| value.size(REKEY_BYTES)),
+        rekey_time: table.or("rekey-time", default.rekey_time, |value| value.duration(SECOND..=DAY)),
         drain_timeout: table.or("drain-timeout", default.drain_timeout, |value| {
             value.duration(Duration::ZERO..=DAY)
         }),
@@ -185,6 +194,7 @@ const fn v6(first: u16, length: u8) -> IpNet {
 }
 
 const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -192,3 +202,6 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const TUNNEL_BUFFER: RangeInclusive<u64> = 32 << 10..=4 << 30;
 
 const BUFFER_MEMORY: u64 = 16 << 40;
+
+/// Far less than the 2^32 packets after which their numbers would repeat, however small these are.
+const REKEY_BYTES: RangeInclusive<u64> = 1 << 20..=16 << 30;

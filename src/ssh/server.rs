@@ -192,6 +192,7 @@ impl Live {
             methods.push(MethodKind::Password);
         }
         let keepalive = settings.limits.keepalive;
+        let rekey_bytes = usize::try_from(settings.limits.rekey_bytes).unwrap_or(usize::MAX);
         let russh = Config {
             server_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-portreeve_", env!("CARGO_PKG_VERSION")))),
             methods,
@@ -203,9 +204,9 @@ impl Live {
             channel_buffer_size: 64,
             event_buffer_size: 16,
             limits: RekeyLimits {
-                rekey_write_limit: REKEY,
-                rekey_read_limit: REKEY,
-                rekey_time_limit: Duration::from_secs(3600),
+                rekey_write_limit: rekey_bytes,
+                rekey_read_limit: rekey_bytes,
+                rekey_time_limit: settings.limits.rekey_time,
             },
             preferred: PREFERRED,
             max_auth_attempts: usize::try_from(settings.max_attempts).unwrap_or(usize::MAX),
@@ -225,9 +226,6 @@ impl Live {
     }
 }
 
-/// Clients begin anew by themselves, `ssh` after 1 GiB with ChaCha20 and 64 GiB with AES. This is for those that do not:
-/// far less than the 2^32 packets after which numbers would repeat, however small these are.
-const REKEY: usize = 16 << 30;
 /// What OpenSSH's sshd takes (`channels.h`, `CHAN_TCP_PACKET_DEFAULT`).
 const PACKET: u32 = 32 << 10;
 /// Every failed login takes at least so long.
