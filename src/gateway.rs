@@ -367,6 +367,12 @@ impl Gateway {
         self.swapped.clone()
     }
 
+    /// How many connections, tunnels, listeners and other tasks there are.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.shared.tasks().len()
+    }
+
     /// Reads configuration, keys and policies again, and opens the audit log again.
     ///
     /// # Errors

@@ -296,6 +296,11 @@ impl Running {
         self.gateway.registry().forwards().len()
     }
 
+    /// How many tasks it has.
+    pub fn tasks(&self) -> usize {
+        self.gateway.tasks()
+    }
+
     /// Runs something where the gateway runs.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.as_ref().expect("it runs").block_on(future)

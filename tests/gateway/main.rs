@@ -10,6 +10,7 @@
 
 mod abi;
 mod compiled;
+mod crowd;
 mod forwarding;
 #[allow(dead_code, reason = "the suite of the command line has policies of its own")]
 mod guests;
@@ -24,3 +25,4 @@ mod replayed;
 mod signatures;
 mod stalls;
 mod swaps;
+mod terms;

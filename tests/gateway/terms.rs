@@ -1,0 +1,294 @@
+//! What a verdict binds a tunnel to, kept to the byte and to the moment.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::abi::V;
+use crate::guests::{Guest, When, allows, allows_with, denies};
+use crate::harness::{Running, Server, Setup, ping, wire};
+
+fn number(name: &'static str, number: u64) -> Guest {
+    Guest::that(allows_with(vec![(name, V::some(V::Number(number)))]))
+}
+
+/// A target that serves one connection in this way; what that returns can be received.
+fn target<T: Send + 'static>(serve: impl FnOnce(TcpStream) -> T + Send + 'static) -> (u16, Receiver<T>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (told, telling) = channel();
+    thread::spawn(move || told.send(serve(listener.accept().unwrap().0)));
+    (port, telling)
+}
+
+fn heard(mut stream: impl Read) -> usize {
+    let mut heard = Vec::new();
+    let _ = stream.read_to_end(&mut heard);
+    heard.len()
+}
+
+fn says(mut stream: TcpStream, length: usize) {
+    let _ = stream.write_all(&vec![7; length]);
+    let _ = stream.read(&mut [0]);
+}
+
+fn count(line: &Value, name: &str) -> u64 {
+    line[name].as_u64().unwrap()
+}
+
+#[test]
+fn max_bytes_are_exact_in_both_directions_together() {
+    let gateway = Setup::asking(&number("max-bytes", 100_000)).start();
+    let proxy = gateway.dynamic();
+
+    let (port, taken) = target(heard);
+    let mut up = proxy.socks5("127.0.0.1", port).unwrap();
+    let _ = up.write_all(&[7; 200_000]);
+    assert_eq!(taken.recv().unwrap(), 100_000, "what the target hears");
+
+    let (port, _said) = target(|stream| says(stream, 200_000));
+    assert_eq!(
+        heard(proxy.socks5("127.0.0.1", port).unwrap()),
+        100_000,
+        "what the client hears"
+    );
+
+    let (port, taken) = target(|stream| {
+        let copy = stream.try_clone().unwrap();
+        thread::spawn(move || says(copy, 200_000));
+        heard(stream)
+    });
+    let mut both = proxy.socks5("127.0.0.1", port).unwrap();
+    let _ = both.write_all(&[7; 200_000]);
+    heard(both);
+    let taken = taken.recv().unwrap() as u64;
+    let closed = gateway.audited("three ends", |line| {
+        line["event"] == "tunnel-closed" && count(line, "bytes_up") == taken && taken < 100_000
+            || gateway.events("tunnel-closed").len() == 3 && taken == 100_000
+    });
+    assert_eq!(closed["cause"], "byte-limit");
+    for line in gateway.events("tunnel-closed") {
+        assert_eq!(count(&line, "bytes_up") + count(&line, "bytes_down"), 100_000, "{line}");
+    }
+}
+
+#[test]
+fn a_tunnel_that_uses_up_its_bytes_and_no_more_ends_as_usual() {
+    let gateway = Setup::asking(&number("max-bytes", 100_000)).start();
+    let (port, taken) = target(heard);
+    let proxy = gateway.dynamic();
+    let mut up = proxy.socks5("127.0.0.1", port).unwrap();
+    up.write_all(&[7; 100_000]).unwrap();
+    up.shutdown(Shutdown::Write).unwrap();
+    assert_eq!((taken.recv().unwrap(), heard(up)), (100_000, 0));
+    assert_eq!(gateway.event("tunnel-closed")["cause"], "closed");
+}
+
+/// What arrived when, until so much had arrived.
+fn arrivals(mut stream: TcpStream, began: Instant, length: usize) -> Vec<(Duration, usize)> {
+    let (mut buffer, mut total, mut arrivals) = ([0; 1 << 14], 0, Vec::new());
+    while total < length {
+        let part = stream.read(&mut buffer).unwrap();
+        assert_ne!(part, 0, "it ended after {total} bytes");
+        total += part;
+        arrivals.push((began.elapsed(), total));
+    }
+    arrivals
+}
+
+#[test]
+fn bytes_per_second_are_kept_in_each_direction_without_a_burst() {
+    const RATE: usize = 400_000;
+    let gateway = Setup::asking(&number("bytes-per-second", RATE as u64)).start();
+    let proxy = gateway.dynamic();
+    let began = Instant::now();
+    let (port, up) = target(move |stream| {
+        let copy = stream.try_clone().unwrap();
+        thread::spawn(move || says(copy, 2 * RATE));
+        arrivals(stream, began, RATE)
+    });
+    let mut stream = proxy.socks5("127.0.0.1", port).unwrap();
+    let copy = stream.try_clone().unwrap();
+    thread::spawn(move || stream.write_all(&vec![7; 2 * RATE]));
+    let down = arrivals(copy, began, RATE);
+    for (direction, arrivals) in [("up", up.recv().unwrap()), ("down", down)] {
+        for (at, total) in &arrivals {
+            // A bucket that holds a quarter of a second, full at first.
+            let most = RATE as f64 * (at.as_secs_f64() + 0.26);
+            assert!(*total as f64 <= most, "{direction}: {total} bytes after {at:?}");
+        }
+        let (took, _) = arrivals.last().unwrap();
+        assert!(
+            *took < Duration::from_secs(5),
+            "{direction}: not kept back for so long: {took:?}"
+        );
+    }
+}
+
+#[test]
+fn an_idle_tunnel_is_one_without_a_byte_in_either_direction() {
+    let gateway = Setup::asking(&number("idle-seconds", 1)).start();
+    let target = Server::echo();
+    let proxy = gateway.dynamic();
+    let mut stream = proxy.socks5("127.0.0.1", target.port).unwrap();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(2500) {
+        assert!(ping(&mut stream), "it ended after {:?}", began.elapsed());
+        thread::sleep(Duration::from_millis(300));
+    }
+    let quiet = Instant::now();
+    assert_eq!(heard(&stream), 0);
+    assert!(quiet.elapsed() > Duration::from_millis(300), "{:?}", quiet.elapsed());
+    assert_eq!(gateway.event("tunnel-closed")["cause"], "idle");
+}
+
+#[test]
+fn the_shorter_of_two_idle_times_counts() {
+    let terms = number("idle-seconds", 3600);
+    let gateway = Setup::asking(&terms)
+        .tables("[limits]\nidle-timeout = \"300ms\"")
+        .start();
+    let target = Server::echo();
+    let proxy = gateway.dynamic();
+    let mut stream = proxy.socks5("127.0.0.1", target.port).unwrap();
+    assert!(ping(&mut stream));
+    assert_eq!(gateway.event("tunnel-closed")["cause"], "idle");
+}
+
+#[test]
+fn max_seconds_count_from_the_beginning_whatever_is_sent() {
+    let gateway = Setup::asking(&number("max-seconds", 1)).start();
+    let target = Server::echo();
+    let began = Instant::now();
+    let proxy = gateway.dynamic();
+    let mut stream = proxy.socks5("127.0.0.1", target.port).unwrap();
+    let opened = Instant::now();
+    while ping(&mut stream) {}
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert!(opened.elapsed() < Duration::from_secs(10));
+    assert_eq!(gateway.event("tunnel-closed")["cause"], "expired");
+}
+
+#[test]
+fn a_recheck_asks_again_and_a_refusal_closes() {
+    let gateway = Setup::asking(&number("recheck-seconds", 1))
+        .policy("on-swap = \"keep\"")
+        .start();
+    let target = Server::echo();
+    let proxy = gateway.dynamic();
+    let mut stream = proxy.socks5("127.0.0.1", target.port).unwrap();
+    assert!(ping(&mut stream));
+    gateway.audited("a recheck", |line| {
+        line["again"] == "recheck" && line["verdict"] == "allow"
+    });
+    assert!(ping(&mut stream), "a recheck that allows changes nothing");
+    gateway.swap(&Guest::that(denies("no more")));
+    gateway.audited("a recheck", |line| {
+        line["again"] == "recheck" && line["verdict"] == "deny"
+    });
+    assert_eq!(gateway.event("tunnel-closed")["cause"], "revoked");
+    assert!(!ping(&mut stream));
+}
+
+/// Whether the policy was asked about these, each with its originator's port.
+fn asked(gateway: &Running, requests: &[(&str, u16, u32)]) -> Vec<bool> {
+    let before = gateway.events("forward-decided").len();
+    gateway.block_on(async {
+        let client = wire::log_in(gateway).await;
+        for (host, port, originator) in requests {
+            let opened = client
+                .channel_open_direct_tcpip(*host, (*port).into(), "192.0.2.1", *originator)
+                .await;
+            assert!(opened.is_ok(), "{:?}", opened.err());
+        }
+    });
+    let lines = gateway.events("forward-decided");
+    // Nobody computes a verdict in less than a microsecond.
+    lines[before..].iter().map(|line| count(line, "micros") > 0).collect()
+}
+
+#[test]
+fn a_verdict_is_used_again_for_what_is_equal_in_all_that_the_policy_could_see() {
+    let gateway = Setup::asking(&number("reuse-seconds", 3600)).start();
+    let [one, other] = [(); 2].map(|()| Server::echo());
+    let requests = [
+        ("127.0.0.1", one.port, 1000),
+        ("127.0.0.1", one.port, 1000),
+        ("127.0.0.1", one.port, 1001),
+        ("127.0.0.1", other.port, 1000),
+        ("localhost", one.port, 1000),
+        ("LOCALHOST", one.port, 1000),
+        ("127.0.0.1", one.port, 1000),
+    ];
+    assert_eq!(asked(&gateway, &requests), [true, false, true, true, true, true, false]);
+    // Another connection is another client.
+    assert_eq!(asked(&gateway, &requests[..1]), [true]);
+}
+
+#[test]
+fn a_verdict_without_that_term_is_not_used_again() {
+    let gateway = Setup::asking(&Guest::that(allows())).start();
+    let target = Server::echo();
+    let request = ("127.0.0.1", target.port, 1000);
+    assert_eq!(asked(&gateway, &[request, request]), [true, true]);
+}
+
+#[test]
+fn a_swap_ends_the_use_of_verdicts() {
+    let gateway = Setup::asking(&number("reuse-seconds", 3600))
+        .policy("on-swap = \"keep\"")
+        .start();
+    let target = Server::echo();
+    let open = async |client: &russh::client::Handle<wire::Anyone>| {
+        let port = target.port.into();
+        client
+            .channel_open_direct_tcpip("127.0.0.1", port, "192.0.2.1", 1000)
+            .await
+            .is_ok()
+    };
+    let client = gateway.block_on(wire::log_in(&gateway));
+    assert!(gateway.block_on(open(&client)) && gateway.block_on(open(&client)));
+    gateway.swap(&Guest::that(denies("no more")));
+    assert!(!gateway.block_on(open(&client)));
+}
+
+#[test]
+fn an_obligation_that_nobody_knows_is_a_refusal() {
+    let duty = V::Tuple(vec![V::text("record-session"), V::case("flag", V::Flag(true))]);
+    let target = Server::named("x");
+    let bound = allows_with(vec![("obligations", V::List(vec![duty]))]);
+    let gateway = Setup::asking(&Guest::that(allows()).on(When::Port(target.port), bound)).start();
+    assert_eq!(gateway.through(&target.address()).stdout, "");
+    let decision = gateway.decision(&target.address());
+    assert_eq!(
+        (&decision["verdict"], &decision["code"]),
+        (&"failed".into(), &"unknown-obligation".into())
+    );
+}
+
+#[test]
+fn a_target_that_does_not_answer_is_given_up_after_the_dial_timeout() {
+    let gateway = Setup::allowing().tables("[limits]\ndial-timeout = \"300ms\"").start();
+    // A listener whose queue is full answers nothing.
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    full.bind(&std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+        .unwrap();
+    full.listen(0).unwrap();
+    let address = full.local_addr().unwrap().as_socket().unwrap();
+    let waiting: Vec<_> = (0..4)
+        .map_while(|_| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok())
+        .collect();
+    let began = Instant::now();
+    let answer = gateway.through(&address.to_string());
+    assert!(
+        answer.errors.contains("connect failed: Connection timed out"),
+        "{}",
+        answer.errors
+    );
+    assert!(began.elapsed() < Duration::from_secs(10));
+    drop(waiting);
+}
