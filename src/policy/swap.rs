@@ -221,10 +221,21 @@ impl Policies {
     }
 }
 
+/// Whether another file would help. For its settings, grants and signature a component is not to blame.
+fn is_of_the_file(error: &LoadError) -> bool {
+    !matches!(
+        error,
+        LoadError::Settings(_)
+            | LoadError::Signature { .. }
+            | LoadError::NotGranted { .. }
+            | LoadError::WasiRefused(_)
+            | LoadError::Engine(_)
+    )
+}
+
 fn with_last_good(workshop: &Workshop, errors: Vec<(String, LoadError)>) -> Vec<(String, LoadError)> {
     let add = |(name, error): (String, LoadError)| match workshop.last_good(&name) {
-        // The component is not to blame for its settings.
-        Some(kept) if !matches!(error, LoadError::Settings(_)) => {
+        Some(kept) if is_of_the_file(&error) => {
             let (error, kept) = (Box::new(error), kept.display().to_string());
             (name, LoadError::ServedBefore { error, kept })
         }
