@@ -119,7 +119,9 @@ fn a_dynamic_forward_goes_where_the_policy_says() {
     proxy
         .client
         .says("administratively prohibited: ask the database team [ref f-");
-    assert_eq!(gateway.events("forward-decided").len(), 9);
+    eventually("nine decisions in the log", || {
+        (gateway.events("forward-decided").len() == 9).then_some(())
+    });
 }
 
 #[test]
@@ -301,7 +303,10 @@ fn a_cancelled_remote_forward_ends_and_its_tunnels_live_on() {
             .args(["-S", control, "-O", "forward", "-R", &forward(asked)])
             .run(b"");
         assert_eq!(made.code, Some(0), "{made:?}");
-        let place = bound(&gateway.events("listener-opened")[before]);
+        let opened = eventually("the listener in the log", || {
+            gateway.events("listener-opened").into_iter().nth(before)
+        });
+        let place = bound(&opened);
         let mut tunnel = TcpStream::connect(place).unwrap();
         let mut name = [0; 10];
         std::io::Read::read_exact(&mut tunnel, &mut name).unwrap();

@@ -168,7 +168,16 @@ fn fifty_swaps_lose_no_forward_and_cut_no_tunnel() {
                 fs::write(gateway.path("policy.wasm"), next.build()).unwrap();
                 gateway.reload().unwrap();
             }
-            assert!(long.iter_mut().all(ping), "round {round}");
+            let all = long.iter_mut().all(ping);
+            assert!(
+                all,
+                "round {round}: {:?}",
+                gateway
+                    .events("tunnel-closed")
+                    .iter()
+                    .filter(|line| line["cause"] != "closed")
+                    .collect::<Vec<_>>()
+            );
             eventually("a new forward", || {
                 (kept.load(Ordering::Relaxed) > before).then_some(())
             });
