@@ -111,6 +111,12 @@ impl Accounts {
         self.users.contains_key(user)
     }
 
+    /// Whether a login reads files: those of users' keys, and the list of what is revoked.
+    #[must_use]
+    pub fn read_files(&self) -> bool {
+        !self.key_files.is_empty() || self.revoked.is_some()
+    }
+
     /// Whether anybody has a password.
     #[must_use]
     pub fn have_passwords(&self) -> bool {
@@ -139,7 +145,7 @@ impl Accounts {
         }
     }
 
-    /// A login with a plain key. Reads files: call it where blocking is fine.
+    /// A login with a plain key. Where [`Accounts::read_files`], call it where blocking is fine.
     ///
     /// # Errors
     /// Why the key does not let this user in, for the log.
@@ -170,7 +176,7 @@ impl Accounts {
         Err(refusal)
     }
 
-    /// Whether some certificate could let this user in. Reads files: call it where blocking is fine.
+    /// Whether some certificate could let this user in. Where [`Accounts::read_files`], call it where blocking is fine.
     #[must_use]
     pub fn take_certificates(&self, user: &str) -> bool {
         let trusted = |line: &KeyLine| line.options.cert_authority;

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use russh::keys::ssh_key::certificate::CertType;
-use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Certificate, PublicKey};
+use russh::keys::Certificate;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -14,16 +12,16 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::channel::{Asked, Back, Outgoing, halves, sentence};
+use super::credential::{aside, blob, look_up, present};
 use super::server::Service;
 use super::status;
-use crate::accounts::{Accounts, Admitted, Presented};
+use crate::accounts::Admitted;
 use crate::audit::{Cause, Event, LoggedIn, Subject};
-use crate::auth::KeyBlob;
 use crate::config::GatewayPorts;
 use crate::forwarder::{Desk, Listening, Visit};
 use crate::registry::SessionGuard;
 use crate::relay::{Flows, Throttle};
-use crate::request::{self, Connection, Requested, clipped, new_id};
+use crate::request::{Connection, Requested, clipped, new_id};
 
 /// One SSH connection, from its first packet to its last.
 pub(super) struct Client {
@@ -88,14 +86,14 @@ impl Client {
         }
     }
 
-    /// Runs a check that reads files or hashes away from the threads that serve.
-    async fn check<F>(&mut self, user: &str, method: &'static str, fingerprint: Option<String>, check: F) -> Auth
-    where
-        F: FnOnce(&Accounts) -> Result<Admitted, String> + Send + 'static,
-    {
-        let accounts = self.service.accounts();
-        let checked = tokio::task::spawn_blocking(move || check(&accounts)).await;
-        let admitted = checked.unwrap_or_else(|error| Err(error.to_string()));
+    /// Lets the user in, or says in the log why not.
+    fn conclude(
+        &mut self,
+        user: &str,
+        method: &'static str,
+        fingerprint: Option<String>,
+        admitted: Result<Admitted, String>,
+    ) -> Auth {
         let refused = match admitted {
             Ok(admitted) => match self.enter(user) {
                 true => {
@@ -230,27 +228,26 @@ impl Handler for Client {
         let (name, password) = (user.to_owned(), password.to_owned());
         let service = Arc::clone(&self.service);
         let _turn = service.turn_to_hash().await;
-        Ok(self
-            .check(user, "password", None, move |accounts| {
-                accounts.by_password(&name, &password)
-            })
-            .await)
+        let accounts = service.accounts();
+        let admitted = aside(move || accounts.by_password(&name, &password)).await;
+        Ok(self.conclude(user, "password", None, admitted))
     }
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Answer<Auth> {
         let Some(key) = blob(offer.public_key.key_data()) else {
             return Ok(Auth::reject());
         };
-        let accounts = self.service.accounts();
         let (name, client) = (user.to_owned(), self.client.ip());
         let fingerprint = key.fingerprint();
         // russh shows the key of a certificate here as if it came without one, so where a certificate
         // could let the user in, the answer waits for the proof.
-        let checked = tokio::task::spawn_blocking(move || match accounts.by_key(&name, &key, client) {
-            Err(_) if accounts.take_certificates(&name) => Ok(()),
-            admitted => admitted.map(drop),
+        let known = look_up(self.service.accounts(), move |accounts| {
+            match accounts.by_key(&name, &key, client) {
+                Err(_) if accounts.take_certificates(&name) => Ok(()),
+                admitted => admitted.map(drop),
+            }
         });
-        match checked.await.unwrap_or_else(|error| Err(error.to_string())) {
+        match known.await {
             Ok(()) => Ok(Auth::Accept),
             Err(reason) => {
                 self.refused(user, "publickey", Some(fingerprint), reason);
@@ -265,22 +262,21 @@ impl Handler for Client {
         };
         let (name, client) = (user.to_owned(), self.client.ip());
         let fingerprint = Some(key.fingerprint());
-        Ok(self
-            .check(user, "publickey", fingerprint, move |accounts| {
-                accounts.by_key(&name, &key, client)
-            })
-            .await)
+        let accounts = self.service.accounts();
+        let admitted = look_up(accounts, move |accounts| accounts.by_key(&name, &key, client)).await;
+        Ok(self.conclude(user, "publickey", fingerprint, admitted))
     }
 
     async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Answer<Auth> {
         let presented = present(certificate);
         let fingerprint = presented.as_ref().ok().map(|presented| presented.key.fingerprint());
         let (name, client) = (user.to_owned(), self.client.ip());
-        Ok(self
-            .check(user, "certificate", fingerprint, move |accounts| {
-                accounts.by_certificate(&name, &presented?, client)
-            })
-            .await)
+        let accounts = self.service.accounts();
+        let admitted = look_up(accounts, move |accounts| {
+            accounts.by_certificate(&name, &presented?, client)
+        });
+        let admitted = admitted.await;
+        Ok(self.conclude(user, "certificate", fingerprint, admitted))
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Answer<()> {
@@ -593,43 +589,6 @@ fn other(code: u32, reason: &str) -> ChannelOpenFailure {
         code,
         reason: reason.to_owned(),
     }
-}
-
-fn blob(key: &KeyData) -> Option<KeyBlob> {
-    let bytes = PublicKey::from(key.clone()).to_bytes().ok()?;
-    KeyBlob::from_bytes(&bytes).ok()
-}
-
-/// The fields of a certificate whose CA signature is right.
-fn present(certificate: &Certificate) -> Result<Presented, String> {
-    if certificate.cert_type() != CertType::User {
-        return Err("it is no user certificate".to_owned());
-    }
-    certificate
-        .verify_signature()
-        .map_err(|error| format!("the certificate's signature is wrong: {error}"))?;
-    let authority = blob(certificate.signature_key()).ok_or("the certificate's authority has an unknown key type")?;
-    let key = blob(certificate.public_key()).ok_or("the certificate's key has an unknown type")?;
-    let list = |options: &russh::keys::ssh_key::certificate::OptionsMap| {
-        options
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect()
-    };
-    Ok(Presented {
-        certificate: request::Certificate {
-            key_id: certificate.key_id().to_owned(),
-            serial: certificate.serial(),
-            issuer: authority.fingerprint(),
-            principals: certificate.valid_principals().to_vec(),
-            valid_after: certificate.valid_after(),
-            valid_before: certificate.valid_before(),
-            critical_options: list(certificate.critical_options()),
-            extensions: list(certificate.extensions()),
-        },
-        key,
-        authority,
-    })
 }
 
 /// What this server is for.

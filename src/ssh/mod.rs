@@ -6,6 +6,7 @@
 //! answered exactly once, and a bad one is refused without ending the session.
 
 mod channel;
+mod credential;
 mod handler;
 mod host_key;
 mod server;

@@ -1,0 +1,70 @@
+//! What a client shows to be let in, and who looks it up.
+
+use std::sync::Arc;
+
+use russh::keys::ssh_key::certificate::{CertType, OptionsMap};
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Certificate, PublicKey};
+
+use crate::accounts::{Accounts, Presented};
+use crate::auth::KeyBlob;
+use crate::request;
+
+/// Looks a key up: at once where only the configuration has to be asked, which saves two changes of threads at every login,
+/// and otherwise where reading files holds up nobody.
+pub(super) async fn look_up<T: Send + 'static>(
+    accounts: Arc<Accounts>,
+    look: impl FnOnce(&Accounts) -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    if accounts.read_files() {
+        aside(move || look(&accounts)).await
+    } else {
+        look(&accounts)
+    }
+}
+
+/// Does what takes long away from the threads that serve.
+pub(super) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(error.to_string()))
+}
+
+/// A key as the library has it; none of a type that is unknown here.
+pub(super) fn blob(key: &KeyData) -> Option<KeyBlob> {
+    let bytes = PublicKey::from(key.clone()).to_bytes().ok()?;
+    KeyBlob::from_bytes(&bytes).ok()
+}
+
+/// The fields of a certificate whose CA signature is right.
+pub(super) fn present(certificate: &Certificate) -> Result<Presented, String> {
+    if certificate.cert_type() != CertType::User {
+        return Err("it is no user certificate".to_owned());
+    }
+    certificate
+        .verify_signature()
+        .map_err(|error| format!("the certificate's signature is wrong: {error}"))?;
+    let authority = blob(certificate.signature_key()).ok_or("the certificate's authority has an unknown key type")?;
+    let key = blob(certificate.public_key()).ok_or("the certificate's key has an unknown type")?;
+    let list = |options: &OptionsMap| {
+        options
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    };
+    Ok(Presented {
+        certificate: request::Certificate {
+            key_id: certificate.key_id().to_owned(),
+            serial: certificate.serial(),
+            issuer: authority.fingerprint(),
+            principals: certificate.valid_principals().to_vec(),
+            valid_after: certificate.valid_after(),
+            valid_before: certificate.valid_before(),
+            critical_options: list(certificate.critical_options()),
+            extensions: list(certificate.extensions()),
+        },
+        key,
+        authority,
+    })
+}
