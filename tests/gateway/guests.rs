@@ -46,8 +46,8 @@ pub enum Does {
     Floods,
     /// Computes for a second or so, and allows.
     Ponders,
-    /// Computes for a millisecond or so, and goes on.
-    Tarries,
+    /// Computes for about so many microseconds, and goes on.
+    Tarries(u32),
     /// Allows what an instance is asked first, and denies the rest.
     CountsToOne,
     /// Answers with a verdict that lies outside of its memory.
@@ -343,10 +343,12 @@ impl Does {
                     key.0, key.1
                 )
             }
-            Self::Tarries => "(loop $again \
-                 (i32.store (i32.const 8) (i32.add (i32.load (i32.const 8)) (i32.const 1))) \
-                 (br_if $again (i32.ne (i32.load (i32.const 8)) (i32.const 1000000))))"
-                .to_owned(),
+            Self::Tarries(micros) => format!(
+                "(loop $again \
+                   (i32.store (i32.const 8) (i32.add (i32.load (i32.const 8)) (i32.const 1))) \
+                   (br_if $again (i32.ne (i32.load (i32.const 8)) (i32.const {}))))",
+                micros * 1000
+            ),
             Self::CountsToOne => {
                 let allowed = allows().code(world, image);
                 let denied = denies("this instance was used before").code(world, image);
