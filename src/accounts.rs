@@ -11,6 +11,7 @@ use crate::auth::{
     ForwardLimits, KeyBlob, KeyLine, RevokedKeys, SourceAddresses, authorized_keys_path, parse_line, read_keys_of,
 };
 use crate::config::{Config, Fault, Secret};
+use crate::files::{self, MOST_TEXT};
 use crate::request::{Certificate, Credential, Fact, Principal, printable};
 
 /// Everybody who may log in, as configured.
@@ -320,7 +321,7 @@ fn check_critical(certificate: &Certificate, client: IpAddr) -> Result<(), Strin
 }
 
 fn read_authorities(path: &Path) -> Result<Vec<KeyBlob>, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text = files::read_text(path, MOST_TEXT).map_err(|error| format!("{}: {error}", path.display()))?;
     let (lines, faults) = crate::auth::parse_file(&text);
     if let Some((line, error)) = faults.first() {
         return Err(format!("{}:{line}: {error}", path.display()));

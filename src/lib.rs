@@ -33,6 +33,7 @@
 //! | [`audit`] | one line for each thing that happened | filters |
 //! | [`explain`] | the same judgement for a request that nobody made | |
 //! | [`plugin`] | tools for those who write policies | SSH, sockets |
+//! | `files` | read what others put in a file's place, without waiting and within bounds | what is in it |
 //! | [`request`] | the words that all rooms share, without I/O | all of the above |
 //!
 //! # One request
@@ -106,6 +107,7 @@ pub mod cli;
 pub mod config;
 pub mod embedded;
 pub mod explain;
+mod files;
 pub mod forwarder;
 pub mod gateway;
 pub mod judgement;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use nix::libc;
 use nix::unistd::{Uid, User};
 
 use super::line::{FileLines, parse_file};
+use crate::files::read_capped;
 
 /// Why a path pattern and a user name do not make a path.
 #[derive(Debug, thiserror::Error)]
@@ -108,13 +109,6 @@ fn read(path: &Path, trust: &mut Trust) -> Result<FileLines, ReadError> {
         .ok_or_else(|| ReadError::TooLarge(path.to_owned()))?;
     // What is not UTF-8 is replaced: harmless in a comment, and void in an option.
     Ok(parse_file(&String::from_utf8_lossy(&bytes)))
-}
-
-/// Everything in the file, or `None` if that is more than `most` bytes.
-pub(crate) fn read_capped(file: File, most: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= most))
 }
 
 /// Looks at the open file, so that it cannot be exchanged meanwhile, then at each directory above its real path, up

@@ -30,7 +30,6 @@ mod wire;
 
 pub(crate) use admission::parse_expiry;
 pub use admission::{AddressPatterns, NotAdmitted, SourceAddresses};
-pub(crate) use files::read_capped;
 pub use files::{PathError, ReadError, authorized_keys_path, read_keys, read_keys_of};
 pub use key::{KeyBlob, KeyError};
 pub use krl::KrlError;

@@ -1,15 +1,14 @@
 //! Keys that no longer admit anyone: OpenSSH's `RevokedKeys`, as a plain list or as a binary KRL.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::files::read_capped;
 use super::key::{self, KeyBlob, KeyError};
 use super::krl::{self, CertificateRevocations, KrlError};
 use super::line::{LineError, parse_key};
 use super::options::Cursor;
+use crate::files;
 
 /// Everything a revocation file revokes.
 #[derive(Clone, Debug, Default)]
@@ -44,10 +43,10 @@ impl RevokedKeys {
             path: path.to_owned(),
             source,
         };
-        let file = File::open(path).map_err(failed)?;
-        let bytes = read_capped(file, LARGEST)
-            .map_err(failed)?
-            .ok_or_else(|| RevokedError::TooLarge(path.to_owned()))?;
+        let bytes = files::read(path, LARGEST).map_err(|error| match error.kind() {
+            io::ErrorKind::FileTooLarge => RevokedError::TooLarge(path.to_owned()),
+            _ => failed(error),
+        })?;
         match bytes.strip_prefix(krl::MAGIC) {
             Some(body) => krl::parse(body).map_err(|source| RevokedError::Krl {
                 path: path.to_owned(),

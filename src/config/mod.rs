@@ -27,8 +27,10 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
+use std::fs::File;
 use std::path::Path;
+
+use crate::files::{MOST_TEXT, read_capped};
 
 pub use auth::{Auth, Claim, InlineKey, Secret, User};
 pub use fault::{Fault, Faults};
@@ -122,7 +124,10 @@ fn root(file: &mut Table<'_>) -> Option<Config> {
 
 /// A file as text; what keeps it from being text is a fault with its place.
 pub(crate) fn read_text(path: &Path) -> Result<String, Fault> {
-    let bytes = fs::read(path).map_err(|error| Fault::whole_file(path, format_args!("cannot be read: {error}")))?;
+    // A pipe is allowed, as in `check --config <(…)`.
+    let read = File::open(path).and_then(|file| read_capped(file, MOST_TEXT));
+    let read = read.map_err(|error| Fault::whole_file(path, format_args!("cannot be read: {error}")))?;
+    let bytes = read.ok_or_else(|| Fault::whole_file(path, "has more than 16 MiB"))?;
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(error.as_bytes().get(..good).unwrap_or_default());

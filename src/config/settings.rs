@@ -11,6 +11,7 @@ use super::policy::Plugin;
 use super::read_text;
 use super::value::{Value, integer};
 use super::walk::{Document, Table};
+use crate::files;
 
 /// `settings` or `settings-file`, and the file if it was one.
 pub(crate) fn settings(table: &mut Table<'_>) -> (Json, Option<PathBuf>) {
@@ -83,13 +84,20 @@ pub fn settings_from_toml(text: &str, file: &Path) -> Result<Json, Faults> {
     }
 }
 
+/// The gateway reads settings while it serves, so a pipe in their place must not hold it up.
+fn regular_text(path: &Path) -> Result<String, Fault> {
+    let unreadable = |error| Fault::whole_file(path, format_args!("cannot be read: {error}"));
+    files::open(path).map_err(unreadable)?;
+    read_text(path)
+}
+
 fn read_toml(path: &Path) -> Result<Json, Vec<Fault>> {
-    let text = read_text(path).map_err(|fault| vec![fault])?;
+    let text = regular_text(path).map_err(|fault| vec![fault])?;
     settings_from_toml(&text, path).map_err(|faults| faults.faults)
 }
 
 fn read_json(path: &Path) -> Result<Json, Vec<Fault>> {
-    let text = read_text(path).map_err(|fault| vec![fault])?;
+    let text = regular_text(path).map_err(|fault| vec![fault])?;
     let fault = |line, column, message: &str| {
         vec![Fault {
             line,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::cli::{self, FAILED, INVALID};
+use crate::files::{self, MOST_COMPONENT};
 use crate::signature;
 
 /// Sign a component, as `ssh-keygen -Y sign -n policy@portreeve` does.
@@ -21,7 +22,7 @@ pub struct Sign {
 
 /// Writes the signature; the exit code is the answer.
 pub(super) fn run(command: &Sign) -> u8 {
-    let bytes = match std::fs::read(&command.file) {
+    let bytes = match files::read(&command.file, MOST_COMPONENT) {
         Ok(bytes) => bytes,
         Err(error) => return cli::fail(INVALID, &format!("{}: {error}", command.file.display())),
     };

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::{self, FAILED, INVALID};
+use crate::files::{self, MOST_COMPONENT};
 use crate::signature::{self, AllowedSigners, Refused};
 
 /// Check the signature of a component, as `ssh-keygen -Y verify -n policy@portreeve` does.
@@ -29,7 +30,7 @@ pub struct Verify {
 
 /// Prints who signed; the exit code is the answer.
 pub(super) fn run(command: &Verify) -> u8 {
-    let bytes = match std::fs::read(&command.file) {
+    let bytes = match files::read(&command.file, MOST_COMPONENT) {
         Ok(bytes) => bytes,
         Err(error) => return cli::fail(INVALID, &format!("{}: {error}", command.file.display())),
     };

@@ -18,7 +18,8 @@ use wasmtime::component::Component;
 
 use super::artifact::Artifact;
 use super::engine;
-use super::load::MAX_COMPONENT;
+
+use crate::files::MOST_COMPONENT;
 use crate::request::printable;
 
 /// Where components are compiled.
@@ -214,6 +215,9 @@ fn bound(address_space: u64, seconds: u64) -> Result<(), Fault> {
     limit(Resource::RLIMIT_CPU, seconds.saturating_mul(threads))?;
     limit(Resource::RLIMIT_CORE, 0)?;
     limit(Resource::RLIMIT_FSIZE, 0)?;
+    // Whoever waits takes this process along.
+    let dies = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    dies.map_err(|error| Fault::Compiler(format!("its parent's end would not end it: {error}")))?;
     // Those who are served come first.
     let _ = rustix::process::nice(10);
     Ok(())
@@ -221,10 +225,7 @@ fn bound(address_space: u64, seconds: u64) -> Result<(), Fault> {
 
 fn compile_from_stdin(memory: u64) -> Result<(), Fault> {
     let mut component = Vec::new();
-    let read = io::stdin()
-        .lock()
-        .take(MAX_COMPONENT as u64 * 2)
-        .read_to_end(&mut component);
+    let read = io::stdin().lock().take(MOST_COMPONENT * 2).read_to_end(&mut component);
     read.map_err(|error| Fault::Compiler(error.to_string()))?;
     let engine = Engine::new(&engine::settings(memory, None));
     let engine = engine.map_err(|error| Fault::Compiler(format!("{error:#}")))?;

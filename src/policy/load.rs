@@ -20,6 +20,7 @@ use super::track::{Track, ours};
 use super::vetted::Vetted;
 use super::{PolicyRef, observe, wasi};
 use crate::config::{Grant, Plugin, Source, Wasi};
+use crate::files::MOST_COMPONENT;
 use crate::names::{Lookups, Resolver};
 use crate::request::printable;
 use crate::request::{Action, Endpoint, ForwardRequest, Host};
@@ -86,7 +87,7 @@ pub(super) fn check_bytes(bytes: &[u8], sha256: &str, pin: Option<&[u8; 32]>) ->
             return Err(LoadError::Pin { found, pinned });
         }
     }
-    if bytes.len() > MAX_COMPONENT {
+    if bytes.len() as u64 > MOST_COMPONENT {
         return Err(LoadError::TooLarge(bytes.len()));
     }
     if Parser::is_component(bytes) {
@@ -465,7 +466,6 @@ fn probe() -> ForwardRequest {
     ForwardRequest::dry("probe", Action::Connect, target)
 }
 
-pub(super) const MAX_COMPONENT: usize = 64 << 20;
 /// `configure` runs once, so it may take longer than a decision.
 const CONFIGURE_FACTOR: u32 = 40;
 /// Bytes of a component that takes longer to compile a second time than a snapshot of it wins back:

@@ -15,6 +15,7 @@ use super::host::Facts;
 use super::state::Clock;
 use super::{Compiler, Installed, OpenForwards, PolicyRef, Vetted, Workshop, load};
 use crate::config;
+use crate::files::{self, MOST_COMPONENT};
 
 /// The slot that holds the generation in force.
 pub struct Policies {
@@ -114,8 +115,10 @@ impl Policies {
         let config::Source::File(path) = &loaded.config.component else {
             return;
         };
-        match tokio::fs::read(path).await {
-            Ok(bytes) if load::digest(&bytes) == loaded.reference.sha256 => {
+        let path = path.clone();
+        let read = tokio::task::spawn_blocking(move || files::read(&path, MOST_COMPONENT)).await;
+        match read {
+            Ok(Ok(bytes)) if load::digest(&bytes) == loaded.reference.sha256 => {
                 let (name, settings) = (loaded.reference.name.clone(), loaded.settings.clone());
                 self.workshop.keep_last_good(name, bytes, settings).await;
             }

@@ -1,8 +1,10 @@
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::failure::LoadError;
 use super::load::RULES;
 use crate::config::{Plugin, Signatures, Source};
+use crate::files::{self, MOST_COMPONENT};
 use crate::signature::{self, Signer};
 
 /// The bytes of a component that may be loaded: whatever the configuration demands of their signature was checked on exactly
@@ -58,9 +60,15 @@ pub(super) fn read(source: &Source) -> Result<Vec<u8>, LoadError> {
     let Some(path) = path(source) else {
         return Ok(RULES.to_vec());
     };
-    std::fs::read(path).map_err(|error| LoadError::Read {
-        path: path.display().to_string(),
-        error: error.to_string(),
+    files::read(path, MOST_COMPONENT).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => {
+            let length = std::fs::metadata(path).map_or(0, |found| found.len());
+            LoadError::TooLarge(usize::try_from(length).unwrap_or(usize::MAX))
+        }
+        _ => LoadError::Read {
+            path: path.display().to_string(),
+            error: error.to_string(),
+        },
     })
 }
 

@@ -1,6 +1,5 @@
 //! What a configuration demands of a component's file.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -9,8 +8,9 @@ use jiff::Timestamp;
 use super::beside;
 use super::signers::AllowedSigners;
 use super::verify::{Refused, Signer, verify};
-use crate::auth::{RevokedKeys, read_capped};
+use crate::auth::RevokedKeys;
 use crate::config::Signatures;
+use crate::files;
 
 /// Who signed the component at `path`, whose bytes these are. The files that say whom to believe are read anew each time.
 ///
@@ -39,12 +39,11 @@ pub fn checked(
         path: signature.to_owned(),
         error,
     };
-    let file = File::open(signature).map_err(|error| match error.kind() {
+    let text = files::read(signature, LARGEST).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Refused::Missing(signature.to_owned()),
+        io::ErrorKind::FileTooLarge => unreadable("it is larger than 64 KiB".to_owned()),
         _ => unreadable(error.to_string()),
     })?;
-    let read = read_capped(file, LARGEST).map_err(|error| unreadable(error.to_string()))?;
-    let text = read.ok_or_else(|| unreadable("it is larger than 64 KiB".to_owned()))?;
     verify(bytes, &text, allowed, revoked.as_ref(), wanted, Timestamp::now())
 }
 

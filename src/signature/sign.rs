@@ -1,4 +1,3 @@
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -6,6 +5,7 @@ use ssh_key::private::KeypairData;
 use ssh_key::{Certificate, HashAlg, PrivateKey, PublicKey, SshSig};
 
 use super::{NAMESPACE, agent, envelope, passphrase};
+use crate::files::{self, MOST_TEXT};
 
 /// Why nothing was signed.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +70,7 @@ pub enum SignError {
 /// # Errors
 /// Where the key cannot be read or used.
 pub fn sign(bytes: &[u8], key: &Path) -> Result<(String, String), SignError> {
-    let text = fs::read_to_string(key).map_err(|source| SignError::Read {
+    let text = files::read_text(key, MOST_TEXT).map_err(|source| SignError::Read {
         path: key.to_owned(),
         source,
     })?;
@@ -89,7 +89,7 @@ pub fn sign(bytes: &[u8], key: &Path) -> Result<(String, String), SignError> {
     let name = key.to_string_lossy();
     let name = name.strip_suffix("-cert.pub").or_else(|| name.strip_suffix(".pub"));
     let beside = name.map_or_else(|| key.with_extension(""), PathBuf::from);
-    let text = fs::read_to_string(&beside).map_err(|_| SignError::NoPrivate {
+    let text = files::read_text(&beside, MOST_TEXT).map_err(|_| SignError::NoPrivate {
         path: key.to_owned(),
         private: beside.clone(),
         agent: told,

@@ -1,15 +1,13 @@
 //! The `allowed_signers` file of ssh-keygen(1): `principals [options] type base64 [comment]`.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::auth::{
-    BLANKS, Cursor, KeyBlob, LineError, matches, parse_expiry, parse_key, read_capped, starts_with_key_type,
-};
+use crate::auth::{BLANKS, Cursor, KeyBlob, LineError, matches, parse_expiry, parse_key, starts_with_key_type};
+use crate::files;
 use crate::request::printable;
 
 /// Whose signatures are believed, and within which limits.
@@ -120,9 +118,10 @@ impl AllowedSigners {
             path: path.to_owned(),
             error: error.to_string(),
         };
-        let file = File::open(path).map_err(failed)?;
-        let bytes = read_capped(file, LARGEST).map_err(failed)?;
-        let bytes = bytes.ok_or_else(|| SignersError::TooLarge(path.to_owned()))?;
+        let bytes = files::read(path, LARGEST).map_err(|error| match error.kind() {
+            io::ErrorKind::FileTooLarge => SignersError::TooLarge(path.to_owned()),
+            _ => failed(error),
+        })?;
         let mut lines = Vec::new();
         for (number, line) in (1..).zip(String::from_utf8_lossy(&bytes).split('\n')) {
             let line = parse_line(number, line).map_err(|problem| SignersError::Line {

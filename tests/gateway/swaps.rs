@@ -317,3 +317,23 @@ fn a_swap_keeps_what_is_open_where_that_is_configured() {
     let open = swap_under_what_is_open("keep");
     assert!(open.iter().all(|(_, open)| *open), "{open:?}");
 }
+
+#[test]
+fn a_fifo_in_the_place_of_a_component_holds_up_nobody() {
+    let gateway = Setup::allowing().start();
+    let path = gateway.path("policy.wasm");
+    let rejected = gateway.after_swap(|| {
+        fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    });
+    assert_eq!(rejected["event"], "policy-rejected", "{rejected}");
+    let reason = rejected["reason"].as_str().unwrap();
+    assert!(reason.ends_with("it is not a regular file"), "{reason}");
+    assert!(gateway.reload().unwrap_err().contains("it is not a regular file"));
+    fs::remove_file(&path).unwrap();
+    let next = Guest::that(allows()).version("2.0.0");
+    fs::write(&path, next.build()).unwrap();
+    gateway.audited("the swap after it", |line| {
+        line["event"] == "policy-swapped" && line["policy"]["version"] == "2.0.0"
+    });
+}

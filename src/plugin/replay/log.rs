@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Deserialize;
 
 use super::record::{Decision, Kind, Line, Session, Skipped};
+use crate::files;
 use crate::names::Names;
 
 /// Some audit logs, as long as they were when they were opened: one that is still being written has an end, too.
@@ -58,10 +59,8 @@ pub(super) enum LogError {
 impl Logs {
     pub(super) fn open(paths: &[PathBuf], broken: Broken) -> Result<Self, LogError> {
         let sized = |path: &PathBuf| {
-            let found = std::fs::metadata(path).and_then(|found| match found.is_dir() {
-                true => Err(std::io::ErrorKind::IsADirectory.into()),
-                false => Ok(found.len()),
-            });
+            // It is read twice, so it can be no pipe.
+            let found = files::open(path).and_then(|file| Ok(file.metadata()?.len()));
             let error = |error| LogError::Read {
                 path: path.clone(),
                 error,

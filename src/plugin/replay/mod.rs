@@ -248,6 +248,7 @@ impl Replayed {
             false => cli::print(&self.text(took)),
         };
         match (printed, self.tally.different) {
+            (DONE, 0) if self.seen.decisions == 0 => cli::fail(FAILED, "the log has no decision: nothing was compared"),
             (DONE, 0) => DONE,
             (DONE, _) => DIFFERENT,
             (failed, _) => failed,

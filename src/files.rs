@@ -1,0 +1,84 @@
+//! Reading files that somebody else put in their place: without waiting, and no more than is sensible.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::libc;
+
+/// Opens a regular file. A FIFO or a device in its place would hold up its reader for ever, or never end.
+///
+/// # Errors
+/// Where it cannot be opened, or is something else.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is not a regular file"))
+    }
+}
+
+/// The bytes of a regular file.
+///
+/// # Errors
+/// As [`open`], and `FileTooLarge` where it has more than `most` bytes.
+pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {most} bytes"));
+    if file.metadata()?.len() > most {
+        return Err(too_large());
+    }
+    read_capped(file, most)?.ok_or_else(too_large)
+}
+
+/// The text of a regular file.
+///
+/// # Errors
+/// As [`read`], and where it is not UTF-8.
+pub(crate) fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    let text = String::from_utf8(read(path, most)?);
+    text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
+}
+
+/// Everything in the file, or `None` if that is more than `most` bytes.
+pub(crate) fn read_capped(file: impl Read, most: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= most))
+}
+
+/// A component, as far as it is read at all.
+pub(crate) const MOST_COMPONENT: u64 = 64 << 20;
+/// A file that people write: a configuration, settings, a key.
+pub(crate) const MOST_TEXT: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_never_end_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for path in [fifo.as_path(), Path::new("/dev/zero"), folder.path()] {
+            let error = read(path, MOST_COMPONENT).unwrap_err();
+            assert_eq!(error.to_string(), "it is not a regular file", "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sparse");
+        File::create(&path).unwrap().set_len(5 << 30).unwrap();
+        assert_eq!(read(&path, 64).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        std::fs::write(&path, [7; 64]).unwrap();
+        assert_eq!(read(&path, 64).unwrap(), [7; 64]);
+    }
+}
