@@ -15,6 +15,7 @@ use crate::explain::{self, Explain};
 use crate::gateway::{Gateway, Origin, Prepared, StartError};
 use crate::plugin::{self, Plugin};
 use crate::policy::{self, Installed};
+use crate::request::printable;
 
 /// An SSH server that only forwards ports, every forward decided by a WebAssembly policy.
 #[derive(Parser)]
@@ -135,13 +136,24 @@ fn within_runtime(command: impl Future<Output = u8>) -> u8 {
 }
 
 pub(crate) fn fail(code: u8, words: &str) -> u8 {
-    let _ = writeln!(io::stderr(), "portreeve: {words}");
+    let _ = writeln!(io::stderr(), "portreeve: {}", lines(words));
     code
 }
 
 pub(crate) fn invalid(faults: &Faults) -> u8 {
-    let _ = writeln!(io::stderr(), "{faults}");
+    let _ = writeln!(io::stderr(), "{}", lines(&faults.to_string()));
     INVALID
+}
+
+/// What somebody else wrote, on one line and without anything that a terminal would obey.
+pub(crate) fn plain(text: &str) -> String {
+    printable(text, usize::MAX)
+}
+
+/// The same line by line: the program itself puts one fault on each.
+fn lines(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(plain).collect();
+    lines.join("\n")
 }
 
 pub(crate) fn print(text: &str) -> u8 {
@@ -288,11 +300,12 @@ fn report(prepared: &Prepared, json: bool) -> String {
     }
     for Installed { policy, signer } in generation.installed() {
         let digest = policy.sha256.get(..12).unwrap_or_default();
-        let signed = signer.map(|signer| format!(", signed by {} with {}", signer.principal, signer.fingerprint));
+        let signed =
+            signer.map(|signer| format!(", signed by {} with {}", plain(&signer.principal), signer.fingerprint));
         text.push_str(&format!(
             "policy {} {} (sha256 {digest}…{})\n",
-            policy.name,
-            policy.version,
+            plain(&policy.name),
+            plain(&policy.version),
             signed.unwrap_or_default()
         ));
     }

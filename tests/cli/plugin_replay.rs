@@ -131,6 +131,23 @@ fn the_differences_are_told_in_words() {
 }
 
 #[test]
+fn what_a_log_says_commands_no_terminal() {
+    let user = "al\u{1b}[2Jice\nbob";
+    let denied = json!({ "verdict": "deny", "code": "no\u{1b}[31m-rule" });
+    let home = logged(&[
+        login(0, user, &["dba"]),
+        decision(1, 0, user, "db1.internal:5432", denied),
+    ]);
+    let ran = replay(&home, "builtin:rules", &["--rewrite", "--settings", "rules.toml"]);
+    assert!(ran.code == 10 && !ran.out.contains('\u{1b}'), "{ran:?}");
+    assert!(ran.out.contains("al [2Jice bob"), "{}", ran.out);
+    let (_, answer, _) = rules(&home, &[]);
+    assert_eq!(answer["users"][0]["user"], user, "programs get it as it is");
+    let ran = replay(&home, "gone\u{1b}[2J.wasm", &[]);
+    assert!(ran.code == 2 && ran.err.contains("gone [2J.wasm"), "{ran:?}");
+}
+
+#[test]
 fn a_log_that_is_cut_in_its_last_line_is_read_up_to_there() {
     let home = logged(&three());
     let text = fs::read_to_string(home.path("audit.jsonl")).unwrap();

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use super::super::paint::bytes;
 use super::Inspected;
+use crate::cli::plain;
 
 /// One change.
 #[derive(Serialize)]
@@ -94,7 +95,7 @@ fn short(text: &str) -> String {
 
 /// The changes for people.
 pub(super) fn text(before: &Inspected, after: &Inspected, changes: &[Change]) -> String {
-    let mut out = format!("{} → {}\n", before.component, after.component);
+    let mut out = format!("{} → {}\n", plain(&before.component), plain(&after.component));
     if changes.is_empty() {
         out.push_str("  nothing changed\n");
     }
@@ -105,10 +106,10 @@ pub(super) fn text(before: &Inspected, after: &Inspected, changes: &[Change]) ->
             (Some(before), None) => format!("- {before}"),
             (None, None) => continue,
         };
-        let _ = writeln!(out, "  {what:<11} {line}");
+        let _ = writeln!(out, "  {what:<11} {}", plain(&line));
     }
     for refused in &after.refused {
-        let _ = writeln!(out, "  not granted {}: {}", refused.import, refused.why);
+        let _ = writeln!(out, "  not granted {}: {}", plain(&refused.import), plain(&refused.why));
     }
     out
 }

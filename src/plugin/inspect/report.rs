@@ -6,20 +6,21 @@ use serde_json::Value as Json;
 
 use super::super::paint::{Paint, bytes};
 use super::Inspected;
+use crate::cli::plain;
 use crate::policy::{Anatomy, Kind};
 
 pub(super) fn text(inspected: &Inspected) -> String {
     let paint = Paint::of_stdout();
     let anatomy = &inspected.anatomy;
-    let mut out = format!("{}\n", inspected.component);
+    let mut out = format!("{}\n", plain(&inspected.component));
     let mut say = |name: &str, value: &str| {
         let _ = writeln!(out, "  {name:<11} {value}");
     };
     if let (Some(name), Some(version)) = (&inspected.name, &inspected.version) {
-        say("policy", &format!("{name} {version}"));
+        say("policy", &plain(&format!("{name} {version}")));
     }
     if let Some(summary) = &inspected.summary {
-        say("summary", summary);
+        say("summary", &plain(summary));
     }
     say("sha256", &anatomy.sha256);
     let kind = match anatomy.kind {
@@ -34,7 +35,10 @@ pub(super) fn text(inspected: &Inspected) -> String {
     match (&inspected.world, &inspected.track) {
         (Some(world), Some(track)) => say(
             "world",
-            &format!("{world} (track {track}; this gateway speaks {})", Anatomy::ours()),
+            &plain(&format!(
+                "{world} (track {track}; this gateway speaks {})",
+                Anatomy::ours()
+            )),
         ),
         _ if anatomy.kind == Kind::Component => say("world", "none of portreeve:policy"),
         _ => {}
@@ -42,14 +46,14 @@ pub(super) fn text(inspected: &Inspected) -> String {
     for import in &anatomy.imports {
         let refused = inspected.refused.iter().find(|refused| refused.import == import.name);
         let answer = match (refused, import.grant) {
-            (Some(refused), _) => format!("{}: {}", paint.bad("refused"), refused.why),
+            (Some(refused), _) => format!("{}: {}", paint.bad("refused"), plain(&refused.why)),
             (None, Some(grant)) => format!("{} ({grant})", paint.good("granted")),
             (None, None) => paint.good("linked"),
         };
-        say("imports", &format!("{} {answer}", import.name));
+        say("imports", &format!("{} {answer}", plain(&import.name)));
     }
     for export in &anatomy.exports {
-        say("exports", export);
+        say("exports", &plain(export));
     }
     if anatomy.kind != Kind::NotWasm {
         say(
@@ -65,21 +69,21 @@ pub(super) fn text(inspected: &Inspected) -> String {
     for producer in &anatomy.producers {
         say(
             "made with",
-            &format!("{} {} ({})", producer.name, producer.version, producer.kind),
+            &plain(&format!("{} {} ({})", producer.name, producer.version, producer.kind)),
         );
     }
     match &inspected.schema {
-        Some(Json::String(text)) => say("settings", &format!("a schema that is no JSON: {text}")),
+        Some(Json::String(text)) => say("settings", &format!("a schema that is no JSON: {}", plain(text))),
         Some(schema) => {
             let keys = schema.get("properties").and_then(Json::as_object);
             let keys: Vec<_> = keys.into_iter().flatten().map(|(key, _)| key.as_str()).collect();
-            say("settings", &format!("{} (the schema: --json)", keys.join(", ")));
+            say("settings", &format!("{} (the schema: --json)", plain(&keys.join(", "))));
         }
         None if inspected.name.is_some() => say("settings", "no schema"),
         None => {}
     }
     if let Some(fault) = &inspected.fault {
-        say(&paint.bad("fault"), fault);
+        say(&paint.bad("fault"), &plain(fault));
     }
     out
 }

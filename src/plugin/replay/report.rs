@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::outcome::{Change, Outcome};
+use crate::cli::plain;
 use crate::request::ForwardRequest;
 
 /// The differences that were found.
@@ -153,13 +154,13 @@ impl Tally {
             "count", "change", "rule before → after"
         );
         for (Group { change, before, after }, Count { count, first }) in self.by_count() {
-            let rule = |rule: &Option<String>| rule.clone().unwrap_or_else(|| "-".to_owned());
+            let rule = |rule: &Option<String>| rule.as_deref().map_or_else(|| "-".to_owned(), plain);
             let rules = format!("{} → {}", rule(before), rule(after));
             let _ = writeln!(
                 text,
                 "{count:>10}  {:<24}  {rules:<44}  {}",
                 change.to_string(),
-                first.1
+                plain(&first.1)
             );
         }
         let _ = writeln!(text, "\n{:>10}  user", "count");
@@ -169,7 +170,7 @@ impl Tally {
                 .iter()
                 .map(|(change, count)| format!("{change}: {count}"))
                 .collect();
-            let _ = writeln!(text, "{count:>10}  {user}  ({})", changes.join(", "));
+            let _ = writeln!(text, "{count:>10}  {}  ({})", plain(user), changes.join(", "));
         }
         if users.len() > self.most.max(1) {
             let _ = writeln!(text, "            and {} more users", users.len() - self.most.max(1));
@@ -186,7 +187,12 @@ impl Tally {
             } = example;
             let _ = writeln!(
                 text,
-                "\n{forward}  {time:.3}  {user}  {asked}\n  before  {before}\n  after   {after}"
+                "\n{}  {time:.3}  {}  {}\n  before  {}\n  after   {}",
+                plain(forward),
+                plain(user),
+                plain(asked),
+                plain(&before.to_string()),
+                plain(&after.to_string())
             );
         }
         text
