@@ -5,9 +5,9 @@ use std::fmt::Write;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::loading::Loading;
+use super::loading::{Loading, fail};
 use super::paint::Paint;
-use crate::cli::{self, FAILED, INVALID};
+use crate::cli::{self, FAILED, INVALID, plain};
 use crate::policy::{self, Gate, LoadError, Meter, Passed, Workbench};
 
 /// Send a component through every gate of a swap, without a gateway.
@@ -28,12 +28,12 @@ pub(super) async fn run(check: Check) -> u8 {
     let plugin = &subject.setup.plugin;
     let bytes = match policy::component(&plugin.component) {
         Ok(bytes) => bytes,
-        Err(error) => return cli::fail(INVALID, &error.to_string()),
+        Err(error) => return fail(INVALID, &error.to_string(), check.json),
     };
     let sha256 = policy::digest(&bytes);
     let bench = match Workbench::new(subject.setup.memory, subject.setup.deadline, Meter::Off) {
         Ok(bench) => bench,
-        Err(error) => return cli::fail(FAILED, &error.to_string()),
+        Err(error) => return fail(FAILED, &error.to_string(), check.json),
     };
     let (gates, candidate) = bench.gates(plugin, bytes, subject.signatures.as_ref()).await;
     let log = candidate.iter().flat_map(|candidate| &candidate.observed.log);
@@ -44,12 +44,16 @@ pub(super) async fn run(check: Check) -> u8 {
         let value = json!({ "ok": ok, "component": subject.shown, "sha256": sha256, "gates": gates, "log": log });
         format!("{value:#}\n")
     } else {
-        let mut text = format!("{} (sha256 {}…)\n", subject.shown, sha256.get(..12).unwrap_or_default());
+        let mut text = format!(
+            "{} (sha256 {}…)\n",
+            plain(&subject.shown),
+            sha256.get(..12).unwrap_or_default()
+        );
         for gate in &gates {
             gate_text(&mut text, gate);
         }
         for line in log {
-            let _ = writeln!(text, "  it says   {line}");
+            let _ = writeln!(text, "  it says   {}", plain(&line));
         }
         text.push_str(if ok {
             "it would be swapped in\n"
@@ -69,14 +73,14 @@ fn gate_text(out: &mut String, gate: &Gate) {
     let name = gate.name.as_str();
     match &gate.result {
         Passed::Yes(words) => {
-            let _ = writeln!(out, "  {}    {name:<10} {words}", paint.good("ok"));
+            let _ = writeln!(out, "  {}    {name:<10} {}", paint.good("ok"), plain(words));
         }
         Passed::Unknown => {
             let _ = writeln!(out, "  -     {name:<10} not reached");
         }
         Passed::No(errors) => {
             for words in errors.iter().flat_map(words) {
-                let _ = writeln!(out, "  {}  {name:<10} {words}", paint.bad("FAIL"));
+                let _ = writeln!(out, "  {}  {name:<10} {}", paint.bad("FAIL"), plain(&words));
             }
         }
     }

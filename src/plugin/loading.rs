@@ -8,8 +8,9 @@ use clap::Args;
 use serde_json::Value as Json;
 
 use super::project::{FILE, Keys, Project, Setup, named, shown};
-use crate::cli::{self, INVALID};
+use crate::cli::{self, FAILED, INVALID};
 use crate::config::{self, Faults, Grant, Policy, Signatures, Source, Wasi};
+use crate::policy::LoadError;
 use crate::request::Fact;
 
 /// A component, and what would be configured for it.
@@ -104,9 +105,27 @@ impl Unready {
                 INVALID
             }
             Self::Faults(faults) => cli::invalid(faults),
-            Self::Usage(words) => cli::fail(INVALID, words),
+            Self::Usage(words) => fail(INVALID, words, json),
         }
     }
+}
+
+/// Says why a command cannot do what it should, where its reader looks: for a program as JSON; the exit code.
+pub(super) fn fail(code: u8, words: &str, json: bool) -> u8 {
+    if !json {
+        return cli::fail(code, words);
+    }
+    cli::print(&format!("{:#}\n", serde_json::json!({ "ok": false, "error": words })));
+    code
+}
+
+/// Says why a component does not load; one that is not there is wrong input, and any other was tried.
+pub(super) fn unloaded(shown: &str, error: &LoadError, json: bool) -> u8 {
+    let code = match error {
+        LoadError::Read { .. } => INVALID,
+        _ => FAILED,
+    };
+    fail(code, &format!("{shown} does not load: {error}"), json)
 }
 
 impl Loading {

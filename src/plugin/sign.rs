@@ -3,9 +3,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::{self, FAILED, INVALID};
+use crate::cli::{self, FAILED, INVALID, plain};
 use crate::files::{self, MOST_COMPONENT};
-use crate::signature;
+use crate::signature::{self, SignError};
 
 /// Sign a component, as `ssh-keygen -Y sign -n policy@portreeve` does.
 #[derive(Args)]
@@ -28,7 +28,7 @@ pub(super) fn run(command: &Sign) -> u8 {
     };
     let (signature, fingerprint) = match signature::sign(&bytes, &command.key) {
         Ok(signed) => signed,
-        Err(error) => return cli::fail(FAILED, &error.to_string()),
+        Err(error) => return cli::fail(code(&error), &error.to_string()),
     };
     let output = command
         .output
@@ -38,12 +38,20 @@ pub(super) fn run(command: &Sign) -> u8 {
         return cli::print(&signature);
     }
     match write(&output, &signature) {
-        Ok(()) => cli::print(&format!(
-            "{}: signed by {fingerprint}, written to {}\n",
-            command.file.display(),
-            output.display()
-        )),
+        Ok(()) => {
+            let file = command.file.display();
+            let told = format!("{file}: signed by {fingerprint}, written to {}", output.display());
+            cli::print(&(plain(&told) + "\n"))
+        }
         Err(error) => cli::fail(FAILED, &format!("{}: {error}", output.display())),
+    }
+}
+
+/// A key that cannot be read, or is none, is wrong input; one that does not sign was tried.
+fn code(error: &SignError) -> u8 {
+    match error {
+        SignError::Read { .. } | SignError::NotAKey(_) | SignError::Key { .. } => INVALID,
+        _ => FAILED,
     }
 }
 

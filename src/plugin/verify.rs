@@ -2,7 +2,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::{self, FAILED, INVALID};
+use super::loading::fail;
+use crate::cli::{self, FAILED, INVALID, plain};
 use crate::files::{self, MOST_COMPONENT};
 use crate::signature::{self, AllowedSigners, Refused};
 
@@ -32,11 +33,11 @@ pub struct Verify {
 pub(super) fn run(command: &Verify) -> u8 {
     let bytes = match files::read(&command.file, MOST_COMPONENT) {
         Ok(bytes) => bytes,
-        Err(error) => return cli::fail(INVALID, &format!("{}: {error}", command.file.display())),
+        Err(error) => return fail(INVALID, &format!("{}: {error}", command.file.display()), command.json),
     };
     let allowed = match AllowedSigners::read(&command.allowed_signers) {
         Ok(allowed) => allowed,
-        Err(error) => return cli::fail(INVALID, &error.to_string()),
+        Err(error) => return fail(INVALID, &error.to_string(), command.json),
     };
     let signature = command
         .signature
@@ -45,8 +46,10 @@ pub(super) fn run(command: &Verify) -> u8 {
     let revoked = command.revoked_keys.as_deref();
     let signer = match signature::checked(&bytes, &signature, &allowed, revoked, &command.signers) {
         Ok(signer) => signer,
-        Err(refused @ Refused::Revocations(_)) => return cli::fail(INVALID, &refused.to_string()),
-        Err(refused) => return cli::fail(FAILED, &format!("{}: {refused}", command.file.display())),
+        Err(refused) => {
+            let words = format!("{}: {refused}", command.file.display());
+            return fail(command.code(&refused), &words, command.json);
+        }
     };
     if command.json {
         return cli::print(&(serde_json::to_string(&signer).unwrap_or_default() + "\n"));
@@ -55,10 +58,18 @@ pub(super) fn run(command: &Verify) -> u8 {
         .authority
         .map(|key| format!(", certified by {key}"))
         .unwrap_or_default();
-    cli::print(&format!(
-        "{}: signed by {} with {}{by}\n",
-        command.file.display(),
-        signer.principal,
-        signer.fingerprint
-    ))
+    let file = command.file.display();
+    let told = format!("{file}: signed by {} with {}{by}", signer.principal, signer.fingerprint);
+    cli::print(&(plain(&told) + "\n"))
+}
+
+impl Verify {
+    /// A component without a signature beside it is unsigned; a file that was named and cannot be read is wrong input.
+    fn code(&self, refused: &Refused) -> u8 {
+        match refused {
+            Refused::Revocations(_) | Refused::Unreadable { .. } => INVALID,
+            Refused::Missing(_) if self.signature.is_some() => INVALID,
+            _ => FAILED,
+        }
+    }
 }

@@ -156,3 +156,30 @@ fn a_signature_that_is_demanded_is_a_gate() {
     assert!(ran.out.contains("FAIL  signature  "), "{}", ran.out);
     assert!(ran.out.contains("-     trial      not reached"), "{}", ran.out);
 }
+
+#[test]
+fn wrong_input_is_code_2_and_for_programs_one_object() {
+    let home = Home::new();
+    #[rustfmt::skip]
+    let table: [&[&str]; 9] = [
+        &["check", "gone.wasm"],
+        &["inspect", "gone.wasm"],
+        &["inspect", "builtin:rules", "gone.wasm"],
+        &["run", "gone.wasm", "connect", "db:1"],
+        &["run", "builtin:rules", "--audit", "gone.jsonl", "--forward", "f-1"],
+        &["bench", "gone.wasm"],
+        &["bench", "builtin:rulez"],
+        &["replay", "builtin:rules", "--against", "gone.jsonl"],
+        &["verify", "gone.wasm", "--allowed-signers", "gone"],
+    ];
+    for arguments in table {
+        let all = [&["plugin"], arguments].concat();
+        let told = home.run(&all);
+        assert!(told.code == 2 && told.out.is_empty(), "{arguments:?}: {told:?}");
+        let ran = home.run(&[&all[..], &["--json"]].concat());
+        assert!(ran.code == 2 && ran.err.is_empty(), "{arguments:?}: {ran:?}");
+        let answer: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        let words = answer["error"].as_str().unwrap();
+        assert!(answer["ok"] == false && told.err.contains(words), "{answer} {told:?}");
+    }
+}

@@ -186,8 +186,14 @@ fn a_line_that_cannot_be_read_is_named() {
         let home = logged(&three());
         let text = fs::read_to_string(home.path("audit.jsonl")).unwrap();
         home.file("audit.jsonl", text.replacen('\n', &format!("\n{line}\n"), 1));
-        let (code, _, errors) = rules(&home, &[]);
-        assert!(code == 2 && errors.contains(said), "{code} {errors}");
+        let ran = replay(&home, "builtin:rules", &[]);
+        assert!(ran.code == 2 && ran.err.contains(said), "{ran:?}");
+        let (code, answer, errors) = rules(&home, &[]);
+        let told = answer["error"].as_str().unwrap_or_default();
+        assert!(
+            code == 2 && told.contains(said) && errors.is_empty(),
+            "{answer} {errors}"
+        );
         let (code, answer, errors) = rules(&home, &["--skip-broken"]);
         assert_eq!(
             (code, &answer["asked"], &answer["broken"]),

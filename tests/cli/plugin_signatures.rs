@@ -236,8 +236,22 @@ fn a_signature_that_is_none_is_told_from_one_that_does_not_fit() {
         ran.code == 1 && ran.err.contains("it is not signed: policy.wasm.sig is missing"),
         "{ran:?}"
     );
+    for signature in ["gone.sig", "."] {
+        assert_eq!(verify(&home, &["--signature", signature]).code, 2, "{signature}");
+    }
     home.file("elsewhere.sig", good);
     assert_eq!(verify(&home, &["--signature", "elsewhere.sig"]).code, 0);
+}
+
+#[test]
+fn a_key_that_is_none_is_wrong_input() {
+    let home = signing();
+    home.file("empty", "");
+    home.file("damaged", "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n");
+    for key in ["gone", ".", "empty", "damaged"] {
+        let ran = home.run(&["plugin", "sign", "policy.wasm", "--key", key]);
+        assert!(ran.code == 2 && !ran.err.is_empty(), "{key}: {ran:?}");
+    }
 }
 
 /// An ssh-agent that ends with the test.

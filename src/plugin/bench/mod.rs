@@ -13,11 +13,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::answer::Answer;
-use super::loading::{Loading, Subject};
+use super::loading::{Loading, Subject, fail, unloaded};
 use super::paint::{bytes, thousands};
 use super::request::{Described, Target};
 use super::test;
-use crate::cli::{self, FAILED, INVALID};
+use crate::cli::{self, INVALID, plain};
 use crate::names::{Lookups, Resolver};
 use crate::policy::{self, Generation, HostSide, LoadError, Meter, Workbench};
 use crate::request::{Action, ForwardRequest};
@@ -102,13 +102,13 @@ pub(super) async fn run(bench: Bench) -> u8 {
                         ..HostSide::default()
                     },
                 },
-                Err(words) => return cli::fail(INVALID, &words),
+                Err(words) => return fail(INVALID, &words, bench.json),
             }
         }
     };
     let figures = match measure(&subject, &asking, Duration::from_secs(bench.seconds)).await {
         Ok(figures) => figures,
-        Err(error) => return cli::fail(FAILED, &format!("{} does not load: {error}", subject.shown)),
+        Err(error) => return unloaded(&subject.shown, &error, bench.json),
     };
     cli::print(&if bench.json {
         serde_json::to_string_pretty(&figures).unwrap_or_default() + "\n"
@@ -180,7 +180,7 @@ async fn one_by_one(generation: &Arc<Generation>, asking: &Asking, time: Duratio
 fn text(figures: &Figures) -> String {
     let mut out = format!(
         "{} (sha256 {}…, {})\n",
-        figures.component,
+        plain(&figures.component),
         figures.sha256.get(..12).unwrap_or_default(),
         bytes(figures.size as u64)
     );

@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::{self, DONE, FAILED, INVALID};
+use super::loading::fail;
+use crate::cli::{self, DONE, FAILED, INVALID, plain};
 use crate::config::{Config, Grant};
 use crate::names::{Elsewhere, Names, Resolver};
 use crate::policy::{Clock, Policies, PolicyRef, SetClock};
@@ -65,32 +66,36 @@ const DIFFERENT: u8 = 10;
 
 /// Asks, compares and prints; the exit code is the answer.
 pub(super) async fn run(command: Replay) -> u8 {
+    let json = command.json;
     let broken = match command.skip_broken {
         true => Broken::Skip,
         false => Broken::Refuse,
     };
     let logs = match Logs::open(&command.against, broken) {
         Ok(logs) => logs,
-        Err(error) => return cli::fail(INVALID, &error.to_string()),
+        Err(error) => return fail(INVALID, &error.to_string(), json),
     };
     let (open, clock) = (Open::default(), SetClock::default());
     let candidate = command.chain.config(&command.file, None);
     let config = match candidate {
         Ok(config) => config,
-        Err(words) => return cli::fail(INVALID, &words),
+        Err(words) => return fail(INVALID, &words, json),
     };
     let asking = match load(&config, &open, &clock).await {
         Ok(policies) => policies,
-        Err(words) => return cli::fail(INVALID, &words),
+        Err(words) => return fail(INVALID, &words, json),
     };
     let baseline = match &command.baseline {
         None => match command.baseline_settings {
             None => None,
-            Some(_) => return cli::fail(INVALID, "--baseline-settings belongs to --baseline, which is not given"),
+            Some(_) => {
+                let words = "--baseline-settings belongs to --baseline, which is not given";
+                return fail(INVALID, words, json);
+            }
         },
         Some(old) => match baseline(&command, old, &open, &clock).await {
             Ok(policies) => Some(policies),
-            Err(words) => return cli::fail(INVALID, &words),
+            Err(words) => return fail(INVALID, &words, json),
         },
     };
     let began = Instant::now();
@@ -100,12 +105,12 @@ pub(super) async fn run(command: Replay) -> u8 {
     });
     let (command, result) = match asked.await {
         Ok(asked) => asked,
-        Err(error) => return cli::fail(FAILED, &error.to_string()),
+        Err(error) => return fail(FAILED, &error.to_string(), json),
     };
     match result {
         Ok(result) => result.tell(&command, began.elapsed()),
-        Err(AskError::Log(error @ LogError::Broken { .. })) => cli::fail(INVALID, &error.to_string()),
-        Err(error) => cli::fail(FAILED, &error.to_string()),
+        Err(AskError::Log(error @ LogError::Broken { .. })) => fail(INVALID, &error.to_string(), json),
+        Err(error) => fail(FAILED, &error.to_string(), json),
     }
 }
 
@@ -125,7 +130,7 @@ async fn load(config: &Config, open: &Open, clock: &SetClock) -> Result<Arc<Poli
     let loaded = Policies::load_by(&config.policy, open_forwards, clock).await;
     loaded.map(Arc::new).map_err(|errors| {
         let lines: Vec<_> = errors.iter().map(|(name, error)| format!("{name}: {error}")).collect();
-        lines.join("\nportreeve: ")
+        lines.join("\n")
     })
 }
 
@@ -289,7 +294,7 @@ impl Replayed {
                 .iter()
                 .map(|one| {
                     let digest = one.sha256.get(..12).unwrap_or_default();
-                    format!("{} {} (sha256 {digest}…)", one.name, one.version)
+                    format!("{} {} (sha256 {digest}…)", plain(&one.name), plain(&one.version))
                 })
                 .collect();
             names.join(", ")

@@ -13,10 +13,10 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::answer::{Answer, Word};
-use super::loading::{Loading, Subject};
+use super::loading::{Loading, Subject, fail, unloaded};
 use super::paint::{Paint, bytes, thousands};
 use super::request::{Described, Target, address};
-use crate::cli::{self, DENIED, FAILED, INVALID, UNDECIDED};
+use crate::cli::{self, DENIED, INVALID, UNDECIDED, plain};
 use crate::config::Grant;
 use crate::names::{NameError, Resolver};
 use crate::policy::{self, Asked, Candidate, HostSide, LoadError, Meter, PolicyRef, Workbench};
@@ -96,7 +96,7 @@ pub(super) async fn run(mut run: Run) -> u8 {
     };
     let (request, names, decided) = match run.request() {
         Ok(asked) => asked,
-        Err(words) => return cli::fail(INVALID, &words),
+        Err(words) => return fail(INVALID, &words, run.json),
     };
     let once = Once {
         subject: &subject,
@@ -111,8 +111,8 @@ pub(super) async fn run(mut run: Run) -> u8 {
             let answer = Answer::of(&asked);
             (candidate.reference().clone(), asked, answer)
         }
-        Err(Stop::Usage(words)) => return cli::fail(INVALID, &words),
-        Err(Stop::Load(error)) => return unloaded(&subject, &error, run.json),
+        Err(Stop::Usage(words)) => return fail(INVALID, &words, run.json),
+        Err(Stop::Load(error)) => return unloaded(&subject.shown, &error, run.json),
     };
     if let Ok((_, metered)) = once.ask(Meter::Fuel).await {
         answer.fuel = metered.observed.fuel;
@@ -134,15 +134,6 @@ pub(super) async fn run(mut run: Run) -> u8 {
         (0, Word::Failed | Word::Rejected) => UNDECIDED,
         (code, _) => code,
     }
-}
-
-fn unloaded(subject: &Subject, error: &LoadError, json: bool) -> u8 {
-    let words = format!("{} does not load: {error}", subject.shown);
-    if json {
-        cli::print(&format!("{:#}\n", json!({ "ok": false, "error": words })));
-        return FAILED;
-    }
-    cli::fail(FAILED, &words)
 }
 
 type Names = HashMap<String, Result<Vec<IpAddr>, NameError>>;
@@ -249,9 +240,13 @@ fn report(
         Word::Allow | Word::Rewrite => paint.good(answer.verdict.as_str()),
         _ => paint.bad(answer.verdict.as_str()),
     };
-    let mut out = format!("{word}: {} {}\n", request.action.as_str(), request.target);
+    let mut out = format!(
+        "{word}: {} {}\n",
+        request.action.as_str(),
+        plain(&request.target.to_string())
+    );
     let mut say = |name: &str, value: &str| {
-        let _ = writeln!(out, "  {name:<9} {value}");
+        let _ = writeln!(out, "  {name:<9} {}", plain(value));
     };
     if let Some(decided) = decided {
         say("recorded", decided);
