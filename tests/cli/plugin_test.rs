@@ -36,6 +36,15 @@ fn project(cases: &str) -> Home {
     home
 }
 
+#[test]
+fn a_wrong_target_is_one_fault() {
+    let home = project("[[case]]\nname = \"wrong\"\nrequest = { target = \"db\" }\nexpect = { verdict = \"allow\" }\n");
+    let ran = home.run(&["plugin", "test", "--json", "."]);
+    let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let faults = report["faults"].as_array().unwrap();
+    assert!(ran.code == 2 && faults.len() == 1, "{report:#}");
+}
+
 const RIGHT: &str = r#"
 [request]
 user = "bob"
