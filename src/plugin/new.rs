@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::bindings;
 use super::language::Language;
 use super::template::{self, Template};
-use crate::cli::{FAILED, fail, print};
+use crate::cli::{FAILED, INVALID, fail, print};
 
 /// Begins a policy: sources, cases, a file for CI, settings for editors.
 #[derive(Args)]
@@ -28,7 +28,7 @@ pub struct New {
 pub(super) fn run(command: &New) -> u8 {
     match write(&command.name, command.lang) {
         Ok(name) => print(&next(&name, &command.name)),
-        Err(error) => fail(FAILED, &error.to_string()),
+        Err(error) => fail(error.code(), &error.to_string()),
     }
 }
 
@@ -38,11 +38,26 @@ enum NewError {
     Name(String),
     #[error("{0} exists already, and nothing is written over: take another name, or move it away")]
     Exists(String),
+    #[error(
+        "{0} exists already: a project is written there first, and what another one left is not touched: look at it and move it away"
+    )]
+    Draft(String),
     #[error("{path}: {error}", path = path.display())]
     File { path: PathBuf, error: io::Error },
 }
 
+impl NewError {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Name(_) => INVALID,
+            Self::Exists(_) | Self::Draft(_) | Self::File { .. } => FAILED,
+        }
+    }
+}
+
 /// Writes everything into a folder beside the new one first, so that there is a whole project or none.
+///
+/// That folder is made here or not used: what is written, and removed after a failure, is never somebody else's.
 fn write(folder: &Path, language: Language) -> Result<String, NewError> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if !is_name(&name) {
@@ -52,6 +67,7 @@ fn write(folder: &Path, language: Language) -> Result<String, NewError> {
         return Err(NewError::Exists(folder.display().to_string()));
     }
     let draft = folder.with_file_name(format!(".{name}.new"));
+    make(&draft)?;
     let written = fill(&draft, &name, language).and_then(|()| fs::rename(&draft, folder));
     written.map_err(|error| {
         let _ = fs::remove_dir_all(&draft);
@@ -61,6 +77,21 @@ fn write(folder: &Path, language: Language) -> Result<String, NewError> {
         }
     })?;
     Ok(name)
+}
+
+/// Makes a folder that was not there; a link or a file of its name counts as there.
+fn make(draft: &Path) -> Result<(), NewError> {
+    let file = |path: &Path, error| NewError::File {
+        path: path.to_owned(),
+        error,
+    };
+    if let Some(parent) = draft.parent() {
+        fs::create_dir_all(parent).map_err(|error| file(parent, error))?;
+    }
+    fs::create_dir(draft).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => NewError::Draft(draft.display().to_string()),
+        _ => file(draft, error),
+    })
 }
 
 fn fill(draft: &Path, name: &str, language: Language) -> io::Result<()> {

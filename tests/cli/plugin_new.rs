@@ -84,11 +84,39 @@ fn what_exists_is_not_written_over() {
 }
 
 #[test]
+fn a_draft_of_somebody_else_is_left_alone() {
+    let home = Home::new();
+    fs::create_dir(home.path("theirs")).unwrap();
+    home.file("theirs/notes", "kept");
+    let draft = home.path(".mine.new");
+    let left = || fs::read_to_string(draft.join("notes")).unwrap();
+    let refused = || {
+        let ran = home.run(&["plugin", "new", "mine", "--lang", "c"]);
+        assert_eq!(ran.code, 1, "{}", ran.out);
+        assert!(
+            ran.err.starts_with("portreeve: .mine.new exists already"),
+            "{}",
+            ran.err
+        );
+        assert!(!home.path("mine").exists());
+    };
+    std::os::unix::fs::symlink(home.path("theirs"), &draft).unwrap();
+    refused();
+    assert_eq!(left(), "kept");
+    assert_eq!(fs::read_dir(home.path("theirs")).unwrap().count(), 1);
+    fs::remove_file(&draft).unwrap();
+    fs::rename(home.path("theirs"), &draft).unwrap();
+    refused();
+    assert_eq!(left(), "kept");
+    assert_eq!(fs::read_dir(&draft).unwrap().count(), 1);
+}
+
+#[test]
 fn a_name_that_cannot_be_one_is_refused() {
     let home = Home::new();
     for name in ["My", "9lives", "a_b", "a.b", "-x", "x-", "läden", ".."] {
         let ran = home.run(&["plugin", "new", "--lang", "go", "--", name]);
-        assert_eq!(ran.code, 1, "{name}");
+        assert_eq!(ran.code, 2, "{name}");
         assert!(
             ran.err.contains("cannot be the name of a policy"),
             "{name}: {}",
