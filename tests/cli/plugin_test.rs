@@ -339,3 +339,19 @@ expect = { verdict = "deny" }
         ran.out
     );
 }
+
+#[test]
+fn a_link_to_a_case_file_is_read_and_one_to_a_folder_is_not_followed() {
+    use std::os::unix::fs::symlink;
+    let home = project(RIGHT);
+    symlink("..", home.path("cases/up")).unwrap();
+    symlink(".", home.path("cases/again.toml")).unwrap();
+    let ran = home.run(&["plugin", "test", "."]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("5 passed, 0 failed"), "{}", ran.out);
+    std::fs::rename(home.path("cases/all.toml"), home.path("elsewhere")).unwrap();
+    symlink("../elsewhere", home.path("cases/all.toml")).unwrap();
+    let ran = home.run(&["plugin", "test", "."]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("5 passed, 0 failed"), "{}", ran.out);
+}

@@ -31,18 +31,24 @@ pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
 }
 
 /// Every `.toml` file below a folder, in the order of their names.
+///
+/// A link to a file is read; one to a folder is not followed: it may lead back up, and the search would not end.
 fn below(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     let entries = fs::read_dir(folder)?;
     let mut paths: Vec<_> = entries
-        .map(|entry| entry.map(|entry| entry.path()))
+        .map(|entry| entry.and_then(|entry| Ok((entry.path(), entry.file_type()?))))
         .collect::<Result<_, _>>()?;
-    paths.sort();
-    for path in paths {
-        if path.is_dir() {
+    paths.sort_by(|(one, _), (other, _)| one.cmp(other));
+    for (path, kind) in paths {
+        if kind.is_dir() {
             below(&path, found)?;
-        } else if path.extension().is_some_and(|ending| ending == "toml") && !path.ends_with(project::FILE) {
+        } else if is_case_file(&path) && !(kind.is_symlink() && path.is_dir()) {
             found.push(path);
         }
     }
     Ok(())
+}
+
+fn is_case_file(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "toml") && !path.ends_with(project::FILE)
 }
