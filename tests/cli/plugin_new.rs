@@ -177,3 +177,58 @@ fn faults_of_policy_toml_are_told_with_their_place() {
         assert!(ran.err.contains(words), "{}", ran.err);
     }
 }
+
+#[test]
+fn a_build_writes_only_a_component_of_its_project() {
+    let home = Home::new();
+    fs::create_dir_all(home.path("mine/real")).unwrap();
+    fs::create_dir(home.path("empty")).unwrap();
+    home.file("mine/source.wasm", "(module)");
+    home.file("mine/old.wasm", b"\0asm\x0d\0\x01\0");
+    home.file("mine/decide.c", "");
+    std::os::unix::fs::symlink(home.path("empty"), home.path("mine/out")).unwrap();
+    std::os::unix::fs::symlink(home.path("mine/old.wasm"), home.path("mine/link.wasm")).unwrap();
+    let absolute = home.path("mine/new.wasm").display().to_string();
+    #[rustfmt::skip]
+    let table = [
+        // component              why not
+        ("../x.wasm",             Some("it lies outside of the project")),
+        ("real/../../x.wasm",     Some("it lies outside of the project")),
+        ("none/../../x.wasm",     Some("it lies outside of the project")),
+        ("out/x.wasm",            Some("it lies outside of the project")),
+        ("/dev/x.wasm",           Some("it lies outside of the project")),
+        ("decide.c",              Some("it does not end in .wasm")),
+        ("/dev/null",             Some("it does not end in .wasm")),
+        ("source.wasm",           Some("what is there is no WebAssembly")),
+        ("link.wasm",             Some("what is there is no regular file")),
+        ("old.wasm",              None),
+        ("real/new.wasm",         None),
+        ("none/new.wasm",         None),
+        (&absolute,               None),
+    ];
+    for (component, why) in table {
+        let text = format!("name = \"x\"\nlanguage = \"c\"\ncomponent = \"{component}\"\n");
+        home.file("mine/policy.toml", text);
+        let mut command = home.portreeve();
+        command
+            .env("PATH", home.path("empty"))
+            .args(["plugin", "build", "mine"]);
+        let ran = crate::program::Ran::from(command.output().unwrap());
+        assert_eq!(ran.code, 1, "{component}: {}", ran.err);
+        let Some(why) = why else {
+            assert!(ran.err.contains("clang for WebAssembly"), "{component}: {}", ran.err);
+            continue;
+        };
+        assert!(
+            ran.err.starts_with("portreeve: mine/policy.toml: component: "),
+            "{}",
+            ran.err
+        );
+        assert!(ran.err.contains(why), "{component}: {}", ran.err);
+        assert!(
+            ran.err.contains("name a .wasm file in the folder of the project"),
+            "{}",
+            ran.err
+        );
+    }
+}

@@ -22,6 +22,20 @@ pub(super) enum BuildError {
         /// The `policy.toml`.
         file: PathBuf,
     },
+    /// The component is a file that a build must not write.
+    #[error(
+        "{file}: component: {component}: {why}: name a .wasm file in the folder of the project, as in \"policy.wasm\"",
+        file = file.display(),
+        component = component.display()
+    )]
+    Target {
+        /// The `policy.toml`.
+        file: PathBuf,
+        /// What it names.
+        component: PathBuf,
+        /// What speaks against it.
+        why: &'static str,
+    },
     /// A tool is not on this machine.
     #[error("{what} is missing\n{how}")]
     Missing {

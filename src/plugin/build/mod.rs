@@ -11,10 +11,12 @@ mod go;
 mod javascript;
 mod python;
 mod rust;
+mod target;
 mod tool;
 mod world;
 
 use std::fs;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -99,6 +101,14 @@ fn build(folder: &Path, project: &Project) -> Result<Built, BuildError> {
     let Some(Source::File(target)) = &project.keys.component else {
         return Err(BuildError::NoFile { file });
     };
+    target::check(folder, target).map_err(|refusal| match refusal {
+        target::Refusal::Not(why) => BuildError::Target {
+            file,
+            component: target.clone(),
+            why,
+        },
+        target::Refusal::File(path, error) => BuildError::File { path, error },
+    })?;
     let grants = project.keys.grants.as_deref().unwrap_or_default();
     let sources = Sources::new(folder, language, project.world, grants)?;
     let bytes = match language {
@@ -128,7 +138,13 @@ fn put(bytes: &[u8], target: &Path) -> Result<(), BuildError> {
     if let Some(folder) = target.parent() {
         fs::create_dir_all(folder).map_err(BuildError::file(folder))?;
     }
-    fs::write(&beside, bytes).map_err(BuildError::file(&beside))?;
+    // What an earlier build left there goes; a link is removed, not followed.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(BuildError::file(&beside)(error)),
+        _ => {}
+    }
+    let made = fs::File::create_new(&beside).and_then(|mut file| file.write_all(bytes));
+    made.map_err(BuildError::file(&beside))?;
     fs::rename(&beside, target).map_err(BuildError::file(target))
 }
 
