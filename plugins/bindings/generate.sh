@@ -35,8 +35,46 @@ generate_c() {
     sed "$short" "$out/policy.c" |
         sed -e '/^\/\/ Ensure that the \*_component_type/,$d' |
         sed -e '/^__attribute__.*policy\/observer@.*#on-ended/i #ifdef POLICY_OBSERVES' |
-        awk '{ print } /#ifdef POLICY_OBSERVES/ { inside = 1 } inside && /^}/ { print "#endif"; inside = 0 }' >"$bindings/c/policy.c"
+        awk '{ print } /#ifdef POLICY_OBSERVES/ { inside = 1 } inside && /^}/ { print "#endif"; inside = 0 }' |
+        awk "$fail_closed" >"$scratch/policy.c" || { say "the C bindings were not written"; exit 1; }
+    mv "$scratch/policy.c" "$bindings/c/policy.c"
 }
+
+# The generator passes a verdict on without a look at its tags, out of memory that begins as zeros, and zero is `allow`. So
+# a verdict begins as one that does not exist, all else in it zero, and each switch over a tag of a verdict traps where the
+# tag is none of its cases. What else a verdict holds lies in lists, whose tags the host checks. Fails where the generator
+# writes something else than it did: these lines have to be looked at again then.
+fail_closed='
+    { guard($0) }
+    function guard(line,    indent) {
+        indent = line
+        sub(/[^ ].*/, "", indent)
+        if (depth && line == open[depth] "}") {
+            print indent "  default:"
+            print indent "    __builtin_trap();"
+            depth--
+            closed++
+        }
+        if (line == "  exports_decision_verdict_t ret;") {
+            print line
+            print "  memset(&ret, 0, sizeof ret);"
+            print "  ret.tag = 0xff; // No verdict: one that is forgotten must not be an allow."
+            verdicts++
+            return
+        }
+        print line
+        if (line ~ /^ *switch \(\(int32_t\) \(+(ret|\*payload[0-9]+)\)[^;]*\.tag\) \{$/) {
+            open[++depth] = indent
+            opened++
+        }
+    }
+    END {
+        if (verdicts != 1 || opened != 2 || closed != 2) {
+            print "generate.sh: " verdicts + 0 " verdicts and " closed + 0 " of " opened + 0 \
+                " switches over their tags, not 1 and 2 of 2: look at fail_closed" >"/dev/stderr"
+            exit 1
+        }
+    }'
 
 # One module, `policy`: packages with short names, the runtime of the generator beside them, nothing to be fetched.
 generate_go() {

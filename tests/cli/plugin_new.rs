@@ -232,3 +232,19 @@ fn a_build_writes_only_a_component_of_its_project() {
         );
     }
 }
+
+/// Read and not run: clang for WebAssembly may be missing here.
+#[test]
+fn the_bindings_of_c_trap_at_a_verdict_that_does_not_exist() {
+    let bindings = include_str!("../../plugins/bindings/c/policy.c");
+    let (_, decide) = bindings.split_once("exports_decision_verdict_t ret;").unwrap();
+    assert!(
+        decide
+            .trim_start()
+            .starts_with("memset(&ret, 0, sizeof ret);\n  ret.tag = 0xff;")
+    );
+    let count = |words: &str| decide.matches(words).count();
+    assert_eq!(count("switch ("), 2, "one over the verdict, one over its endpoint");
+    assert_eq!(count("default:"), count("switch ("));
+    assert_eq!(count("__builtin_trap();"), count("switch ("));
+}

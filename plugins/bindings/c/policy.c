@@ -1191,6 +1191,8 @@ uint8_t * __wasm_export_policy_decide(uint8_t * arg) {
     (policy_list_tuple2_string_value_t) (policy_list_tuple2_string_value_t) { (policy_tuple2_string_value_t*)(*((uint8_t **) (arg + (56+49*sizeof(void*))))), (*((size_t*) (arg + (56+50*sizeof(void*))))) },
   };
   exports_decision_verdict_t ret;
+  memset(&ret, 0, sizeof ret);
+  ret.tag = 0xff; // No verdict: one that is forgotten must not be an allow.
   policy_decide(&arg6, &ret);
   free(arg);
   uint8_t *ptr = (uint8_t *) &RET_AREA;
@@ -1290,6 +1292,8 @@ uint8_t * __wasm_export_policy_decide(uint8_t * arg) {
           *((uint8_t **)(ptr + (8+1*sizeof(void*)))) = (uint8_t *) (*payload33).ptr;
           break;
         }
+        default:
+          __builtin_trap();
       }
       *((size_t*)(ptr + (8+5*sizeof(void*)))) = ((*payload31).reason).len;
       *((uint8_t **)(ptr + (8+4*sizeof(void*)))) = (uint8_t *) ((*payload31).reason).ptr;
@@ -1351,6 +1355,8 @@ uint8_t * __wasm_export_policy_decide(uint8_t * arg) {
       }
       break;
     }
+    default:
+      __builtin_trap();
   }
   return ptr;
 }
