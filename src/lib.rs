@@ -84,7 +84,7 @@
 //! - **The author of a policy** decides: a policy can allow everything above the floors, and can see names, addresses and
 //!   claims of who asks. It cannot open a socket or a file, see a byte of payload, outlive its decision, or exceed its
 //!   deadline and memory. What it says is cut to length and stripped of control characters before anybody reads it.
-//!   It is compiled by a process of its own, which is ended after a minute; that process is the one place where the author's
+//!   It is compiled by a process of its own, which is ended after a minute of computing; that process is the one place where the author's
 //!   bytes meet a program that is neither sandboxed nor small. What it gives is trusted, and nothing else that is compiled.
 //! - **A name server** chooses the addresses of a name. They are judged like any address, and dialled as judged; a second,
 //!   different answer is not asked for. A policy that allows by name alone trusts the name server with the choice.

@@ -153,9 +153,8 @@ fn a_component_that_takes_too_long_to_compile_is_refused_while_others_are_served
     let rejected = gateway.event("policy-rejected");
     assert_eq!(
         rejected["reason"],
-        "it does not compile: compiling took longer than 3 s"
+        "it does not compile: compiling took longer than 3 s of processor time"
     );
-    assert!(began.elapsed() >= PATIENCE);
     assert_eq!(
         gateway.swap(&Guest::that(allows()).version("3.0.0"))["event"],
         "policy-swapped"
