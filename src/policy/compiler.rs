@@ -247,11 +247,11 @@ fn complain(words: &str, code: u8) -> u8 {
 /// The command of the program that ends in [`compile_for_parent`].
 pub const SUBCOMMAND: &str = "compile-for-parent";
 
-/// A component of 18 MB in Python takes a quarter of it.
+/// A component of 18 MB in Python takes a fifth of it.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How much longer that may take where others come first.
 const BUSY: u32 = 4;
-/// Address space of the compiler. A component of 18 MB in Python takes a quarter of it.
+/// Address space of the compiler. A component of 18 MB in Python takes a third of it.
 const MEMORY: u64 = 4 << 30;
 const MAX_CODE: usize = 512 << 20;
 const MAX_WORDS: usize = 16 << 10;
