@@ -16,10 +16,10 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
         .open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::other("it is not a regular file"))
+    match file.metadata()?.file_type() {
+        kind if kind.is_file() => Ok(file),
+        kind if kind.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        _ => Err(io::Error::other("it is not a regular file")),
     }
 }
 
@@ -66,10 +66,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let fifo = folder.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        for path in [fifo.as_path(), Path::new("/dev/zero"), folder.path()] {
+        for path in [fifo.as_path(), Path::new("/dev/zero")] {
             let error = read(path, MOST_COMPONENT).unwrap_err();
             assert_eq!(error.to_string(), "it is not a regular file", "{}", path.display());
         }
+        let error = read(folder.path(), MOST_COMPONENT).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
     }
 
     #[test]

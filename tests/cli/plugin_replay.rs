@@ -209,7 +209,8 @@ fn wrong_input_is_told_before_anything_is_asked() {
     let home = logged(&three());
     home.file("two.toml", "[[policy.plugin]]\nname = \"a\"\ncomponent = \"builtin:rules\"\n[[policy.plugin]]\nname = \"b\"\ncomponent = \"builtin:rules\"\n");
     #[rustfmt::skip]
-    let table: [(&[&str], &str); 8] = [
+    let table: [(&[&str], &str); 9] = [
+        (&["builtin:rules", "--against", "/dev/zero"],                                           "/dev/zero: it is not a regular file"),
         (&["builtin:rules", "--against", "gone.jsonl"],                                          "gone.jsonl: No such file"),
         (&["builtin:rules", "--against", "."],                                                   ".: is a directory"),
         (&["builtin:rulez", "--against", "audit.jsonl"],                                         "builtin:rules"),
@@ -223,6 +224,17 @@ fn wrong_input_is_told_before_anything_is_asked() {
         let ran = home.run(&[&["plugin", "replay"], arguments].concat());
         assert!(ran.code == 2 && ran.err.contains(said), "{said}: {ran:?}");
     }
+}
+
+#[test]
+fn a_log_without_a_decision_is_no_agreement() {
+    let home = logged(&three()[..1]);
+    let (code, answer, errors) = rules(&home, &[]);
+    assert_eq!((code, &answer["asked"]), (1, &0.into()), "{errors}");
+    assert!(
+        errors.contains("the log has no decision: nothing was compared"),
+        "{errors}"
+    );
 }
 
 #[test]
