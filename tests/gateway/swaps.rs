@@ -322,10 +322,9 @@ fn a_swap_keeps_what_is_open_where_that_is_configured() {
 fn a_fifo_in_the_place_of_a_component_holds_up_nobody() {
     let gateway = Setup::allowing().start();
     let path = gateway.path("policy.wasm");
-    let rejected = gateway.after_swap(|| {
-        fs::remove_file(&path).unwrap();
-        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    });
+    let fifo = gateway.path("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let rejected = gateway.after_swap(|| fs::rename(&fifo, &path).unwrap());
     assert_eq!(rejected["event"], "policy-rejected", "{rejected}");
     let reason = rejected["reason"].as_str().unwrap();
     assert!(reason.ends_with("it is not a regular file"), "{reason}");
