@@ -36,6 +36,8 @@ fn a_session_has_so_many_listeners_and_no_more() {
     let client = gateway.ssh().args(["-v", "-N"]).args(three).start();
     client.says("Remote: this session has reached limits.listeners-per-session [ref f-");
     client.says("remote port forwarding failed for listen port 0");
+    drop(client);
+    gateway.event("session-closed");
     assert_eq!(gateway.events("listener-opened").len(), 2);
 }
 
