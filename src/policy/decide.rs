@@ -158,13 +158,13 @@ pub(super) fn store(sandbox: &Sandbox, guest: Guest) -> Store<Guest> {
     store
 }
 
-/// What a guest may use up, whole again, and the next epoch its first.
+/// What a guest may use up, whole again. Its first turn lasts a whole epoch and what is left of the one before.
 fn fill_up(store: &mut Store<Guest>, sandbox: &Sandbox) {
     store.set_hostcall_fuel(HOSTCALL_FUEL);
     if sandbox.meter == Meter::Fuel {
         store.set_fuel(u64::MAX).expect("an engine with a meter counts fuel");
     }
-    store.set_epoch_deadline(1);
+    store.set_epoch_deadline(2);
 }
 
 /// Makes an instance that can be asked.

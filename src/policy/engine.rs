@@ -143,8 +143,8 @@ fn pool(memory: u64) -> PoolingAllocationConfig {
     pool
 }
 
-/// Increments the engine's epoch every [`TICK`] while a guest runs, and sleeps when none has run
-/// for a few of them: ticking on for a second cost eight milliseconds after each decision, waking up costs microseconds.
+/// Increments the engine's epoch every [`TICK`] while a guest runs, and sleeps once none does: ticking on for a second cost
+/// eight milliseconds after each decision, waking up costs microseconds.
 struct Ticker {
     shared: Arc<Shared>,
     thread: Thread,
@@ -195,26 +195,22 @@ impl Drop for Running {
 
 /// Ends with the engine. `asleep` is set before `running` is looked at, and [`Ticker::enter`] does
 /// the reverse, so that one of the two always sees the other.
+///
+/// Whoever wakes this thread has just begun: an epoch that began at once would cut that decision's first turn short.
 fn tick(engine: &EngineWeak, shared: &Shared) {
-    let mut idle = 0;
     while let Some(engine) = engine.upgrade() {
-        if shared.running.load(Ordering::SeqCst) > 0 {
+        let runs = shared.running.load(Ordering::SeqCst) > 0;
+        if runs {
             engine.increment_epoch();
-            idle = 0;
-        } else {
-            idle += 1;
         }
         drop(engine);
-        if idle > IDLE_TICKS {
+        if !runs {
             shared.asleep.store(true, Ordering::SeqCst);
             if shared.running.load(Ordering::SeqCst) == 0 {
                 thread::park_timeout(Duration::from_secs(1));
             }
             shared.asleep.store(false, Ordering::SeqCst);
-        } else {
-            thread::sleep(TICK);
         }
+        thread::sleep(TICK);
     }
 }
-
-const IDLE_TICKS: u32 = 3;
