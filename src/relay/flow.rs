@@ -5,6 +5,8 @@ use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
 
+use super::lead::{Company, Lead};
+
 /// How many bytes wait in the tunnels of all sessions together.
 #[derive(Clone, Default)]
 pub struct Memory(Arc<AtomicUsize>);
@@ -100,6 +102,7 @@ struct Shared {
     memory: Memory,
     open: Mutex<HashMap<u32, Arc<Flow>>>,
     round: Round,
+    company: Company,
 }
 
 impl Flows {
@@ -135,6 +138,13 @@ impl Flows {
         self.lock().remove(&channel);
     }
 
+    /// The client may be sent so much more over this channel now.
+    pub fn granted(&self, channel: u32, window: u32) {
+        if let Some(flow) = self.find(channel) {
+            flow.lead.granted(window);
+        }
+    }
+
     /// The round of the least grants.
     #[must_use]
     pub fn round(&self) -> &Round {
@@ -157,6 +167,7 @@ impl Flows {
 /// One tunnel's side of the count.
 #[derive(Default)]
 pub(super) struct Flow {
+    lead: Lead,
     taken: AtomicU64,
     /// It is throttled.
     watched: AtomicBool,
@@ -181,6 +192,20 @@ impl Flow {
 
     pub(super) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
+    }
+}
+
+/// The client's side of one tunnel, as far as it may be sent something.
+pub(super) struct Outlet {
+    flows: Flows,
+    flow: Arc<Flow>,
+    channel: u32,
+}
+
+impl Outlet {
+    /// Waits until so many bytes may be sent.
+    pub(super) async fn send(&self, bytes: usize) {
+        self.flow.lead.send(self.channel, bytes, &self.flows.0.company).await;
     }
 }
 
@@ -212,6 +237,15 @@ impl Queued {
     /// Bytes arrived that nobody wants.
     pub fn skip(&self, bytes: usize) {
         self.flow.taken.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Where the other direction of the tunnel goes.
+    pub(super) fn outlet(&self) -> Outlet {
+        Outlet {
+            flows: self.flows.clone(),
+            flow: Arc::clone(&self.flow),
+            channel: self.channel,
+        }
     }
 
     /// Bytes in this queue.

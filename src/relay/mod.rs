@@ -11,6 +11,7 @@ mod bound;
 mod dial;
 mod flow;
 mod inbox;
+mod lead;
 mod meter;
 mod tunnel;
 mod window;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::flow::Queued;
+use super::flow::{Outlet, Queued};
 use super::inbox::Inbox;
 use super::meter::Meter;
 use super::{Inbound, Sink, Source};
@@ -76,6 +76,7 @@ async fn copy(
         forward,
         limit: forward.terms.max_bytes,
     };
+    let outlet = queue.outlet();
     let upward = Upward {
         source,
         write,
@@ -89,7 +90,7 @@ async fn copy(
     };
     let delivered = AtomicBool::new(false);
     let up = upward.run(&delivered);
-    let down = downward(sink, read, &budget, &clock);
+    let down = downward(sink, read, &budget, &clock, &outlet);
     let both = async {
         tokio::pin!(up, down);
         tokio::select! {
@@ -252,7 +253,13 @@ impl<S: Source, W: AsyncWrite + Unpin> Upward<'_, S, W> {
 }
 
 /// From the target to the client.
-async fn downward(sink: &mut impl Sink, mut read: impl Readable, budget: &Budget<'_>, clock: &Clock) -> Ended {
+async fn downward(
+    sink: &mut impl Sink,
+    mut read: impl Readable,
+    budget: &Budget<'_>,
+    clock: &Clock,
+    outlet: &Outlet,
+) -> Ended {
     let mut meter = Meter::new(budget.forward.terms.bytes_per_second);
     let mut buffer = Buffer::default();
     loop {
@@ -276,6 +283,7 @@ async fn downward(sink: &mut impl Sink, mut read: impl Readable, budget: &Budget
             .bytes
             .down
             .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        outlet.send(bytes.len()).await;
         if !sink.data(bytes).await {
             return Ended::Closed;
         }

@@ -399,6 +399,11 @@ impl Handler for Client {
         self.throttle.topped_up(channel.into(), current, Instant::now())
     }
 
+    async fn window_adjusted(&mut self, channel: ChannelId, window: u32, _session: &mut Session) -> Answer<()> {
+        self.flows.granted(channel.into(), window);
+        Ok(())
+    }
+
     async fn data(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Answer<()> {
         self.count(channel, data, session)
     }
