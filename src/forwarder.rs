@@ -484,18 +484,16 @@ impl Desk {
         }
     }
 
-    /// Judges one open tunnel or listener again. What cannot be decided is refused.
+    /// Judges one open tunnel or listener again. What cannot be decided is refused, but not because of one moment in which
+    /// the machine had no time: nobody waits for this answer.
     pub async fn reconsider(&self, forward: &Forward, why: &'static str) {
-        let again = self.judge.judge_again(&forward.request, &forward.limits, why).await;
-        let Judgement { decided, outcome } = again;
-        let request = &forward.request;
-        let subject = Subject {
-            session: Some(request.connection.id.clone()),
-            user: Some(request.principal.user.clone()),
-            client: Some(request.connection.client),
-            forward: Some(request.id.clone()),
-        };
-        self.audit.record(&subject, &Event::ForwardDecided(Box::new(decided)));
+        let mut outcome = self.judge_once_more(forward, why).await;
+        for _ in 1..ATTEMPTS {
+            if !outcome.as_ref().is_err_and(Refusal::came_too_late) || forward.stop.cause().is_some() {
+                break;
+            }
+            outcome = self.judge_once_more(forward, why).await;
+        }
         let keeps = match &outcome {
             Ok(permit) => {
                 let house = self.judge.house();
@@ -511,6 +509,19 @@ impl Desk {
         if !keeps {
             forward.stop.end(Cause::Revoked);
         }
+    }
+
+    async fn judge_once_more(&self, forward: &Forward, why: &'static str) -> Result<Permit, Refusal> {
+        let Judgement { decided, outcome } = self.judge.judge_again(&forward.request, &forward.limits, why).await;
+        let request = &forward.request;
+        let subject = Subject {
+            session: Some(request.connection.id.clone()),
+            user: Some(request.principal.user.clone()),
+            client: Some(request.connection.client),
+            forward: Some(request.id.clone()),
+        };
+        self.audit.record(&subject, &Event::ForwardDecided(Box::new(decided)));
+        outcome
     }
 
     /// What was decided by policies that were replaced meanwhile is judged again.
@@ -645,6 +656,8 @@ fn unrecorded() -> Refusal {
     }
 }
 
+/// How often something open is judged where the time is not enough, before it is closed.
+const ATTEMPTS: usize = 3;
 /// Decisions that a slow status channel may fall behind.
 const NEWS: usize = 64;
 /// Tunnels of a session that do not wait for the client's close.

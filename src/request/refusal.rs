@@ -62,6 +62,17 @@ impl Refusal {
         }
     }
 
+    /// Whether there was not enough time to decide, which says nothing about the request.
+    pub fn came_too_late(&self) -> bool {
+        matches!(
+            self,
+            Self::Undecided {
+                code: "deadline" | "queue-full",
+                ..
+            }
+        )
+    }
+
     /// A denial whose reason is fit for the user.
     pub fn told(by: By, code: impl Into<String>, reason: impl Into<String>) -> Self {
         let reason = reason.into();

@@ -313,6 +313,22 @@ fn a_policy_knows_what_it_is_asked_again() {
 }
 
 #[test]
+fn a_decision_on_what_is_open_that_comes_too_late_is_asked_for_three_times() {
+    for (does, code, times) in [(Does::Spins, "deadline", 3), (Does::Traps, "trap", 1)] {
+        let target = Server::echo();
+        let gateway = Setup::allowing().start();
+        let proxy = gateway.dynamic();
+        let _tunnel = proxy.socks5("127.0.0.1", target.port).unwrap();
+        gateway.swap(&Guest::that(allows()).on(When::Again, does));
+        assert_eq!(gateway.event("tunnel-closed")["cause"], "revoked");
+        let mut asked = gateway.events("forward-decided");
+        asked.retain(|line| line["again"] == "swap");
+        let codes: Vec<_> = asked.iter().map(|line| line["code"].clone()).collect();
+        assert_eq!(codes, vec![code; times]);
+    }
+}
+
+#[test]
 fn a_swap_keeps_what_is_open_where_that_is_configured() {
     let open = swap_under_what_is_open("keep");
     assert!(open.iter().all(|(_, open)| *open), "{open:?}");
