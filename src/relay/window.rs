@@ -98,6 +98,8 @@ struct Channel {
     thirsty_since: Option<Instant>,
     /// Of a thirsty one, the full channel whose packet came before its last.
     predecessor: Predecessor,
+    /// How often it was granted the least since a full channel sent anything.
+    alone: u32,
 }
 
 /// Whose packet comes before that of a thirsty channel.
@@ -254,6 +256,7 @@ impl Throttle {
                 ticket: None,
                 thirsty_since: None,
                 predecessor: Predecessor::Unknown,
+                alone: 0,
             };
             self.channels.insert(number, channel);
         }
@@ -287,10 +290,17 @@ impl Throttle {
                 };
             }
         } else if !full {
+            channel.alone = if seen == packets {
+                channel.alone.saturating_add(1)
+            } else {
+                0
+            };
             channel.predecessor = match last_full {
                 _ if channel.thirsty_since.is_none() => Predecessor::Unknown,
                 Some(last) if seen != packets => Predecessor::Full(last),
-                _ => Predecessor::Nobody,
+                _ if channel.alone >= ALONE => Predecessor::Nobody,
+                // Twice in a row says little: clients are not that steady.
+                _ => channel.predecessor,
             };
             channel.thirsty_since = Some(now);
             if !self.thirsty.contains(&number) {
@@ -429,6 +439,8 @@ const PACKET: u32 = 256 << 10;
 /// Longer than a round of two bytes each.
 const ROUND: Duration = Duration::from_millis(500);
 const MOST_FOLLOWERS: usize = 8;
+/// From then on the full channels are taken to send nothing.
+const ALONE: u32 = 4;
 /// Where a stalled tunnel is never closed.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -10,6 +10,8 @@ enum Order {
     Granted,
     /// As `ssh` does it: a few grants are read at a time, and then every channel has a turn that may send.
     Batches,
+    /// Upwards, but at times those that are stalled come a round too late.
+    Late,
     /// Every round another.
     Random,
 }
@@ -80,6 +82,10 @@ impl Scene {
         let mut turns: Vec<usize> = (0..self.channels.len()).collect();
         match self.order {
             Order::Upwards => {}
+            Order::Late => {
+                let late = self.random() % 7 == 0;
+                turns.retain(|number| !late || self.channels[*number].takes);
+            }
             Order::Downwards => turns.reverse(),
             Order::Granted => {
                 let granted = std::mem::take(&mut self.granted);
@@ -172,7 +178,13 @@ const CROWDS: [(usize, usize); 3] = [(1, 1), (3, 2), (50, 5)];
 
 #[test]
 fn a_neighbour_of_stalled_tunnels_goes_on_sending_in_every_second() {
-    for order in [Order::Upwards, Order::Downwards, Order::Granted, Order::Batches] {
+    for order in [
+        Order::Upwards,
+        Order::Downwards,
+        Order::Granted,
+        Order::Batches,
+        Order::Late,
+    ] {
         for (stalled, healthy) in CROWDS {
             let mut scene = Scene::new(stalled, healthy, order, 5 * SECOND);
             // Before that, this client is busy filling the queues of all that are stalled.
