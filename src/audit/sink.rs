@@ -104,7 +104,7 @@ impl Audit {
     }
 
     /// Hands a line to the log without waiting. What was refused or changed is written at once; what went as permitted
-    /// within [`REST`], unless another line comes sooner.
+    /// within twenty milliseconds, unless another line comes sooner.
     pub fn record(&self, subject: &Subject, event: &Event) {
         self.send(subject, event, None);
     }
