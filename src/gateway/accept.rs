@@ -1,0 +1,137 @@
+//! Who comes in: accept, limit, and hand over to the SSH server.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{sleep, timeout};
+
+use super::Shared;
+use crate::proxy_header;
+use crate::relay::is_ours;
+
+impl Shared {
+    pub(super) async fn accept(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.closing.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.greet(stream, peer),
+                Err(error) if is_ours(&error) => {
+                    tracing::warn!(%error, "cannot accept: raise the limit of open files (ulimit -n, LimitNOFILE)");
+                    sleep(Duration::from_secs(1)).await;
+                }
+                Err(error) => tracing::debug!(%error, "a client was gone before it was accepted"),
+            }
+        }
+    }
+
+    /// Lets a client in, or closes its connection where there are too many.
+    fn greet(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let Some(place) = self.admit(peer) else {
+            return;
+        };
+        let server = stream.local_addr().unwrap_or(peer);
+        let server = SocketAddr::new(server.ip().to_canonical(), server.port());
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a client was gone before it was greeted");
+            return;
+        }
+        let Place { session, login } = place;
+        let shared = Arc::clone(self);
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%error, "a client was gone before it was greeted"),
+        };
+        let connection = self.tasks().track_future(async move {
+            let _session = session;
+            let ending = shared.ending.clone();
+            let stream = match TcpStream::from_std(stream) {
+                Ok(stream) => stream,
+                Err(error) => return tracing::warn!(%error, "a connection cannot be served"),
+            };
+            match shared.ends(stream, peer, server).await {
+                Ok((stream, peer, server)) => shared.service.serve(stream, peer, server, login, ending).await,
+                Err(error) => {
+                    tracing::info!(%peer, %error, "no PROXY protocol header from a source that must send one")
+                }
+            }
+        });
+        self.workers.spawn(connection);
+    }
+
+    /// The two ends of a connection: what a trusted balancer says of them, or what they are.
+    async fn ends(
+        &self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        server: SocketAddr,
+    ) -> io::Result<(TcpStream, SocketAddr, SocketAddr)> {
+        let config = self.config.load();
+        if !config.server.proxy_protocol.iter().any(|net| net.contains(&peer.ip())) {
+            return Ok((stream, peer, server));
+        }
+        let patience = config.auth.login_grace;
+        let read = timeout(patience, proxy_header::read(&mut stream)).await;
+        let (peer, server) = read
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?
+            .unwrap_or((peer, server));
+        Ok((stream, peer, server))
+    }
+
+    fn admit(&self, peer: SocketAddr) -> Option<Place> {
+        let limits = self.desk().limits.load();
+        let login = Unauthenticated::enter(&self.unauthenticated);
+        // OpenSSH's MaxStartups: at random past the limit, ever more likely towards twice of it.
+        let past = login.count.saturating_sub(limits.unauthenticated);
+        if past > 0 && past >= chance(limits.unauthenticated) {
+            tracing::warn!(%peer, "too many clients that have not logged in (limits.unauthenticated)");
+            return None;
+        }
+        let Ok(session) = Arc::clone(&self.sessions).try_acquire_owned() else {
+            tracing::warn!(%peer, "too many sessions (limits.sessions)");
+            return None;
+        };
+        Some(Place { session, login })
+    }
+}
+
+struct Place {
+    session: OwnedSemaphorePermit,
+    login: Unauthenticated,
+}
+
+/// Counts a client that has not logged in.
+struct Unauthenticated {
+    all: Arc<AtomicUsize>,
+    count: usize,
+}
+
+impl Unauthenticated {
+    fn enter(all: &Arc<AtomicUsize>) -> Self {
+        Self {
+            count: all.fetch_add(1, Ordering::Relaxed) + 1,
+            all: Arc::clone(all),
+        }
+    }
+}
+
+impl Drop for Unauthenticated {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A number from 1 to `limit`, from the randomness of a new hash seed.
+fn chance(limit: usize) -> usize {
+    use std::hash::{BuildHasher, RandomState};
+    let random = RandomState::new().hash_one(0);
+    1 + usize::try_from(random % (limit as u64).max(1)).unwrap_or(0)
+}

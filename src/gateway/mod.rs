@@ -1,0 +1,153 @@
+//! The gateway as a whole: bind, accept, limit, swap, reload and drain.
+
+mod accept;
+mod drain;
+mod prepare;
+mod reload;
+mod start;
+mod swap;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, Faults};
+use crate::forwarder::Desk;
+use crate::judgement::OwnListeners;
+use crate::policy::Compiler;
+use crate::registry::Registry;
+use crate::ssh::Service;
+use crate::workers::Workers;
+
+pub use prepare::{Prepared, state_directory};
+pub use start::StartError;
+
+/// A gateway that serves.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    addresses: Vec<SocketAddr>,
+    swapped: watch::Receiver<u64>,
+}
+
+struct Shared {
+    origin: Box<dyn Origin>,
+    service: Arc<Service>,
+    config: ArcSwap<Config>,
+    own: OwnListeners,
+    workers: Workers,
+    sessions: Arc<Semaphore>,
+    unauthenticated: Arc<AtomicUsize>,
+    /// Stops accepting and watching.
+    closing: CancellationToken,
+    /// Ends every session.
+    ending: CancellationToken,
+    swaps: watch::Sender<u64>,
+    reloading: tokio::sync::Mutex<()>,
+    finished: Mutex<bool>,
+}
+
+impl Gateway {
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What is open.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.shared.desk().registry
+    }
+
+    /// Counts every swap, and every candidate that was rejected.
+    #[must_use]
+    pub fn swaps(&self) -> watch::Receiver<u64> {
+        self.swapped.clone()
+    }
+
+    /// How many connections, tunnels, listeners and other tasks there are.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.shared.tasks().len()
+    }
+
+    /// Reads configuration, keys and policies again, and opens the audit log again.
+    ///
+    /// # Errors
+    /// What is wrong; everything goes on as it was.
+    pub async fn reload(&self) -> Result<(), Faults> {
+        self.shared.reload().await
+    }
+
+    /// Reloads without anybody waiting for it; what came of it is in the log and the audit log.
+    pub fn reload_in_background(&self) {
+        let shared = Arc::clone(&self.shared);
+        self.shared.tasks().spawn(async move {
+            let _ = shared.reload().await;
+        });
+    }
+
+    /// Stops at once: what is open is cut and recorded, and the audit log is finished.
+    pub async fn abandon(&self) {
+        self.shared.closing.cancel();
+        self.shared.cut().await;
+        self.shared.finish();
+    }
+
+    /// Stops accepting, lets tunnels end for the configured time, then closes what is left.
+    pub async fn drain(&self) {
+        self.shared.drain().await;
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.shared.closing.cancel();
+        self.shared.ending.cancel();
+    }
+}
+
+impl Shared {
+    fn desk(&self) -> &Arc<Desk> {
+        &self.service.desk
+    }
+
+    fn tasks(&self) -> &TaskTracker {
+        &self.desk().tasks
+    }
+}
+
+/// Where a configuration comes from, to read it again.
+pub trait Origin: Send + Sync + 'static {
+    /// The file that faults name.
+    fn file(&self) -> &Path;
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// All faults at once.
+    fn load(&self) -> Result<Config, Faults>;
+    /// Where components are compiled.
+    fn compiler(&self) -> Compiler {
+        Compiler::this_program()
+    }
+}
+
+impl Origin for Box<dyn Origin> {
+    fn file(&self) -> &Path {
+        (**self).file()
+    }
+
+    fn load(&self) -> Result<Config, Faults> {
+        (**self).load()
+    }
+
+    fn compiler(&self) -> Compiler {
+        (**self).compiler()
+    }
+}

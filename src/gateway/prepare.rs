@@ -1,0 +1,178 @@
+//! What a configuration needs to serve, and every fault that it has.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::accounts::Accounts;
+use crate::config::{Config, Fault, Faults};
+use crate::judgement::{House, Judge, OwnListeners};
+use crate::names::Resolver;
+use crate::policy::{Compiler, DirectoryError, LoadError, OpenForwards, Policies, Workshop};
+use crate::registry::Registry;
+use crate::signature::{AllowedSigners, Refused};
+use crate::ssh::HostKeys;
+
+/// Everything that a configuration needs to serve, loaded and checked, with no socket open.
+pub struct Prepared {
+    /// As meant.
+    pub config: Config,
+    /// Who may log in.
+    pub accounts: Accounts,
+    /// The gateway's keys.
+    pub host_keys: HostKeys,
+    /// The policies.
+    pub policies: Policies,
+    /// What is open.
+    pub registry: Registry,
+}
+
+impl Prepared {
+    /// Loads keys and policies.
+    ///
+    /// # Errors
+    /// Every fault that there is.
+    pub async fn new(config: Config, file: &Path) -> Result<Self, Faults> {
+        Self::compiled_by(Compiler::this_program(), config, file).await
+    }
+
+    pub(super) async fn compiled_by(compiler: Compiler, config: Config, file: &Path) -> Result<Self, Faults> {
+        let mut faults: Vec<_> = signers_fault(&config, file).into_iter().collect();
+        let registry = Registry::default();
+        let counted = registry.clone();
+        let open_forwards: OpenForwards = Arc::new(move |user| counted.open_forwards(user));
+        let accounts = Accounts::new(&config, file).map_err(|found| faults.extend(found)).ok();
+        let host_keys = host_keys(&config, file).map_err(|found| faults.extend(found)).ok();
+        let policies = match workshop(&config, file, compiler) {
+            Ok(workshop) => {
+                let loaded = Policies::load_in(workshop, &config.policy, open_forwards).await;
+                loaded
+                    .map_err(|found| {
+                        let found = policy_faults(&config, file, &found);
+                        faults.extend(found.into_iter().filter(|one| one.key != SIGNERS_KEY));
+                    })
+                    .ok()
+            }
+            Err(fault) => {
+                faults.push(fault);
+                None
+            }
+        };
+        match (accounts, host_keys, policies) {
+            (Some(accounts), Some(host_keys), Some(policies)) if faults.is_empty() => Ok(Self {
+                config,
+                accounts,
+                host_keys,
+                policies,
+                registry,
+            }),
+            _ => Err(Faults {
+                file: file.to_owned(),
+                faults,
+            }),
+        }
+    }
+
+    /// A judge by this configuration.
+    #[must_use]
+    pub fn into_judge(self) -> (Judge, Accounts) {
+        let own = OwnListeners::default();
+        for address in &self.config.server.listen {
+            own.add(*address);
+        }
+        let house = House::new(self.config.forwarding, self.config.floors, own);
+        (
+            Judge::new(house, Arc::new(self.policies), Resolver::system()),
+            self.accounts,
+        )
+    }
+}
+
+pub(super) fn host_keys(config: &Config, file: &Path) -> Result<HostKeys, Vec<Fault>> {
+    if !config.server.host_keys.is_empty() {
+        let loaded = HostKeys::load(&config.server.host_keys);
+        return loaded.map_err(|errors| {
+            let faults = errors
+                .iter()
+                .map(|error| fault(file, "server.host-keys", error.to_string()));
+            faults.collect()
+        });
+    }
+    let Some(path) = state_directory().map(|folder| folder.join("ssh_host_ed25519_key")) else {
+        let words = "no host key is configured and there is no home to keep one in: set it, or HOME";
+        return Err(vec![fault(file, "server.host-keys", words.to_owned())]);
+    };
+    HostKeys::keep(&path).map_err(|error| vec![fault(file, "server.host-keys", error.to_string())])
+}
+
+/// What is configured must be usable. Where nothing is, a state directory that cannot be had costs
+/// no more than time; one that somebody else could put code into is a fault all the same.
+fn workshop(config: &Config, file: &Path, compiler: Compiler) -> Result<Workshop, Fault> {
+    let named = config.policy.directory.as_deref();
+    let Some(path) = named
+        .map(Path::to_owned)
+        .or_else(|| state_directory().map(|folder| folder.join("policies")))
+    else {
+        return Ok(Workshop::new(compiler));
+    };
+    match Workshop::keeping(compiler.clone(), &path) {
+        Ok(workshop) => Ok(workshop),
+        Err(error @ DirectoryError::Unusable { .. }) if named.is_none() => {
+            tracing::warn!(%error, "compiled policies cannot be kept, so each start compiles them anew: set policy.directory");
+            Ok(Workshop::new(compiler))
+        }
+        Err(error) => Err(fault(file, "policy.directory", error.to_string())),
+    }
+}
+
+/// Where the gateway keeps what it makes itself: the XDG state directory of its user.
+#[must_use]
+pub fn state_directory() -> Option<PathBuf> {
+    let named = std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let home = || std::env::home_dir().filter(|path| path.is_absolute());
+    let state = named.or_else(|| home().map(|home| home.join(".local/state")))?;
+    Some(state.join("portreeve"))
+}
+
+fn fault(file: &Path, key: &str, message: String) -> Fault {
+    Fault {
+        file: file.to_owned(),
+        line: 0,
+        column: 0,
+        key: key.to_owned(),
+        message,
+    }
+}
+
+/// Whoever is to sign must be known, even where nothing that is loaded needs a signature yet.
+pub(super) fn signers_fault(config: &Config, file: &Path) -> Option<Fault> {
+    let signatures = config.policy.signatures.as_ref()?;
+    let read = AllowedSigners::read(&signatures.allowed_signers);
+    read.err().map(|error| fault(file, SIGNERS_KEY, error.to_string()))
+}
+
+pub(super) fn policy_faults(config: &Config, file: &Path, errors: &[(String, LoadError)]) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (name, error) in errors {
+        let index = config.policy.plugins.iter().position(|plugin| plugin.name == *name);
+        let key = index.map_or("policy".to_owned(), |index| format!("policy.plugin[{index}]"));
+        match error {
+            LoadError::Settings(problems) => faults.extend(problems.iter().map(|problem| {
+                let key = format!("{key}.settings{}", problem.at);
+                fault(file, &key, format!("{name}: {}", problem.message))
+            })),
+            // One file for all plugins, and one fault.
+            LoadError::Signature { refused, .. } if let Refused::Signers(error) = &**refused => {
+                let found = fault(file, SIGNERS_KEY, error.to_string());
+                if !faults.contains(&found) {
+                    faults.push(found);
+                }
+            }
+            error => faults.push(fault(file, &format!("{key}.component"), format!("{name}: {error}"))),
+        }
+    }
+    faults
+}
+
+const SIGNERS_KEY: &str = "policy.allowed-signers";

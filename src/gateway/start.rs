@@ -1,0 +1,153 @@
+//! From a configuration to a gateway that serves.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Gateway, Origin, Prepared, Shared};
+use crate::accounts::Accounts;
+use crate::audit::{Audit, Event, Subject};
+use crate::config::{Config, Faults, OnSwap};
+use crate::forwarder::Desk;
+use crate::judgement::{House, Judge, OwnListeners};
+use crate::names::Resolver;
+use crate::open_files;
+use crate::ssh::{HostKeys, Service, Settings};
+use crate::workers::Workers;
+
+/// Why the gateway does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The configuration, a key or a policy is faulty.
+    #[error(transparent)]
+    Invalid(#[from] Faults),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The operating system's words.
+        error: io::Error,
+    },
+    /// The audit log cannot be opened.
+    #[error("cannot write the audit log: {0}")]
+    Audit(io::Error),
+    /// The system gives no threads.
+    #[error("cannot start a thread: {0}")]
+    Threads(io::Error),
+}
+
+impl Gateway {
+    /// Loads, binds and serves.
+    ///
+    /// # Errors
+    /// What is wrong, before anything is served.
+    pub async fn start(origin: impl Origin) -> Result<Self, StartError> {
+        let config = origin.load()?;
+        let prepared = Prepared::compiled_by(origin.compiler(), config, origin.file()).await?;
+        let Prepared {
+            config,
+            accounts,
+            host_keys,
+            policies,
+            registry,
+        } = prepared;
+        open_files::provide(config.limits.sessions);
+        let audit = Audit::open(&config.audit).map_err(StartError::Audit)?;
+        let own = OwnListeners::default();
+        let mut listeners = Vec::new();
+        for address in &config.server.listen {
+            let bound = bind(*address).map_err(|error| StartError::Bind {
+                address: *address,
+                error,
+            })?;
+            own.add(bound.local_addr().unwrap_or(*address));
+            listeners.push(bound);
+        }
+        let addresses: Vec<_> = listeners.iter().filter_map(|one| one.local_addr().ok()).collect();
+        let house = House::new(config.forwarding, config.floors.clone(), own.clone());
+        let desk = Arc::new(Desk {
+            judge: Judge::new(house, Arc::new(policies), Resolver::system()),
+            audit,
+            registry,
+            limits: ArcSwap::from_pointee(config.limits.clone()),
+            reevaluates: AtomicBool::new(config.policy.on_swap == OnSwap::Reevaluate),
+            draining: AtomicBool::new(false),
+            tasks: TaskTracker::new(),
+        });
+        let settings = settings(&config, accounts, host_keys);
+        let started = Event::GatewayStarted {
+            listen: addresses.clone(),
+            policies: desk.judge.policies().current().installed().collect(),
+        };
+        if !desk
+            .audit
+            .record_surely(&Subject::default(), &started)
+            .confirmed()
+            .await
+        {
+            tracing::error!("the audit log cannot be written: every forward will be refused");
+        }
+        let (swaps, swapped) = watch::channel(0);
+        let shared = Arc::new(Shared {
+            origin: Box::new(origin),
+            service: Arc::new(Service::new(desk, settings)),
+            sessions: Arc::new(Semaphore::new(config.limits.sessions)),
+            config: ArcSwap::from_pointee(config),
+            own,
+            workers: Workers::start().map_err(StartError::Threads)?,
+            unauthenticated: Arc::default(),
+            closing: CancellationToken::new(),
+            ending: CancellationToken::new(),
+            swaps,
+            reloading: tokio::sync::Mutex::new(()),
+            finished: Mutex::new(false),
+        });
+        for listener in listeners {
+            let shared = Arc::clone(&shared);
+            shared.tasks().spawn(shared.clone().accept(listener));
+        }
+        shared.tasks().spawn(Arc::clone(&shared).watch());
+        let policies = Arc::clone(shared.desk().judge.policies());
+        shared.tasks().spawn(async move { policies.keep_last_good().await });
+        Ok(Self {
+            shared,
+            addresses,
+            swapped,
+        })
+    }
+}
+
+pub(super) fn settings(config: &Config, accounts: Accounts, host_keys: HostKeys) -> Settings {
+    Settings {
+        host_keys,
+        accounts,
+        banner: config.server.banner.clone(),
+        login_grace: config.auth.login_grace,
+        max_attempts: config.auth.max_attempts,
+        limits: config.limits.clone(),
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+const BACKLOG: i32 = 1024;
