@@ -1,0 +1,206 @@
+//! A client asks for a listener, and somebody connects to it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::tunnel::Ends;
+use super::{Desk, Visit, millis};
+use crate::audit::{Cause, Event};
+use crate::judgement::Permit;
+use crate::policy::ForwardEnded;
+use crate::registry::{Bytes, Forward, ForwardGuard, Stop};
+use crate::relay::{Accepted, Bound, Queued, Sink, Source};
+use crate::request::{Action, Endpoint, Refusal, Requested};
+
+/// Opens channels to the client, for connections that arrive at a listener.
+pub trait Opener: Clone + Send + Sync + 'static {
+    /// The client's sending side.
+    type Source: Source + 'static;
+    /// The client's receiving side.
+    type Sink: Sink + 'static;
+    /// Opens a channel for a connection to the listener that the client knows as `requested`.
+    fn open(
+        &self,
+        requested: &Requested,
+        port: Option<u16>,
+        originator: Option<SocketAddr>,
+    ) -> impl Future<Output = Option<(Self::Source, Self::Sink, Queued)>> + Send;
+}
+
+/// A remote forward that was granted.
+#[derive(Clone)]
+pub struct Listening {
+    /// As the client asked for it.
+    pub requested: Requested,
+    /// The port that was bound; none for a socket file.
+    pub port: Option<u16>,
+    /// Ends it.
+    pub stop: Stop,
+    /// Cancelled once nothing listens any more.
+    pub gone: CancellationToken,
+}
+
+impl Desk {
+    /// A client asks to listen: judge, bind, and serve what connects until the forward ends.
+    ///
+    /// # Errors
+    /// Why nothing listens.
+    pub async fn listen<O: Opener>(
+        self: &Arc<Self>,
+        visit: &Arc<Visit>,
+        requested: Requested,
+        opener: O,
+    ) -> Result<Listening, (Refusal, String)> {
+        let question = visit.question(Action::Listen, requested, None);
+        let id = question.id.clone();
+        let refuse = |refusal| (refusal, id.clone());
+        let place = Arc::clone(&visit.listeners).try_acquire_owned();
+        let judged = match &place {
+            Ok(_) => self.judge(visit, question).await,
+            Err(_) => self.exhausted(visit, &question, "listeners-per-session").await,
+        };
+        let permit = judged.map_err(refuse)?;
+        let bound = Bound::new(&permit).map_err(refuse)?;
+        let listening = Listening {
+            requested: permit.request().requested.clone(),
+            port: bound.port(),
+            stop: Stop::default(),
+            gone: CancellationToken::new(),
+        };
+        let guard = self.registry.enter(Forward {
+            request: Arc::clone(permit.request()),
+            effective: effective_listener(permit.effective(), bound.port()),
+            dialled: None,
+            limits: Arc::clone(&visit.limits),
+            terms: permit.terms().clone(),
+            stop: listening.stop.clone(),
+            bytes: Bytes::default(),
+        });
+        self.audit.record(
+            &visit.subject.with_forward(&guard.request.id),
+            &Event::ListenerOpened {
+                requested: guard.request.requested.clone(),
+                effective: guard.effective.clone(),
+                bound: bound.places(),
+            },
+        );
+        let desk = Arc::clone(self);
+        let visit = Arc::clone(visit);
+        let serving = Serving {
+            bound,
+            guard,
+            permit,
+            place: place.ok(),
+            gone: listening.gone.clone().drop_guard(),
+        };
+        self.tasks
+            .spawn(async move { desk.serve(&visit, serving, opener).await });
+        Ok(listening)
+    }
+
+    async fn serve<O: Opener>(self: &Arc<Self>, visit: &Arc<Visit>, serving: Serving, opener: O) {
+        let Serving {
+            bound,
+            guard,
+            permit,
+            place: _place,
+            gone,
+        } = serving;
+        let began = Instant::now();
+        let expires = guard
+            .terms
+            .max_seconds
+            .map(|seconds| Duration::from_secs(u64::from(seconds)));
+        let expired = async {
+            match expires {
+                Some(limit) => tokio::time::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        let recheck = self.recheck(&permit, &guard);
+        tokio::pin!(expired, recheck);
+        let cause = loop {
+            let accepted = tokio::select! {
+                accepted = bound.accept() => accepted,
+                cause = guard.stop.ended() => break cause,
+                cause = visit.stop.ended() => break cause,
+                () = &mut expired => break Cause::Expired,
+                cause = &mut recheck => break cause,
+            };
+            let desk = Arc::clone(self);
+            let visit = Arc::clone(visit);
+            let listener = Arc::clone(&guard);
+            let opener = opener.clone();
+            self.tasks
+                .spawn(async move { desk.accepted(&visit, &listener, accepted, opener).await });
+        };
+        drop(bound);
+        drop(gone);
+        let told = ForwardEnded::new(&guard, cause, millis(began));
+        self.judge.policies().current().observe(told);
+        self.audit.record(
+            &visit.subject.with_forward(&guard.request.id),
+            &Event::ListenerClosed {
+                millis: millis(began),
+                cause,
+            },
+        );
+    }
+
+    /// Somebody connected to a listener: judge it, open a channel to the client, copy.
+    async fn accepted<O: Opener>(&self, visit: &Visit, listener: &Forward, accepted: Accepted, opener: O) {
+        let requested = listener.request.requested.clone();
+        let mut question = visit.question(Action::Accept, requested.clone(), accepted.peer);
+        question.listener = Some(listener.effective.clone());
+        let place = Arc::clone(&visit.tunnels).try_acquire_owned();
+        let judged = match &place {
+            Ok(_) => self.judge(visit, question).await,
+            Err(_) => self.exhausted(visit, &question, "tunnels-per-session").await,
+        };
+        let Ok(permit) = judged else {
+            return;
+        };
+        let port = match &listener.effective {
+            Endpoint::Tcp { port, .. } => Some(*port),
+            Endpoint::Socket(_) => None,
+        };
+        let opened = tokio::select! {
+            opened = opener.open(&requested, port, accepted.peer) => opened,
+            _ = visit.stop.ended() => None,
+        };
+        let Some((source, sink, queue)) = opened else {
+            tracing::info!(listener = %listener.effective, "the client did not take a connection to its listener");
+            return;
+        };
+        let ends = Ends {
+            source,
+            sink,
+            queue,
+            stream: accepted.stream,
+        };
+        self.tunnel(visit, &permit, ends, None, None, place.ok()).await;
+    }
+}
+
+struct Serving {
+    bound: Bound,
+    guard: ForwardGuard,
+    permit: Permit,
+    place: Option<OwnedSemaphorePermit>,
+    gone: DropGuard,
+}
+
+/// A listener is known by the port that it got.
+pub(super) fn effective_listener(endpoint: &Endpoint, port: Option<u16>) -> Endpoint {
+    match (endpoint, port) {
+        (Endpoint::Tcp { host, .. }, Some(port)) => Endpoint::Tcp {
+            host: host.clone(),
+            port,
+        },
+        _ => endpoint.clone(),
+    }
+}

@@ -1,0 +1,97 @@
+//! What is open is judged again: after a swap, and as often as its terms say.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Desk;
+use super::listen::effective_listener;
+use crate::audit::{Cause, Event, Subject};
+use crate::judgement::{Judgement, Permit};
+use crate::registry::Forward;
+use crate::request::{Endpoint, Refusal};
+
+impl Desk {
+    /// Judges everything that is open by the policies in force now, and closes what they refuse or
+    /// would send elsewhere. The rest of each connection is left alone.
+    pub async fn reconsider_all(&self) {
+        for forward in self.registry.forwards() {
+            self.reconsider(&forward, "swap").await;
+        }
+    }
+
+    /// Judges one open tunnel or listener again. What cannot be decided is refused, but not because of one moment in which
+    /// the machine had no time: nobody waits for this answer.
+    pub async fn reconsider(&self, forward: &Forward, why: &'static str) {
+        let mut outcome = self.judge_once_more(forward, why).await;
+        for _ in 1..ATTEMPTS {
+            if !outcome.as_ref().is_err_and(Refusal::came_too_late) || forward.stop.cause().is_some() {
+                break;
+            }
+            outcome = self.judge_once_more(forward, why).await;
+        }
+        let keeps = match &outcome {
+            Ok(permit) => {
+                let house = self.judge.house();
+                let address = forward
+                    .dialled
+                    .is_none_or(|dialled| permit.terms().address_rules.permit(dialled.ip()) && house.may_dial(dialled));
+                address && same_place(permit.effective(), forward)
+            }
+            // A name that does not resolve any more says nothing about a connection that stands.
+            Err(Refusal::Unreachable { .. }) => true,
+            Err(_) => false,
+        };
+        if !keeps {
+            forward.stop.end(Cause::Revoked);
+        }
+    }
+
+    /// Asks again about something open, as often as its terms say, until that ends it. Whoever
+    /// carries it notices the end by itself, so this never answers first.
+    pub(super) async fn recheck(&self, permit: &Permit, forward: &Forward) -> Cause {
+        self.catch_up(permit, forward).await;
+        let Some(seconds) = forward.terms.recheck_seconds else {
+            return std::future::pending().await;
+        };
+        let pause = Duration::from_secs(u64::from(seconds.max(1)));
+        while forward.stop.cause().is_none() {
+            tokio::time::sleep(pause).await;
+            self.reconsider(forward, "recheck").await;
+        }
+        std::future::pending().await
+    }
+
+    /// What was decided by policies that were replaced meanwhile is judged again.
+    async fn catch_up(&self, permit: &Permit, forward: &Forward) {
+        let current = self.judge.policies().current();
+        if self.reevaluates.load(Ordering::Relaxed) && !Arc::ptr_eq(permit.generation(), &current) {
+            self.reconsider(forward, "swap").await;
+        }
+    }
+
+    async fn judge_once_more(&self, forward: &Forward, why: &'static str) -> Result<Permit, Refusal> {
+        let Judgement { decided, outcome } = self.judge.judge_again(&forward.request, &forward.limits, why).await;
+        let request = &forward.request;
+        let subject = Subject {
+            session: Some(request.connection.id.clone()),
+            user: Some(request.principal.user.clone()),
+            client: Some(request.connection.client),
+            forward: Some(request.id.clone()),
+        };
+        self.audit.record(&subject, &Event::ForwardDecided(Box::new(decided)));
+        outcome
+    }
+}
+
+/// A listener that was to have any port has one now.
+fn same_place(effective: &Endpoint, forward: &Forward) -> bool {
+    let effective = match (effective, &forward.effective) {
+        (Endpoint::Tcp { port: 0, .. }, Endpoint::Tcp { port, .. }) => effective_listener(effective, Some(*port)),
+        _ => effective.clone(),
+    };
+    effective == forward.effective
+}
+
+/// How often something open is judged where the time is not enough, before it is closed.
+const ATTEMPTS: usize = 3;
