@@ -7,6 +7,7 @@
 
 mod channel;
 mod credential;
+mod entered;
 mod handler;
 mod host_key;
 mod server;

@@ -1,0 +1,38 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::audit::{Cause, Event};
+use crate::forwarder::{Desk, Visit};
+use crate::registry::SessionGuard;
+
+/// A user who is in. Held by whoever serves the connection, so that the end of the session does not
+/// depend on what the protocol waits for.
+pub(super) struct Entered {
+    desk: Arc<Desk>,
+    pub(super) visit: Arc<Visit>,
+    began: Instant,
+    _guard: Option<SessionGuard>,
+}
+
+impl Entered {
+    pub(super) fn new(desk: Arc<Desk>, visit: Arc<Visit>, began: Instant, guard: Option<SessionGuard>) -> Self {
+        Self {
+            desk,
+            visit,
+            began,
+            _guard: guard,
+        }
+    }
+}
+
+impl Drop for Entered {
+    /// Listeners and tunnels belong to their session and go with it.
+    fn drop(&mut self) {
+        self.visit.stop.end(Cause::Closed);
+        let event = Event::SessionClosed {
+            millis: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            reason: None,
+        };
+        self.desk.audit.record(&self.visit.subject, &event);
+    }
+}
