@@ -4,8 +4,9 @@
 use serde::Serialize;
 use wasmparser::{Encoding, KnownCustom, Parser, Payload};
 
-use super::load;
+use super::imports;
 use super::track::{NEWEST, Track, ours};
+use super::vetted::digest;
 use crate::config::{Grant, Plugin};
 
 /// The parts of a file that should be a component.
@@ -83,7 +84,7 @@ impl Anatomy {
         };
         let mut anatomy = Self {
             kind,
-            sha256: load::digest(bytes),
+            sha256: digest(bytes),
             size: bytes.len(),
             imports: Vec::new(),
             exports: Vec::new(),
@@ -137,7 +138,7 @@ impl Anatomy {
     /// # Errors
     /// Why it is refused, with the mend.
     pub fn granted(&self, import: &Import, plugin: &Plugin) -> Result<(), super::LoadError> {
-        load::check_import(plugin, self.served().ok(), &import.name)
+        imports::check_import(plugin, self.served().ok(), &import.name)
     }
 
     /// The track that it is served on.
@@ -217,5 +218,5 @@ impl Anatomy {
 
 fn grant(import: &str) -> Option<&'static str> {
     let (interface, _) = ours(import)?;
-    load::grant(interface).map(Grant::as_str)
+    imports::grant(interface).map(Grant::as_str)
 }

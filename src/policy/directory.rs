@@ -19,7 +19,7 @@ use nix::unistd::geteuid;
 use thiserror::Error;
 
 use super::artifact::{Artifact, Key, Label};
-use super::load::digest;
+use super::vetted::digest;
 
 /// Why a directory for policies is not used.
 #[derive(Debug, Error)]

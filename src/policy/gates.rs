@@ -2,8 +2,7 @@
 
 use super::LoadError;
 use super::anatomy::Anatomy;
-use super::load;
-use super::vetted::Vetted;
+use super::vetted::{Vetted, check_bytes};
 use super::workbench::{Candidate, Workbench};
 use crate::config::{Plugin, Signatures};
 
@@ -132,7 +131,7 @@ impl Workbench {
 
 /// Every fault that shows without running anything.
 fn at_rest(anatomy: &Anatomy, plugin: &Plugin, bytes: &[u8]) -> Vec<LoadError> {
-    if let Err(error) = load::check_bytes(bytes, &anatomy.sha256, plugin.sha256.as_ref()) {
+    if let Err(error) = check_bytes(bytes, &anatomy.sha256, plugin.sha256.as_ref()) {
         return vec![error];
     }
     if let Some(words) = &anatomy.broken {

@@ -13,7 +13,7 @@ use super::failure::LoadError;
 use super::generation::Generation;
 use super::host::Facts;
 use super::state::Clock;
-use super::{Compiler, Installed, OpenForwards, PolicyRef, Vetted, Workshop, load};
+use super::{Compiler, Installed, OpenForwards, PolicyRef, Vetted, Workshop, digest, load};
 use crate::config;
 use crate::files::{self, MOST_COMPONENT};
 
@@ -118,7 +118,7 @@ impl Policies {
         let path = path.clone();
         let read = tokio::task::spawn_blocking(move || files::read(&path, MOST_COMPONENT)).await;
         match read {
-            Ok(Ok(bytes)) if load::digest(&bytes) == loaded.reference.sha256 => {
+            Ok(Ok(bytes)) if digest(&bytes) == loaded.reference.sha256 => {
                 let (name, settings) = (loaded.reference.name.clone(), loaded.settings.clone());
                 self.workshop.keep_last_good(name, bytes, settings).await;
             }

@@ -1,8 +1,12 @@
+//! The bytes of a component, and what must be true of them before anything is made of them.
+
 use std::io::ErrorKind;
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
+use wasmparser::Parser;
+
 use super::failure::LoadError;
-use super::load::RULES;
 use crate::config::{Plugin, Signatures, Source};
 use crate::files::{self, MOST_COMPONENT};
 use crate::signature::{self, Signer};
@@ -28,7 +32,7 @@ impl Vetted {
         match signed.transpose() {
             Ok(signer) => Ok(Self { bytes, signer }),
             Err(refused) => Err(LoadError::Signature {
-                sha256: super::digest(&bytes),
+                sha256: digest(&bytes),
                 refused: Box::new(refused),
             }),
         }
@@ -46,7 +50,7 @@ impl Vetted {
     /// The SHA-256 of the bytes, hexadecimal.
     #[must_use]
     pub fn digest(&self) -> String {
-        super::digest(&self.bytes)
+        digest(&self.bytes)
     }
 
     /// Bytes of which no signature is demanded: those of the workbench, where nothing serves.
@@ -80,3 +84,36 @@ fn path(source: &Source) -> Option<&Path> {
         Source::Oci(reference) => Some(Path::new(reference)),
     }
 }
+
+pub(super) fn check_bytes(bytes: &[u8], sha256: &str, pin: Option<&[u8; 32]>) -> Result<(), LoadError> {
+    if let Some(pin) = pin {
+        let pinned = hex(pin);
+        if pinned != sha256 {
+            let found = sha256.to_owned();
+            return Err(LoadError::Pin { found, pinned });
+        }
+    }
+    if bytes.len() as u64 > MOST_COMPONENT {
+        return Err(LoadError::TooLarge(bytes.len()));
+    }
+    if Parser::is_component(bytes) {
+        Ok(())
+    } else if Parser::is_core_wasm(bytes) {
+        Err(LoadError::CoreModule)
+    } else {
+        Err(LoadError::NotWasm)
+    }
+}
+
+/// The SHA-256 of a component, hexadecimal.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The component that is embedded in the program; its sources are in `plugins/rules`.
+const RULES: &[u8] = include_bytes!("../../plugins/rules/rules.wasm");

@@ -15,12 +15,11 @@ use super::engine::{DECISIONS, Meter, Sandbox};
 use super::failure::{Failure, LoadError};
 use super::generation::Generation;
 use super::host::Facts;
-use super::load::Description;
 use super::record::{Observed, Recorder};
 use super::state::Clock;
 use super::state::{State, StateError};
 use super::vetted::{self, Vetted};
-use super::{Compiler, OpenForwards, PolicyRef, Workshop, load};
+use super::{Compiler, Description, OpenForwards, PolicyRef, Workshop, load};
 use crate::config::{Plugin, Source};
 use crate::names::{Lookups, Resolver};
 use crate::request::{Fact, ForwardRequest, Verdict};
@@ -119,7 +118,7 @@ impl Workbench {
     /// The first gate before `configure` that it does not pass.
     pub async fn describe(&self, plugin: &Plugin, bytes: Vec<u8>) -> Result<Description, LoadError> {
         let facts = Arc::new(HostSide::default().facts(None));
-        load::describe(&self.sandbox, &facts, plugin, bytes, self.deadline).await
+        load::describe(&self.sandbox, &facts, plugin, Vetted::unsigned(bytes), self.deadline).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -16,6 +16,7 @@ use super::compiler::{Compiled, Compiler};
 use super::directory::{Directory, DirectoryError};
 use super::engine::Sandbox;
 use super::failure::LoadError;
+use super::vetted::digest;
 
 /// Compiles components, or finds that it has done so before.
 pub struct Workshop {
@@ -53,7 +54,7 @@ impl Workshop {
     }
 
     /// The component of these bytes, ready to be instantiated; no thread that serves waits for it.
-    pub(super) async fn component(&self, sandbox: &Sandbox, bytes: Vec<u8>) -> Result<Component, LoadError> {
+    async fn component(&self, sandbox: &Sandbox, bytes: Vec<u8>) -> Result<Component, LoadError> {
         let _place = self.places.acquire().await;
         let (tools, engine, memory) = (Arc::clone(&self.tools), sandbox.engine.clone(), sandbox.memory);
         let made = tokio::task::spawn_blocking(move || tools.component(&engine, memory, &bytes)).await;
@@ -75,6 +76,26 @@ impl Workshop {
     /// The copy of what served last under that name, if there is one.
     pub(super) fn last_good(&self, name: &str) -> Option<PathBuf> {
         self.tools.directory.as_ref()?.last_good(name)
+    }
+}
+
+impl Sandbox {
+    /// The one place where untrusted code meets the compiler.
+    pub(super) async fn compile(&self, bytes: Vec<u8>) -> Result<Component, LoadError> {
+        self.workshop.component(self, bytes).await
+    }
+
+    /// Compiles what does not depend on settings: once for all settings where the sandbox keeps it.
+    pub(super) async fn compile_kept(&self, bytes: Vec<u8>) -> Result<Component, LoadError> {
+        let Some(kept) = &self.kept else {
+            return self.compile(bytes).await;
+        };
+        let place = {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(kept.entry(digest(&bytes)).or_default())
+        };
+        let component = place.get_or_try_init(|| self.compile(bytes)).await?;
+        Ok(component.clone())
     }
 }
 
