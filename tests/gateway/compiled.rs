@@ -145,7 +145,7 @@ fn a_component_that_takes_too_long_to_compile_is_refused_while_others_are_served
     fs::rename(&next, gateway.path("policy.wasm")).unwrap();
     let mut served = 0;
     while gateway.events("policy-rejected").is_empty() {
-        assert!(began.elapsed() < Duration::from_secs(30), "nothing ends it");
+        assert!(began.elapsed() < Duration::from_secs(120), "nothing ends it");
         assert!(ping(&mut proxy.socks5("127.0.0.1", target.port).unwrap()));
         served += 1;
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::abi::V;
 use crate::guests::{Guest, When, allows, allows_with, denies};
-use crate::harness::{Running, Server, Setup, ping, wire};
+use crate::harness::{Running, Server, Setup, eventually, ping, wire};
 
 fn number(name: &'static str, number: u64) -> Guest {
     Guest::that(allows_with(vec![(name, V::some(V::Number(number)))]))
@@ -66,14 +66,18 @@ fn max_bytes_are_exact_in_both_directions_together() {
     let _ = both.write_all(&[7; 200_000]);
     heard(both);
     let taken = taken.recv().unwrap() as u64;
-    let closed = gateway.audited("three ends", |line| {
-        line["event"] == "tunnel-closed" && count(line, "bytes_up") == taken && taken < 100_000
-            || gateway.events("tunnel-closed").len() == 3 && taken == 100_000
+    let closed = eventually("three ends", || {
+        Some(gateway.events("tunnel-closed")).filter(|lines| lines.len() == 3)
     });
-    assert_eq!(closed["cause"], "byte-limit");
-    for line in gateway.events("tunnel-closed") {
-        assert_eq!(count(&line, "bytes_up") + count(&line, "bytes_down"), 100_000, "{line}");
+    for line in &closed {
+        assert_eq!(line["cause"], "byte-limit", "{line}");
+        assert_eq!(count(line, "bytes_up") + count(line, "bytes_down"), 100_000, "{line}");
     }
+    // A target that still sends when its tunnel ends may lose the last of what it was sent.
+    assert!(
+        closed.iter().any(|line| count(line, "bytes_up") >= taken),
+        "{taken}: {closed:?}"
+    );
 }
 
 #[test]
