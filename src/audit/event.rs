@@ -353,6 +353,19 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Closed,
+        Self::Idle,
+        Self::Expired,
+        Self::ByteLimit,
+        Self::Revoked,
+        Self::Stalled,
+        Self::Killed,
+        Self::Failed,
+        Self::Drained,
+    ];
+
     /// The word in the log.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
-use crate::policy::{Asked, Call, Line, LoadError, Observed, Problem};
+use crate::policy::{Asked, Call, Failure, Line, LoadError, Observed, Problem, Told};
 use crate::request::{AddressRule, Fact, Terms, Verdict};
 
 /// The word for an answer.
@@ -19,10 +19,13 @@ pub(super) enum Word {
     Failed,
     /// `configure` refused the settings.
     Rejected,
+    /// It was told of an end, to which there is no verdict.
+    Told,
 }
 
 impl Word {
-    pub(super) const ALL: [(&str, Self); 5] = [
+    /// What may come of a request.
+    pub(super) const ASKED: [(&str, Self); 5] = [
         ("allow", Self::Allow),
         ("deny", Self::Deny),
         ("rewrite", Self::Rewrite),
@@ -30,8 +33,16 @@ impl Word {
         ("rejected", Self::Rejected),
     ];
 
+    /// What may come of an end.
+    pub(super) const ENDED: [(&str, Self); 3] = [
+        ("told", Self::Told),
+        ("failed", Self::Failed),
+        ("rejected", Self::Rejected),
+    ];
+
     pub(super) fn as_str(self) -> &'static str {
-        let found = Self::ALL.iter().find(|(_, word)| *word == self);
+        let mut all = Self::ASKED.iter().chain(&Self::ENDED);
+        let found = all.find(|(_, word)| *word == self);
         found.map_or("failed", |(text, _)| text)
     }
 }
@@ -69,11 +80,7 @@ impl Answer {
     /// What came of a request.
     pub(super) fn of(asked: &Asked) -> Self {
         let observed = &asked.observed;
-        let mut answer = Self::blank(Word::Failed);
-        answer.log.clone_from(&observed.log);
-        answer.calls.clone_from(&observed.calls);
-        answer.fuel = observed.fuel;
-        answer.memory = Some(observed.memory);
+        let mut answer = Self::seen(Word::Failed, observed);
         match &asked.verdict {
             Ok(Verdict::Allow(given)) => {
                 answer.verdict = Word::Allow;
@@ -91,12 +98,36 @@ impl Answer {
                 answer.reason = Some(redirect.reason.clone());
                 answer.set_terms(&redirect.terms, observed);
             }
-            Err(failure) => {
-                answer.code = Some(failure.code().to_owned());
-                answer.reason = Some(failure.to_string());
-            }
+            Err(failure) => answer.fail(failure),
         }
         answer
+    }
+
+    /// What came of an end.
+    pub(super) fn told(told: &Told) -> Self {
+        match &told.result {
+            Ok(()) => Self::seen(Word::Told, &told.observed),
+            Err(failure) => {
+                let mut answer = Self::seen(Word::Failed, &told.observed);
+                answer.fail(failure);
+                answer
+            }
+        }
+    }
+
+    /// A word, and what was seen.
+    fn seen(verdict: Word, observed: &Observed) -> Self {
+        let mut answer = Self::blank(verdict);
+        answer.log.clone_from(&observed.log);
+        answer.calls.clone_from(&observed.calls);
+        answer.fuel = observed.fuel;
+        answer.memory = Some(observed.memory);
+        answer
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        self.code = Some(failure.code().to_owned());
+        self.reason = Some(failure.to_string());
     }
 
     /// The answer of a component whose settings were refused.

@@ -119,6 +119,11 @@ impl Described {
         }
     }
 
+    /// Its id.
+    pub(super) fn id(&self) -> String {
+        self.id.clone().unwrap_or_else(|| "f-test".to_owned())
+    }
+
     /// The request at that moment.
     ///
     /// # Errors
@@ -138,7 +143,7 @@ impl Described {
             ));
         }
         Ok(ForwardRequest {
-            id: self.id.clone().unwrap_or_else(|| "f-test".to_owned()),
+            id: self.id(),
             now,
             action,
             target: target.endpoint.clone(),

@@ -8,7 +8,6 @@ use futures_util::FutureExt;
 use wasmtime::component::ComponentExportIndex;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
-use super::bindings::portreeve::policy::log::Level;
 use super::bindings::{Policy, PolicyPre};
 use super::engine::{Meter, Sandbox};
 use super::failure::{Failure, Problem};
@@ -89,11 +88,7 @@ impl Loaded {
             }
         }
         let guest = store.data_mut();
-        if let Some(wasi) = guest.wasi.take() {
-            for line in String::from_utf8_lossy(&wasi.printed()).lines() {
-                guest.say(Level::Info, line);
-            }
-        }
+        guest.say_printed();
         let lookups = guest.lookups.take();
         let verdict = answer.and_then(|given| convert::verdict(given, request, self.rewrite));
         match stock {

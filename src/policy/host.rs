@@ -155,6 +155,15 @@ impl Guest {
         }
     }
 
+    /// What it printed, as lines of its log.
+    pub(super) fn say_printed(&mut self) {
+        if let Some(wasi) = self.wasi.take() {
+            for line in String::from_utf8_lossy(&wasi.printed()).lines() {
+                self.say(Level::Info, line);
+            }
+        }
+    }
+
     pub(super) fn enter(&mut self, phase: Phase) {
         self.phase = phase;
     }

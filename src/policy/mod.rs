@@ -56,7 +56,7 @@ pub use swap::{Policies, Swapped};
 pub use trial::Description;
 pub use vetted::{Vetted, digest};
 pub use watch::Watch;
-pub use workbench::{Asked, Candidate, HostSide, Remembered, Workbench, component};
+pub use workbench::{Asked, Candidate, HostSide, Remembered, Told, Workbench, component};
 pub use workshop::Workshop;
 
 /// Answers how many tunnels and listeners a user has open.

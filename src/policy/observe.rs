@@ -62,13 +62,18 @@ impl Generation {
             };
             let _running = generation.sandbox.running();
             for loaded in &generation.chain {
-                let told = timeout(generation.deadline * 4, generation.tell(loaded, &ended)).await;
-                if let Err(failure) = told.unwrap_or(Err(Failure::Deadline)) {
+                if let Err(failure) = generation.told(loaded, &ended).await {
                     let policy = &loaded.reference.name;
                     tracing::warn!(policy, forward = ended.id, %failure, "an observer failed");
                 }
             }
         });
+    }
+
+    /// Tells one policy, in a fresh instance; one that does not want to know has nothing against it.
+    pub(super) async fn told(&self, loaded: &Loaded, ended: &ForwardEnded) -> Result<(), Failure> {
+        let told = timeout(self.deadline * 4, self.tell(loaded, ended)).await;
+        told.unwrap_or(Err(Failure::Deadline))
     }
 
     async fn tell(&self, loaded: &Loaded, ended: &ForwardEnded) -> Result<(), Failure> {
@@ -87,13 +92,29 @@ impl Generation {
             self.deadline,
         );
         let mut store = store(&self.sandbox, guest);
-        let made = loaded.pre.instance_pre().instantiate_async(&mut store).await;
+        let told = loaded.observe(&mut store, export, ended).await;
+        if let Some(recorder) = &self.facts.recorder {
+            recorder.spent(store.get_fuel().ok(), store.data().ceiling.taken());
+        }
+        store.data_mut().say_printed();
+        told
+    }
+}
+
+impl Loaded {
+    async fn observe(
+        &self,
+        store: &mut Store<Guest>,
+        export: &ComponentExportIndex,
+        ended: &ForwardEnded,
+    ) -> Result<(), Failure> {
+        let made = self.pre.instance_pre().instantiate_async(&mut *store).await;
         let instance = made.map_err(|error| classify(&error, store.data()))?;
-        if loaded.configures {
+        if self.configures {
             let policy =
-                PolicyIndices::new(loaded.pre.instance_pre()).and_then(|indices| indices.load(&mut store, &instance));
+                PolicyIndices::new(self.pre.instance_pre()).and_then(|indices| indices.load(&mut *store, &instance));
             let policy = policy.map_err(|error| classify(&error, store.data()))?;
-            let _ = configure(&policy, &mut store, &loaded.settings).await?;
+            let _ = configure(&policy, store, &self.settings).await?;
             store.data_mut().enter(Phase::Decide);
         }
         let event = Ended {
@@ -107,9 +128,9 @@ impl Generation {
                 port: address.port(),
             }),
         };
-        let function = instance.get_typed_func::<(Ended,), ()>(&mut store, export);
+        let function = instance.get_typed_func::<(Ended,), ()>(&mut *store, export);
         let function = function.map_err(|error| classify(&error, store.data()))?;
-        let called = function.call_async(&mut store, (event,)).await;
+        let called = function.call_async(&mut *store, (event,)).await;
         called.map_err(|error| classify(&error, store.data()))
     }
 }

@@ -15,6 +15,7 @@ use super::engine::{DECISIONS, Meter, Sandbox};
 use super::failure::{Failure, LoadError};
 use super::generation::Generation;
 use super::host::Facts;
+use super::observe::ForwardEnded;
 use super::record::{Observed, Recorder};
 use super::state::Clock;
 use super::state::{State, StateError};
@@ -69,6 +70,14 @@ pub struct Asked {
     pub observed: Observed,
     /// From the request to the verdict.
     pub took: Duration,
+}
+
+/// What came of an end that a policy was told of.
+pub struct Told {
+    /// Whether it took it.
+    pub result: Result<(), Failure>,
+    /// Lines, calls, fuel and memory.
+    pub observed: Observed,
 }
 
 impl Workbench {
@@ -175,6 +184,18 @@ impl Candidate {
             verdict: opinion.verdict,
             observed: recorder.take(),
             took: opinion.took,
+        }
+    }
+
+    /// Tells it of an end, as the gateway does; only where it [observes](Self::observes) anything comes of it.
+    pub async fn tell(&self, ended: &ForwardEnded, host: &HostSide) -> Told {
+        let recorder = Arc::new(Recorder::new(host.state.now()));
+        let generation = self.generation(host.facts_with(&recorder));
+        let _running = generation.sandbox.running();
+        let result = generation.told(&self.loaded, ended).await;
+        Told {
+            result,
+            observed: recorder.take(),
         }
     }
 

@@ -120,6 +120,113 @@ fn each_difference_fails_its_case_and_is_shown() {
     }
 }
 
+/// Allows one at a time: an end makes room.
+const ENDS: &str = r#"
+grants = ["state"]
+[request]
+target = "db:5432"
+
+[[case]]
+name = "an end makes room for the next"
+expect = { verdict = "allow" }
+[[case.then]]
+expect = { verdict = "deny" }
+[[case.then]]
+ended = { id = "f-2", cause = "idle", milliseconds = 1200, bytes-up = 10, bytes-down = 20, dialled = "10.0.0.5:5432" }
+expect = { log = ["info: idle"], calls = ['state.add("requests", -1, 3600)'] }
+[[case.then]]
+ended = {}
+[[case.then]]
+expect = { verdict = "allow" }
+[[case.then]]
+after = "61m"
+expect = { verdict = "allow" }
+
+[[case]]
+name = "an end of which nobody knows"
+ended = { cause = "drained" }
+expect = { log = ["info: drained"] }
+"#;
+
+fn hearing() -> Home {
+    let home = project(ENDS);
+    let guest = Guest::that(Does::CountsTo(1)).importing_state().hearing(Does::Uncounts);
+    home.file("guest.wasm", guest.build());
+    home
+}
+
+#[test]
+fn an_end_is_told_to_the_policy_on_the_state_of_its_case() {
+    let home = hearing();
+    let ran = home.run(&["plugin", "test", "."]);
+    assert!(
+        ran.code == 0 && ran.out.contains("2 passed, 0 failed"),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+    let ran = home.run(&["plugin", "test", "--json", "."]);
+    let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let end = &report["cases"][0]["answers"][2];
+    assert_eq!(end["verdict"], "told", "{report:#}");
+    assert!(end["fuel"].as_u64() > Some(0), "{report:#}");
+}
+
+#[test]
+fn an_end_that_is_taken_otherwise_fails_its_case() {
+    let home = hearing();
+    #[rustfmt::skip]
+    let table = [
+        // in the place of                     this                          shown
+        ("log = [\"info: idle\"]",             "log = [\"info: closed\"]",   "then[1] log expected info: closed"),
+        ("{ log = [\"info: drained\"] }",      "{ verdict = \"failed\" }",   "verdict    expected failed"),
+        ("ended = {}",                         "ended = {}\nfuel = 1",       "then[2] fuel expected at most 1"),
+    ];
+    for (right, wrong, shown) in table {
+        assert!(ENDS.contains(right), "{right}");
+        home.file("cases/all.toml", ENDS.replacen(right, wrong, 1));
+        let ran = home.run(&["plugin", "test", "."]);
+        assert!(
+            ran.code == 1 && ran.out.contains(shown),
+            "{shown}: {}{}",
+            ran.out,
+            ran.err
+        );
+    }
+    let trap = Guest::that(Does::CountsTo(1)).importing_state().hearing(Does::Traps);
+    home.file("guest.wasm", trap.build());
+    home.file("cases/all.toml", ENDS);
+    let ran = home.run(&["plugin", "test", "."]);
+    assert!(ran.out.contains("then[2] verdict expected told"), "{}", ran.out);
+    assert!(ran.out.contains("found    failed (trap: "), "{}", ran.out);
+}
+
+#[test]
+fn a_component_that_is_not_told_of_ends_is_an_error_of_the_step() {
+    let home = project("[[case]]\nname = \"a\"\nended = {}\n");
+    let ran = home.run(&["plugin", "test", "."]);
+    assert_eq!(ran.code, 1);
+    let words = "line 1: this component is not told of ends: build it with `on-ended` (world = \"observing-policy\" in policy.toml), or remove this step";
+    assert!(ran.out.contains(words), "{}", ran.out);
+}
+
+#[test]
+fn a_wrong_end_is_told_with_its_place_and_the_mend() {
+    let text = "[[case]]\nname = \"a\"\nrequest = { target = \"db:1\" }\nended = { milis = 1, cause = \"over\", dialled = \"db:1\" }\nexpect = { verdict = \"allow\", to = \"db:2\" }\n";
+    let ran = project(text).run(&["plugin", "test", "."]);
+    assert_eq!(ran.code, 2);
+    for words in [
+        "all.toml:4:1: case[0].ended: `request` is there too: an end is a step of its own, in a [[case.then]]",
+        "all.toml:4:11: case[0].ended.milis: unknown key",
+        "case[0].ended.cause: must be one of closed, idle, expired, byte-limit, revoked, stalled, killed, failed, drained, found \"over\"",
+        "case[0].ended.dialled: must be an address and a port",
+        "case[0].expect.verdict: must be one of told, failed, rejected, found \"allow\"",
+        "case[0].expect.to: an end has no verdict: remove this key, and compare `log` or `calls`",
+    ] {
+        assert!(ran.err.contains(words), "{words}\n{}", ran.err);
+    }
+}
+
 #[test]
 fn a_wrong_key_is_named_with_its_place_and_what_was_meant() {
     let text = "[[case]]\nname = \"a\"\nrequest = { traget = \"db:1\" }\nexpects = {}\n\n[[case]]\nname = \"a\"\nrequest = { target = \"db:0\" }\nexpect = { verdict = \"denied\", terms = { max-second = 1 } }\n";

@@ -9,6 +9,7 @@ pub struct Guest {
     rules: Vec<(When, Does)>,
     otherwise: Does,
     starting: Option<Does>,
+    hearing: Option<Does>,
     configuring: Option<Does>,
     version: String,
     schema: Option<String>,
@@ -55,6 +56,9 @@ pub enum Does {
     /// Counts the requests of an hour, and allows so many. It imports `state`.
     #[allow(dead_code, reason = "of the suite of the program")]
     CountsTo(u32),
+    /// Told of an end: logs its cause, and counts one request less. It imports `state`.
+    #[allow(dead_code, reason = "of the suite of the program")]
+    Uncounts,
     /// Nothing else: it goes on.
     Nothing,
 }
@@ -115,6 +119,7 @@ impl Guest {
             rules: Vec::new(),
             otherwise: does,
             starting: None,
+            hearing: None,
             configuring: None,
             version: "1.0.0".to_owned(),
             schema: None,
@@ -148,6 +153,16 @@ impl Guest {
 
     pub fn starting(mut self, does: Does) -> Self {
         self.starting = Some(does);
+        self
+    }
+
+    /// Is told of ends.
+    #[allow(dead_code, reason = "of the suite of the program")]
+    pub fn hearing(mut self, does: Does) -> Self {
+        self.world = self
+            .world
+            .replacen("export decision;\n", "export decision;\n    export observer;\n", 1);
+        self.hearing = Some(does);
         self
     }
 
@@ -227,6 +242,16 @@ impl Guest {
         let nothing = Does::Nothing;
         let starting = self.starting.as_ref().unwrap_or(&nothing).code(&world, &mut image);
         let configuring = self.configuring.as_ref().unwrap_or(&nothing).code(&world, &mut image);
+        let package = world.package();
+        // The id and the cause are texts, then three counts, then what was dialled.
+        let hearing = self.hearing.as_ref().map(|does| {
+            format!(
+                "(func (export \"portreeve:policy/observer@{package}#on-ended\") \
+                   (param i32 i32 i32 i32 i64 i64 i64 i32 i32 i32 i32) {})",
+                does.code(&world, &mut image)
+            )
+        });
+        let hearing = hearing.unwrap_or_default();
         let mut description = vec![
             ("name", V::text("test")),
             ("version", V::text(&self.version)),
@@ -242,7 +267,6 @@ impl Guest {
         let pages = heap / 65536 + 2;
         let imports = self.imports;
         let idle = &self.idle;
-        let package = world.package();
         let text = format!(
             r#"(module
   (import "{package_log}" "write" (func $log (param i32 i32 i32)))
@@ -269,6 +293,7 @@ impl Guest {
   (func (export "portreeve:policy/lifecycle@{package}#configure") (param i32 i32) (result i32)
     {configuring}
     (i32.const {configured}))
+  {hearing}
   (func (export "portreeve:policy/decision@{package}#decide") (param i32) (result i32)
     (local $count i32)
     {rules}
@@ -340,6 +365,15 @@ impl Does {
                 format!(
                     "(call $add (i32.const {}) (i32.const {}) (i64.const 1) (i32.const 3600) (i32.const {answer})) \
                      (if (i64.gt_s (i64.load offset=8 (i32.const {answer})) (i64.const {most})) (then {denied})) {allowed}",
+                    key.0, key.1
+                )
+            }
+            Self::Uncounts => {
+                let key = image.text("requests");
+                let answer = image.text(&" ".repeat(24)).0.next_multiple_of(8);
+                format!(
+                    "(call $log (i32.const 1) (local.get 2) (local.get 3)) \
+                     (call $add (i32.const {}) (i32.const {}) (i64.const -1) (i32.const 3600) (i32.const {answer}))",
                     key.0, key.1
                 )
             }

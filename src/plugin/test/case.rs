@@ -12,9 +12,10 @@ use toml::de::DeValue;
 use super::super::project::{self, Keys, Project, Setup, named, read_file, shown};
 use super::super::request::{Described, instant};
 use super::expect::{self, Expected};
+use crate::audit::Cause;
 use crate::config::{Faults, Table, Value, auth, integer};
 use crate::names::NameError;
-use crate::policy::OpenForwards;
+use crate::policy::{ForwardEnded, OpenForwards};
 use crate::request::{Fact, ForwardRequest, Host};
 
 /// The cases of one file.
@@ -33,9 +34,11 @@ pub(super) struct Case {
     pub(super) steps: Vec<Step>,
 }
 
-/// One request and the answer that is expected.
+/// One request, or one end, and what is expected to come of it.
 pub(super) struct Step {
-    pub(super) request: Arc<ForwardRequest>,
+    pub(super) asks: Asks,
+    pub(super) now: Timestamp,
+    pub(super) line: usize,
     pub(super) names: HashMap<String, Result<Vec<IpAddr>, NameError>>,
     /// What is remembered before the request, besides what the steps before it left.
     pub(super) state: Vec<(String, Held)>,
@@ -44,6 +47,14 @@ pub(super) struct Step {
     pub(super) expected: Option<Expected>,
     /// The most fuel that it may use.
     pub(super) fuel: Option<u64>,
+}
+
+/// What a step wants of the policy.
+pub(super) enum Asks {
+    /// Its verdict.
+    Verdict(Arc<ForwardRequest>),
+    /// That it hears of the end of what it allowed.
+    Ear(ForwardEnded),
 }
 
 /// What `state` holds under a key.
@@ -190,17 +201,24 @@ fn circumstances(table: &mut Table<'_>, before: &Circumstances) -> Circumstances
 }
 
 fn step(table: &mut Table<'_>, told: &Circumstances) -> Option<Step> {
-    let expected = table.read("expect", |value| value.table(expect::read));
-    let request = match told.request.request(told.moment()) {
-        Ok(request) => request,
-        Err(words) => {
-            table.fault("request", words);
-            return None;
+    let (asks, expected) = if table.has("ended") {
+        the_end(table, told)?
+    } else {
+        let expected = table.read("expect", |value| value.table(expect::read));
+        match told.request.request(told.moment()) {
+            Ok(request) => (Asks::Verdict(Arc::new(request)), expected),
+            Err(words) => {
+                table.fault("request", words);
+                return None;
+            }
         }
     };
     let open_forwards = told.open_forwards.clone();
+    let (line, _) = table.place();
     Some(Step {
-        request: Arc::new(request),
+        asks,
+        now: told.moment(),
+        line,
         names: told.names.clone(),
         state: told.state.clone(),
         open_forwards: Arc::new(move |user| open_forwards.get(user).copied().unwrap_or(0)),
@@ -208,6 +226,38 @@ fn step(table: &mut Table<'_>, told: &Circumstances) -> Option<Step> {
         expected,
         fuel: told.fuel,
     })
+}
+
+/// A step that reports an end, in the place of a request.
+fn the_end(table: &mut Table<'_>, told: &Circumstances) -> Option<(Asks, Option<Expected>)> {
+    if table.has("request") {
+        table.fault(
+            "ended",
+            "`request` is there too: an end is a step of its own, in a [[case.then]]",
+        );
+    }
+    let ended = table.read("ended", |value| value.table(|table| ended(table, told)));
+    let expected = if table.has("expect") {
+        table.read("expect", |value| value.table(expect::read_of_end))
+    } else {
+        Some(Expected::told())
+    };
+    Some((Asks::Ear(ended?), expected))
+}
+
+fn ended(table: &mut Table<'_>, told: &Circumstances) -> ForwardEnded {
+    let causes = Cause::ALL.map(|cause| (cause.as_str(), cause));
+    let count = |value: &Value<'_>| value.number(0..=i64::MAX.unsigned_abs());
+    ForwardEnded {
+        id: table
+            .read("id", |value| value.text().map(str::to_owned))
+            .unwrap_or_else(|| told.request.id()),
+        cause: table.or("cause", Cause::Closed, |value| value.one_of(&causes)).as_str(),
+        millis: table.or("milliseconds", 0, count),
+        bytes_up: table.or("bytes-up", 0, count),
+        bytes_down: table.or("bytes-down", 0, count),
+        dialled: table.read("dialled", |value| value.address()),
+    }
 }
 
 fn names(value: &Value<'_>) -> Option<HashMap<String, Result<Vec<IpAddr>, NameError>>> {

@@ -40,7 +40,7 @@ impl Coverage {
             match answer.verdict {
                 Word::Deny => seen.extend(answer.code.clone()),
                 Word::Allow | Word::Rewrite => seen.extend(answer.tags.get("rule").cloned()),
-                Word::Failed | Word::Rejected => {}
+                Word::Failed | Word::Rejected | Word::Told => {}
             }
         }
         let decided =

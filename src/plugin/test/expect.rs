@@ -44,12 +44,31 @@ pub(super) struct Difference {
     pub(super) found: String,
 }
 
-/// Reads an `expect` table.
+/// Reads the `expect` table of a request.
 pub(super) fn read(table: &mut Table<'_>) -> Expected {
+    read_with(table, &Word::ASKED)
+}
+
+/// Reads the `expect` table of an end, which is taken where it does not say otherwise.
+pub(super) fn read_of_end(table: &mut Table<'_>) -> Expected {
+    for name in ["tell-user", "to", "terms", "tags"] {
+        table.refuse(
+            name,
+            "an end has no verdict: remove this key, and compare `log` or `calls`",
+        );
+    }
+    let expected = read_with(table, &Word::ENDED);
+    Expected {
+        verdict: expected.verdict.or(Some(Word::Told)),
+        ..expected
+    }
+}
+
+fn read_with(table: &mut Table<'_>, words: &[(&str, Word)]) -> Expected {
     let text = |value: &Value<'_>| value.text().map(str::to_owned);
     let texts = |value: &Value<'_>| value.list(|item| item.text().map(str::to_owned));
     Expected {
-        verdict: table.read("verdict", |value| value.one_of(&Word::ALL)),
+        verdict: table.read("verdict", |value| value.one_of(words)),
         code: table.read("code", text),
         reason: table.read("reason", text),
         tell_user: table.read("tell-user", text),
@@ -71,6 +90,14 @@ pub(super) fn read(table: &mut Table<'_>) -> Expected {
 }
 
 impl Expected {
+    /// An end is taken.
+    pub(super) fn told() -> Self {
+        Self {
+            verdict: Some(Word::Told),
+            ..Self::default()
+        }
+    }
+
     /// How the answer to the request of that number differs.
     pub(super) fn differences(&self, step: usize, answer: &Answer) -> Vec<Difference> {
         let mut found = Vec::new();

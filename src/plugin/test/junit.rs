@@ -46,7 +46,8 @@ fn case(out: &mut String, case: &CaseResult) {
         out.push_str("/>\n");
         return;
     }
-    let mut words = case.unloaded.clone().into_iter().collect::<Vec<_>>();
+    let unasked = [&case.unloaded, &case.broken_off];
+    let mut words: Vec<_> = unasked.into_iter().flatten().cloned().collect();
     for difference in &case.differences {
         words.push(format!(
             "{}: expected {}, found {}",

@@ -21,6 +21,7 @@ use super::project::shown;
 use crate::cli::{self, FAILED, INVALID};
 use crate::config::{Faults, Plugin};
 use crate::policy::HostSide;
+use case::Asks;
 use run::Results;
 
 /// Ask a policy the requests of case files, and compare its answers.
@@ -58,17 +59,21 @@ pub(super) fn asking(path: &Path, case: Option<&str>, plugin: &Plugin) -> Result
         Some(name) => cases.find(|one| one.name == name),
         None => cases.next(),
     };
-    let none = || {
-        let name = case.unwrap_or_default();
-        Unready::Usage(format!("{}: there is no case `{name}`", path.display()))
+    let wrong = |words: String| Unready::Usage(format!("{}: {words}", path.display()));
+    let Some(case) = found else {
+        return Err(wrong(format!("there is no case `{}`", case.unwrap_or_default())));
     };
-    let step = found.and_then(|case| case.steps.first()).ok_or_else(none)?;
+    let mut requests = case.steps.iter().filter_map(|step| match &step.asks {
+        Asks::Verdict(request) => Some((step, Arc::clone(request))),
+        Asks::Ear(_) => None,
+    });
+    let Some((step, request)) = requests.next() else {
+        let words = format!("the case `{}` asks nothing: name another with --case", case.name);
+        return Err(wrong(words));
+    };
     let mut host = HostSide::default();
     run::tell(&mut host, step, &plugin.name).map_err(Unready::Usage)?;
-    Ok(Asking {
-        request: Arc::clone(&step.request),
-        host,
-    })
+    Ok(Asking { request, host })
 }
 
 /// Asks, compares and prints.

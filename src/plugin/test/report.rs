@@ -67,6 +67,9 @@ fn differences<'a>(out: &mut String, case: &'a CaseResult, told: &mut Option<&'a
         }
         *told = Some(words);
     }
+    if let Some(words) = &case.broken_off {
+        let _ = writeln!(out, "        {words}");
+    }
     for difference in &case.differences {
         let step = match difference.step {
             0 => String::new(),
@@ -111,7 +114,7 @@ fn case(case: &CaseResult) -> Json {
         if !case.differences.is_empty() {
             object.insert("differences".to_owned(), json!(case.differences));
         }
-        if let Some(words) = &case.unloaded {
+        if let Some(words) = case.unloaded.as_ref().or(case.broken_off.as_ref()) {
             object.insert("error".to_owned(), json!(words));
         }
     }

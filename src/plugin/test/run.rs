@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::super::answer::Answer;
 use super::super::project::Setup;
-use super::case::{Case, CaseFile, Held, Step};
+use super::case::{Asks, Case, CaseFile, Held, Step};
 use super::coverage::Coverage;
 use super::expect::Difference;
 use crate::names::Resolver;
@@ -45,6 +45,8 @@ pub(super) struct CaseResult {
     pub(super) differences: Vec<Difference>,
     /// Why nothing could be asked.
     pub(super) unloaded: Option<String>,
+    /// Why a step and those after it were left out.
+    pub(super) broken_off: Option<String>,
     pub(super) took: Duration,
     /// Its answers were written into the file.
     pub(super) recorded: bool,
@@ -53,7 +55,7 @@ pub(super) struct CaseResult {
 
 impl CaseResult {
     pub(super) fn passed(&self) -> bool {
-        self.differences.is_empty() && self.unloaded.is_none()
+        self.differences.is_empty() && self.unloaded.is_none() && self.broken_off.is_none()
     }
 
     /// All the fuel that its requests used.
@@ -167,6 +169,7 @@ async fn one(file: String, case: Case, candidate: &Result<Arc<Candidate>, LoadEr
         answers: Vec::new(),
         differences: Vec::new(),
         unloaded: None,
+        broken_off: None,
         took: Duration::ZERO,
         recorded: false,
         load,
@@ -183,17 +186,24 @@ async fn one(file: String, case: Case, candidate: &Result<Arc<Candidate>, LoadEr
 impl CaseResult {
     async fn ask(&mut self, case: &Case, candidate: &Candidate) {
         let mut host = HostSide::default();
-        let began = case.steps.first().map(|step| step.request.now);
+        let began = case.steps.first().map(|step| step.now);
         for (number, step) in case.steps.iter().enumerate() {
-            let since = began.map_or(0, |began| step.request.now.as_millisecond() - began.as_millisecond());
+            let since = began.map_or(0, |began| step.now.as_millisecond() - began.as_millisecond());
             host.state
                 .move_to(Duration::from_millis(u64::try_from(since).unwrap_or(0)));
             if let Err(words) = tell(&mut host, step, &case.setup.plugin.name) {
-                self.unloaded = Some(words);
+                self.broken_off = Some(format!("line {}: {words}", step.line));
                 return;
             }
-            let asked = candidate.ask(Arc::clone(&step.request), &host).await;
-            self.compare(number, step, Answer::of(&asked));
+            let answer = match &step.asks {
+                Asks::Verdict(request) => Answer::of(&candidate.ask(Arc::clone(request), &host).await),
+                Asks::Ear(ended) if candidate.observes() => Answer::told(&candidate.tell(ended, &host).await),
+                Asks::Ear(_) => {
+                    self.broken_off = Some(format!("line {}: {DEAF}", step.line));
+                    return;
+                }
+            };
+            self.compare(number, step, answer);
         }
     }
 
@@ -241,3 +251,5 @@ pub(super) fn tell(host: &mut HostSide, step: &Step, policy: &str) -> Result<(),
     }
     Ok(())
 }
+
+const DEAF: &str = "this component is not told of ends: build it with `on-ended` (world = \"observing-policy\" in policy.toml), or remove this step";

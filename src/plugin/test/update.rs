@@ -61,7 +61,12 @@ fn change(text: &str, table: &Spanned<DeValue<'_>>, answer: &Answer) -> Vec<(Ran
     let Some(known) = expect.get_ref().as_table() else {
         return Vec::new();
     };
-    let wanted = wanted(Some(known), answer);
+    // That an end is taken need not be said; that it is not, must.
+    let unsaid = entries.contains_key("ended") && !known.contains_key("verdict") && answer.verdict != Word::Told;
+    let mut wanted = wanted(Some(known), answer);
+    if unsaid {
+        wanted.insert(0, ("verdict", Json::from(answer.verdict.as_str())));
+    }
     if text.get(expect.span()).is_some_and(|text| text.starts_with('{')) {
         return vec![(expect.span(), inline(pairs(&wanted)))];
     }
@@ -238,6 +243,17 @@ mod tests {
         let inline = "case = [{ name = \"a\" }]\n";
         let after = "case = [{ name = \"a\", expect = { verdict = \"allow\", terms = { max-seconds = 5 } } }]\n";
         assert_eq!(updated(inline, &allow), after);
+    }
+
+    #[test]
+    fn an_end_that_is_not_taken_is_said_and_one_that_is_need_not_be() {
+        let before = "[[case]]\nname = \"a\"\nended = {}\nexpect = { log = [\"info: a\"] }\n";
+        let failed = before.replace("log = [\"info: a\"]", "verdict = \"failed\", log = []");
+        assert_eq!(updated(before, &answer(Word::Failed)), failed);
+        let told = before.replace("\"info: a\"", "");
+        assert_eq!(updated(before, &answer(Word::Told)), told);
+        let said = failed.replace("failed", "told");
+        assert_eq!(updated(&failed, &answer(Word::Told)), said);
     }
 
     #[test]
