@@ -88,6 +88,10 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
+            if error.use_stderr() && plugin::wants_json(std::env::args_os()) {
+                // As every other error of such a command.
+                print(&plugin::misused(&error.to_string()));
+            }
             return ExitCode::from(if error.use_stderr() { INVALID } else { DONE });
         }
     };

@@ -5,9 +5,9 @@ use std::fmt::Write;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::loading::{Loading, fail};
+use super::loading::{Loading, fail, unread};
 use super::paint::Paint;
-use crate::cli::{self, FAILED, INVALID, plain};
+use crate::cli::{self, FAILED, plain};
 use crate::policy::{self, Gate, LoadError, Meter, Passed, Workbench};
 
 /// Send a component through every gate of a swap, without a gateway.
@@ -28,7 +28,7 @@ pub(super) async fn run(check: Check) -> u8 {
     let plugin = &subject.setup.plugin;
     let bytes = match policy::component(&plugin.component) {
         Ok(bytes) => bytes,
-        Err(error) => return fail(INVALID, &error.to_string(), check.json),
+        Err(error) => return unread(&error, check.json),
     };
     let sha256 = policy::digest(&bytes);
     let bench = match Workbench::new(subject.setup.memory, subject.setup.deadline, Meter::Off) {

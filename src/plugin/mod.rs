@@ -25,6 +25,8 @@ mod template;
 mod test;
 mod verify;
 
+use std::ffi::OsString;
+
 use clap::Subcommand;
 
 /// Tools for those who write policies.
@@ -66,4 +68,22 @@ pub async fn run(command: Plugin) -> u8 {
         Plugin::Sign(command) => sign::run(&command),
         Plugin::Verify(command) => verify::run(&command),
     }
+}
+
+/// Whether a command line that was not understood asks a command of this room for JSON.
+pub(crate) fn wants_json(arguments: impl Iterator<Item = OsString>) -> bool {
+    let words = arguments.skip(1).take_while(|word| word != "--");
+    let mut words = words.peekable();
+    words.peek().is_some_and(|word| word == "plugin") && words.any(|word| word == "--json")
+}
+
+/// What is wrong with such a command line.
+pub(crate) fn misused(words: &str) -> String {
+    let words = words.trim();
+    let wrong = loading::Wrong {
+        words: words.strip_prefix("error: ").unwrap_or(words).to_owned(),
+        file: None,
+        line: None,
+    };
+    wrong.json()
 }

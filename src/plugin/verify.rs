@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::loading::fail;
+use super::loading::Wrong;
 use crate::cli::{self, FAILED, INVALID, plain};
 use crate::files::{self, MOST_COMPONENT};
 use crate::signature::{self, AllowedSigners, Refused};
@@ -33,11 +33,19 @@ pub struct Verify {
 pub(super) fn run(command: &Verify) -> u8 {
     let bytes = match files::read(&command.file, MOST_COMPONENT) {
         Ok(bytes) => bytes,
-        Err(error) => return fail(INVALID, &format!("{}: {error}", command.file.display()), command.json),
+        Err(error) => return Wrong::file(&command.file, error).report(INVALID, command.json),
     };
     let allowed = match AllowedSigners::read(&command.allowed_signers) {
         Ok(allowed) => allowed,
-        Err(error) => return fail(INVALID, &error.to_string(), command.json),
+        Err(error) => {
+            let (file, line) = error.place();
+            let wrong = Wrong {
+                words: error.to_string(),
+                file: Some(file.to_owned()),
+                line,
+            };
+            return wrong.report(INVALID, command.json);
+        }
     };
     let signature = command
         .signature
@@ -47,8 +55,7 @@ pub(super) fn run(command: &Verify) -> u8 {
     let signer = match signature::checked(&bytes, &signature, &allowed, revoked, &command.signers) {
         Ok(signer) => signer,
         Err(refused) => {
-            let words = format!("{}: {refused}", command.file.display());
-            return fail(command.code(&refused), &words, command.json);
+            return Wrong::file(&command.file, &refused).report(command.code(&refused), command.json);
         }
     };
     if command.json {

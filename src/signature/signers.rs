@@ -62,6 +62,17 @@ pub enum SignersError {
     },
 }
 
+impl SignersError {
+    /// The file, and the line where it is one that is faulty.
+    #[must_use]
+    pub fn place(&self) -> (&Path, Option<usize>) {
+        match self {
+            Self::Read { path, .. } | Self::TooLarge(path) | Self::Empty(path) => (path, None),
+            Self::Line { path, line, .. } => (path, Some(*line)),
+        }
+    }
+}
+
 /// What is wrong with one line. Columns count characters from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignerLineError {

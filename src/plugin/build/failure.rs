@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::super::loading::Wrong;
+
 /// Why a policy was not built.
 #[derive(Debug, Error)]
 pub(super) enum BuildError {
@@ -69,6 +71,20 @@ pub(super) enum BuildError {
 }
 
 impl BuildError {
+    /// With the file that it is about.
+    pub(super) fn wrong(&self) -> Wrong {
+        let file = match self {
+            Self::NoLanguage { file, .. } | Self::NoFile { file } | Self::Target { file, .. } => Some(file),
+            Self::File { path, .. } => Some(path),
+            Self::Missing { .. } | Self::Failed { .. } | Self::Sources(_) | Self::Unfit(_) => None,
+        };
+        Wrong {
+            words: self.to_string(),
+            file: file.cloned(),
+            line: None,
+        }
+    }
+
     /// For `map_err` of what the system does with a file.
     pub(super) fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

@@ -26,8 +26,9 @@ use self::failure::BuildError;
 pub(super) use self::world::World;
 use super::bindings;
 use super::language::Language;
+use super::loading::invalid;
 use super::project::{self, Project};
-use crate::cli::{FAILED, fail, invalid, print};
+use crate::cli::{FAILED, print};
 use crate::config::{Grant, Source};
 
 /// Compiles a policy, and makes a component of it.
@@ -45,12 +46,12 @@ pub struct Build {
 pub(super) fn run(command: &Build) -> u8 {
     let project = match Project::read(&command.folder) {
         Ok(project) => project,
-        Err(faults) => return invalid(&faults),
+        Err(faults) => return invalid(&[faults], command.json),
     };
     match build(&command.folder, &project) {
         Ok(built) if command.json => print(&format!("{}\n", serde_json::json!(built))),
         Ok(built) => print(&built.sentence()),
-        Err(error) => fail(FAILED, &error.to_string()),
+        Err(error) => error.wrong().report(FAILED, command.json),
     }
 }
 

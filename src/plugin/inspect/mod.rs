@@ -9,8 +9,8 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::loading::{Loading, Subject, fail};
-use crate::cli::{self, FAILED, INVALID};
+use super::loading::{Loading, Subject, unread};
+use crate::cli::{self, FAILED};
 use crate::config::{Grant, Plugin, Source, Wasi};
 use crate::policy::{self, Anatomy, Description, Kind, LoadError, Meter, Workbench};
 
@@ -65,7 +65,7 @@ pub(super) async fn run(inspect: Inspect) -> u8 {
     };
     let first = match look(&subject, &subject.setup.plugin.component).await {
         Ok(first) => first,
-        Err(error) => return fail(INVALID, &error.to_string(), inspect.json),
+        Err(error) => return unread(&error, inspect.json),
     };
     let (text, ok) = match &inspect.newer {
         None => {
@@ -79,7 +79,7 @@ pub(super) async fn run(inspect: Inspect) -> u8 {
         Some(path) => {
             let second = match look(&subject, &Source::File(path.clone())).await {
                 Ok(second) => second,
-                Err(error) => return fail(INVALID, &error.to_string(), inspect.json),
+                Err(error) => return unread(&error, inspect.json),
             };
             let changes = difference::between(&first, &second);
             let text = if inspect.json {

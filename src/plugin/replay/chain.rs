@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::super::loading::Unready;
 use crate::config::{self, Config, Grant, Plugin, Source, Wasi};
 use crate::plugin::project::{Project, Setup, stem};
 
@@ -36,7 +37,7 @@ impl Chain {
     }
 
     /// The configuration of a chain with this component; `settings` instead of those that are given for all.
-    pub(super) fn config(&self, component: &Path, settings: Option<&Path>) -> Result<Config, String> {
+    pub(super) fn config(&self, component: &Path, settings: Option<&Path>) -> Result<Config, Unready> {
         let project = match component.is_dir() {
             true => Some(project(component)?),
             false => None,
@@ -44,8 +45,7 @@ impl Chain {
         let mut config = match &self.config {
             Some(path) => config::load(path),
             None => config::parse(ALONE, Path::new("")),
-        }
-        .map_err(|faults| faults.to_string())?;
+        }?;
         // What is asked here serves nobody: a signature is demanded of it when it is to serve.
         config.policy.signatures = None;
         let plugin = self.replaced(&mut config)?;
@@ -65,8 +65,7 @@ impl Chain {
         plugin.wasi = self.wasi.unwrap_or(plugin.wasi);
         if let Some(path) = settings.or(self.settings.as_deref()) {
             plugin.settings_file = Some(path.to_owned());
-            let again = plugin.settings_again();
-            *plugin = again.map_err(|faults| faults.to_string())?;
+            *plugin = plugin.settings_again()?;
         }
         if let (Some(project), None) = (project, &self.config) {
             (config.policy.deadline, config.policy.memory) = (project.deadline, project.memory);
@@ -94,10 +93,10 @@ impl Chain {
 }
 
 /// What the `policy.toml` of a folder says.
-fn project(folder: &Path) -> Result<Setup, String> {
-    let project = Project::read(folder).map_err(|faults| faults.to_string())?;
+fn project(folder: &Path) -> Result<Setup, Unready> {
+    let project = Project::read(folder)?;
     let setup = project.keys.setup(Some(project.name));
-    setup.ok_or_else(|| format!("{}: its policy.toml names no component", folder.display()))
+    setup.ok_or_else(|| Unready::Usage(format!("{}: its policy.toml names no component", folder.display())))
 }
 
 fn source(component: &Path) -> Result<Source, String> {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Deserialize;
 
+use super::super::loading::Wrong;
 use super::record::{Decision, Kind, Line, Session, Skipped};
 use crate::files;
 use crate::names::Names;
@@ -54,6 +55,21 @@ pub(super) enum LogError {
     Read { path: PathBuf, error: std::io::Error },
     #[error("{}:{line}: {problem}; `--skip-broken` leaves such lines out", path.display())]
     Broken { path: PathBuf, line: u64, problem: String },
+}
+
+impl LogError {
+    /// With its place.
+    pub(super) fn wrong(&self) -> Wrong {
+        let (path, line) = match self {
+            Self::Read { path, .. } => (path, None),
+            Self::Broken { path, line, .. } => (path, usize::try_from(*line).ok()),
+        };
+        Wrong {
+            words: self.to_string(),
+            file: Some(path.clone()),
+            line,
+        }
+    }
 }
 
 impl Logs {

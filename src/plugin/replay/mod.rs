@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 
-use super::loading::fail;
+use super::loading::{Unready, fail};
 use crate::cli::{self, DONE, FAILED, INVALID, plain};
 use crate::config::{Config, Grant};
 use crate::names::{Elsewhere, Names, Resolver};
@@ -61,6 +61,7 @@ pub struct Replay {
     json: bool,
 }
 
+const NOTHING: &str = "the log has no decision: nothing was compared";
 /// Something would be decided differently.
 const DIFFERENT: u8 = 10;
 
@@ -73,13 +74,13 @@ pub(super) async fn run(command: Replay) -> u8 {
     };
     let logs = match Logs::open(&command.against, broken) {
         Ok(logs) => logs,
-        Err(error) => return fail(INVALID, &error.to_string(), json),
+        Err(error) => return error.wrong().report(INVALID, json),
     };
     let (open, clock) = (Open::default(), SetClock::default());
     let candidate = command.chain.config(&command.file, None);
     let config = match candidate {
         Ok(config) => config,
-        Err(words) => return fail(INVALID, &words, json),
+        Err(unready) => return unready.report(json),
     };
     let asking = match load(&config, &open, &clock).await {
         Ok(policies) => policies,
@@ -95,7 +96,7 @@ pub(super) async fn run(command: Replay) -> u8 {
         },
         Some(old) => match baseline(&command, old, &open, &clock).await {
             Ok(policies) => Some(policies),
-            Err(words) => return fail(INVALID, &words, json),
+            Err(unready) => return unready.report(json),
         },
     };
     let began = Instant::now();
@@ -109,14 +110,15 @@ pub(super) async fn run(command: Replay) -> u8 {
     };
     match result {
         Ok(result) => result.tell(&command, began.elapsed()),
-        Err(AskError::Log(error @ LogError::Broken { .. })) => fail(INVALID, &error.to_string(), json),
+        Err(AskError::Log(error @ LogError::Broken { .. })) => error.wrong().report(INVALID, json),
+        Err(AskError::Log(error)) => error.wrong().report(FAILED, json),
         Err(error) => fail(FAILED, &error.to_string(), json),
     }
 }
 
-async fn baseline(command: &Replay, old: &Path, open: &Open, clock: &SetClock) -> Result<Arc<Policies>, String> {
+async fn baseline(command: &Replay, old: &Path, open: &Open, clock: &SetClock) -> Result<Arc<Policies>, Unready> {
     let config = command.chain.config(old, command.baseline_settings.as_deref())?;
-    load(&config, open, clock).await
+    Ok(load(&config, open, clock).await?)
 }
 
 /// Loads the chain through the gates of a start.
@@ -228,6 +230,8 @@ struct Answer<'a> {
     different: u64,
     seconds: f64,
     per_second: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
     #[serde(flatten)]
     differences: Differences,
 }
@@ -253,7 +257,7 @@ impl Replayed {
             false => cli::print(&self.text(took)),
         };
         match (printed, self.tally.different) {
-            (DONE, 0) if self.seen.decisions == 0 => cli::fail(FAILED, "the log has no decision: nothing was compared"),
+            (DONE, 0) if self.seen.decisions == 0 => cli::fail(FAILED, NOTHING),
             (DONE, 0) => DONE,
             (DONE, _) => DIFFERENT,
             (failed, _) => failed,
@@ -283,6 +287,7 @@ impl Replayed {
             different: self.tally.different,
             seconds: (took.as_secs_f64() * 1000.0).round() / 1000.0,
             per_second: self.per_second(took),
+            error: (self.seen.decisions == 0).then_some(NOTHING),
             differences: self.tally.json(),
         }
     }

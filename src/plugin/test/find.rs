@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::super::loading::Wrong;
 use super::super::project;
 
 /// The case files of these paths, in order.
 ///
 /// # Errors
 /// A path that is not there, or a folder without a case file.
-pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Wrong> {
     let mut found = Vec::new();
     for path in paths {
         if path.is_file() {
@@ -22,9 +23,9 @@ pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
             (path.clone(), "name a case file or the folder of a project")
         };
         let before = found.len();
-        below(&folder, &mut found).map_err(|error| format!("{}: {error}", folder.display()))?;
+        below(&folder, &mut found).map_err(|error| Wrong::file(&folder, error))?;
         if found.len() == before {
-            return Err(format!("{}: there is no case file: {advice}", folder.display()));
+            return Err(Wrong::file(&folder, format_args!("there is no case file: {advice}")));
         }
     }
     Ok(found)

@@ -15,11 +15,11 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::bench::Asking;
-use super::loading::Unready;
+use super::loading::{Unready, Wrong, fail, invalid};
 use super::project::shown;
 
 use crate::cli::{self, FAILED, INVALID};
-use crate::config::{Faults, Plugin};
+use crate::config::Plugin;
 use crate::policy::HostSide;
 use case::Asks;
 use run::Results;
@@ -80,7 +80,7 @@ pub(super) fn asking(path: &Path, case: Option<&str>, plugin: &Plugin) -> Result
 pub(super) async fn run(test: Test) -> u8 {
     let files = match find::files(&test.paths) {
         Ok(files) => files,
-        Err(words) => return cli::fail(INVALID, &words),
+        Err(wrong) => return wrong.report(INVALID, test.json),
     };
     let mut read = Vec::new();
     let mut faulty = Vec::new();
@@ -91,7 +91,7 @@ pub(super) async fn run(test: Test) -> u8 {
         }
     }
     if !faulty.is_empty() {
-        return faults(&faulty, test.json);
+        return invalid(&faulty, test.json);
     }
     if let Some(words) = &test.filter {
         for file in &mut read {
@@ -100,21 +100,21 @@ pub(super) async fn run(test: Test) -> u8 {
         read.retain(|file| !file.cases.is_empty());
     }
     if read.iter().all(|file| file.cases.is_empty()) {
-        return cli::fail(INVALID, "there is no case to run");
+        return fail(INVALID, "there is no case to run", test.json);
     }
     let mut results = match run::all(read).await {
         Ok(results) => results,
-        Err(error) => return cli::fail(FAILED, &error.to_string()),
+        Err(error) => return fail(FAILED, &error.to_string(), test.json),
     };
     if test.update
-        && let Err(words) = record(&mut results)
+        && let Err(wrong) = record(&mut results)
     {
-        return cli::fail(FAILED, &words);
+        return wrong.report(FAILED, test.json);
     }
     if let Some(path) = &test.junit
         && let Err(error) = std::fs::write(path, junit::text(&results))
     {
-        return cli::fail(FAILED, &format!("{}: {error}", path.display()));
+        return Wrong::file(path, error).report(FAILED, test.json);
     }
     let text = if test.json {
         report::json(&results)
@@ -128,7 +128,7 @@ pub(super) async fn run(test: Test) -> u8 {
 }
 
 /// Writes the answers that differ into their files; those cases are then as expected.
-fn record(results: &mut Results) -> Result<(), String> {
+fn record(results: &mut Results) -> Result<(), Wrong> {
     for cases in results.cases.chunk_by_mut(|one, other| one.file == other.file) {
         let Some(file) = cases.first().map(|case| case.file.clone()) else {
             continue;
@@ -149,7 +149,7 @@ fn record(results: &mut Results) -> Result<(), String> {
         if recorded.is_empty() {
             continue;
         }
-        let told = |error: &dyn std::fmt::Display| format!("{file}: {error}");
+        let told = |error: &dyn std::fmt::Display| Wrong::file(Path::new(&file), error);
         let before = std::fs::read_to_string(&file).map_err(|error| told(&error))?;
         let after = update::text(&before, &recorded).map_err(|error| told(&error))?;
         std::fs::write(&file, after).map_err(|error| told(&error))?;
@@ -159,16 +159,4 @@ fn record(results: &mut Results) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn faults(faulty: &[Faults], json: bool) -> u8 {
-    if json {
-        let all: Vec<_> = faulty.iter().flat_map(|faults| &faults.faults).collect();
-        cli::print(&format!("{:#}\n", serde_json::json!({ "ok": false, "faults": all })));
-        return INVALID;
-    }
-    for faults in faulty {
-        cli::invalid(faults);
-    }
-    INVALID
 }
