@@ -149,6 +149,23 @@ impl Wrong {
     }
 }
 
+/// Refuses a folder in the place of a file; `example` is a name that such a file may have.
+pub(super) fn no_folder(path: &Path, what: &str, example: &str) -> Result<(), Wrong> {
+    if !path.is_dir() {
+        return Ok(());
+    }
+    let file = path.join(example);
+    Err(Wrong {
+        words: format!(
+            "{} is a folder: name the {what} in it, as in {}",
+            path.display(),
+            file.display()
+        ),
+        file: Some(path.to_owned()),
+        line: None,
+    })
+}
+
 /// Says why a command cannot do what it should, where its reader looks; the exit code.
 pub(super) fn fail(code: u8, words: &str, json: bool) -> u8 {
     let wrong = Wrong {

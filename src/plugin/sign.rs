@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::loading::no_folder;
 use crate::cli::{self, FAILED, INVALID, plain};
 use crate::files::{self, MOST_COMPONENT};
 use crate::signature::{self, SignError};
@@ -22,6 +23,11 @@ pub struct Sign {
 
 /// Writes the signature; the exit code is the answer.
 pub(super) fn run(command: &Sign) -> u8 {
+    let folders = no_folder(&command.file, "component", "policy.wasm")
+        .and_then(|()| no_folder(&command.key, "key", "id_ed25519"));
+    if let Err(wrong) = folders {
+        return wrong.report(INVALID, false);
+    }
     let bytes = match files::read(&command.file, MOST_COMPONENT) {
         Ok(bytes) => bytes,
         Err(error) => return cli::fail(INVALID, &format!("{}: {error}", command.file.display())),

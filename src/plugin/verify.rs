@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::loading::Wrong;
+use super::loading::{Wrong, no_folder};
 use crate::cli::{self, FAILED, INVALID, plain};
 use crate::files::{self, MOST_COMPONENT};
 use crate::signature::{self, AllowedSigners, Refused};
@@ -31,6 +31,9 @@ pub struct Verify {
 
 /// Prints who signed; the exit code is the answer.
 pub(super) fn run(command: &Verify) -> u8 {
+    if let Err(wrong) = command.no_folders() {
+        return wrong.report(INVALID, command.json);
+    }
     let bytes = match files::read(&command.file, MOST_COMPONENT) {
         Ok(bytes) => bytes,
         Err(error) => return Wrong::file(&command.file, error).report(INVALID, command.json),
@@ -71,6 +74,18 @@ pub(super) fn run(command: &Verify) -> u8 {
 }
 
 impl Verify {
+    fn no_folders(&self) -> Result<(), Wrong> {
+        no_folder(&self.file, "component", "policy.wasm")?;
+        no_folder(&self.allowed_signers, "file", "allowed_signers")?;
+        if let Some(signature) = &self.signature {
+            no_folder(signature, "signature", "policy.wasm.sig")?;
+        }
+        match &self.revoked_keys {
+            Some(list) => no_folder(list, "list", "revoked_keys"),
+            None => Ok(()),
+        }
+    }
+
     /// A component without a signature beside it is unsigned; a file that was named and cannot be read is wrong input.
     fn code(&self, refused: &Refused) -> u8 {
         match refused {

@@ -358,3 +358,26 @@ fn a_passphrase_is_asked_for_on_the_terminal() {
     }
     assert_eq!(keygen_verifies(&home, "ed25519@example.org").code, 0);
 }
+
+#[test]
+fn a_folder_in_the_place_of_a_file_is_said_with_the_mend() {
+    let home = signing();
+    fs::create_dir(home.path("folder")).unwrap();
+    keygen_signs(&home, "ed25519", "policy@portreeve");
+    let allowed = ["--allowed-signers", "allowed"];
+    #[rustfmt::skip]
+    let table: [(&[&str], &str); 6] = [
+        (&["sign", "policy.wasm", "--key", "folder"],                "folder is a folder: name the key in it, as in folder/id_ed25519"),
+        (&["sign", "folder", "--key", "ed25519"],                    "folder is a folder: name the component in it, as in folder/policy.wasm"),
+        (&["verify", "policy.wasm", "--allowed-signers", "folder"],  "folder is a folder: name the file in it, as in folder/allowed_signers"),
+        (&["verify", "folder", allowed[0], allowed[1]],              "folder is a folder: name the component in it, as in folder/policy.wasm"),
+        (&["verify", "policy.wasm", allowed[0], allowed[1], "--signature", "folder"],    "folder is a folder: name the signature in it, as in folder/policy.wasm.sig"),
+        (&["verify", "policy.wasm", allowed[0], allowed[1], "--revoked-keys", "folder"], "folder is a folder: name the list in it, as in folder/revoked_keys"),
+    ];
+    for (command, words) in table {
+        let mut arguments = vec!["plugin"];
+        arguments.extend(command);
+        let ran = home.run(&arguments);
+        assert!(ran.code == 2 && ran.err.contains(words), "{words}: {ran:?}");
+    }
+}

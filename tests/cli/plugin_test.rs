@@ -290,6 +290,24 @@ fn update_records_the_answers_and_keeps_the_rest_of_the_file() {
 }
 
 #[test]
+fn update_keeps_the_line_ends_of_the_file() {
+    let before = "[[case]]\nname = \"a\"\n\n[case.request]\ntarget = \"db:1\"\n\n\
+        [[case]]\nname = \"b\"\nrequest = { target = \"db:1\" }\n[case.expect]\n# why\nverdict = \"allow\"\nto = \"db:2\"\n";
+    let unix = project(before);
+    let dos = project(&before.replace('\n', "\r\n"));
+    let updated = [unix, dos].map(|home| {
+        let ran = home.run(&["plugin", "test", "--update", "."]);
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        let ran = home.run(&["plugin", "test", "."]);
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        std::fs::read_to_string(home.path("cases/all.toml")).unwrap()
+    });
+    let [unix, dos] = updated;
+    assert!(unix.contains("code = \"test-rule\""), "{unix}");
+    assert_eq!(dos, unix.replace('\n', "\r\n"));
+}
+
+#[test]
 fn only_the_cases_that_are_wanted_run() {
     let home = project(RIGHT);
     let ran = home.run(&["plugin", "test", "--filter", "mov", "."]);

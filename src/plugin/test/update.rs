@@ -78,8 +78,9 @@ fn change(text: &str, table: &Spanned<DeValue<'_>>, answer: &Answer) -> Vec<(Ran
         }
     }
     let missing = wanted.iter().filter(|(name, _)| !known.contains_key(*name));
+    let newline = newline(text);
     let missing = missing.fold(String::new(), |mut lines, (name, value)| {
-        let _ = write!(lines, "\n{name} = {}", toml(value));
+        let _ = write!(lines, "{newline}{name} = {}", toml(value));
         lines
     });
     let last = known.values().map(|value| value.span().end).max();
@@ -101,12 +102,20 @@ fn added(text: &str, table: Range<usize>, entries: &DeTable<'_>, value: &str) ->
     }
     // Behind a comment that belongs to that line.
     let at = line_end(text, last.unwrap_or(table.end));
-    let newline = if text.get(..at).is_some_and(|before| before.ends_with('\n')) {
-        format!("expect = {value}\n")
-    } else {
-        format!("\nexpect = {value}\n")
+    let newline = newline(text);
+    let before = match text.get(..at) {
+        Some(before) if before.ends_with('\n') => "",
+        _ => newline,
     };
-    (at..at, newline)
+    (at..at, format!("{before}expect = {value}{newline}"))
+}
+
+/// How the lines of this file end.
+fn newline(text: &str) -> &'static str {
+    match text.split_once('\n') {
+        Some((first, _)) if first.ends_with('\r') => "\r\n",
+        _ => "\n",
+    }
 }
 
 /// The end of the line of a place, with its line feed.
