@@ -21,6 +21,8 @@ fn kept() -> Vec<PathBuf> {
 
 fn asked(component: &Path, cases: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portreeve"));
+    // What it compiles it keeps there.
+    command.env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command.args(["plugin", "test", "--component"]).arg(component).arg("--");
     command
         .args(cases.iter().map(|name| folder().join(name)))

@@ -87,7 +87,8 @@ need_any() {
     echo "$1"
 }
 
-plugin() { CARGO_TARGET_DIR=$guests "$portreeve" plugin "$@"; }
+# What it compiles it keeps in $target, too.
+plugin() { CARGO_TARGET_DIR=$guests XDG_STATE_HOME=$target/state "$portreeve" plugin "$@"; }
 
 # Every case of the suite, and what a guest meets that is not granted what it imports.
 conformance() {

@@ -31,6 +31,7 @@ fn every_shipped_case_passes() {
         let tested = Command::new(env!("CARGO_BIN_EXE_portreeve"))
             .args(["plugin", "test"])
             .arg(root().join(folder))
+            .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"))
             .output()
             .expect("portreeve runs");
         let printed = String::from_utf8_lossy(&tested.stdout);

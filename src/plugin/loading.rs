@@ -10,7 +10,8 @@ use serde_json::Value as Json;
 use super::project::{FILE, Keys, Project, Setup, named, shown};
 use crate::cli::{self, FAILED, INVALID};
 use crate::config::{self, Faults, Grant, Policy, Signatures, Source, Wasi};
-use crate::policy::LoadError;
+use crate::gateway::state_directory;
+use crate::policy::{LoadError, Workshop};
 use crate::request::Fact;
 
 /// A component, and what would be configured for it.
@@ -49,8 +50,17 @@ pub(super) struct Subject {
     pub(super) facts: Vec<(String, Fact)>,
     /// Whose signature the configuration demands.
     pub(super) signatures: Option<Signatures>,
+    /// Where the configuration has compiled policies kept.
+    pub(super) directory: Option<PathBuf>,
     /// What it is called in what is printed.
     pub(super) shown: String,
+}
+
+/// Where components are compiled that are to be asked: the gateway's folder of compiled policies is used as well, where
+/// that can be had. `check` does without, because it says whether a component compiles.
+pub(super) fn workshop(named: Option<&Path>) -> Workshop {
+    let usual = || state_directory().map(|folder| folder.join("policies"));
+    Workshop::at_hand(named.map(Path::to_owned).or_else(usual).as_deref())
 }
 
 #[derive(Clone, Copy)]
@@ -69,7 +79,7 @@ impl std::str::FromStr for Granted {
 }
 
 /// What a configuration says of a plugin.
-type Configured = (Setup, Vec<(String, Fact)>, Option<Signatures>);
+type Configured = (Setup, Vec<(String, Fact)>, Option<Signatures>, Option<PathBuf>);
 
 fn duration(text: &str) -> Result<Duration, String> {
     let time = config::duration(text).map_err(|error| format!("`{text}` {error}"))?;
@@ -240,9 +250,9 @@ impl Loading {
     /// # Errors
     /// Every fault of the files, or that there is no such component in them.
     pub(super) fn subject(&self) -> Result<Subject, Unready> {
-        let (mut setup, facts, signatures) = match &self.config {
+        let (mut setup, facts, signatures, directory) = match &self.config {
             Some(path) => self.configured(path)?,
-            None => (self.projected()?, Vec::new(), None),
+            None => (self.projected()?, Vec::new(), None, None),
         };
         let plugin = &mut setup.plugin;
         plugin.grants.extend(self.grants.iter().map(|granted| granted.0));
@@ -261,6 +271,7 @@ impl Loading {
             setup,
             facts,
             signatures,
+            directory,
             shown,
         })
     }
@@ -311,6 +322,7 @@ impl Loading {
             memory,
             facts,
             signatures,
+            directory,
             plugins,
             ..
         } = config::load(path)?.policy;
@@ -341,7 +353,7 @@ impl Loading {
             deadline,
             memory,
         };
-        Ok((setup, facts, signatures))
+        Ok((setup, facts, signatures, directory))
     }
 }
 

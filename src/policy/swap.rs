@@ -40,19 +40,20 @@ impl Policies {
     /// # Errors
     /// Each plugin that does not load, by its name.
     pub async fn load(config: &config::Policy, open_forwards: OpenForwards) -> Result<Self, Vec<(String, LoadError)>> {
-        Self::load_by(config, open_forwards, Clock::Running).await
+        Self::load_in(Workshop::new(Compiler::in_process()), config, open_forwards).await
     }
 
-    /// Loads every plugin of the chain, compiled in this process; `state` goes by this clock.
+    /// Loads every plugin of the chain, compiled in that workshop; `state` goes by this clock.
     ///
     /// # Errors
     /// Each plugin that does not load, by its name.
     pub async fn load_by(
+        workshop: Workshop,
         config: &config::Policy,
         open_forwards: OpenForwards,
         clock: Clock,
     ) -> Result<Self, Vec<(String, LoadError)>> {
-        Self::make(Workshop::new(Compiler::in_process()), config, open_forwards, clock).await
+        Self::make(workshop, config, open_forwards, clock).await
     }
 
     /// Loads every plugin of the chain, compiled in that workshop, as all that come after them.

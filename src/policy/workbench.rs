@@ -81,13 +81,21 @@ pub struct Told {
 }
 
 impl Workbench {
-    /// An engine whose instances may hold `memory` bytes and compute for `deadline`.
+    /// An engine whose instances may hold `memory` bytes and compute for `deadline`; components are always compiled.
     ///
     /// # Errors
     /// Where the WebAssembly engine cannot be started.
     pub fn new(memory: u64, deadline: Duration, meter: Meter) -> Result<Self, LoadError> {
         // Whoever works on a component waits for it, and brought it.
-        let workshop = Arc::new(Workshop::new(Compiler::in_process()));
+        Self::with(Workshop::new(Compiler::in_process()), memory, deadline, meter)
+    }
+
+    /// As [`Workbench::new`], and components are compiled in that workshop.
+    ///
+    /// # Errors
+    /// Where the WebAssembly engine cannot be started.
+    pub fn with(workshop: Workshop, memory: u64, deadline: Duration, meter: Meter) -> Result<Self, LoadError> {
+        let workshop = Arc::new(workshop);
         Ok(Self {
             sandbox: Arc::new(Sandbox::with(memory, workshop, meter)?.keeping()),
             places: Arc::new(Semaphore::new(DECISIONS)),
@@ -102,6 +110,12 @@ impl Workbench {
             deadline,
             ..self.clone()
         }
+    }
+
+    /// Whether all that was loaded here had been compiled before.
+    #[must_use]
+    pub fn compiled_nothing(&self) -> bool {
+        self.sandbox.workshop.compiled() == 0
     }
 
     /// Every gate that a component passes before it serves.

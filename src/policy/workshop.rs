@@ -1,11 +1,15 @@
 //! Where components become code that runs: a compiler, and what it made before.
 
+use std::fs;
 use std::hash::{Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use nix::unistd::geteuid;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
@@ -28,13 +32,28 @@ pub struct Workshop {
 struct Tools {
     compiler: Compiler,
     directory: Option<Directory>,
+    /// Whether what is made here serves, so that a copy of it is worth having.
+    serves: bool,
+    compiled: AtomicUsize,
 }
 
 impl Workshop {
     /// A workshop that keeps nothing: each start compiles anew.
     #[must_use]
     pub fn new(compiler: Compiler) -> Self {
-        Self::with(compiler, None)
+        Self::with(compiler, None, true)
+    }
+
+    /// A workshop of somebody who waits: it compiles in this process, and shares what is compiled with the gateway of the
+    /// same user, under the same seal, where its folder can be had. Nothing is made in a folder of somebody else's, which
+    /// would then refuse its owner.
+    #[must_use]
+    pub fn at_hand(path: Option<&Path>) -> Self {
+        let directory = path.filter(|path| is_ours(path)).map(Directory::open);
+        if let Some(Err(error)) = &directory {
+            tracing::debug!(%error, "compiled code is not kept");
+        }
+        Self::with(Compiler::in_process(), directory.and_then(Result::ok), false)
     }
 
     /// A workshop that keeps compiled code, and copies of what served, in the folder `path`.
@@ -42,13 +61,18 @@ impl Workshop {
     /// # Errors
     /// Where the folder cannot be made or used, or somebody else could put code there.
     pub fn keeping(compiler: Compiler, path: &Path) -> Result<Self, DirectoryError> {
-        Ok(Self::with(compiler, Some(Directory::open(path)?)))
+        Ok(Self::with(compiler, Some(Directory::open(path)?), true))
     }
 
-    fn with(compiler: Compiler, directory: Option<Directory>) -> Self {
+    fn with(compiler: Compiler, directory: Option<Directory>, serves: bool) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Self {
-            tools: Arc::new(Tools { compiler, directory }),
+            tools: Arc::new(Tools {
+                compiler,
+                directory,
+                serves,
+                compiled: AtomicUsize::new(0),
+            }),
             places: Semaphore::new(cores.min(MAX_COMPILERS)),
         }
     }
@@ -75,7 +99,13 @@ impl Workshop {
 
     /// The copy of what served last under that name, if there is one.
     pub(super) fn last_good(&self, name: &str) -> Option<PathBuf> {
-        self.tools.directory.as_ref()?.last_good(name)
+        let serving = self.tools.directory.as_ref().filter(|_| self.tools.serves);
+        serving?.last_good(name)
+    }
+
+    /// How often something was compiled here, and not found.
+    pub(super) fn compiled(&self) -> usize {
+        self.tools.compiled.load(Ordering::Relaxed)
     }
 }
 
@@ -107,6 +137,7 @@ impl Tools {
             tracing::debug!(bytes = bytes.len(), millis = millis(began), "compiled code was kept");
             return Ok(component);
         }
+        self.compiled.fetch_add(1, Ordering::Relaxed);
         let (component, artifact) = match self.compiler.compile(engine, memory, bytes)? {
             Compiled::Elsewhere(artifact) => {
                 let component = artifact.load(engine).map_err(|error| format!("{error:#}"))?;
@@ -138,6 +169,12 @@ impl Tools {
             }
         }
     }
+}
+
+/// Whether a folder is this user's, or would be made in one that is.
+fn is_ours(path: &Path) -> bool {
+    let found = path.ancestors().find_map(|path| fs::metadata(path).ok());
+    found.is_some_and(|found| found.uid() == geteuid().as_raw())
 }
 
 /// What code depends on: the bytes that are compiled (a snapshot, which holds the settings), the

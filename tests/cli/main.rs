@@ -16,6 +16,7 @@ mod commands;
 #[path = "../gateway/guests.rs"]
 mod guests;
 mod plugin_check;
+mod plugin_compiled;
 mod plugin_errors;
 mod plugin_inspect;
 mod plugin_new;

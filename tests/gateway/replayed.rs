@@ -25,6 +25,7 @@ fn replay(gateway: &Running, settings: &str, more: &[&str]) -> (i32, Value, Stri
         .arg("--settings")
         .arg(&file)
         .args(more)
+        .env("XDG_STATE_HOME", gateway.path("state"))
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&ran.stderr).into_owned();

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::answer::Answer;
-use super::loading::{Loading, Subject, fail, unloaded};
+use super::loading::{Loading, Subject, fail, unloaded, workshop};
 use super::paint::{bytes, thousands};
 use super::request::{Described, Target};
 use super::test;
@@ -64,6 +64,8 @@ struct Figures {
     size: usize,
     verdict: &'static str,
     load_millis: u64,
+    /// Or its code was found, compiled by an earlier command or by the gateway.
+    compiled: bool,
     snapshot: bool,
     decisions: usize,
     p50_micros: f64,
@@ -121,12 +123,13 @@ async fn measure(subject: &Subject, asking: &Asking, time: Duration) -> Result<F
     let setup = &subject.setup;
     let bytes = policy::component(&setup.plugin.component)?;
     let (size, sha256) = (bytes.len(), policy::digest(&bytes));
-    let metered = Workbench::new(setup.memory, setup.deadline, Meter::Fuel)?;
+    let workshop = || workshop(subject.directory.as_deref());
+    let metered = Workbench::with(workshop(), setup.memory, setup.deadline, Meter::Fuel)?;
     let metered = metered.load(&setup.plugin, bytes.clone()).await?;
     let asked = metered.ask(Arc::clone(&asking.request), &asking.host).await;
     let answer = Answer::of(&asked);
     let began = Instant::now();
-    let serving = Workbench::new(setup.memory, setup.deadline, Meter::Off)?;
+    let serving = Workbench::with(workshop(), setup.memory, setup.deadline, Meter::Off)?;
     let candidate = serving.load(&setup.plugin, bytes).await?;
     let load = began.elapsed();
     let generation = candidate.serving(&asking.host);
@@ -150,6 +153,7 @@ async fn measure(subject: &Subject, asking: &Asking, time: Duration) -> Result<F
         size,
         verdict: answer.verdict.as_str(),
         load_millis: u64::try_from(load.as_millis()).unwrap_or(u64::MAX),
+        compiled: !serving.compiled_nothing(),
         snapshot: candidate.is_snapshot(),
         decisions: times.len(),
         p50_micros: at(0.5),
@@ -193,7 +197,12 @@ fn text(figures: &Figures) -> String {
     } else {
         "no snapshot: configured for each decision"
     };
-    say("load", format!("{} ms, {how}", figures.load_millis));
+    let code = if figures.compiled {
+        "compiled anew"
+    } else {
+        "compiled before"
+    };
+    say("load", format!("{} ms, {code}, {how}", figures.load_millis));
     say(
         "decision",
         format!(

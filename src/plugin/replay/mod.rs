@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 
-use super::loading::{Unready, fail};
+use super::loading::{Unready, fail, workshop};
 use crate::cli::{self, DONE, FAILED, INVALID, plain};
 use crate::config::{Config, Grant};
 use crate::names::{Elsewhere, Names, Resolver};
@@ -129,7 +129,8 @@ async fn load(config: &Config, open: &Open, clock: &SetClock) -> Result<Arc<Poli
         counts.get(user).copied().unwrap_or(0)
     });
     let clock = Clock::Set(clock.clone());
-    let loaded = Policies::load_by(&config.policy, open_forwards, clock).await;
+    let workshop = workshop(config.policy.directory.as_deref());
+    let loaded = Policies::load_by(workshop, &config.policy, open_forwards, clock).await;
     loaded.map(Arc::new).map_err(|errors| {
         let lines: Vec<_> = errors.iter().map(|(name, error)| format!("{name}: {error}")).collect();
         lines.join("\n")

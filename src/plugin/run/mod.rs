@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::answer::{Answer, Word};
-use super::loading::{Loading, Subject, fail, unloaded};
+use super::loading::{Loading, Subject, fail, unloaded, workshop};
 use super::paint::{Paint, bytes, thousands};
 use super::request::{Described, Target, address};
 use crate::cli::{self, DENIED, INVALID, UNDECIDED, plain};
@@ -197,7 +197,8 @@ impl Once<'_> {
     async fn ask(&self, meter: Meter) -> Result<(Candidate, Asked), Stop> {
         let setup = &self.subject.setup;
         let host = self.host().map_err(Stop::Usage)?;
-        let bench = Workbench::new(setup.memory, setup.deadline, meter)?;
+        let workshop = workshop(self.subject.directory.as_deref());
+        let bench = Workbench::with(workshop, setup.memory, setup.deadline, meter)?;
         let bytes = policy::component(&setup.plugin.component)?;
         let candidate = bench.load(&setup.plugin, bytes).await?;
         let asked = candidate.ask(Arc::clone(&self.request), &host).await;

@@ -10,6 +10,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
 use super::super::answer::Answer;
+use super::super::loading::workshop;
 use super::super::project::Setup;
 use super::case::{Asks, Case, CaseFile, Held, Step};
 use super::coverage::Coverage;
@@ -119,7 +120,7 @@ impl Shelf {
         let bench = match self.benches.get(&setup.memory) {
             Some(bench) => bench,
             None => {
-                let bench = Workbench::new(setup.memory, setup.deadline, Meter::Fuel)?;
+                let bench = Workbench::with(workshop(None), setup.memory, setup.deadline, Meter::Fuel)?;
                 self.benches.entry(setup.memory).or_insert(bench)
             }
         };
