@@ -1,3 +1,4 @@
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::UnixStream;
@@ -5,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::program::Home;
+use crate::guests::{Guest, allows};
+use crate::program::{Home, eventually};
 
 /// `portreeve serve`, with what it has printed.
 struct Served {
@@ -65,6 +67,69 @@ impl Drop for Served {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The process that compiles for this one, once it has been at it for a while.
+fn compiler_of(parent: u32) -> Option<u32> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers
+        .filter_map(|process| Some((process, stat(process)?)))
+        .find(|(_, stat)| stat.parent == parent && stat.ticks > 20)
+        .map(|(process, _)| process)
+}
+
+struct Stat {
+    state: String,
+    parent: u32,
+    /// Of the processor, hundredths of a second.
+    ticks: u64,
+}
+
+/// What the system says of a process that is there. proc(5) counts its fields from 1, and the name is the second.
+fn stat(process: u32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let fields: Vec<_> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    Some(Stat {
+        state: fields[0].to_owned(),
+        parent: fields[1].parse().unwrap(),
+        ticks: fields[11].parse().unwrap(),
+    })
+}
+
+/// Ends a process that should be gone, where it is not.
+struct Ends(u32);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = Command::new("kill")
+            .args(["-9", &self.0.to_string()])
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+#[test]
+fn a_compiler_does_not_outlive_its_gateway() {
+    let home = Home::new();
+    let config = home.asking(&Guest::that(allows()).hard_to_compile().build(), "");
+    let mut gateway = home.portreeve();
+    gateway.args(["serve", "--config", &config]);
+    let mut gateway = gateway.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let compiler = eventually("a compiler at work", || compiler_of(gateway.id()));
+    let ends = Ends(compiler);
+    // SIGKILL: it has no time to clear up.
+    gateway.kill().unwrap();
+    gateway.wait().unwrap();
+    let done = stat(compiler).map_or(0, |stat| stat.ticks);
+    eventually("the end of the compiler", || {
+        // Nobody may be there to take note of its end.
+        let stat = stat(compiler).filter(|stat| stat.state != "Z");
+        let goes_on = stat.as_ref().is_some_and(|stat| stat.ticks > done + 100);
+        assert!(!goes_on, "it goes on compiling");
+        stat.is_none().then_some(())
+    });
+    std::mem::forget(ends);
 }
 
 fn shell(command: &str) -> Child {
