@@ -83,7 +83,7 @@ impl Scene {
         match self.order {
             Order::Upwards => {}
             Order::Late => {
-                let late = self.random() % 7 == 0;
+                let late = self.random().is_multiple_of(7);
                 turns.retain(|number| !late || self.channels[*number].takes);
             }
             Order::Downwards => turns.reverse(),
