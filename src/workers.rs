@@ -17,11 +17,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle};
+use tokio::sync::Notify;
+use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The threads; they end when this is dropped, and what runs on them is cut short.
 pub struct Workers {
     workers: Vec<Worker>,
+    /// Told whenever a connection has ended.
+    ended: Arc<Notify>,
     _ending: DropGuard,
 }
 
@@ -40,9 +44,14 @@ impl Workers {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let workers = (0..cores)
             .map(|_| Worker::start(ending.clone()))
-            .collect::<io::Result<_>>()?;
+            .collect::<io::Result<Vec<_>>>()?;
+        let ended = Arc::new(Notify::new());
+        if let Some(worker) = workers.first() {
+            worker.handle.spawn(give_back(Arc::clone(&ended)));
+        }
         Ok(Self {
             workers,
+            ended,
             _ending: ending.drop_guard(),
         })
     }
@@ -52,9 +61,11 @@ impl Workers {
         let load = |worker: &&Worker| worker.connections.load(Ordering::Relaxed);
         if let Some(worker) = self.workers.iter().min_by_key(load) {
             let counted = Counted::new(&worker.connections);
+            let ended = Arc::clone(&self.ended);
             worker.handle.spawn(async move {
                 let _counted = counted;
                 connection.await;
+                ended.notify_one();
             });
         }
     }
@@ -74,6 +85,18 @@ impl Worker {
             handle,
             connections: Arc::default(),
         })
+    }
+}
+
+/// Lets the allocator give back what ended connections held. It does so some time after memory was freed, but only where
+/// something happens then: the end of a thread does, and where everybody has left nothing else might.
+async fn give_back(ended: Arc<Notify>) {
+    loop {
+        ended.notified().await;
+        sleep(CALM).await;
+        if let Err(error) = thread::Builder::new().name("give-back".to_owned()).spawn(|| {}) {
+            tracing::debug!(%error, "memory that was freed stays with the gateway for now");
+        }
     }
 }
 
@@ -97,6 +120,8 @@ fn rest() {
     TURN.set((0, (bytes >= MUCH).then(Instant::now)));
 }
 
+/// Longer than the allocator waits with what was freed.
+const CALM: Duration = Duration::from_secs(2);
 /// One full SSH packet.
 const MUCH: usize = 32 << 10;
 const SOON: Duration = Duration::from_millis(1);
