@@ -1,6 +1,5 @@
 //! Every request is judged, and every judgement recorded before it has an effect.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -41,18 +40,16 @@ impl Desk {
 
     async fn publish(&self, visit: &Visit, id: &str, judgement: Judgement) -> Result<Permit, Refusal> {
         let Judgement { decided, outcome } = judgement;
-        let sentence = outcome.as_ref().err().map(Refusal::sentence);
         if let Err(refusal) = &outcome {
             log_refusal(id, &visit.principal.user, &decided, refusal);
         }
         let subject = visit.subject.with_forward(id);
-        let event = Event::ForwardDecided(Box::new(decided.clone()));
-        let news = News {
-            decided,
-            sentence,
+        visit.tell(|| News {
+            decided: decided.clone(),
+            sentence: outcome.as_ref().err().map(Refusal::sentence),
             forward: id.to_owned(),
-        };
-        let _ = visit.news.send(Arc::new(news));
+        });
+        let event = Event::ForwardDecided(Box::new(decided));
         if outcome.is_err() {
             self.audit.record(&subject, &event);
         } else if !self.audit.record_surely(&subject, &event).confirmed().await {

@@ -1,8 +1,8 @@
 //! The user's side of a session, and what all of its requests share.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, broadcast};
@@ -28,7 +28,7 @@ pub struct Visit {
     /// Ends with the session.
     pub stop: Stop,
     /// What is decided, for the status channel.
-    pub news: broadcast::Sender<Arc<News>>,
+    news: OnceLock<broadcast::Sender<Arc<News>>>,
     verdicts: Arc<Verdicts>,
     names: Arc<Semaphore>,
     carried: AtomicUsize,
@@ -62,13 +62,25 @@ impl Visit {
             connection: Arc::new(connection),
             limits: Arc::new(limits),
             stop: Stop::default(),
-            news: broadcast::channel(NEWS).0,
+            news: OnceLock::new(),
             verdicts: Arc::default(),
             names: places_of_one(),
             carried: AtomicUsize::new(0),
             tunnels: Arc::new(Semaphore::new(ceilings.tunnels_per_session)),
             most_tunnels: ceilings.tunnels_per_session,
             listeners: Arc::new(Semaphore::new(ceilings.listeners_per_session)),
+        }
+    }
+
+    /// What is decided from now on.
+    pub fn follow(&self) -> broadcast::Receiver<Arc<News>> {
+        self.news.get_or_init(|| broadcast::channel(NEWS).0).subscribe()
+    }
+
+    /// Tells those who follow.
+    pub(super) fn tell(&self, news: impl FnOnce() -> News) {
+        if let Some(followed) = self.news.get().filter(|followed| followed.receiver_count() > 0) {
+            let _ = followed.send(Arc::new(news()));
         }
     }
 
@@ -81,7 +93,7 @@ impl Visit {
     /// Whether a tunnel or a status channel is open.
     #[must_use]
     pub fn is_used(&self) -> bool {
-        self.open_tunnels() > 0 || self.news.receiver_count() > 0
+        self.open_tunnels() > 0 || self.news.get().is_some_and(|news| news.receiver_count() > 0)
     }
 
     /// How long the next tunnel may wait for the client to close it, once both directions are done.

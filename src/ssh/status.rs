@@ -29,7 +29,7 @@ pub(super) struct View {
 impl View {
     /// Shows until the user leaves or the session ends.
     pub(super) async fn show(self, left: CancellationToken, mut screen: Outgoing) {
-        let mut news = self.visit.news.subscribe();
+        let mut news = self.visit.follow();
         let mut text = self.greeting();
         loop {
             let end = if self.terminal { "\r\n" } else { "\n" };

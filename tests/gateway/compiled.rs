@@ -151,10 +151,11 @@ fn a_component_that_takes_too_long_to_compile_is_refused_while_others_are_served
     }
     assert!(served > 10, "only {served} forwards meanwhile");
     let rejected = gateway.event("policy-rejected");
-    assert_eq!(
-        rejected["reason"],
-        "it does not compile: compiling took longer than 3 s of processor time"
-    );
+    // Or four times that, where the machine gave the compiler no more of its time.
+    let reason = rejected["reason"].as_str().unwrap();
+    let (cpu, wall) = ("3 s of processor time", "12 s");
+    let words = [cpu, wall].map(|bound| format!("it does not compile: compiling took longer than {bound}"));
+    assert!(words.iter().any(|words| reason == words), "{reason}");
     assert_eq!(
         gateway.swap(&Guest::that(allows()).version("3.0.0"))["event"],
         "policy-swapped"
