@@ -6,7 +6,10 @@
 //! cannot be written, [`Audit::record`] says so before anything is allowed.
 
 mod event;
+mod queue;
 mod sink;
+mod target;
+mod writer;
 
 pub use event::{Cause, Decided, Ended, Event, Line, LoggedIn, NameAnswer, Subject, VerdictWord};
 pub use sink::{Audit, Written};

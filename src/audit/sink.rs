@@ -1,17 +1,16 @@
-use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::event::{Event, Line, Subject};
-use crate::config::{self, AuditFile};
+use super::queue::Queue;
+use super::target::Target;
+use super::writer::Writer;
+use crate::config;
 
 /// The way into the log. Cheap to clone.
 #[derive(Clone)]
@@ -23,34 +22,17 @@ struct Way {
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Shared {
-    queue: Queue,
-    state: State,
+/// What those who record share with the thread that writes.
+pub(super) struct Shared {
+    pub(super) queue: Queue,
+    pub(super) state: State,
 }
 
-struct State {
+pub(super) struct State {
     required: bool,
-    broken: AtomicBool,
+    pub(super) broken: AtomicBool,
     /// Lines that are not in the log yet.
-    waiting: AtomicUsize,
-}
-
-/// What the thread has before it.
-#[derive(Default)]
-struct Queue {
-    orders: Mutex<Orders>,
-    called: Condvar,
-}
-
-#[derive(Default)]
-struct Orders {
-    lines: VecDeque<(Vec<u8>, Option<oneshot::Sender<()>>)>,
-    /// The thread waits for whatever comes.
-    asleep: bool,
-    /// Something of this must not wait.
-    urgent: bool,
-    reopen: bool,
-    finish: bool,
+    pub(super) waiting: AtomicUsize,
 }
 
 /// Resolves when the line is in the log.
@@ -89,11 +71,7 @@ impl Audit {
                 waiting: AtomicUsize::new(0),
             },
         });
-        let writer = Writer {
-            target,
-            shared: Arc::clone(&shared),
-            batch: Batch::default(),
-        };
+        let writer = Writer::new(target, Arc::clone(&shared));
         let handle = thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || writer.run())?;
@@ -175,181 +153,8 @@ impl Drop for Way {
     }
 }
 
-impl Queue {
-    /// Wakes the thread where the line is urgent, or where there is no rest to wait for.
-    fn add_line(&self, line: Vec<u8>, done: Option<oneshot::Sender<()>>, urgent: bool) {
-        let mut orders = self.lock();
-        orders.urgent |= urgent;
-        orders.lines.push_back((line, done));
-        if orders.urgent || orders.asleep {
-            self.called.notify_one();
-        }
-    }
-
-    fn add(&self, order: impl FnOnce(&mut Orders)) {
-        let mut orders = self.lock();
-        order(&mut orders);
-        orders.urgent = true;
-        self.called.notify_one();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Orders> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until something is urgent, but no longer than this.
-    fn rest(&self, time: Duration) -> MutexGuard<'_, Orders> {
-        let rested = self
-            .called
-            .wait_timeout_while(self.lock(), time, |orders| !orders.urgent);
-        rested.unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    /// Waits until there is anything to do.
-    fn sleep<'a>(&'a self, mut orders: MutexGuard<'a, Orders>) -> MutexGuard<'a, Orders> {
-        orders.asleep = true;
-        let woken = self
-            .called
-            .wait_while(orders, |orders| orders.lines.is_empty() && !orders.urgent);
-        let mut orders = woken.unwrap_or_else(PoisonError::into_inner);
-        orders.asleep = false;
-        orders
-    }
-}
-
-struct Writer {
-    target: Target,
-    shared: Arc<Shared>,
-    batch: Batch,
-}
-
-/// What is written at once.
-#[derive(Default)]
-struct Batch {
-    bytes: Vec<u8>,
-    lines: usize,
-    confirmations: Vec<oneshot::Sender<()>>,
-}
-
-impl Writer {
-    /// After each batch it rests, so that a crowd of lines does not wake it for each of them.
-    fn run(mut self) {
-        let shared = Arc::clone(&self.shared);
-        let mut orders = shared.queue.lock();
-        loop {
-            if self.batch.bytes.is_empty() {
-                orders = shared.queue.sleep(orders);
-            }
-            orders.urgent = false;
-            if std::mem::take(&mut orders.reopen) {
-                self.target.forget();
-            }
-            let finishing = orders.finish;
-            while self.batch.bytes.len() < BATCH
-                && let Some((line, done)) = orders.lines.pop_front()
-            {
-                self.batch.bytes.extend_from_slice(&line);
-                self.batch.lines += 1;
-                self.batch.confirmations.extend(done);
-            }
-            let more = !orders.lines.is_empty();
-            drop(orders);
-            let written = self.write();
-            if finishing && !(written && more) {
-                if !written {
-                    tracing::error!(lines = self.batch.lines, "audit lines are lost");
-                }
-                return;
-            }
-            orders = match written {
-                true if more => shared.queue.lock(),
-                true => shared.queue.rest(REST),
-                false => shared.queue.rest(RETRY),
-            };
-        }
-    }
-
-    /// False where the log cannot be written; the batch is kept then.
-    fn write(&mut self) -> bool {
-        let state = &self.shared.state;
-        if let Err(error) = self.target.write(&self.batch.bytes) {
-            if !state.broken.swap(true, Ordering::AcqRel) {
-                tracing::error!(%error, "the audit log cannot be written: new forwards are refused unless `audit.required` is false");
-            }
-            self.target.forget();
-            return false;
-        }
-        self.batch.bytes.clear();
-        state
-            .waiting
-            .fetch_sub(std::mem::take(&mut self.batch.lines), Ordering::AcqRel);
-        for done in self.batch.confirmations.drain(..) {
-            let _ = done.send(());
-        }
-        if state.broken.swap(false, Ordering::AcqRel) {
-            tracing::warn!("the audit log can be written again");
-        }
-        true
-    }
-}
-
-/// The file, or stdout.
-struct Target {
-    path: Option<PathBuf>,
-    file: Option<File>,
-}
-
-impl Target {
-    fn new(file: &AuditFile) -> Self {
-        Self {
-            path: match file {
-                AuditFile::Path(path) => Some(path.clone()),
-                AuditFile::Stdout => None,
-            },
-            file: None,
-        }
-    }
-
-    fn open(&mut self) -> io::Result<()> {
-        if let (None, Some(path)) = (&self.file, &self.path) {
-            let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-            self.file = Some(file);
-        }
-        Ok(())
-    }
-
-    fn forget(&mut self) {
-        self.file = None;
-    }
-
-    /// Writes all lines, or takes back what was written of them.
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        self.open()?;
-        let Some(file) = &mut self.file else {
-            let mut out = io::stdout().lock();
-            out.write_all(lines)?;
-            return out.flush();
-        };
-        let before = file
-            .metadata()
-            .ok()
-            .filter(std::fs::Metadata::is_file)
-            .map(|found| found.len());
-        let written = file.write_all(lines);
-        if let (Err(_), Some(length)) = (&written, before) {
-            let _ = file.set_len(length);
-        }
-        written
-    }
-}
-
 /// Lines that may wait before new forwards are refused.
 const BACKLOG: usize = 100_000;
-/// Bytes that are written at once.
-const BATCH: usize = 1 << 20;
-const RETRY: Duration = Duration::from_millis(500);
-/// How long a line waits at most that is not urgent.
-const REST: Duration = Duration::from_millis(20);
 /// How long a request waits for its line.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -358,6 +163,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::config::AuditFile;
 
     fn log(path: &Path) -> Audit {
         let config = config::Audit {

@@ -1,0 +1,96 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::oneshot;
+
+use super::sink::Shared;
+use super::target::Target;
+
+/// The thread that writes the log.
+pub(super) struct Writer {
+    target: Target,
+    shared: Arc<Shared>,
+    batch: Batch,
+}
+
+/// What is written at once.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    lines: usize,
+    confirmations: Vec<oneshot::Sender<()>>,
+}
+
+impl Writer {
+    pub(super) fn new(target: Target, shared: Arc<Shared>) -> Self {
+        Self {
+            target,
+            shared,
+            batch: Batch::default(),
+        }
+    }
+
+    /// After each batch it rests, so that a crowd of lines does not wake it for each of them.
+    pub(super) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut orders = shared.queue.lock();
+        loop {
+            if self.batch.bytes.is_empty() {
+                orders = shared.queue.sleep(orders);
+            }
+            orders.urgent = false;
+            if std::mem::take(&mut orders.reopen) {
+                self.target.forget();
+            }
+            let finishing = orders.finish;
+            while self.batch.bytes.len() < BATCH
+                && let Some((line, done)) = orders.lines.pop_front()
+            {
+                self.batch.bytes.extend_from_slice(&line);
+                self.batch.lines += 1;
+                self.batch.confirmations.extend(done);
+            }
+            let more = !orders.lines.is_empty();
+            drop(orders);
+            let written = self.write();
+            if finishing && !(written && more) {
+                if !written {
+                    let lines = shared.state.waiting.load(Ordering::Acquire);
+                    tracing::error!(lines, "audit lines are lost");
+                }
+                return;
+            }
+            orders = match written {
+                true if more => shared.queue.lock(),
+                true => shared.queue.rest(),
+                false => shared.queue.pause(),
+            };
+        }
+    }
+
+    /// False where the log cannot be written; the batch is kept then.
+    fn write(&mut self) -> bool {
+        let state = &self.shared.state;
+        if let Err(error) = self.target.write(&self.batch.bytes) {
+            if !state.broken.swap(true, Ordering::AcqRel) {
+                tracing::error!(%error, "the audit log cannot be written: new forwards are refused unless `audit.required` is false");
+            }
+            self.target.forget();
+            return false;
+        }
+        self.batch.bytes.clear();
+        state
+            .waiting
+            .fetch_sub(std::mem::take(&mut self.batch.lines), Ordering::AcqRel);
+        for done in self.batch.confirmations.drain(..) {
+            let _ = done.send(());
+        }
+        if state.broken.swap(false, Ordering::AcqRel) {
+            tracing::warn!("the audit log can be written again");
+        }
+        true
+    }
+}
+
+/// Bytes that are written at once.
+const BATCH: usize = 1 << 20;
