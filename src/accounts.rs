@@ -73,7 +73,7 @@ impl Accounts {
                     "the password hash of {} is no PHC string: make one with argon2(1)",
                     user.name
                 );
-                faults.push(whole(file, "user.password-hash", words));
+                faults.push(Fault::of_key(file, "user.password-hash", words));
             }
             let account = Account {
                 groups: user.groups.clone(),
@@ -87,13 +87,13 @@ impl Accounts {
         for path in &config.auth.trusted_user_ca_keys {
             match read_authorities(path) {
                 Ok(found) => authorities.extend(found),
-                Err(words) => faults.push(whole(file, "auth.trusted-user-ca-keys", words)),
+                Err(words) => faults.push(Fault::of_key(file, "auth.trusted-user-ca-keys", words)),
             }
         }
         if let Some(path) = &config.auth.revoked_keys
             && let Err(error) = RevokedKeys::read(path)
         {
-            faults.push(whole(file, "auth.revoked-keys", error.to_string()));
+            faults.push(Fault::of_key(file, "auth.revoked-keys", error));
         }
         if !faults.is_empty() {
             return Err(faults);
@@ -330,16 +330,6 @@ fn read_authorities(path: &Path) -> Result<Vec<KeyBlob>, String> {
         return Err(format!("{}: it has no key", path.display()));
     }
     Ok(lines.into_iter().map(|line| line.key).collect())
-}
-
-fn whole(file: &Path, key: &str, message: String) -> Fault {
-    Fault {
-        file: file.to_owned(),
-        line: 0,
-        column: 0,
-        key: key.to_owned(),
-        message,
-    }
 }
 
 /// A hash of nothing that anybody knows, with the parameters of a usual one.

@@ -33,13 +33,7 @@ impl Embedded {
         let file = PathBuf::from("(embedded default)");
         let missing = |words: &str| Faults {
             file: file.clone(),
-            faults: vec![Fault {
-                file: file.clone(),
-                line: 0,
-                column: 0,
-                key: "environment".to_owned(),
-                message: words.to_owned(),
-            }],
+            faults: vec![Fault::of_key(&file, "environment", words)],
         };
         let state = state_directory().ok_or_else(|| missing("there is no home directory: set HOME or use --config"))?;
         let user = user_name().ok_or_else(|| missing("the current user has no name: use --config"))?;
@@ -131,13 +125,7 @@ impl Origin for Embedded {
         })?;
         let keys = self.keys().map_err(|words| Faults {
             file: self.file.clone(),
-            faults: vec![Fault {
-                file: self.file.clone(),
-                line: 0,
-                column: 0,
-                key: "user[0].authorized-keys".to_owned(),
-                message: words,
-            }],
+            faults: vec![Fault::of_key(&self.file, "user[0].authorized-keys", words)],
         })?;
         config.users = vec![config::User {
             name: self.user.clone(),

@@ -34,11 +34,16 @@ pub struct Fault {
 impl Fault {
     /// A fault of the file as a whole.
     pub(super) fn whole_file(file: &Path, message: impl fmt::Display) -> Self {
+        Self::of_key(file, "", message)
+    }
+
+    /// A fault of what a key means, which is found after the file was read: its place in the file is not known.
+    pub(crate) fn of_key(file: &Path, key: &str, message: impl fmt::Display) -> Self {
         Fault {
             file: file.to_owned(),
             line: 0,
             column: 0,
-            key: String::new(),
+            key: key.to_owned(),
             message: message.to_string(),
         }
     }

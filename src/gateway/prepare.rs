@@ -93,15 +93,15 @@ pub(super) fn host_keys(config: &Config, file: &Path) -> Result<HostKeys, Vec<Fa
         return loaded.map_err(|errors| {
             let faults = errors
                 .iter()
-                .map(|error| fault(file, "server.host-keys", error.to_string()));
+                .map(|error| Fault::of_key(file, "server.host-keys", error));
             faults.collect()
         });
     }
     let Some(path) = state_directory().map(|folder| folder.join("ssh_host_ed25519_key")) else {
         let words = "no host key is configured and there is no home to keep one in: set it, or HOME";
-        return Err(vec![fault(file, "server.host-keys", words.to_owned())]);
+        return Err(vec![Fault::of_key(file, "server.host-keys", words)]);
     };
-    HostKeys::keep(&path).map_err(|error| vec![fault(file, "server.host-keys", error.to_string())])
+    HostKeys::keep(&path).map_err(|error| vec![Fault::of_key(file, "server.host-keys", error)])
 }
 
 /// What is configured must be usable. Where nothing is, a state directory that cannot be had costs
@@ -120,7 +120,7 @@ fn workshop(config: &Config, file: &Path, compiler: Compiler) -> Result<Workshop
             tracing::warn!(%error, "compiled policies cannot be kept, so each start compiles them anew: set policy.directory");
             Ok(Workshop::new(compiler))
         }
-        Err(error) => Err(fault(file, "policy.directory", error.to_string())),
+        Err(error) => Err(Fault::of_key(file, "policy.directory", error)),
     }
 }
 
@@ -135,21 +135,11 @@ pub fn state_directory() -> Option<PathBuf> {
     Some(state.join("portreeve"))
 }
 
-fn fault(file: &Path, key: &str, message: String) -> Fault {
-    Fault {
-        file: file.to_owned(),
-        line: 0,
-        column: 0,
-        key: key.to_owned(),
-        message,
-    }
-}
-
 /// Whoever is to sign must be known, even where nothing that is loaded needs a signature yet.
 pub(super) fn signers_fault(config: &Config, file: &Path) -> Option<Fault> {
     let signatures = config.policy.signatures.as_ref()?;
     let read = AllowedSigners::read(&signatures.allowed_signers);
-    read.err().map(|error| fault(file, SIGNERS_KEY, error.to_string()))
+    read.err().map(|error| Fault::of_key(file, SIGNERS_KEY, error))
 }
 
 pub(super) fn policy_faults(config: &Config, file: &Path, errors: &[(String, LoadError)]) -> Vec<Fault> {
@@ -160,16 +150,20 @@ pub(super) fn policy_faults(config: &Config, file: &Path, errors: &[(String, Loa
         match error {
             LoadError::Settings(problems) => faults.extend(problems.iter().map(|problem| {
                 let key = format!("{key}.settings{}", problem.at);
-                fault(file, &key, format!("{name}: {}", problem.message))
+                Fault::of_key(file, &key, format!("{name}: {}", problem.message))
             })),
             // One file for all plugins, and one fault.
             LoadError::Signature { refused, .. } if let Refused::Signers(error) = &**refused => {
-                let found = fault(file, SIGNERS_KEY, error.to_string());
+                let found = Fault::of_key(file, SIGNERS_KEY, error);
                 if !faults.contains(&found) {
                     faults.push(found);
                 }
             }
-            error => faults.push(fault(file, &format!("{key}.component"), format!("{name}: {error}"))),
+            error => faults.push(Fault::of_key(
+                file,
+                &format!("{key}.component"),
+                format!("{name}: {error}"),
+            )),
         }
     }
     faults
