@@ -15,19 +15,23 @@ impl Desk {
     /// Judges everything that is open by the policies in force now, and closes what they refuse or
     /// would send elsewhere. The rest of each connection is left alone.
     pub async fn reconsider_all(&self) {
+        let mut spare = SPARE;
         for forward in self.registry.forwards() {
-            self.reconsider(&forward, "swap").await;
+            self.reconsider(&forward, "swap", &mut spare).await;
         }
     }
 
     /// Judges one open tunnel or listener again. What cannot be decided is refused, but not because of one moment in which
-    /// the machine had no time: nobody waits for this answer.
-    pub async fn reconsider(&self, forward: &Forward, why: &'static str) {
+    /// the machine had no time: nobody waits for this answer. With `spare` the patience of all ends, since a policy that
+    /// never decides in time must not keep everything open meanwhile.
+    async fn reconsider(&self, forward: &Forward, why: &'static str, spare: &mut usize) {
         let mut outcome = self.judge_once_more(forward, why).await;
         for _ in 1..ATTEMPTS {
-            if !outcome.as_ref().is_err_and(Refusal::came_too_late) || forward.stop.cause().is_some() {
+            let late = outcome.as_ref().is_err_and(Refusal::came_too_late);
+            if !late || *spare == 0 || forward.stop.cause().is_some() {
                 break;
             }
+            *spare -= 1;
             outcome = self.judge_once_more(forward, why).await;
         }
         let keeps = match &outcome {
@@ -57,7 +61,7 @@ impl Desk {
         let pause = Duration::from_secs(u64::from(seconds.max(1)));
         while forward.stop.cause().is_none() {
             tokio::time::sleep(pause).await;
-            self.reconsider(forward, "recheck").await;
+            self.reconsider(forward, "recheck", &mut { SPARE }).await;
         }
         std::future::pending().await
     }
@@ -66,7 +70,7 @@ impl Desk {
     async fn catch_up(&self, permit: &Permit, forward: &Forward) {
         let current = self.judge.policies().current();
         if self.reevaluates.load(Ordering::Relaxed) && !Arc::ptr_eq(permit.generation(), &current) {
-            self.reconsider(forward, "swap").await;
+            self.reconsider(forward, "swap", &mut { SPARE }).await;
         }
     }
 
@@ -95,3 +99,5 @@ fn same_place(effective: &Endpoint, forward: &Forward) -> bool {
 
 /// How often something open is judged where the time is not enough, before it is closed.
 const ATTEMPTS: usize = 3;
+/// How many further attempts there are for all that a swap judges.
+const SPARE: usize = 16;
