@@ -8,9 +8,9 @@
 mod bind;
 mod floors;
 mod permit;
+mod question;
 mod reuse;
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,60 +21,23 @@ use tokio::sync::Semaphore;
 
 pub use floors::{House, OwnListeners};
 pub use permit::{Permit, Way};
+pub use question::{Judgement, Question};
 pub use reuse::Verdicts;
 
+use question::note;
 use reuse::Answer;
 
 use crate::audit::{Decided, NameAnswer, VerdictWord};
 use crate::auth::ForwardLimits;
 use crate::names::{Lookups, Resolver, places_of_one};
-use crate::policy::{Generation, Opinion, Policies, PolicyRef};
-use crate::request::{
-    Action, By, Connection, Endpoint, Fact, ForwardRequest, Host, Principal, Refusal, Requested, Terms, Verdict,
-};
+use crate::policy::{Generation, Opinion, Policies};
+use crate::request::{Action, By, Endpoint, Fact, ForwardRequest, Host, Refusal, Requested, Terms, Verdict};
 
 /// Judges requests by the configuration and the policies in force.
 pub struct Judge {
     house: ArcSwap<House>,
     policies: Arc<Policies>,
     resolver: Resolver,
-}
-
-/// What is asked, as it came from the client.
-#[derive(Clone)]
-pub struct Question {
-    /// The audit log's `forward`.
-    pub id: String,
-    /// Connect, listen or accept.
-    pub action: Action,
-    /// As the client sent it.
-    pub requested: Requested,
-    /// For `accept`: the endpoint that listens.
-    pub listener: Option<Endpoint>,
-    /// The peer of an accepted connection, or what the client claims.
-    pub originator: Option<SocketAddr>,
-    /// Who asks.
-    pub principal: Arc<Principal>,
-    /// Over which connection.
-    pub connection: Arc<Connection>,
-    /// What the key or certificate permits.
-    pub limits: Arc<ForwardLimits>,
-    /// The verdict will not be acted on.
-    pub dry_run: bool,
-    /// `swap` or `recheck` where something open is judged once more.
-    pub again: Option<&'static str>,
-    /// Verdicts of the connection that may be used again.
-    pub verdicts: Option<Arc<Verdicts>>,
-    /// How many names the connection may ask for at once.
-    pub names: Arc<Semaphore>,
-}
-
-/// What came of it.
-pub struct Judgement {
-    /// For the audit log.
-    pub decided: Decided,
-    /// The permit, or why there is none.
-    pub outcome: Result<Permit, Refusal>,
 }
 
 impl Judge {
@@ -236,42 +199,7 @@ impl Judge {
         };
         Ok(Permit::new(request, effective, terms, way, generation))
     }
-}
 
-impl Question {
-    /// A refusal of a question that no policy has answered.
-    fn unanswered(&self, refusal: Refusal) -> Judgement {
-        let outcome = Err(refusal);
-        let mut decided = self.blank();
-        note(&mut decided, &outcome);
-        Judgement { decided, outcome }
-    }
-
-    /// The record of a question that nobody has answered.
-    fn blank(&self) -> Decided {
-        Decided {
-            action: self.action,
-            requested: self.requested.clone(),
-            target: None,
-            effective: None,
-            resolved: Vec::new(),
-            names: BTreeMap::new(),
-            originator: self.originator,
-            asked: None,
-            verdict: VerdictWord::Deny,
-            code: None,
-            reason: None,
-            by: By::Policy,
-            policy: None,
-            micros: 0,
-            terms: None,
-            tags: BTreeMap::new(),
-            again: self.again,
-        }
-    }
-}
-
-impl Judge {
     /// Asks the policies, or uses what they said of an equal request.
     async fn opinion(
         &self,
@@ -390,45 +318,4 @@ fn judge_address(house: &House, address: IpAddr, port: u16, terms: &Terms) -> Re
     let target = SocketAddr::new(address, port);
     house.dial(target)?;
     Ok(target)
-}
-
-/// Completes the record with how it came out.
-fn note(decided: &mut Decided, outcome: &Result<Permit, Refusal>) {
-    match outcome {
-        Ok(_) | Err(Refusal::Unreachable { .. }) => {}
-        Err(Refusal::Denied { by, code, reason, .. }) => {
-            decided.verdict = VerdictWord::Deny;
-            decided.by = *by;
-            decided.code = Some(code.clone());
-            decided.reason = Some(reason.clone());
-        }
-        Err(Refusal::Undecided { code, reason }) => {
-            decided.verdict = VerdictWord::Failed;
-            decided.code = Some((*code).to_owned());
-            decided.reason = Some(reason.clone());
-        }
-        Err(Refusal::Exhausted { code, reason }) => {
-            decided.verdict = VerdictWord::Deny;
-            decided.by = By::Limit;
-            decided.code = Some((*code).to_owned());
-            decided.reason = Some(reason.clone());
-        }
-    }
-    if outcome.is_err() && !matches!(outcome, Err(Refusal::Unreachable { .. })) {
-        decided.terms = None;
-    }
-}
-
-impl Judgement {
-    /// A refusal that a limit of the gateway decided before anybody was asked.
-    #[must_use]
-    pub fn exhausted(question: &Question, code: &'static str, reason: String) -> Self {
-        question.unanswered(Refusal::Exhausted { code, reason })
-    }
-
-    /// The policy that decided, if it came to one.
-    #[must_use]
-    pub fn policy(&self) -> Option<&PolicyRef> {
-        self.decided.policy.as_ref()
-    }
 }

@@ -8,6 +8,8 @@
 //! [`Permit`]: crate::judgement::Permit
 
 mod bound;
+mod buffer;
+mod clock;
 mod dial;
 mod flow;
 mod inbox;
@@ -23,9 +25,10 @@ use bytes::Bytes;
 
 pub(crate) use bound::is_ours;
 pub use bound::{Accepted, Bound};
+pub use clock::Patience;
 pub use dial::{Dialled, dial};
 pub use flow::{Flows, Memory, Queued, Round};
-pub use tunnel::{Patience, Stream, run};
+pub use tunnel::{Stream, run};
 pub use window::{Bounds, Overrun, Throttle};
 
 /// What comes from the client.

@@ -1,16 +1,15 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::FutureExt;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream, tcp, unix};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::io::AsyncWrite;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
+use super::buffer::{Buffer, MAX_READ, Readable};
+use super::clock::{Clock, Patience};
 use super::flow::{Outlet, Queued};
 use super::inbox::Inbox;
 use super::meter::Meter;
@@ -49,17 +48,6 @@ pub async fn run(
             copy(source, sink, read, write, forward, queue, patience).await
         }
     }
-}
-
-/// How long a tunnel may do nothing.
-#[derive(Clone, Copy)]
-pub struct Patience {
-    /// Without a byte in either direction.
-    pub idle: Option<Duration>,
-    /// With bytes for a target that takes none.
-    pub stall: Option<Duration>,
-    /// With both directions done, for the client to close its side.
-    pub close: Duration,
 }
 
 async fn copy(
@@ -290,66 +278,6 @@ async fn downward(
     }
 }
 
-/// The reading half of a socket, which can tell that something is there before a buffer is made for it.
-trait Readable: AsyncRead + Unpin {
-    async fn readable(&self) -> io::Result<()>;
-}
-
-impl Readable for tcp::ReadHalf<'_> {
-    async fn readable(&self) -> io::Result<()> {
-        tcp::ReadHalf::readable(self).await
-    }
-}
-
-impl Readable for unix::ReadHalf<'_> {
-    async fn readable(&self) -> io::Result<()> {
-        unix::ReadHalf::readable(self).await
-    }
-}
-
-/// Reads into pieces as large as what arrives; an idle tunnel holds none.
-struct Buffer {
-    bytes: BytesMut,
-    piece: usize,
-}
-
-impl Default for Buffer {
-    fn default() -> Self {
-        Self {
-            bytes: BytesMut::new(),
-            piece: MIN_READ,
-        }
-    }
-}
-
-impl Buffer {
-    /// At most `limit` bytes, which is asked when there is something to read; none at the end.
-    ///
-    /// A read that does not fill its room has emptied the socket. tokio then waits for news of it, and what comes
-    /// meanwhile is read in one piece; asking again at once would find little, and tell the target of each little.
-    async fn read(&mut self, socket: &mut impl Readable, limit: impl Fn() -> usize) -> io::Result<Bytes> {
-        loop {
-            if self.bytes.capacity() < MIN_READ / 4 {
-                self.bytes.reserve(self.piece);
-            }
-            let room = self.bytes.capacity().min(limit());
-            let read = socket.read_buf(&mut (&mut self.bytes).limit(room)).now_or_never();
-            match read {
-                Some(length) => {
-                    let length = length?;
-                    self.piece = if length == room { self.piece * 2 } else { length };
-                    self.piece = self.piece.clamp(MIN_READ, MAX_READ);
-                    return Ok(self.bytes.split().freeze());
-                }
-                None => {
-                    self.bytes = BytesMut::new();
-                    socket.readable().await?;
-                }
-            }
-        }
-    }
-}
-
 /// The bytes that the terms still allow, both directions together.
 struct Budget<'a> {
     forward: &'a Forward,
@@ -367,83 +295,4 @@ impl Budget<'_> {
     }
 }
 
-/// When something last passed.
-struct Clock {
-    began: Instant,
-    /// Milliseconds since `began`.
-    last: AtomicU64,
-    last_up: AtomicU64,
-    waiting: AtomicU64,
-}
-
-impl Clock {
-    fn new() -> Self {
-        Self {
-            began: Instant::now(),
-            last: AtomicU64::new(0),
-            last_up: AtomicU64::new(0),
-            waiting: AtomicU64::new(0),
-        }
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn progress(&self) {
-        let now = self.now();
-        self.last.store(now, Ordering::Relaxed);
-        self.last_up.store(now, Ordering::Relaxed);
-    }
-
-    fn progress_down(&self) {
-        self.last.store(self.now(), Ordering::Relaxed);
-    }
-
-    /// The rate limit, not the target, keeps bytes waiting.
-    fn excuse(&self) {
-        self.last_up.store(self.now(), Ordering::Relaxed);
-    }
-
-    fn waiting(&self, bytes: usize) {
-        self.waiting.store(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// Waits for the first time limit that is reached.
-    async fn watch(&self, forward: &Forward, patience: Patience) -> Cause {
-        let seconds = |seconds: Option<u32>| seconds.map(|seconds| Duration::from_secs(u64::from(seconds)));
-        let expires = seconds(forward.terms.max_seconds).map(|limit| self.began + limit);
-        let idle = match (seconds(forward.terms.idle_seconds), patience.idle) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-        loop {
-            let at = |millis: &AtomicU64| self.began + Duration::from_millis(millis.load(Ordering::Relaxed));
-            let idles = idle.map(|idle| at(&self.last) + idle);
-            let waits = self.waiting.load(Ordering::Relaxed) > 0;
-            let stalls = patience
-                .stall
-                .map(|stall| if waits { at(&self.last_up) } else { Instant::now() } + stall);
-            let next = [expires, idles, stalls].into_iter().flatten().min();
-            let Some(next) = next else {
-                return std::future::pending().await;
-            };
-            let now = Instant::now();
-            if expires.is_some_and(|when| when <= now) {
-                return Cause::Expired;
-            }
-            if idles.is_some_and(|when| when <= now) {
-                return Cause::Idle;
-            }
-            if waits && stalls.is_some_and(|when| when <= now) {
-                return Cause::Stalled;
-            }
-            sleep_until(next).await;
-        }
-    }
-}
-
-const MIN_READ: usize = 4 << 10;
-/// Four SSH packets' worth: more saves little, and would keep small messages of other tunnels waiting behind it.
-const MAX_READ: usize = 128 << 10;
 const MAX_SLICES: usize = 32;
