@@ -264,7 +264,7 @@ impl fmt::Display for SocketPath {
 impl fmt::Display for Requested {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(out, "[{host}]:{port}"),
+            Self::Tcp { host, port } if host.contains(':') && !host.starts_with('[') => write!(out, "[{host}]:{port}"),
             Self::Tcp { host, port } => write!(out, "{host}:{port}"),
             Self::Socket(path) => write!(out, "unix:{path}"),
         }
@@ -385,6 +385,22 @@ mod tests {
         ];
         for (sent, canonical) in table {
             assert_eq!(Host::parse(sent).unwrap().to_string(), canonical, "{sent}");
+        }
+    }
+
+    #[test]
+    fn what_was_asked_has_one_pair_of_brackets_around_an_address() {
+        for (host, shown) in [
+            ("::1", "[::1]:80"),
+            ("[::1]", "[::1]:80"),
+            ("db", "db:80"),
+            ("[db", "[db:80"),
+        ] {
+            let requested = Requested::Tcp {
+                host: host.to_owned(),
+                port: 80,
+            };
+            assert_eq!(requested.to_string(), shown);
         }
     }
 
