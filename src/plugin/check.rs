@@ -5,8 +5,9 @@ use std::fmt::Write;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::loading::{Loading, fail, unread};
+use super::loading::Loading;
 use super::paint::Paint;
+use super::wrong::{fail, unread};
 use crate::cli::{self, FAILED, plain};
 use crate::policy::{self, Gate, LoadError, Meter, Passed, Workbench};
 

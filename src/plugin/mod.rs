@@ -24,6 +24,7 @@ mod sign;
 mod template;
 mod test;
 mod verify;
+mod wrong;
 
 use std::ffi::OsString;
 
@@ -80,7 +81,7 @@ pub(crate) fn wants_json(arguments: impl Iterator<Item = OsString>) -> bool {
 /// What is wrong with such a command line.
 pub(crate) fn misused(words: &str) -> String {
     let words = words.trim();
-    let wrong = loading::Wrong {
+    let wrong = wrong::Wrong {
         words: words.strip_prefix("error: ").unwrap_or(words).to_owned(),
         file: None,
         line: None,

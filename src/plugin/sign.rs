@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::loading::no_folder;
+use super::wrong::no_folder;
 use crate::cli::{self, FAILED, INVALID, plain};
 use crate::files::{self, MOST_COMPONENT};
 use crate::signature::{self, SignError};

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::loading::{Wrong, no_folder};
+use super::wrong::{Wrong, no_folder};
 use crate::cli::{self, FAILED, INVALID, plain};
 use crate::files::{self, MOST_COMPONENT};
 use crate::signature::{self, AllowedSigners, Refused};

@@ -13,10 +13,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::answer::Answer;
-use super::loading::{Loading, Subject, fail, unloaded, workshop};
+use super::loading::{Loading, Subject, workshop};
 use super::paint::{bytes, thousands};
 use super::request::{Described, Target};
 use super::test;
+use super::wrong::{fail, unloaded};
 use crate::cli::{self, INVALID, plain};
 use crate::names::{Lookups, Resolver};
 use crate::policy::{self, Generation, HostSide, LoadError, Meter, Workbench};

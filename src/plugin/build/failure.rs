@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::super::loading::Wrong;
+use super::super::wrong::Wrong;
 
 /// Why a policy was not built.
 #[derive(Debug, Error)]

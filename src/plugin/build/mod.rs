@@ -26,8 +26,8 @@ use self::failure::BuildError;
 pub(super) use self::world::World;
 use super::bindings;
 use super::language::Language;
-use super::loading::invalid;
 use super::project::{self, Project};
+use super::wrong::invalid;
 use crate::cli::{FAILED, print};
 use crate::config::{Grant, Source};
 

@@ -9,7 +9,8 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::loading::{Loading, Subject, unread};
+use super::loading::{Loading, Subject};
+use super::wrong::unread;
 use crate::cli::{self, FAILED};
 use crate::config::{Grant, Plugin, Source, Wasi};
 use crate::policy::{self, Anatomy, Description, Kind, LoadError, Meter, Workbench};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::super::loading::Unready;
+use super::super::wrong::Unready;
 use crate::config::{self, Config, Grant, Plugin, Source, Wasi};
 use crate::plugin::project::{Project, Setup, stem};
 

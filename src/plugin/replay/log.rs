@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Deserialize;
 
-use super::super::loading::Wrong;
+use super::super::wrong::Wrong;
 use super::record::{Decision, Kind, Line, Session, Skipped};
 use crate::files;
 use crate::names::Names;

@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 
-use super::loading::{Unready, fail, workshop};
+use super::loading::workshop;
+use super::wrong::{Unready, fail};
 use crate::cli::{self, DONE, FAILED, INVALID, plain};
 use crate::config::{Config, Grant};
 use crate::names::{Elsewhere, Names, Resolver};

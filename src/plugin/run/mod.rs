@@ -13,9 +13,10 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::answer::{Answer, Word};
-use super::loading::{Loading, Subject, fail, unloaded, workshop};
+use super::loading::{Loading, Subject, workshop};
 use super::paint::{Paint, bytes, thousands};
 use super::request::{Described, Target, address};
+use super::wrong::{fail, unloaded};
 use crate::cli::{self, DENIED, INVALID, UNDECIDED, plain};
 use crate::config::Grant;
 use crate::names::{NameError, Resolver};

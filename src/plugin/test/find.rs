@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::super::loading::Wrong;
 use super::super::project;
+use super::super::wrong::Wrong;
 
 /// The case files of these paths, in order.
 ///

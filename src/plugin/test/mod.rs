@@ -15,8 +15,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::bench::Asking;
-use super::loading::{Unready, Wrong, fail, invalid};
 use super::project::shown;
+use super::wrong::{Unready, Wrong, fail, invalid};
 
 use crate::cli::{self, FAILED, INVALID};
 use crate::config::Plugin;
