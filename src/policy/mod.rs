@@ -30,6 +30,7 @@ mod swap;
 mod track;
 mod trial;
 mod vetted;
+mod warm;
 mod wasi;
 mod watch;
 mod workbench;

@@ -32,6 +32,7 @@ use super::decide::{configured, store};
 use super::engine::{CLEARING, PREPARED, Sandbox};
 use super::failure::{Failure, LoadError};
 use super::host::{Facts, Guest, Label, Phase};
+use super::warm::Warmer;
 use crate::names::{Lookups, Resolver};
 
 /// The instances that are kept for one policy.
@@ -262,6 +263,7 @@ impl Stockroom {
             orders,
             hungry: VecDeque::new(),
             kept: Vec::new(),
+            warmer: Warmer::new(),
             idle,
         };
         let thread = thread::Builder::new().name("policy-stock".to_owned());
@@ -284,6 +286,7 @@ struct Keeper {
     hungry: VecDeque<Arc<Stock>>,
     /// Stocks to look at from time to time.
     kept: Vec<Weak<Stock>>,
+    warmer: Warmer,
     idle: Duration,
 }
 
@@ -315,7 +318,11 @@ impl Keeper {
 
     /// What is used goes first: its place in the pool is warm for the next.
     fn take_up(&mut self, Work { used, stock }: Work) {
-        drop(used);
+        if let Some(used) = used {
+            self.warmer.look();
+            drop(used);
+            self.warmer.warm();
+        }
         drop(stock.surplus(self.idle));
         let known = |one: &Weak<Stock>| one.as_ptr() == Arc::as_ptr(&stock);
         if !self.kept.iter().any(known) {

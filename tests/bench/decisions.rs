@@ -259,10 +259,10 @@ impl Row<'_> {
     }
 }
 
-/// Bytes of this process that are in memory.
+/// Bytes of memory that this process takes, what is mapped often counted once.
 fn resident() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = text.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let line = text.lines().find(|line| line.starts_with("Pss:")).unwrap();
     let kibibytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     kibibytes << 10
 }

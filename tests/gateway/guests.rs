@@ -49,6 +49,9 @@ pub enum Does {
     Ponders,
     /// Computes for about so many microseconds, and goes on.
     Tarries(u32),
+    /// Writes to [`SCATTERED`] pages of memory, none beside the other, and goes on.
+    #[allow(dead_code, reason = "of the suite of the program")]
+    Scatters,
     /// Allows what an instance is asked first, and denies the rest.
     CountsToOne,
     /// Answers with a verdict that lies outside of its memory.
@@ -62,6 +65,9 @@ pub enum Does {
     /// Nothing else: it goes on.
     Nothing,
 }
+
+/// The pages that [`Does::Scatters`] writes to.
+pub const SCATTERED: u32 = 200;
 
 pub fn allows() -> Does {
     Does::Answers(V::Case("allow", None))
@@ -382,6 +388,16 @@ impl Does {
                    (i32.store (i32.const 8) (i32.add (i32.load (i32.const 8)) (i32.const 1))) \
                    (br_if $again (i32.ne (i32.load (i32.const 8)) (i32.const {}))))",
                 micros * 1000
+            ),
+            // They lie above the heap, from 1 MiB on.
+            Self::Scatters => format!(
+                "(if (i32.lt_u (memory.size) (i32.const 64)) (then (drop (memory.grow (i32.const 64))))) \
+                 (i32.store (i32.const 12) (i32.const 0)) \
+                 (loop $again \
+                   (i32.store (i32.add (i32.const 0x100000) (i32.mul (i32.load (i32.const 12)) (i32.const 12288))) \
+                     (i32.const 1)) \
+                   (i32.store (i32.const 12) (i32.add (i32.load (i32.const 12)) (i32.const 1))) \
+                   (br_if $again (i32.lt_u (i32.load (i32.const 12)) (i32.const {SCATTERED}))))"
             ),
             Self::CountsToOne => {
                 let allowed = allows().code(world, image);

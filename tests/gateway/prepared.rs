@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
 use portreeve::config;
 use portreeve::names::{Lookups, Resolver};
 use portreeve::policy::{Failure, Generation, Kept, Policies, Vetted, Workshop};
@@ -11,7 +12,7 @@ use portreeve::request::{Action, ForwardRequest, Verdict};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::guests::{Does, Guest, When, allows, denies};
+use crate::guests::{Does, Guest, SCATTERED, When, allows, denies};
 use crate::harness::{compiler, eventually};
 
 /// Policies without a gateway around them.
@@ -106,6 +107,27 @@ fn a_prepared_instance_is_used_once() {
             );
         }
     }
+}
+
+#[test]
+fn what_decisions_touch_is_in_memory_before_the_next() {
+    let guest = Guest::that(allows())
+        .configuring(Does::Scatters)
+        .on(When::Listen, Does::Scatters);
+    let asked = Asked::new(&guest, "1s", &[""]);
+    // A decision runs in the thread that waits for it.
+    let faults = || {
+        let before = getrusage(UsageWho::RUSAGE_THREAD).unwrap().minor_page_faults();
+        let verdict = asked.ask_to_listen();
+        assert!(matches!(verdict, Ok(Verdict::Allow(_))), "{verdict:?}");
+        getrusage(UsageWho::RUSAGE_THREAD).unwrap().minor_page_faults() - before
+    };
+    let first = faults();
+    assert!(first >= i64::from(SCATTERED), "{first} page faults");
+    eventually("a decision without page faults", || {
+        asked.ready();
+        (faults() < i64::from(SCATTERED / 10)).then_some(())
+    });
 }
 
 #[test]

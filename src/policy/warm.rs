@@ -1,0 +1,191 @@
+//! Brings into memory, ahead of a decision, the pages that it is going to touch.
+//!
+//! The memory of an instance is a copy of a snapshot that the system makes page by page, each at the first touch. A Python
+//! policy writes some 140 pages in a hundred places for each decision, and most of the time of that decision went into the
+//! page faults. So the thread that makes instances ahead looks at what the first decisions touched (`/proc/self/pagemap`),
+//! and asks the system for the same pages (`MADV_POPULATE_WRITE`, `MADV_POPULATE_READ`) where the pool gave them back.
+//!
+//! This is advice. A page that is asked for is the same private copy that the fault would have made, so nothing that a guest
+//! or this program can read depends on it, whoever has the address by then: where it is wrong, a page is wasted. wasmtime
+//! offers no way to it, so the copies are found by the name of their mapping; where there are none, or no `/proc`, nothing
+//! is warmed.
+#![allow(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+use std::{mem, ptr};
+
+use rustix::mm::{Advice, madvise};
+
+/// What is known of the snapshots that instances are copies of.
+pub(super) struct Warmer {
+    pagemap: Option<File>,
+    snapshots: Vec<Snapshot>,
+    looked: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Snapshot {
+    /// Tells it from others.
+    inode: u64,
+    /// The addresses at which copies of it begin.
+    copies: Vec<usize>,
+    touched: Touched,
+    /// How often was looked at what decisions touch.
+    looks: u32,
+}
+
+/// Pages that decisions touch, counted from the beginning of the snapshot, in order.
+#[derive(Default)]
+struct Touched {
+    /// The copy has its own.
+    written: Vec<usize>,
+    /// Still the snapshot's: the first of each [`AROUND`].
+    read: Vec<usize>,
+}
+
+impl Warmer {
+    pub(super) fn new() -> Self {
+        Self {
+            pagemap: File::open("/proc/self/pagemap").ok(),
+            snapshots: Vec::new(),
+            looked: None,
+        }
+    }
+
+    /// Finds the copies, and what was touched in them: to be called while one that a decision has used is there.
+    pub(super) fn look(&mut self) {
+        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        let (Some(pagemap), Ok(maps)) = (&self.pagemap, fs::read_to_string("/proc/self/maps")) else {
+            return;
+        };
+        let mut known = mem::take(&mut self.snapshots);
+        for (inode, copies) in copies(&maps) {
+            let place = known.iter().position(|snapshot| snapshot.inode == inode);
+            let mut snapshot = place.map_or_else(Snapshot::default, |place| known.swap_remove(place));
+            if snapshot.looks < LOOKS {
+                let touched = copies.iter().map(|copy| Touched::of(pagemap, copy));
+                let most = touched.max_by_key(|touched| touched.written.len());
+                snapshot.touched.add(most.unwrap_or_default());
+                snapshot.looks += 1;
+            }
+            snapshot.inode = inode;
+            snapshot.copies = copies.into_iter().map(|copy| copy.start).collect();
+            self.snapshots.push(snapshot);
+        }
+    }
+
+    /// Fills up the copies whose pages were given back.
+    pub(super) fn warm(&self) {
+        let Some(pagemap) = &self.pagemap else {
+            return;
+        };
+        let given_back = |snapshot: &&Snapshot| snapshot.touched.runs().nth(CLEARED_IN_PLACE).is_some();
+        for Snapshot { copies, touched, .. } in self.snapshots.iter().filter(given_back) {
+            // wasmtime clears a copy from its beginning: as long as the last page stays, all of them do.
+            let Some(last) = touched.written.last() else {
+                continue;
+            };
+            for copy in copies {
+                let last = copy + last * PAGE;
+                if Touched::of(pagemap, &(last..last + PAGE)).written.is_empty() {
+                    touched.populate(*copy);
+                }
+            }
+        }
+    }
+}
+
+impl Touched {
+    fn of(pagemap: &File, copy: &Range<usize>) -> Self {
+        let mut touched = Self::default();
+        let mut entries = vec![0; copy.len() / PAGE * ENTRY];
+        let at = copy.start / PAGE * ENTRY;
+        if pagemap.read_exact_at(&mut entries, at as u64).is_err() {
+            return touched;
+        }
+        let (entries, _) = entries.as_chunks::<ENTRY>();
+        for (page, entry) in entries.iter().map(|entry| u64::from_ne_bytes(*entry)).enumerate() {
+            match (entry & PRESENT != 0, entry & SHARED != 0) {
+                (true, false) => touched.written.push(page),
+                (true, true) => touched.read.push(page),
+                (false, _) => {}
+            }
+        }
+        touched.read.dedup_by_key(|page| *page / AROUND);
+        touched
+    }
+
+    fn add(&mut self, more: Self) {
+        let join = |pages: &mut Vec<usize>, more| {
+            pages.extend(more);
+            pages.sort_unstable();
+            pages.dedup();
+            pages.truncate(MOST);
+        };
+        join(&mut self.written, more.written);
+        join(&mut self.read, more.read);
+    }
+
+    /// What is written, pages side by side together.
+    fn runs(&self) -> impl Iterator<Item = &[usize]> {
+        self.written.chunk_by(|one, next| one + 1 == *next)
+    }
+
+    /// Written ones first: a page that is first mapped to be read must be mapped again to be written, which interrupts the
+    /// other processors.
+    fn populate(&self, copy: usize) {
+        let written = self.runs().map(|run| (run, Advice::LinuxPopulateWrite));
+        let read = self.read.chunks(1).map(|page| (page, Advice::LinuxPopulateRead));
+        for (run, advice) in written.chain(read) {
+            let Some(first) = run.first() else {
+                continue;
+            };
+            let address = ptr::without_provenance_mut(copy + first * PAGE);
+            // SAFETY: this advice changes no content of any memory, see the head of this file; where the addresses are no
+            // longer mapped, or may not be touched, the system refuses it.
+            let _ = unsafe { madvise(address, run.len() * PAGE, advice) };
+        }
+    }
+}
+
+/// The copies of each snapshot, by its inode, from the text of `/proc/PID/maps` (proc_pid_maps(5)).
+fn copies(maps: &str) -> BTreeMap<u64, Vec<Range<usize>>> {
+    let mut found = BTreeMap::<_, Vec<_>>::new();
+    for (inode, copy) in maps.lines().filter_map(copy) {
+        found.entry(inode).or_default().push(copy);
+    }
+    found
+}
+
+fn copy(line: &str) -> Option<(u64, Range<usize>)> {
+    let mut words = line.split_ascii_whitespace();
+    let (start, end) = words.next()?.split_once('-')?;
+    let place = usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;
+    let inode = words.nth(3)?.parse().ok()?;
+    words.next()?.starts_with(NAME).then_some((inode, place))
+}
+
+/// What wasmtime calls the mappings of its snapshots.
+const NAME: &str = "/memfd:wasm-memory-image";
+const PAGE: usize = 4096;
+/// Pages that Linux maps together around one that is read (`fault_around_bytes`, as it is unless somebody changes it).
+const AROUND: usize = 16;
+/// Bytes in `/proc/PID/pagemap` for each page (proc_pid_pagemap(5)), and their bits.
+const ENTRY: usize = 8;
+const PRESENT: u64 = 1 << 63;
+const SHARED: u64 = 1 << 61;
+/// Runs of written pages that wasmtime clears and keeps; the rest of a copy it gives back.
+const CLEARED_IN_PLACE: usize = 32;
+const LOOK: Duration = Duration::from_secs(1);
+/// How often is looked at what decisions on one snapshot touch: pages that are warm cannot be told from touched ones, so
+/// it would only ever become more.
+const LOOKS: u32 = 8;
+/// Pages of one copy that are warmed.
+const MOST: usize = 512;
