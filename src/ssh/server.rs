@@ -107,8 +107,8 @@ impl Service {
         let _cut = cut.clone().drop_guard();
         let (entered, mut entering) = oneshot::channel();
         let flows = Flows::new(&self.memory);
-        let wire = Wire::new(stream, cut, flows.clone());
-        let handler = Client::new(Arc::clone(self), client, server, flows, entered);
+        let wire = Box::new(Wire::new(stream, cut, flows.clone()));
+        let handler = Box::new(Client::new(Arc::clone(self), client, server, flows, entered));
         let grace = Instant::now() + settings.login_grace;
         let greeted = tokio::select! {
             greeted = run_stream(Arc::clone(&settings.russh), wire, handler) => greeted,
@@ -169,7 +169,7 @@ fn bounds(limits: &config::Limits) -> Bounds {
 }
 
 /// Tells the client, waits a moment for it to go, and lets the wire be cut.
-async fn end(mut session: RunningSession<Client>, reason: &str) {
+async fn end(mut session: RunningSession<Box<Client>>, reason: &str) {
     let handle = session.handle();
     let told = handle.disconnect(Disconnect::ByApplication, reason.to_owned(), "en".to_owned());
     let _ = timeout(FAREWELL, async {

@@ -79,7 +79,9 @@ impl Client {
     }
 }
 
-impl Handler for Client {
+/// The library keeps room for a handler, and for the largest of these futures, several times in the task of a session, as
+/// long as it lasts. So the handler is in a box, and so is what takes much room and is asked for now and then.
+impl Handler for Box<Client> {
     type Error = russh::Error;
 
     async fn authentication_banner(&mut self) -> Answer<Option<String>> {
@@ -94,19 +96,19 @@ impl Handler for Client {
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Answer<Auth> {
-        Ok(self.show_password(user, password).await)
+        Ok(Box::pin(self.show_password(user, password)).await)
     }
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Answer<Auth> {
-        Ok(self.offer_key(user, offer).await)
+        Ok(Box::pin(self.offer_key(user, offer)).await)
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Answer<Auth> {
-        Ok(self.show_key(user, key).await)
+        Ok(Box::pin(self.show_key(user, key)).await)
     }
 
     async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Answer<Auth> {
-        Ok(self.show_certificate(user, certificate).await)
+        Ok(Box::pin(self.show_certificate(user, certificate)).await)
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Answer<()> {
@@ -141,7 +143,7 @@ impl Handler for Client {
     }
 
     async fn tcpip_forward(&mut self, address: &str, port: &mut u32, session: &mut Session) -> Answer<bool> {
-        self.listen_at_port(address, port, session).await
+        Box::pin(self.listen_at_port(address, port, session)).await
     }
 
     async fn cancel_tcpip_forward(&mut self, address: &str, port: u32, _session: &mut Session) -> Answer<bool> {
@@ -153,7 +155,7 @@ impl Handler for Client {
     }
 
     async fn streamlocal_forward(&mut self, path: &str, session: &mut Session) -> Answer<bool> {
-        self.listen_at_socket(path, session).await
+        Box::pin(self.listen_at_socket(path, session)).await
     }
 
     async fn cancel_streamlocal_forward(&mut self, path: &str, _session: &mut Session) -> Answer<bool> {
@@ -200,7 +202,7 @@ impl Handler for Client {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Answer<()> {
-        self.open_shell(channel, reply).await;
+        Box::pin(self.open_shell(channel, reply)).await;
         Ok(())
     }
 
