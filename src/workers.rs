@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -62,11 +63,11 @@ impl Workers {
         if let Some(worker) = self.workers.iter().min_by_key(load) {
             let counted = Counted::new(&worker.connections);
             let ended = Arc::clone(&self.ended);
-            worker.handle.spawn(async move {
-                let _counted = counted;
-                connection.await;
+            // Not a block that awaits the connection: it would have room for it twice.
+            worker.handle.spawn(connection.map(move |()| {
+                drop(counted);
                 ended.notify_one();
-            });
+            }));
         }
     }
 }

@@ -110,20 +110,21 @@ impl Service {
         let wire = Box::new(Wire::new(stream, cut, flows.clone()));
         let handler = Box::new(Client::new(Arc::clone(self), client, server, flows, entered));
         let grace = Instant::now() + settings.login_grace;
-        let greeted = tokio::select! {
-            greeted = run_stream(Arc::clone(&settings.russh), wire, handler) => greeted,
+        // What only begins and ends a connection is in boxes, which are gone meanwhile.
+        let greeting = Box::pin(run_stream(Arc::clone(&settings.russh), wire, handler));
+        let mut session = tokio::select! {
+            greeted = greeting => match greeted {
+                Ok(session) => session,
+                Err(error) => return tracing::debug!(%client, %error, "no SSH client"),
+            },
             () = sleep_until(grace) => return,
-        };
-        let mut session = match greeted {
-            Ok(session) => session,
-            Err(error) => {
-                tracing::debug!(%client, %error, "no SSH client");
-                return;
-            }
         };
         let entered = tokio::select! {
             ended = &mut session => return note_end(client, ended),
-            entered = &mut entering => entered,
+            entered = &mut entering => match entered {
+                Ok(entered) => entered,
+                Err(_) => return,
+            },
             () = sleep_until(grace) => {
                 tracing::info!(%client, "nobody logged in in time");
                 return;
@@ -131,9 +132,6 @@ impl Service {
             () = stop.cancelled() => return,
         };
         drop(login);
-        let Ok(entered) = entered else {
-            return;
-        };
         let visit = &entered.visit;
         let unused = self.unused(visit, settings.limits.unused_connection_timeout);
         let reason = tokio::select! {
@@ -145,7 +143,7 @@ impl Service {
                 _ => "the session was ended",
             },
         };
-        end(session, reason).await;
+        Box::pin(end(session, reason)).await;
     }
 
     /// Ends when the session has had nothing open for that long; listeners do not count, as in
