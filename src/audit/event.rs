@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::names::NameError;
 use crate::policy::{Installed, PolicyRef};
-use crate::request::{Action, By, Certificate, Connection, Endpoint, Fact, Principal, Requested, Terms};
+use crate::request::{
+    Action, By, Certificate, Connection, Endpoint, Fact, ForwardRequest, Principal, Requested, Terms,
+};
 
 /// One line of the log. Unknown facts are absent.
 #[derive(Debug, Serialize)]
@@ -61,6 +63,17 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// Whom this request is about.
+    #[must_use]
+    pub fn of(request: &ForwardRequest) -> Self {
+        Self {
+            session: Some(request.connection.id.clone()),
+            user: Some(request.principal.user.clone()),
+            client: Some(request.connection.client),
+            forward: Some(request.id.clone()),
+        }
+    }
+
     /// The same connection, and this request of it.
     #[must_use]
     pub fn with_forward(&self, forward: &str) -> Self {

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::tunnel::Ends;
+use super::tunnel::{Ends, Joined};
 use super::{Desk, Visit};
-use crate::relay::{self, Dialled, Queued, Sink, Source};
+use crate::relay::{self, Queued, Sink, Source};
 use crate::request::{Action, Refusal, Requested};
 
 /// A channel that waits for its answer. Dropped, it is refused.
@@ -23,49 +23,66 @@ pub trait Pending: Send {
 impl Desk {
     /// A client asks for a connection: judge, dial, confirm, copy.
     pub async fn connect<P: Pending>(
+        self: Arc<Self>,
+        visit: Arc<Visit>,
+        requested: Requested,
+        originator: Option<SocketAddr>,
+        pending: P,
+    ) {
+        // In a box that is gone before the tunnel begins.
+        let reached = Box::pin(self.reach(&visit, requested, originator, pending)).await;
+        if let Some(joined) = reached {
+            self.tunnel(&visit, joined).await;
+        }
+    }
+
+    async fn reach<P: Pending>(
         &self,
         visit: &Visit,
         requested: Requested,
         originator: Option<SocketAddr>,
         pending: P,
-    ) {
+    ) -> Option<Box<Joined<P::Source, P::Sink>>> {
         let question = visit.question(Action::Connect, requested, originator);
         let id = question.id.clone();
-        let place = Arc::clone(&visit.tunnels).try_acquire_owned();
+        let place = Arc::clone(&visit.tunnels).try_acquire_owned().ok();
         let judged = match &place {
-            Ok(_) => self.judge(visit, question).await,
-            Err(_) => self.exhausted(visit, &question, "tunnels-per-session").await,
+            Some(_) => self.judge(visit, question).await,
+            None => self.exhausted(visit, &question, "tunnels-per-session").await,
         };
         let permit = match judged {
             Ok(permit) => permit,
-            Err(refusal) => return pending.refuse(&refusal, &id).await,
+            Err(refusal) => {
+                pending.refuse(&refusal, &id).await;
+                return None;
+            }
         };
         let patience = self.limits.load().dial_timeout;
         let dialled = tokio::select! {
             dialled = relay::dial(&permit, patience) => dialled,
-            _ = visit.stop.ended() => return,
+            _ = visit.stop.ended() => return None,
         };
-        match dialled {
-            Ok(Dialled {
-                stream,
-                place: dialled,
-                address,
-            }) => {
-                if let Some((source, sink, queue)) = pending.accept().await {
-                    let ends = Ends {
-                        source,
-                        sink,
-                        queue,
-                        stream,
-                    };
-                    self.tunnel(visit, &permit, ends, Some(dialled), address, place.ok())
-                        .await;
-                }
-            }
+        let dialled = match dialled {
+            Ok(dialled) => dialled,
             Err(refusal) => {
                 tracing::info!(forward = id, reason = refusal.sentence(), "the target was not reached");
                 pending.refuse(&refusal, &id).await;
+                return None;
             }
-        }
+        };
+        let (source, sink, queue) = pending.accept().await?;
+        let ends = Ends {
+            source,
+            sink,
+            queue,
+            stream: dialled.stream,
+        };
+        Some(Box::new(Joined {
+            permit,
+            ends,
+            dialled: Some(dialled.place),
+            address: dialled.address,
+            place,
+        }))
     }
 }

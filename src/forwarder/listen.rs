@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::tunnel::Ends;
+use super::tunnel::{Ends, Joined};
 use super::{Desk, Visit, millis};
-use crate::audit::{Cause, Event};
-use crate::judgement::Permit;
-use crate::policy::ForwardEnded;
+use crate::audit::{Cause, Event, Subject};
+use crate::policy::{ForwardEnded, Generation};
 use crate::registry::{Bytes, Forward, ForwardGuard, Stop};
 use crate::relay::{Accepted, Bound, Queued, Sink, Source};
 use crate::request::{Action, Endpoint, Refusal, Requested};
@@ -58,10 +57,10 @@ impl Desk {
         let question = visit.question(Action::Listen, requested, None);
         let id = question.id.clone();
         let refuse = |refusal| (refusal, id.clone());
-        let place = Arc::clone(&visit.listeners).try_acquire_owned();
+        let place = Arc::clone(&visit.listeners).try_acquire_owned().ok();
         let judged = match &place {
-            Ok(_) => self.judge(visit, question).await,
-            Err(_) => self.exhausted(visit, &question, "listeners-per-session").await,
+            Some(_) => self.judge(visit, question).await,
+            None => self.exhausted(visit, &question, "listeners-per-session").await,
         };
         let permit = judged.map_err(refuse)?;
         let bound = Bound::new(&permit).map_err(refuse)?;
@@ -81,7 +80,7 @@ impl Desk {
             bytes: Bytes::default(),
         });
         self.audit.record(
-            &visit.subject.with_forward(&guard.request.id),
+            &Subject::of(&guard.request),
             &Event::ListenerOpened {
                 requested: guard.request.requested.clone(),
                 effective: guard.effective.clone(),
@@ -93,8 +92,8 @@ impl Desk {
         let serving = Serving {
             bound,
             guard,
-            permit,
-            place: place.ok(),
+            judged_by: Arc::clone(permit.generation()),
+            place,
             gone: listening.gone.clone().drop_guard(),
         };
         self.tasks
@@ -106,7 +105,7 @@ impl Desk {
         let Serving {
             bound,
             guard,
-            permit,
+            judged_by,
             place: _place,
             gone,
         } = serving;
@@ -121,7 +120,7 @@ impl Desk {
                 None => std::future::pending().await,
             }
         };
-        let recheck = self.recheck(&permit, &guard);
+        let recheck = self.recheck(judged_by, &guard);
         tokio::pin!(expired, recheck);
         let cause = loop {
             let accepted = tokio::select! {
@@ -143,7 +142,7 @@ impl Desk {
         let told = ForwardEnded::new(&guard, cause, millis(began));
         self.judge.policies().current().observe(told);
         self.audit.record(
-            &visit.subject.with_forward(&guard.request.id),
+            &Subject::of(&guard.request),
             &Event::ListenerClosed {
                 millis: millis(began),
                 cause,
@@ -153,17 +152,29 @@ impl Desk {
 
     /// Somebody connected to a listener: judge it, open a channel to the client, copy.
     async fn accepted<O: Opener>(&self, visit: &Visit, listener: &Forward, accepted: Accepted, opener: O) {
+        // In a box that is gone before the tunnel begins.
+        let delivered = Box::pin(self.deliver(visit, listener, accepted, opener)).await;
+        if let Some(joined) = delivered {
+            self.tunnel(visit, joined).await;
+        }
+    }
+
+    async fn deliver<O: Opener>(
+        &self,
+        visit: &Visit,
+        listener: &Forward,
+        accepted: Accepted,
+        opener: O,
+    ) -> Option<Box<Joined<O::Source, O::Sink>>> {
         let requested = listener.request.requested.clone();
         let mut question = visit.question(Action::Accept, requested.clone(), accepted.peer);
         question.listener = Some(listener.effective.clone());
-        let place = Arc::clone(&visit.tunnels).try_acquire_owned();
+        let place = Arc::clone(&visit.tunnels).try_acquire_owned().ok();
         let judged = match &place {
-            Ok(_) => self.judge(visit, question).await,
-            Err(_) => self.exhausted(visit, &question, "tunnels-per-session").await,
+            Some(_) => self.judge(visit, question).await,
+            None => self.exhausted(visit, &question, "tunnels-per-session").await,
         };
-        let Ok(permit) = judged else {
-            return;
-        };
+        let permit = judged.ok()?;
         let port = match &listener.effective {
             Endpoint::Tcp { port, .. } => Some(*port),
             Endpoint::Socket(_) => None,
@@ -174,7 +185,7 @@ impl Desk {
         };
         let Some((source, sink, queue)) = opened else {
             tracing::info!(listener = %listener.effective, "the client did not take a connection to its listener");
-            return;
+            return None;
         };
         let ends = Ends {
             source,
@@ -182,14 +193,20 @@ impl Desk {
             queue,
             stream: accepted.stream,
         };
-        self.tunnel(visit, &permit, ends, None, None, place.ok()).await;
+        Some(Box::new(Joined {
+            permit,
+            ends,
+            dialled: None,
+            address: None,
+            place,
+        }))
     }
 }
 
 struct Serving {
     bound: Bound,
     guard: ForwardGuard,
-    permit: Permit,
+    judged_by: Arc<Generation>,
     place: Option<OwnedSemaphorePermit>,
     gone: DropGuard,
 }

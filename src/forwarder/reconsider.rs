@@ -8,6 +8,7 @@ use super::Desk;
 use super::listen::effective_listener;
 use crate::audit::{Cause, Event, Subject};
 use crate::judgement::{Judgement, Permit};
+use crate::policy::Generation;
 use crate::registry::Forward;
 use crate::request::{Endpoint, Refusal};
 
@@ -53,37 +54,37 @@ impl Desk {
 
     /// Asks again about something open, as often as its terms say, until that ends it. Whoever
     /// carries it notices the end by itself, so this never answers first.
-    pub(super) async fn recheck(&self, permit: &Permit, forward: &Forward) -> Cause {
-        self.catch_up(permit, forward).await;
+    pub(super) async fn recheck(&self, judged_by: Arc<Generation>, forward: &Forward) -> Cause {
+        self.catch_up(judged_by, forward).await;
         let Some(seconds) = forward.terms.recheck_seconds else {
             return std::future::pending().await;
         };
         let pause = Duration::from_secs(u64::from(seconds.max(1)));
         while forward.stop.cause().is_none() {
             tokio::time::sleep(pause).await;
-            self.reconsider(forward, "recheck", &mut { SPARE }).await;
+            self.reconsider_alone(forward, "recheck").await;
         }
         std::future::pending().await
     }
 
     /// What was decided by policies that were replaced meanwhile is judged again.
-    async fn catch_up(&self, permit: &Permit, forward: &Forward) {
-        let current = self.judge.policies().current();
-        if self.reevaluates.load(Ordering::Relaxed) && !Arc::ptr_eq(permit.generation(), &current) {
-            self.reconsider(forward, "swap", &mut { SPARE }).await;
+    async fn catch_up(&self, judged_by: Arc<Generation>, forward: &Forward) {
+        let is_current = Arc::ptr_eq(&judged_by, &self.judge.policies().current());
+        drop(judged_by);
+        if self.reevaluates.load(Ordering::Relaxed) && !is_current {
+            self.reconsider_alone(forward, "swap").await;
         }
+    }
+
+    /// In a box, since whatever is open waits for this all the time and does it now and then.
+    async fn reconsider_alone(&self, forward: &Forward, why: &'static str) {
+        Box::pin(async { self.reconsider(forward, why, &mut { SPARE }).await }).await;
     }
 
     async fn judge_once_more(&self, forward: &Forward, why: &'static str) -> Result<Permit, Refusal> {
         let Judgement { decided, outcome } = self.judge.judge_again(&forward.request, &forward.limits, why).await;
-        let request = &forward.request;
-        let subject = Subject {
-            session: Some(request.connection.id.clone()),
-            user: Some(request.principal.user.clone()),
-            client: Some(request.connection.client),
-            forward: Some(request.id.clone()),
-        };
-        self.audit.record(&subject, &Event::ForwardDecided(Box::new(decided)));
+        let event = Event::ForwardDecided(Box::new(decided));
+        self.audit.record(&Subject::of(&forward.request), &event);
         outcome
     }
 }

@@ -23,16 +23,49 @@ pub(super) struct Ends<S, K> {
     pub(super) stream: Stream,
 }
 
+/// A tunnel whose ends are joined from now on.
+pub(super) struct Joined<S, K> {
+    pub(super) permit: Permit,
+    pub(super) ends: Ends<S, K>,
+    pub(super) dialled: Option<Endpoint>,
+    pub(super) address: Option<SocketAddr>,
+    /// Among the tunnels of its session.
+    pub(super) place: Option<OwnedSemaphorePermit>,
+}
+
 impl Desk {
-    pub(super) async fn tunnel<S: Source, K: Sink>(
-        &self,
-        visit: &Visit,
-        permit: &Permit,
-        ends: Ends<S, K>,
-        place: Option<Endpoint>,
-        address: Option<SocketAddr>,
-        held: Option<OwnedSemaphorePermit>,
-    ) {
+    pub(super) async fn tunnel<S: Source, K: Sink>(&self, visit: &Visit, joined: Box<Joined<S, K>>) {
+        let judged_by = Arc::clone(joined.permit.generation());
+        let patience = self.patience(visit);
+        let (
+            mut closing,
+            Ends {
+                source,
+                mut sink,
+                queue,
+                stream,
+            },
+        ) = self.open(visit, joined);
+        let carried = relay::run(source, &mut sink, stream, &closing.guard, queue, &patience);
+        closing.cause = tokio::select! {
+            cause = carried => cause,
+            cause = self.recheck(judged_by, &closing.guard) => cause,
+        };
+        // It is over and recorded, even where the client takes no message any more.
+        drop(closing);
+        sink.close().await;
+    }
+
+    /// Enters the tunnel and records it; what is kept while it lasts is no more than its end needs.
+    #[expect(clippy::boxed_local, reason = "the box is gone before the tunnel begins")]
+    fn open<S, K>(&self, visit: &Visit, joined: Box<Joined<S, K>>) -> (Closing<'_>, Ends<S, K>) {
+        let Joined {
+            permit,
+            ends,
+            dialled,
+            address,
+            place,
+        } = *joined;
         let request = permit.request();
         let guard = self.registry.enter(Forward {
             request: Arc::clone(request),
@@ -43,46 +76,34 @@ impl Desk {
             stop: Stop::default(),
             bytes: Bytes::default(),
         });
-        let subject = visit.subject.with_forward(&request.id);
         self.audit.record(
-            &subject,
+            &Subject::of(request),
             &Event::TunnelOpened {
                 action: request.action,
                 requested: request.requested.clone(),
                 effective: permit.effective().clone(),
-                dialled: place.clone(),
+                dialled: dialled.clone(),
             },
         );
-        let mut closing = Closing {
+        let closing = Closing {
             audit: &self.audit,
             policies: self.judge.policies(),
-            subject,
             guard,
             began: Instant::now(),
-            dialled: place,
+            dialled,
             cause: Cause::Closed,
-            _held: held,
+            _place: place,
         };
+        (closing, ends)
+    }
+
+    fn patience(&self, visit: &Visit) -> Patience {
         let limits = self.limits.load();
-        let patience = Patience {
+        Patience {
             idle: limits.idle_timeout,
             stall: limits.stall_timeout,
             close: visit.close_patience(),
-        };
-        let Ends {
-            source,
-            mut sink,
-            queue,
-            stream,
-        } = ends;
-        let carried = relay::run(source, &mut sink, stream, &closing.guard, queue, patience);
-        closing.cause = tokio::select! {
-            cause = carried => cause,
-            cause = self.recheck(permit, &closing.guard) => cause,
-        };
-        // It is over and recorded, even where the client takes no message any more.
-        drop(closing);
-        sink.close().await;
+        }
     }
 }
 
@@ -90,12 +111,11 @@ impl Desk {
 struct Closing<'a> {
     audit: &'a Audit,
     policies: &'a Policies,
-    subject: Subject,
     guard: ForwardGuard,
     began: Instant,
     dialled: Option<Endpoint>,
     cause: Cause,
-    _held: Option<OwnedSemaphorePermit>,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for Closing<'_> {
@@ -109,7 +129,8 @@ impl Drop for Closing<'_> {
         };
         let told = ForwardEnded::new(&self.guard, ended.cause, ended.millis);
         self.policies.current().observe(told);
-        self.audit.record(&self.subject, &Event::TunnelClosed(ended));
+        let subject = Subject::of(&self.guard.request);
+        self.audit.record(&subject, &Event::TunnelClosed(ended));
     }
 }
 

@@ -60,7 +60,7 @@ impl Clock {
     }
 
     /// Waits for the first time limit that is reached.
-    pub(super) async fn watch(&self, forward: &Forward, patience: Patience) -> Cause {
+    pub(super) async fn watch(&self, forward: &Forward, patience: &Patience) -> Cause {
         let seconds = |seconds: Option<u32>| seconds.map(|seconds| Duration::from_secs(u64::from(seconds)));
         let expires = seconds(forward.terms.max_seconds).map(|limit| self.began + limit);
         let idle = match (seconds(forward.terms.idle_seconds), patience.idle) {

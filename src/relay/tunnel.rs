@@ -1,6 +1,6 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
@@ -33,17 +33,17 @@ pub enum Stream {
 pub async fn run(
     source: impl Source,
     sink: &mut impl Sink,
-    stream: Stream,
+    mut stream: Stream,
     forward: &Forward,
     queue: Queued,
-    patience: Patience,
+    patience: &Patience,
 ) -> Cause {
-    match stream {
-        Stream::Tcp(mut stream) => {
+    match &mut stream {
+        Stream::Tcp(stream) => {
             let (read, write) = stream.split();
             copy(source, sink, read, write, forward, queue, patience).await
         }
-        Stream::Unix(mut stream) => {
+        Stream::Unix(stream) => {
             let (read, write) = stream.split();
             copy(source, sink, read, write, forward, queue, patience).await
         }
@@ -57,7 +57,7 @@ async fn copy(
     write: impl AsyncWrite + Unpin,
     forward: &Forward,
     queue: Queued,
-    patience: Patience,
+    patience: &Patience,
 ) -> Cause {
     let clock = Clock::new();
     let budget = Budget {
@@ -65,7 +65,7 @@ async fn copy(
         limit: forward.terms.max_bytes,
     };
     let outlet = queue.outlet();
-    let upward = Upward {
+    let mut upward = Upward {
         source,
         write,
         inbox: Inbox::default(),
@@ -77,10 +77,10 @@ async fn copy(
         clock: &clock,
     };
     let delivered = AtomicBool::new(false);
-    let up = upward.run(&delivered);
-    let down = downward(sink, read, &budget, &clock, &outlet);
+    // Pinned here, and only borrowed below: a future that takes others has room for them twice.
+    let mut up = pin!(upward.run(&delivered));
+    let mut down = pin!(downward(sink, read, &budget, &clock, &outlet));
     let both = async {
-        tokio::pin!(up, down);
         tokio::select! {
             ended = &mut up => return ended,
             ended = &mut down => if ended != Ended::Finished { return ended },
@@ -92,7 +92,7 @@ async fn copy(
         });
         match done.await {
             Some(ended) => ended,
-            None => timeout(patience.close, up).await.unwrap_or(Ended::Finished),
+            None => timeout(patience.close, up.as_mut()).await.unwrap_or(Ended::Finished),
         }
     };
     tokio::select! {
@@ -145,7 +145,7 @@ struct Upward<'a, S, W> {
 impl<S: Source, W: AsyncWrite + Unpin> Upward<'_, S, W> {
     /// Ends when the client closes the channel, or a term ends the tunnel. `delivered` is set
     /// when the client's end of file was passed on.
-    async fn run(mut self, delivered: &AtomicBool) -> Ended {
+    async fn run(&mut self, delivered: &AtomicBool) -> Ended {
         let ended = poll_fn(|context| self.poll(context)).await;
         if ended != Ended::Finished {
             return ended;

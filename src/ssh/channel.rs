@@ -58,7 +58,7 @@ pub(super) struct Asked {
     pub(super) queue: Queued,
 }
 
-impl Pending for Asked {
+impl Pending for Box<Asked> {
     type Source = Incoming;
     type Sink = Outgoing;
 

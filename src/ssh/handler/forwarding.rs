@@ -24,14 +24,14 @@ impl Client {
         reply: ChannelOpenHandle,
     ) -> Answer<()> {
         let visit = self.visit()?;
-        let asked = Asked {
+        let asked = Box::new(Asked {
             queue: self.flows.queue(channel.id().into()),
             channel,
             reply,
-        };
+        });
         let desk = Arc::clone(&self.service.desk);
         let tasks = desk.tasks.clone();
-        tasks.spawn(async move { desk.connect(&visit, requested, originator, asked).await });
+        tasks.spawn(desk.connect(visit, requested, originator, asked));
         Ok(())
     }
 
