@@ -157,7 +157,7 @@ impl Judge {
         decided.names = answered
             .map(|(name, answer)| (name.clone(), NameAnswer::from(answer.clone())))
             .collect();
-        let (effective, terms) = match verdict {
+        let (effective, mut terms) = match verdict {
             Ok(Verdict::Allow(terms)) => {
                 decided.verdict = VerdictWord::Allow;
                 (target, terms)
@@ -183,7 +183,7 @@ impl Judge {
                 });
             }
         };
-        decided.tags.clone_from(&terms.tags);
+        decided.tags = std::mem::take(&mut terms.tags);
         decided.terms = Some(terms.clone());
         let way = match (request.action, &effective) {
             (Action::Accept, _) => Way::Deliver,

@@ -47,7 +47,7 @@ use super::flow::{Flow, Flows};
 pub struct Throttle {
     flows: Flows,
     bounds: Bounds,
-    channels: HashMap<u32, Channel>,
+    channels: HashMap<u32, Box<Channel>>,
     /// Those that are full.
     full: Vec<u32>,
     /// Those that are not, but have no more than the least.
@@ -258,9 +258,9 @@ impl Throttle {
                 predecessor: Predecessor::Unknown,
                 alone: 0,
             };
-            self.channels.insert(number, channel);
+            self.channels.insert(number, Box::new(channel));
         }
-        self.channels.get_mut(&number)
+        self.channels.get_mut(&number).map(Box::as_mut)
     }
 
     /// Counts a grant; answers whether it went to a full channel.
