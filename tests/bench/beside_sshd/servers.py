@@ -12,13 +12,21 @@ class Server:
     """One of the two, listening on a free port of loopback."""
 
     def __init__(self, name, command, port):
-        self.name, self.port = name, port
+        self.name, self.command, self.port = name, command, port
+        self.start()
+
+    def start(self):
         self.supervisor = subprocess.Popen(
-            [sys.executable, HERE / "supervise.py", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [sys.executable, HERE / "supervise.py", *self.command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        wait_for(port)
+        wait_for(self.port)
         time.sleep(0.2)
         self.alone = len(self.family())
+
+    def restart(self):
+        """What its processes kept of earlier work is gone then, and does not count as memory of new work."""
+        self.stop()
+        self.start()
 
     def family(self):
         """The processes of the server, without its supervisor."""

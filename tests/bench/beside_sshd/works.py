@@ -86,9 +86,10 @@ def opens(house, server, crowd, seconds):
 def memory(house, server, crowd, steps):
     """KiB for each idle session, without and with one tunnel, at each number of sessions."""
     figures = {}
-    for _ in range(10):
-        connect(house, server)
     for port, name in ((0, "idle session"), (house.target_port, "idle session with one tunnel")):
+        server.restart()
+        for _ in range(10):
+            connect(house, server)
         with Crowd(house, server, crowd) as clients:
             server.settle()
             before, held = server.kibibytes(), 0
@@ -113,6 +114,7 @@ def left_over(server, before):
 
 def crowded(house, server, crowd, count):
     """Holds `count` sessions with a tunnel each, and serves new ones meanwhile."""
+    server.restart()
     for _ in range(3):
         connect(house, server)
     alone = sorted(connect(house, server) for _ in range(15))[7]
