@@ -5,17 +5,24 @@ use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
 
+use super::buffer::{MAX_READ, PIECE};
 use super::lead::{Company, Lead};
 
-/// How many bytes wait in the tunnels of all sessions together.
+/// How many bytes the tunnels of all sessions hold together.
 #[derive(Clone, Default)]
-pub struct Memory(Arc<AtomicUsize>);
+pub struct Memory(Arc<Held>);
+
+#[derive(Default)]
+struct Held {
+    for_targets: AtomicUsize,
+    for_clients: AtomicUsize,
+}
 
 impl Memory {
-    /// Bytes that wait now.
+    /// Bytes that wait for targets now.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.0.for_targets.load(Ordering::Relaxed)
     }
 }
 
@@ -203,9 +210,37 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
+    /// How much may be read of the target at once: little more where a lot is held for clients that do not take it.
+    pub(super) fn room(&self) -> usize {
+        if self.flows.memory().0.for_clients.load(Ordering::Relaxed) < HELD {
+            MAX_READ
+        } else {
+            PIECE
+        }
+    }
+
+    /// Counts bytes that were read of the target while they are held.
+    pub(super) fn hold(&self, bytes: usize) -> Holding {
+        let memory = self.flows.memory().clone();
+        memory.0.for_clients.fetch_add(bytes, Ordering::Relaxed);
+        Holding { memory, bytes }
+    }
+
     /// Waits until so many bytes may be sent.
     pub(super) async fn send(&self, bytes: usize) {
         self.flow.lead.send(self.channel, bytes, &self.flows.0.company).await;
+    }
+}
+
+/// Bytes of a target that are held for a client.
+pub(super) struct Holding {
+    memory: Memory,
+    bytes: usize,
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.memory.0.for_clients.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -221,13 +256,15 @@ impl Queued {
     /// Bytes were queued.
     pub fn add(&mut self, bytes: usize) {
         self.bytes += bytes;
-        self.flows.memory().0.fetch_add(bytes, Ordering::Relaxed);
+        let memory = self.flows.memory();
+        memory.0.for_targets.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Bytes left the queue.
     pub fn take(&mut self, bytes: usize) {
         self.bytes -= bytes;
-        self.flows.memory().0.fetch_sub(bytes, Ordering::Relaxed);
+        let memory = self.flows.memory();
+        memory.0.for_targets.fetch_sub(bytes, Ordering::Relaxed);
         self.skip(bytes);
         if self.bytes == 0 && self.flow.watched.swap(false, Ordering::Relaxed) {
             self.flows.round().resume();
@@ -263,6 +300,9 @@ impl Drop for Queued {
     }
 }
 
+/// Bytes that may be held for all clients before it is read in smaller pieces.
+const HELD: usize = 64 << 20;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,5 +323,15 @@ mod tests {
         drop(queue);
         assert_eq!((flow.waiting(100), memory.bytes()), (0, 0));
         assert!(flows.find(7).is_none());
+    }
+
+    #[test]
+    fn where_clients_take_nothing_less_is_read_for_all() {
+        let memory = Memory::default();
+        let outlets = [1, 2].map(|channel| Flows::new(&memory).queue(channel).outlet());
+        let held: Vec<_> = (0..HELD / MAX_READ).map(|_| outlets[0].hold(MAX_READ)).collect();
+        assert_eq!(outlets.each_ref().map(Outlet::room), [PIECE; 2]);
+        drop(held);
+        assert_eq!(outlets.each_ref().map(Outlet::room), [MAX_READ; 2]);
     }
 }

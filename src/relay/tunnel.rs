@@ -8,7 +8,7 @@ use tokio::io::AsyncWrite;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::buffer::{Buffer, MAX_READ, Readable};
+use super::buffer::{Buffer, MAX_READ, PIECE, Readable};
 use super::clock::{Clock, Patience};
 use super::flow::{Outlet, Queued};
 use super::inbox::Inbox;
@@ -253,8 +253,8 @@ async fn downward(
     loop {
         let allowed = meter.allow(MAX_READ).await;
         // With nothing left to spend, one more byte is one too many, but an end is an end.
-        let limit = || budget.allows(allowed).max(1);
-        let bytes = match buffer.read(&mut read, limit).await {
+        let limit = || budget.allows(allowed.min(outlet.room())).max(1);
+        let mut bytes = match buffer.read(&mut read, limit).await {
             Ok(bytes) if bytes.is_empty() => {
                 sink.eof().await;
                 return Ended::Finished;
@@ -271,9 +271,14 @@ async fn downward(
             .bytes
             .down
             .fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        outlet.send(bytes.len()).await;
-        if !sink.data(bytes).await {
-            return Ended::Closed;
+        let _holding = outlet.hold(bytes.len());
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(PIECE));
+            outlet.send(piece.len()).await;
+            if !sink.data(piece).await {
+                return Ended::Closed;
+            }
+            clock.progress_down();
         }
     }
 }
