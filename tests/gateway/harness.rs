@@ -3,8 +3,9 @@
 
 use std::fmt::Display;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::Deref;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -211,11 +212,36 @@ file = "{audit}"
             .expect("a runtime");
         let compiler = self.compiler.clone();
         let gateway = runtime.block_on(Gateway::start(FromFile { file, compiler }))?;
+        let address = gateway.addresses()[0];
         Ok(Running {
             gateway,
             runtime: Some(runtime),
-            setup: self,
+            reached: Reached { setup: self, address },
         })
+    }
+
+    /// Starts the program, in a process of its own.
+    pub fn start_program(self) -> Process {
+        let file = self.path("portreeve.toml");
+        fs::write(&file, self.config()).expect("write the configuration");
+        let mut program = Command::new(env!("CARGO_BIN_EXE_portreeve"));
+        program.args(["serve", "--config"]).arg(&file).env("RUST_LOG", "warn");
+        program
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = program.spawn().expect("the program runs");
+        let mut line = String::new();
+        let out = child.stdout.take().expect("it is piped");
+        let _ = BufReader::new(out).read_line(&mut line);
+        let address = line.trim_end().rsplit(' ').next().and_then(|word| word.parse().ok());
+        Process {
+            child,
+            reached: Reached {
+                setup: self,
+                address: address.expect("the address on which it listens"),
+            },
+        }
     }
 }
 
@@ -275,20 +301,25 @@ pub fn ssh_keygen(arguments: &[&str]) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
-/// A gateway that serves.
+/// A gateway that serves, in this process.
 pub struct Running {
     gateway: Gateway,
     runtime: Option<Runtime>,
-    pub setup: Setup,
+    reached: Reached,
+}
+
+impl Deref for Running {
+    type Target = Reached;
+
+    fn deref(&self) -> &Reached {
+        &self.reached
+    }
 }
 
 impl Running {
-    pub fn address(&self) -> SocketAddr {
-        self.gateway.addresses()[0]
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.setup.path(name)
+    /// How many users are in.
+    pub fn sessions(&self) -> usize {
+        self.gateway.registry().sessions()
     }
 
     /// How many tunnels and listeners are open.
@@ -310,6 +341,93 @@ impl Running {
     pub fn reload(&self) -> Result<(), String> {
         self.block_on(self.gateway.reload())
             .map_err(|faults| faults.to_string())
+    }
+
+    /// Drains; nothing may be left open.
+    pub fn stop(mut self) -> Vec<Value> {
+        let runtime = self.runtime.take().expect("it runs");
+        runtime.block_on(self.gateway.drain());
+        assert_eq!(self.open(), 0, "something is open after the drain");
+        let lines = self.audit();
+        assert_eq!(lines.last().expect("lines")["event"], "gateway-stopped");
+        runtime.shutdown_timeout(Duration::from_secs(5));
+        lines
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The program, in a process of its own: what is counted of it is nobody else's.
+pub struct Process {
+    child: Child,
+    reached: Reached,
+}
+
+impl Deref for Process {
+    type Target = Reached;
+
+    fn deref(&self) -> &Reached {
+        &self.reached
+    }
+}
+
+impl Process {
+    /// How many files it has open.
+    pub fn files(&self) -> usize {
+        self.entries("fd")
+    }
+
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        self.entries("task")
+    }
+
+    fn entries(&self, folder: &str) -> usize {
+        let path = format!("/proc/{}/{folder}", self.child.id());
+        fs::read_dir(path).expect("a running process").count()
+    }
+
+    /// Bytes that are in memory and no file's.
+    pub fn memory(&self) -> usize {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running process");
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("RssAnon:"))
+            .expect("its memory");
+        let kibibytes = line
+            .split_whitespace()
+            .nth(1)
+            .and_then(|word| word.parse::<usize>().ok());
+        kibibytes.expect("a number") << 10
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A gateway as one reaches it from outside: its address, its files and its log.
+pub struct Reached {
+    pub setup: Setup,
+    address: SocketAddr,
+}
+
+impl Reached {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.setup.path(name)
     }
 
     /// Puts another policy in the place of the one that serves, by rename, and waits until it serves or was rejected.
@@ -397,11 +515,11 @@ impl Running {
         command
             .args(["-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=15", "-i"])
             .arg(key);
-        command.arg("-p").arg(self.address().port().to_string());
         command.env_remove("SSH_AUTH_SOCK").env_remove("DISPLAY");
         Ssh {
             command,
             destination: "alice@127.0.0.1".to_owned(),
+            port: self.address().port(),
         }
     }
 
@@ -440,10 +558,15 @@ impl Running {
         command
             .arg("-F")
             .arg(self.path("ssh_config"))
-            .args(["-J", &jump, "-p", &port.to_string(), "-W", target]);
+            .args(["-J", &jump, "-W", target]);
         command.env_remove("SSH_AUTH_SOCK");
         let destination = format!("alice@{host}");
-        Ssh { command, destination }.run(b"")
+        Ssh {
+            command,
+            destination,
+            port,
+        }
+        .run(b"")
     }
 
     /// `ssh -N -D`: as many new forwards as one likes, through one connection.
@@ -469,25 +592,6 @@ impl Running {
             Some(Dynamic { client, port })
         })
     }
-
-    /// Drains; nothing may be left open.
-    pub fn stop(mut self) -> Vec<Value> {
-        let runtime = self.runtime.take().expect("it runs");
-        runtime.block_on(self.gateway.drain());
-        assert_eq!(self.open(), 0, "something is open after the drain");
-        let lines = self.audit();
-        assert_eq!(lines.last().expect("lines")["event"], "gateway-stopped");
-        runtime.shutdown_timeout(Duration::from_secs(5));
-        lines
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 /// A number that no other call gets.
@@ -507,6 +611,7 @@ pub fn free_port() -> u16 {
 pub struct Ssh {
     command: Command,
     destination: String,
+    port: u16,
 }
 
 impl Ssh {
@@ -530,7 +635,10 @@ impl Ssh {
     }
 
     pub fn start_with(mut self, program: &[&str]) -> Client {
-        self.command.arg(&self.destination).args(program);
+        self.command
+            .args(["-p", &self.port.to_string()])
+            .arg(&self.destination)
+            .args(program);
         self.command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -846,12 +954,12 @@ pub mod wire {
         }
     }
 
-    pub async fn connect(gateway: &super::Running) -> Handle<Anyone> {
+    pub async fn connect(gateway: &super::Reached) -> Handle<Anyone> {
         let connected = client::connect(Arc::default(), gateway.address(), Anyone).await;
         connected.expect("an SSH server")
     }
 
-    pub async fn log_in(gateway: &super::Running) -> Handle<Anyone> {
+    pub async fn log_in(gateway: &super::Reached) -> Handle<Anyone> {
         let mut client = connect(gateway).await;
         let key = load_secret_key(gateway.path("id"), None).expect("the user's key");
         let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);

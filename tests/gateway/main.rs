@@ -15,6 +15,7 @@ mod forwarding;
 #[allow(dead_code, reason = "the suite of the command line has policies of its own")]
 mod guests;
 mod harness;
+mod leaks;
 mod limits;
 mod login;
 mod misbehaving;
