@@ -10,6 +10,8 @@ use crate::registry::SessionGuard;
 pub(super) struct Entered {
     desk: Arc<Desk>,
     pub(super) visit: Arc<Visit>,
+    /// Why it ended, where it did not simply end.
+    pub(super) reason: Option<String>,
     began: Instant,
     _guard: Option<SessionGuard>,
 }
@@ -19,6 +21,7 @@ impl Entered {
         Self {
             desk,
             visit,
+            reason: None,
             began,
             _guard: guard,
         }
@@ -31,7 +34,7 @@ impl Drop for Entered {
         self.visit.stop.end(Cause::Closed);
         let event = Event::SessionClosed {
             millis: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            reason: None,
+            reason: self.reason.take(),
         };
         self.desk.audit.record(&self.visit.subject, &event);
     }

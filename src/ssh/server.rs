@@ -22,6 +22,7 @@ use crate::audit::Cause;
 use crate::config;
 use crate::forwarder::{Desk, Visit};
 use crate::relay::{Bounds, Flows, Memory};
+use crate::request::printable;
 
 /// The SSH server behind every accepted connection.
 pub struct Service {
@@ -119,8 +120,11 @@ impl Service {
             },
             () = sleep_until(grace) => return,
         };
-        let entered = tokio::select! {
-            ended = &mut session => return note_end(client, ended),
+        let mut entered = tokio::select! {
+            ended = &mut session => {
+                note_end(client, ended);
+                return;
+            }
             entered = &mut entering => match entered {
                 Ok(entered) => entered,
                 Err(_) => return,
@@ -132,10 +136,13 @@ impl Service {
             () = stop.cancelled() => return,
         };
         drop(login);
-        let visit = &entered.visit;
-        let unused = self.unused(visit, settings.limits.unused_connection_timeout);
+        let visit = Arc::clone(&entered.visit);
+        let unused = self.unused(&visit, settings.limits.unused_connection_timeout);
         let reason = tokio::select! {
-            ended = &mut session => return note_end(client, ended),
+            ended = &mut session => {
+                entered.reason = note_end(client, ended);
+                return;
+            }
             () = unused => "the connection forwards nothing",
             () = stop.cancelled() => "the gateway stops",
             cause = visit.stop.ended() => match cause {
@@ -143,6 +150,7 @@ impl Service {
                 _ => "the session was ended",
             },
         };
+        entered.reason = Some(reason.to_owned());
         Box::pin(end(session, reason)).await;
     }
 
@@ -177,10 +185,15 @@ async fn end(mut session: RunningSession<Box<Client>>, reason: &str) {
     .await;
 }
 
-fn note_end(client: SocketAddr, ended: Result<(), russh::Error>) {
-    if let Err(error) = ended {
-        tracing::debug!(%client, %error, "the connection ended");
-    }
+/// Why a connection ended, where the client did not simply leave.
+fn note_end(client: SocketAddr, ended: Result<(), russh::Error>) -> Option<String> {
+    let error = ended.err()?;
+    tracing::debug!(%client, %error, "the connection ended");
+    Some(match error {
+        russh::Error::KeepaliveTimeout => "the client does not answer".to_owned(),
+        russh::Error::IO(error) => error.to_string(),
+        error => printable(&error.to_string(), MAX_REASON),
+    })
 }
 
 impl Live {
@@ -228,6 +241,8 @@ impl Live {
 const PACKET: u32 = 32 << 10;
 /// Every failed login takes at least so long.
 const REJECTION: Duration = Duration::from_millis(100);
+/// What a library says of a connection.
+const MAX_REASON: usize = 400;
 const FAREWELL: Duration = Duration::from_secs(1);
 const HASHES: usize = 4;
 

@@ -102,6 +102,8 @@ fn a_connection_that_forwards_nothing_is_ended() {
         "{}",
         answer.errors
     );
+    let closed = gateway.event("session-closed");
+    assert_eq!(closed["reason"], "the connection forwards nothing");
 }
 
 #[test]
