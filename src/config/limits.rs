@@ -62,7 +62,8 @@ pub struct Limits {
     pub idle_timeout: Option<Duration>,
     /// How long a session may have neither tunnel nor listener. Default 5m; it is then closed.
     pub unused_connection_timeout: Option<Duration>,
-    /// Questions to a silent client. Default every 30s, three times; it is then disconnected.
+    /// Questions to a silent client. Default every 30s, three times; it is then disconnected, and so is one that takes
+    /// nothing of what it is sent for as long.
     pub keepalive: Option<Keepalive>,
     /// Bytes one tunnel may hold for a slow reader, 32KiB to 4GiB. Default 16MiB; the sender then waits.
     pub tunnel_buffer: u64,
@@ -86,6 +87,14 @@ pub struct Keepalive {
     pub interval: Duration,
     /// Questions without an answer before the client is given up, 1 to 1000. Default 3.
     pub count: u32,
+}
+
+impl Keepalive {
+    /// How long a client may be silent.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.interval * (self.count + 1)
+    }
 }
 
 impl Default for Keepalive {

@@ -108,7 +108,8 @@ impl Service {
         let _cut = cut.clone().drop_guard();
         let (entered, mut entering) = oneshot::channel();
         let flows = Flows::new(&self.memory);
-        let wire = Box::new(Wire::new(stream, cut, flows.clone()));
+        let patience = settings.limits.keepalive.map(|keepalive| keepalive.patience());
+        let wire = Box::new(Wire::new(stream, cut, flows.clone(), patience));
         let handler = Box::new(Client::new(Arc::clone(self), client, server, flows, entered));
         let grace = Instant::now() + settings.login_grace;
         // What only begins and ends a connection is in boxes, which are gone meanwhile.

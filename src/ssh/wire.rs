@@ -14,6 +14,9 @@ use crate::relay::Flows;
 
 /// A client's connection that can be cut from outside, whatever the protocol waits for.
 ///
+/// A client that takes nothing for as long as it may be silent is given up as one that does not answer: it cannot be asked,
+/// since the question would wait behind everything else, and so would the session.
+///
 /// What follows a packet is read with it, so that a packet does not cost two reads. And while channels whose targets are
 /// stalled are granted two bytes at a time, these grants are written together: once all of the last round were answered if
 /// somebody depends on it, or else with what is written next or after a [`PAUSE`].
@@ -23,6 +26,9 @@ pub(super) struct Wire {
     ahead: Ahead,
     flows: Flows,
     held: Held,
+    patience: Option<Duration>,
+    /// Something waits to be written until then.
+    until: Option<Pin<Box<Sleep>>>,
 }
 
 /// What was read beyond what was asked for.
@@ -43,13 +49,16 @@ struct Held {
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, cut: CancellationToken, flows: Flows) -> Self {
+    /// `patience` is how long the client may take nothing.
+    pub(super) fn new(stream: TcpStream, cut: CancellationToken, flows: Flows, patience: Option<Duration>) -> Self {
         Self {
             stream,
             cut: Box::pin(cut.cancelled_owned()),
             ahead: Ahead::default(),
             flows,
             held: Held::default(),
+            patience,
+            until: None,
         }
     }
 
@@ -110,6 +119,37 @@ impl Wire {
             }
         }
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    /// Waits with what cannot be written, for as long as the client may take nothing.
+    ///
+    /// The system calls a socket writable only once a third of its buffer is free, which takes a slow client long. So what
+    /// counts is whether there is any room at all, and to begin with all of that is used.
+    fn poll_patience(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Some(patience) = self.patience else {
+            return Poll::Pending;
+        };
+        loop {
+            if let Some(until) = &mut self.until {
+                ready!(until.as_mut().poll(context));
+            }
+            let over = self.until.take().is_some();
+            let first = if self.held.bytes.is_empty() {
+                bytes
+            } else {
+                &self.held.bytes
+            };
+            match SockRef::from(&self.stream).send(first) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && over => {
+                    return Poll::Ready(Err(untaken()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.until = Some(Box::pin(sleep_until(Instant::now() + patience)));
+                }
+                Ok(sent) if !self.held.bytes.is_empty() => self.held.take(sent),
+                sent => return Poll::Ready(sent),
+            }
+        }
     }
 
     /// Writes the grants whose time has come. What cannot be written now is tried again with the next call.
@@ -216,7 +256,11 @@ impl AsyncWrite for Wire {
         }
         match self.poll_send(context, &[IoSlice::new(bytes)]) {
             Poll::Pending if self.is_cut(context) => Poll::Ready(Err(cut())),
-            polled => polled,
+            Poll::Pending => self.poll_patience(context, bytes),
+            polled => {
+                self.until = None;
+                polled
+            }
         }
     }
 
@@ -231,6 +275,10 @@ impl AsyncWrite for Wire {
 
 fn cut() -> io::Error {
     io::ErrorKind::ConnectionAborted.into()
+}
+
+fn untaken() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")
 }
 
 /// Long enough to make the round of two bytes each cheap.

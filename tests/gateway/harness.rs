@@ -629,6 +629,12 @@ impl Ssh {
         self
     }
 
+    /// Connects to this port, and not to that of the gateway.
+    pub fn at(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
     /// Starts it, with its input open.
     pub fn start(self) -> Client {
         self.start_with(&[])
@@ -712,11 +718,24 @@ impl Client {
         self.said.so_far().contains(words)
     }
 
+    /// How often it has said this.
+    pub fn count(&self, words: &str) -> usize {
+        self.said.so_far().matches(words).count()
+    }
+
     /// Waits until it has said this, and answers all it said.
     pub fn says(&self, words: &str) -> String {
         let text = self.said.wait(|(text, ended)| *ended || text.contains(words));
         assert!(text.contains(words), "ssh never said {words:?}, but:\n{text}");
         text
+    }
+
+    /// It is there and does nothing any more: what it is sent stays in the buffers of the system.
+    pub fn pause(&self) {
+        let paused = Command::new("kill")
+            .args(["-s", "STOP", &self.child.id().to_string()])
+            .status();
+        assert!(paused.expect("kill runs").success());
     }
 
     /// As `kill -9` does it.

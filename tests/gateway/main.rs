@@ -20,6 +20,7 @@ mod limits;
 mod login;
 mod misbehaving;
 mod misdeeds;
+mod mute;
 mod prepared;
 mod relay;
 mod replayed;
