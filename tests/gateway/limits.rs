@@ -107,6 +107,41 @@ fn a_connection_that_forwards_nothing_is_ended() {
 }
 
 #[test]
+fn a_listener_alone_does_not_keep_a_connection_and_a_tunnel_does() {
+    let target = Server::echo();
+    let gateway = Setup::allowing()
+        .tables("[limits]\nunused-connection-timeout = \"1s\"")
+        .start();
+    let proxy = gateway.dynamic();
+    let mut open = proxy.socks5("127.0.0.1", target.port).unwrap();
+    assert!(ping(&mut open));
+    let _client = gateway.remote("0:localhost:1");
+    assert_eq!(gateway.event("listener-closed")["cause"], "closed");
+    let closed = gateway.event("session-closed");
+    assert_eq!(closed["reason"], "the connection forwards nothing");
+    // The other session is older.
+    assert!(ping(&mut open));
+    assert_eq!(gateway.sessions(), 1);
+}
+
+#[test]
+fn visitors_of_a_listener_count_as_tunnels_of_the_session() {
+    let target = Server::echo();
+    let gateway = Setup::allowing().tables("[limits]\ntunnels-per-session = 1").start();
+    let path = gateway.path("remote.sock");
+    let _client = gateway.remote(&format!("{}:{}", path.display(), target.address()));
+    let mut first = UnixStream::connect(&path).unwrap();
+    assert!(ping(&mut first));
+    assert_eq!(hear(UnixStream::connect(&path).unwrap()), "");
+    let refused = gateway.audited("the refusal", |line| line["verdict"] == "deny");
+    assert_eq!(
+        (&refused["action"], &refused["code"]),
+        (&"accept".into(), &"tunnels-per-session".into())
+    );
+    assert!(ping(&mut first));
+}
+
+#[test]
 fn what_a_killed_client_had_open_ends_once_each() {
     let target = Server::echo();
     let gateway = Setup::allowing().start();

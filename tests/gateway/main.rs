@@ -22,6 +22,7 @@ mod misbehaving;
 mod misdeeds;
 mod mute;
 mod prepared;
+mod rates;
 mod relay;
 mod replayed;
 mod signatures;
