@@ -48,8 +48,8 @@ pub trait Source: Send {
 /// The client's receiving side. Each call waits for the client's window, and gives false where the
 /// channel is gone.
 pub trait Sink: Send {
-    /// Sends bytes of the target.
-    fn data(&mut self, bytes: Bytes) -> impl Future<Output = bool> + Send;
+    /// Sends bytes of the target. What is sent is gone from them, and nothing else is where this is dropped meanwhile.
+    fn data(&mut self, bytes: &mut Bytes) -> impl Future<Output = bool> + Send;
     /// Says that the target will send no more.
     fn eof(&mut self) -> impl Future<Output = bool> + Send;
     /// Closes the channel.

@@ -1,16 +1,17 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::buffer::{Buffer, MAX_READ, PIECE, Readable};
 use super::clock::{Clock, Patience};
-use super::flow::{Outlet, Queued};
+use super::flow::{Holding, Outlet, Queued};
 use super::inbox::Inbox;
 use super::meter::Meter;
 use super::{Inbound, Sink, Source};
@@ -254,7 +255,7 @@ async fn downward(
         let allowed = meter.allow(MAX_READ).await;
         // With nothing left to spend, one more byte is one too many, but an end is an end.
         let limit = || budget.allows(allowed.min(outlet.room())).max(1);
-        let mut bytes = match buffer.read(&mut read, limit).await {
+        let bytes = match buffer.read(&mut read, limit).await {
             Ok(bytes) if bytes.is_empty() => {
                 sink.eof().await;
                 return Ended::Finished;
@@ -266,20 +267,48 @@ async fn downward(
         workers::carried(bytes.len());
         meter.passed(bytes.len());
         clock.progress_down();
-        budget
-            .forward
-            .bytes
-            .down
-            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        let _holding = outlet.hold(bytes.len());
-        while !bytes.is_empty() {
-            let piece = bytes.split_to(bytes.len().min(PIECE));
-            outlet.send(piece.len()).await;
-            if !sink.data(piece).await {
+        let mut unsent = Unsent::new(bytes, &budget.forward.bytes.down, outlet);
+        while unsent.next(PIECE) {
+            outlet.send(unsent.piece.len()).await;
+            if !sink.data(&mut unsent.piece).await {
                 return Ended::Closed;
             }
             clock.progress_down();
         }
+    }
+}
+
+/// Bytes of the target on their way to the client. They count from the beginning, since they are spent, and what is not
+/// sent in the end does not.
+struct Unsent<'a> {
+    piece: Bytes,
+    rest: Bytes,
+    count: &'a AtomicU64,
+    _holding: Holding,
+}
+
+impl<'a> Unsent<'a> {
+    fn new(bytes: Bytes, count: &'a AtomicU64, outlet: &Outlet) -> Self {
+        count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Self {
+            piece: Bytes::new(),
+            _holding: outlet.hold(bytes.len()),
+            rest: bytes,
+            count,
+        }
+    }
+
+    /// Goes on with the next piece, of so many bytes at most; false at the end.
+    fn next(&mut self, most: usize) -> bool {
+        self.piece = self.rest.split_to(self.rest.len().min(most));
+        !self.piece.is_empty()
+    }
+}
+
+impl Drop for Unsent<'_> {
+    fn drop(&mut self) {
+        let unsent = self.piece.len() + self.rest.len();
+        self.count.fetch_sub(unsent as u64, Ordering::Relaxed);
     }
 }
 

@@ -3,9 +3,10 @@ use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use russh::server::{ChannelOpenHandle, Handle, Msg};
 use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf};
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use crate::forwarder::{Opener, Pending};
@@ -38,8 +39,23 @@ impl Source for Incoming {
 }
 
 impl Sink for Outgoing {
-    async fn data(&mut self, bytes: Bytes) -> bool {
-        self.0.data_bytes(bytes).await.is_ok()
+    async fn data(&mut self, bytes: &mut Bytes) -> bool {
+        while !bytes.is_empty() {
+            // Packet by packet: of more, nobody would know how much was sent where this ends in the middle.
+            let room = self.0.writable_packet_size().await.min(bytes.len());
+            let sent = if room > 0 {
+                let sent = self.0.data_bytes(bytes.slice(..room)).await;
+                sent.is_ok().then_some(room)
+            } else {
+                // It waits, and then says how much it took. That is a copy, but only once for each window.
+                self.0.make_writer().write(bytes).await.ok()
+            };
+            let Some(sent) = sent else {
+                return false;
+            };
+            bytes.advance(sent);
+        }
+        true
     }
 
     async fn eof(&mut self) -> bool {

@@ -35,8 +35,9 @@ impl View {
             let end = if self.terminal { "\r\n" } else { "\n" };
             let lines = text.lines().map(|line| printable(line, MAX_LINE) + end);
             let shown: String = lines.collect();
+            let mut shown = shown.into();
             let leaves = tokio::select! {
-                sent = screen.data(shown.into()) => !sent,
+                sent = screen.data(&mut shown) => !sent,
                 () = left.cancelled() => true,
             };
             if leaves {
