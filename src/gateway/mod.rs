@@ -77,6 +77,12 @@ impl Gateway {
         self.shared.tasks().len()
     }
 
+    /// How many bytes wait for targets that are slower than their clients.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.shared.service.buffered()
+    }
+
     /// Reads configuration, keys and policies again, and opens the audit log again.
     ///
     /// # Errors

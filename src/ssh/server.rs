@@ -76,6 +76,12 @@ impl Service {
         self.settings.store(Arc::new(Live::new(settings)));
     }
 
+    /// Bytes that wait in the tunnels of all sessions.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.memory.bytes()
+    }
+
     pub(super) fn accounts(&self) -> Arc<Accounts> {
         Arc::clone(&self.settings.load().accounts)
     }

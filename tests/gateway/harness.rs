@@ -332,6 +332,11 @@ impl Running {
         self.gateway.tasks()
     }
 
+    /// How many bytes it holds for targets that do not take them.
+    pub fn buffered(&self) -> usize {
+        self.gateway.buffered()
+    }
+
     /// Runs something where the gateway runs.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.as_ref().expect("it runs").block_on(future)
