@@ -60,7 +60,7 @@ pub struct Limits {
     pub dial_timeout: Duration,
     /// How long a tunnel may carry nothing. Default `"0"`, none; it is then closed.
     pub idle_timeout: Option<Duration>,
-    /// How long a session may have neither tunnel nor listener. Default 5m; it is then closed.
+    /// How long a session may have no tunnel, whatever it listens on. Default 5m; it is then closed.
     pub unused_connection_timeout: Option<Duration>,
     /// Questions to a silent client. Default every 30s, three times; it is then disconnected, and so is one that takes
     /// nothing of what it is sent for as long.
