@@ -1,4 +1,5 @@
 use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -27,7 +28,8 @@ pub(super) struct Wire {
     flows: Flows,
     held: Held,
     patience: Option<Duration>,
-    /// Something waits to be written until then.
+    /// Something waits to be written, until then.
+    is_full: bool,
     until: Option<Pin<Box<Sleep>>>,
 }
 
@@ -58,6 +60,7 @@ impl Wire {
             flows,
             held: Held::default(),
             patience,
+            is_full: false,
             until: None,
         }
     }
@@ -124,31 +127,25 @@ impl Wire {
     /// Waits with what cannot be written, for as long as the client may take nothing.
     ///
     /// The system calls a socket writable only once a third of its buffer is free, which takes a slow client long. So what
-    /// counts is whether there is any room at all, and to begin with all of that is used.
+    /// counts in the end is whether there is any room at all.
     fn poll_patience(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let Some(patience) = self.patience else {
             return Poll::Pending;
         };
+        let until = self.until.get_or_insert_with(|| Box::pin(sleep_until(Instant::now())));
+        if !mem::replace(&mut self.is_full, true) {
+            until.as_mut().reset(Instant::now() + patience);
+        }
         loop {
-            if let Some(until) = &mut self.until {
-                ready!(until.as_mut().poll(context));
-            }
-            let over = self.until.take().is_some();
-            let first = if self.held.bytes.is_empty() {
-                bytes
-            } else {
-                &self.held.bytes
-            };
+            ready!(until.as_mut().poll(context));
+            let is_held = !self.held.bytes.is_empty();
+            let first = if is_held { &self.held.bytes } else { bytes };
             match SockRef::from(&self.stream).send(first) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && over => {
-                    return Poll::Ready(Err(untaken()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.until = Some(Box::pin(sleep_until(Instant::now() + patience)));
-                }
-                Ok(sent) if !self.held.bytes.is_empty() => self.held.take(sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Ready(Err(untaken())),
+                Ok(sent) if is_held => self.held.take(sent),
                 sent => return Poll::Ready(sent),
             }
+            until.as_mut().reset(Instant::now() + patience);
         }
     }
 
@@ -254,14 +251,13 @@ impl AsyncWrite for Wire {
             self.release(context);
             return Poll::Ready(Ok(bytes.len()));
         }
-        match self.poll_send(context, &[IoSlice::new(bytes)]) {
+        let polled = match self.poll_send(context, &[IoSlice::new(bytes)]) {
             Poll::Pending if self.is_cut(context) => Poll::Ready(Err(cut())),
             Poll::Pending => self.poll_patience(context, bytes),
-            polled => {
-                self.until = None;
-                polled
-            }
-        }
+            polled => polled,
+        };
+        self.is_full &= polled.is_pending();
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
