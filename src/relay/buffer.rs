@@ -1,4 +1,6 @@
+use std::future::poll_fn;
 use std::io;
+use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::FutureExt;
@@ -7,18 +9,18 @@ use tokio::net::{tcp, unix};
 
 /// The reading half of a socket, which can tell that something is there before a buffer is made for it.
 pub(super) trait Readable: AsyncRead + Unpin {
-    async fn readable(&self) -> io::Result<()>;
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 impl Readable for tcp::ReadHalf<'_> {
-    async fn readable(&self) -> io::Result<()> {
-        tcp::ReadHalf::readable(self).await
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.as_ref().poll_read_ready(context)
     }
 }
 
 impl Readable for unix::ReadHalf<'_> {
-    async fn readable(&self) -> io::Result<()> {
-        unix::ReadHalf::readable(self).await
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.as_ref().poll_read_ready(context)
     }
 }
 
@@ -59,7 +61,9 @@ impl Buffer {
                 }
                 None => {
                     self.bytes = BytesMut::new();
-                    socket.readable().await?;
+                    // A task whose turn is used up is told that nothing is there, too. This waits for its next turn, where
+                    // tokio's `readable` would say at once that something is there, again and again.
+                    poll_fn(|context| socket.poll_readable(context)).await?;
                 }
             }
         }
@@ -72,3 +76,38 @@ const MIN_READ: usize = 4 << 10;
 pub(super) const MAX_READ: usize = 1 << 20;
 /// Is handed over at once. Four SSH packets' worth: more would keep small messages of other tunnels waiting behind it.
 pub(super) const PIECE: usize = 128 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::thread;
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_task_that_reads_for_longer_than_its_turn_goes_on_in_the_next() {
+        // More reads than tokio gives a task in one turn. A thread of its own, for it may never end.
+        const READS: usize = 1000;
+        let (done, ends) = channel();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let heard = runtime.unwrap().block_on(async {
+                let (mut near, mut far) = UnixStream::pair().unwrap();
+                near.write_all(&[7; READS]).await.unwrap();
+                let (mut far, _) = far.split();
+                let mut buffer = Buffer::default();
+                let mut heard = 0;
+                for _ in 0..READS {
+                    heard += buffer.read(&mut far, || 1).await.unwrap().len();
+                }
+                heard
+            });
+            done.send(heard)
+        });
+        assert_eq!(ends.recv_timeout(Duration::from_secs(10)), Ok(READS));
+    }
+}
