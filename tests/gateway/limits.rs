@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
-use crate::harness::{Server, Setup, eventually, free_port, hear, ping};
+use crate::harness::{PATIENCE, Server, Setup, eventually, free_port, hear, ping};
 
 #[test]
 fn a_session_has_so_many_tunnels_and_no_more() {
@@ -74,9 +75,7 @@ fn strangers_who_say_nothing_are_bounded() {
         .map(|_| TcpStream::connect(gateway.address()).unwrap())
         .collect();
     for stream in &mut silent {
-        stream
-            .set_read_timeout(Some(std::time::Duration::from_secs(5)))
-            .unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     }
     // Those that are let in get the version string, the others the end.
     let greeted = silent
@@ -210,7 +209,10 @@ fn a_drain_ends_what_is_open_after_its_time() {
     let mut open = proxy.socks5("127.0.0.1", target.port).unwrap();
     assert!(ping(&mut open));
     let _listener = gateway.remote("0:localhost:1");
+    let began = Instant::now();
     let lines = gateway.stop();
+    let took = began.elapsed();
+    assert!((Duration::from_secs(1)..PATIENCE).contains(&took), "{took:?}");
     let cause = |event: &str| lines.iter().find(|line| line["event"] == event).unwrap()["cause"].clone();
     assert_eq!(
         (cause("tunnel-closed"), cause("listener-closed")),

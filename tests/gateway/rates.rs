@@ -3,12 +3,13 @@
 use std::io::Read;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::abi::V;
 use crate::guests::{Guest, When, allows, allows_with};
-use crate::harness::{Duplex, Setup};
+use crate::harness::{Duplex, PATIENCE, Setup};
 use crate::terms::{number, says, target};
 
 const RATE: usize = 400_000;
@@ -17,7 +18,7 @@ const RATE: usize = 400_000;
 type Arrivals = Vec<(Duration, usize)>;
 
 /// What arrived when, until so much had arrived.
-fn arrivals(mut stream: impl Read, began: Instant, length: usize) -> Arrivals {
+fn arrivals(stream: &mut impl Read, began: Instant, length: usize) -> Arrivals {
     let (mut buffer, mut total, mut arrivals) = ([0; 1 << 14], 0, Vec::new());
     while total < length {
         let part = stream.read(&mut buffer).unwrap();
@@ -28,20 +29,20 @@ fn arrivals(mut stream: impl Read, began: Instant, length: usize) -> Arrivals {
     arrivals
 }
 
-/// A target that sends and hears more than a second's worth at once.
-fn busy(began: Instant) -> (u16, std::sync::mpsc::Receiver<Arrivals>) {
-    target(move |stream: TcpStream| {
+/// A target that sends more than a second's worth at once, hears a second's worth, and stays.
+fn busy(began: Instant) -> (u16, Receiver<(Arrivals, TcpStream)>) {
+    target(move |mut stream: TcpStream| {
         let copy = stream.try_clone().unwrap();
         thread::spawn(move || says(copy, 2 * RATE));
-        arrivals(stream, began, RATE)
+        (arrivals(&mut stream, began, RATE), stream)
     })
 }
 
 /// The same from the other end.
 fn is_busy<D: Duplex>(mut stream: D, began: Instant) -> Arrivals {
-    let copy = stream.again();
-    thread::spawn(move || stream.write_all(&vec![7; 2 * RATE]));
-    arrivals(copy, began, RATE)
+    let mut copy = stream.again();
+    thread::spawn(move || copy.write_all(&vec![7; 2 * RATE]));
+    arrivals(&mut stream, began, RATE)
 }
 
 fn keep_to_the_rate(directions: [(&str, Arrivals); 2]) {
@@ -66,7 +67,8 @@ fn bytes_per_second_are_kept_in_each_direction_without_a_burst() {
     let began = Instant::now();
     let (port, up) = busy(began);
     let down = is_busy(proxy.socks5("127.0.0.1", port).unwrap(), began);
-    keep_to_the_rate([("up", up.recv().unwrap()), ("down", down)]);
+    let (up, _stays) = up.recv_timeout(PATIENCE).unwrap();
+    keep_to_the_rate([("up", up), ("down", down)]);
 }
 
 #[test]
@@ -78,6 +80,9 @@ fn bytes_per_second_are_kept_for_a_visitor_of_a_listener_too() {
     // Behind the client: what it hears has come down from the visitor.
     let (port, down) = busy(began);
     let _client = gateway.remote(&format!("{}:127.0.0.1:{port}", path.display()));
-    let up = is_busy(UnixStream::connect(&path).unwrap(), began);
-    keep_to_the_rate([("up", up), ("down", down.recv().unwrap())]);
+    let visitor = UnixStream::connect(&path).unwrap();
+    visitor.set_read_timeout(Some(PATIENCE)).unwrap();
+    let up = is_busy(visitor, began);
+    let (down, _stays) = down.recv_timeout(PATIENCE).unwrap();
+    keep_to_the_rate([("up", up), ("down", down)]);
 }
