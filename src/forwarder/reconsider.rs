@@ -1,8 +1,10 @@
 //! What is open is judged again: after a swap, and as often as its terms say.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
 
 use super::Desk;
 use super::listen::effective_listener;
@@ -16,23 +18,24 @@ impl Desk {
     /// Judges everything that is open by the policies in force now, and closes what they refuse or
     /// would send elsewhere. The rest of each connection is left alone.
     pub async fn reconsider_all(&self) {
-        let mut spare = SPARE;
-        for forward in self.registry.forwards() {
-            self.reconsider(&forward, "swap", &mut spare).await;
-        }
+        let spare = &AtomicUsize::new(SPARE);
+        let again = async |forward: Arc<Forward>| self.reconsider(&forward, "swap", spare).await;
+        let open = stream::iter(self.registry.forwards());
+        // Some wait for a name, or for a policy that never decides.
+        open.for_each_concurrent(AT_ONCE, again).await;
     }
 
     /// Judges one open tunnel or listener again. What cannot be decided is refused, but not because of one moment in which
     /// the machine had no time: nobody waits for this answer. With `spare` the patience of all ends, since a policy that
     /// never decides in time must not keep everything open meanwhile.
-    async fn reconsider(&self, forward: &Forward, why: &'static str, spare: &mut usize) {
+    async fn reconsider(&self, forward: &Forward, why: &'static str, spare: &AtomicUsize) {
         let mut outcome = self.judge_once_more(forward, why).await;
         for _ in 1..ATTEMPTS {
             let late = outcome.as_ref().is_err_and(Refusal::came_too_late);
-            if !late || *spare == 0 || forward.stop.cause().is_some() {
+            let take_one = || spare.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |spare| spare.checked_sub(1));
+            if !late || forward.stop.cause().is_some() || take_one().is_err() {
                 break;
             }
-            *spare -= 1;
             outcome = self.judge_once_more(forward, why).await;
         }
         let keeps = match &outcome {
@@ -78,7 +81,7 @@ impl Desk {
 
     /// In a box, since whatever is open waits for this all the time and does it now and then.
     async fn reconsider_alone(&self, forward: &Forward, why: &'static str) {
-        Box::pin(async { self.reconsider(forward, why, &mut { SPARE }).await }).await;
+        Box::pin(async { self.reconsider(forward, why, &AtomicUsize::new(SPARE)).await }).await;
     }
 
     async fn judge_once_more(&self, forward: &Forward, why: &'static str) -> Result<Permit, Refusal> {
@@ -98,6 +101,8 @@ fn same_place(effective: &Endpoint, forward: &Forward) -> bool {
     effective == forward.effective
 }
 
+/// How many are judged at once after a swap: of the decisions that a policy takes at once, few.
+const AT_ONCE: usize = 16;
 /// How often something open is judged where the time is not enough, before it is closed.
 const ATTEMPTS: usize = 3;
 /// How many further attempts there are for all that a swap judges.

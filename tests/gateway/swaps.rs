@@ -329,6 +329,21 @@ fn a_decision_on_what_is_open_that_comes_too_late_is_asked_for_three_times() {
 }
 
 #[test]
+fn what_waits_for_a_verdict_after_a_swap_keeps_nothing_else_open() {
+    let [slow, quick] = [(); 2].map(|()| Server::echo());
+    let gateway = Setup::allowing().start();
+    let proxy = gateway.dynamic();
+    let ports = std::iter::once(slow.port).chain([quick.port; 12]);
+    let _tunnels: Vec<_> = ports.map(|port| proxy.socks5("127.0.0.1", port).unwrap()).collect();
+    gateway.swap(&refusing().on(When::Port(slow.port), Does::Spins));
+    let closed = eventually("all closed", || {
+        Some(gateway.events("tunnel-closed")).filter(|lines| lines.len() == 13)
+    });
+    let last = closed.last().map(|line| line["dialled"].clone());
+    assert_eq!(last, Some(slow.address().into()), "{closed:?}");
+}
+
+#[test]
 fn a_swap_keeps_what_is_open_where_that_is_configured() {
     let open = swap_under_what_is_open("keep");
     assert!(open.iter().all(|(_, open)| *open), "{open:?}");
