@@ -67,7 +67,8 @@ pub struct Limits {
     pub keepalive: Option<Keepalive>,
     /// Bytes one tunnel may hold for a slow reader, 32KiB to 4GiB. Default 16MiB; the sender then waits.
     pub tunnel_buffer: u64,
-    /// Bytes all tunnels together may hold, at least what one may, up to 16TiB. Default 1GiB; senders then wait.
+    /// Bytes all tunnels together may hold, at least what one may, up to 16TiB. Default 1GiB; senders then wait, and where
+    /// they were granted more, the tunnels that hold the most are closed.
     pub buffer_memory: u64,
     /// How long a reader may take nothing of what is held for it. Default 60s; the tunnel is then closed.
     pub stall_timeout: Option<Duration>,

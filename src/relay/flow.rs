@@ -15,6 +15,8 @@ pub struct Memory(Arc<Held>);
 #[derive(Default)]
 struct Held {
     for_targets: AtomicUsize,
+    /// Tunnels that hold something for a target.
+    holders: AtomicUsize,
     for_clients: AtomicUsize,
 }
 
@@ -107,17 +109,20 @@ pub struct Flows(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     memory: Memory,
+    /// Bytes that may wait for all targets together.
+    most: usize,
     open: Mutex<HashMap<u32, Arc<Flow>>>,
     round: Round,
     company: Company,
 }
 
 impl Flows {
-    /// The flows of a session that counts into this memory.
+    /// The flows of a session that counts into this memory, of which targets may keep `most` bytes waiting.
     #[must_use]
-    pub fn new(memory: &Memory) -> Self {
+    pub fn new(memory: &Memory, most: u64) -> Self {
         Self(Arc::new(Shared {
             memory: memory.clone(),
+            most: usize::try_from(most).unwrap_or(usize::MAX),
             ..Shared::default()
         }))
     }
@@ -255,16 +260,33 @@ pub struct Queued {
 impl Queued {
     /// Bytes were queued.
     pub fn add(&mut self, bytes: usize) {
-        self.bytes += bytes;
         let memory = self.flows.memory();
         memory.0.for_targets.fetch_add(bytes, Ordering::Relaxed);
+        if self.bytes == 0 && bytes > 0 {
+            memory.0.holders.fetch_add(1, Ordering::Relaxed);
+        }
+        self.bytes += bytes;
+    }
+
+    /// Whether more waits for all targets than may, and for this one more than for most. What a client was granted cannot
+    /// be taken back, so there is no other end to it than that of a tunnel.
+    pub(super) fn is_too_much(&self) -> bool {
+        let all = self.flows.memory().bytes();
+        if all <= self.flows.0.most {
+            return false;
+        }
+        let holders = self.flows.memory().0.holders.load(Ordering::Relaxed).max(1);
+        self.bytes > (all / holders).max(NOT_MUCH)
     }
 
     /// Bytes left the queue.
     pub fn take(&mut self, bytes: usize) {
-        self.bytes -= bytes;
         let memory = self.flows.memory();
         memory.0.for_targets.fetch_sub(bytes, Ordering::Relaxed);
+        self.bytes -= bytes;
+        if self.bytes == 0 && bytes > 0 {
+            memory.0.holders.fetch_sub(1, Ordering::Relaxed);
+        }
         self.skip(bytes);
         if self.bytes == 0 && self.flow.watched.swap(false, Ordering::Relaxed) {
             self.flows.round().resume();
@@ -300,6 +322,8 @@ impl Drop for Queued {
     }
 }
 
+/// A tunnel that holds no more is not ended for others.
+const NOT_MUCH: usize = 256 << 10;
 /// Bytes that may be held for all clients before it is read in smaller pieces.
 const HELD: usize = 64 << 20;
 
@@ -310,7 +334,7 @@ mod tests {
     #[test]
     fn what_arrived_waits_until_it_is_taken_or_the_tunnel_ends() {
         let memory = Memory::default();
-        let flows = Flows::new(&memory);
+        let flows = Flows::new(&memory, u64::MAX);
         flows.open(7);
         let flow = flows.find(7).unwrap();
         assert_eq!(flow.waiting(100), 0, "nobody holds it yet");
@@ -326,9 +350,26 @@ mod tests {
     }
 
     #[test]
+    fn where_too_much_waits_those_with_the_most_of_it_end() {
+        let memory = Memory::default();
+        let [mut much, mut more] = [1, 2].map(|channel| Flows::new(&memory, 10 * NOT_MUCH as u64).queue(channel));
+        let ends = |much: &Queued, more: &Queued| [much.is_too_much(), more.is_too_much()];
+        much.add(4 * NOT_MUCH);
+        more.add(6 * NOT_MUCH);
+        assert_eq!(ends(&much, &more), [false, false], "it is no more than may wait");
+        much.add(1);
+        assert_eq!(ends(&much, &more), [false, true]);
+        more.take(5 * NOT_MUCH);
+        much.add(5 * NOT_MUCH);
+        assert_eq!(ends(&much, &more), [true, false], "the other holds little");
+        drop(much);
+        assert!(!more.is_too_much());
+    }
+
+    #[test]
     fn where_clients_take_nothing_less_is_read_for_all() {
         let memory = Memory::default();
-        let outlets = [1, 2].map(|channel| Flows::new(&memory).queue(channel).outlet());
+        let outlets = [1, 2].map(|channel| Flows::new(&memory, u64::MAX).queue(channel).outlet());
         let held: Vec<_> = (0..HELD / MAX_READ).map(|_| outlets[0].hold(MAX_READ)).collect();
         assert_eq!(outlets.each_ref().map(Outlet::room), [PIECE; 2]);
         drop(held);

@@ -102,6 +102,7 @@ async fn copy(
         ended = both => match ended {
             Ended::Finished | Ended::Closed => Cause::Closed,
             Ended::Spent => Cause::ByteLimit,
+            Ended::Crowded => Cause::Stalled,
             Ended::Failed => Cause::Failed,
         },
         cause = clock.watch(forward, patience) => cause,
@@ -119,6 +120,8 @@ enum Ended {
     Spent,
     /// The target's connection broke.
     Failed,
+    /// Too much waits for its target.
+    Crowded,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -169,6 +172,9 @@ impl<S: Source, W: AsyncWrite + Unpin> Upward<'_, S, W> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
         loop {
             self.drain(context);
+            if self.queue.is_too_much() {
+                return Poll::Ready(Ended::Crowded);
+            }
             if self.inbox.is_empty() {
                 return match self.source_is {
                     End::Open => Poll::Pending,

@@ -48,7 +48,7 @@ const WIRE: u32 = 200 << 10;
 
 impl Scene {
     fn new(stalled: usize, healthy: usize, order: Order, patience: Duration) -> Self {
-        let flows = Flows::new(&Memory::default());
+        let flows = Flows::new(&Memory::default(), u64::MAX);
         let bounds = Bounds::new(TUNNEL, 4 << 30, Some(patience));
         let end = |number: usize| End {
             queue: flows.queue(number as u32),
@@ -250,7 +250,7 @@ fn a_stalled_tunnel_that_is_closed_is_forgotten() {
 
 #[test]
 fn more_than_the_window_is_an_overrun() {
-    let flows = Flows::new(&Memory::default());
+    let flows = Flows::new(&Memory::default(), u64::MAX);
     let bounds = Bounds::new(TUNNEL, 1 << 30, None);
     let mut throttle = Throttle::new(flows.clone(), bounds);
     let _queue = flows.queue(0);
@@ -265,8 +265,8 @@ fn more_than_the_window_is_an_overrun() {
 fn windows_shrink_as_the_memory_of_all_sessions_is_used_up() {
     let memory = Memory::default();
     let bounds = Bounds::new(1 << 20, 4 << 20, None);
-    let throttle = Throttle::new(Flows::new(&memory), bounds);
-    let mut elsewhere = Flows::new(&memory).queue(0);
+    let throttle = Throttle::new(Flows::new(&memory, u64::MAX), bounds);
+    let mut elsewhere = Flows::new(&memory, u64::MAX).queue(0);
     assert_eq!(throttle.whole_window(), bounds.window);
     elsewhere.add(3 << 20);
     assert_eq!(throttle.whole_window(), bounds.window / 2);

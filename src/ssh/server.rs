@@ -113,7 +113,7 @@ impl Service {
         let cut = CancellationToken::new();
         let _cut = cut.clone().drop_guard();
         let (entered, mut entering) = oneshot::channel();
-        let flows = Flows::new(&self.memory);
+        let flows = Flows::new(&self.memory, settings.limits.buffer_memory);
         let patience = settings.limits.keepalive.map(|keepalive| keepalive.patience());
         let wire = Box::new(Wire::new(stream, cut, flows.clone(), patience));
         let handler = Box::new(Client::new(Arc::clone(self), client, server, flows, entered));
