@@ -172,9 +172,6 @@ impl<S: Source, W: AsyncWrite + Unpin> Upward<'_, S, W> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
         loop {
             self.drain(context);
-            if self.queue.is_too_much() {
-                return Poll::Ready(Ended::Crowded);
-            }
             if self.inbox.is_empty() {
                 return match self.source_is {
                     End::Open => Poll::Pending,
@@ -188,13 +185,22 @@ impl<S: Source, W: AsyncWrite + Unpin> Upward<'_, S, W> {
             }
             let Poll::Ready(allowed) = self.meter.poll_allow(context, allowed) else {
                 self.clock.excuse();
-                return Poll::Pending;
+                return self.wait();
             };
             match self.write(context, allowed) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => self.give_up(),
                 Poll::Ready(Ok(written)) => self.wrote(written),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => return self.wait(),
             }
+        }
+    }
+
+    /// Nothing more can be written now.
+    fn wait(&self) -> Poll<Ended> {
+        if self.queue.is_too_much() {
+            Poll::Ready(Ended::Crowded)
+        } else {
+            Poll::Pending
         }
     }
 
