@@ -134,10 +134,13 @@ impl Stock {
         let place = Arc::clone(&self.room.clearing).try_acquire_owned();
         // Where too much waits to be cleared away, it is done here and now.
         let used = place.ok().map(|place| (store, place));
-        let _ = self.room.work.send(Work {
+        let work = Work {
             used,
             stock: Arc::clone(self),
-        });
+        };
+        // The thread is woken by a task of its own: that takes long, and the answer need not wait for it.
+        let sender = self.room.work.clone();
+        tokio::spawn(async move { sender.send(work) });
     }
 
     /// No more are kept, and those that are there go.
