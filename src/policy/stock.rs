@@ -65,6 +65,8 @@ struct Shelf {
     fewest: usize,
     /// When a decision last came for one.
     asked: Option<Instant>,
+    /// It came long after the one before.
+    rare: bool,
     looked: Instant,
     closed: bool,
     taken: u64,
@@ -99,6 +101,7 @@ impl Stock {
                 wanted: 0,
                 fewest: 0,
                 asked: None,
+                rare: true,
                 looked: Instant::now(),
                 closed: false,
                 taken: 0,
@@ -112,8 +115,8 @@ impl Stock {
     pub(super) fn take(&self) -> Option<Prepared> {
         let mut shelf = self.lock();
         let before = shelf.asked.replace(Instant::now());
-        let rare = before.is_none_or(|before| before.elapsed() >= RARE);
-        if self.recipe.takes < ALWAYS_WORTH && !rare {
+        shelf.rare = before.is_none_or(|before| before.elapsed() >= RARE);
+        if self.recipe.takes < ALWAYS_WORTH && !shelf.rare {
             return None;
         }
         let found = shelf.ready.pop();
@@ -138,9 +141,13 @@ impl Stock {
             used,
             stock: Arc::clone(self),
         };
-        // The thread is woken by a task of its own: that takes long, and the answer need not wait for it.
         let sender = self.room.work.clone();
-        tokio::spawn(async move { sender.send(work) });
+        if self.lock().rare {
+            // The thread sleeps, and to wake it takes as long as a decision: a task does it after the answer.
+            tokio::spawn(async move { sender.send(work) });
+        } else {
+            let _ = sender.send(work);
+        }
     }
 
     /// No more are kept, and those that are there go.

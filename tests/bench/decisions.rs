@@ -203,8 +203,6 @@ async fn close(count: usize, ask: &impl AsyncFn()) -> Spread {
         let began = Instant::now();
         ask().await;
         times.push(began.elapsed());
-        // As in a worker, which dials now.
-        tokio::task::yield_now().await;
     }
     Spread::of(times)
 }
