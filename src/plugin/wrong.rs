@@ -54,6 +54,15 @@ impl Wrong {
         }
     }
 
+    /// Of one line of a file, counted from 1.
+    pub(super) fn line(path: &Path, line: usize, what: impl std::fmt::Display) -> Self {
+        Self {
+            words: format!("{}:{line}: {what}", path.display()),
+            file: Some(path.to_owned()),
+            line: Some(line),
+        }
+    }
+
     /// Says so where its reader looks: for a program as JSON; the exit code.
     pub(super) fn report(&self, code: u8, json: bool) -> u8 {
         if !json {
@@ -71,6 +80,16 @@ impl Wrong {
             object.extend(self.line.map(|line| ("line".to_owned(), line.into())));
         }
         format!("{value:#}\n")
+    }
+}
+
+impl From<String> for Wrong {
+    fn from(words: String) -> Self {
+        Self {
+            words,
+            file: None,
+            line: None,
+        }
     }
 }
 
@@ -93,12 +112,7 @@ pub(super) fn no_folder(path: &Path, what: &str, example: &str) -> Result<(), Wr
 
 /// Says why a command cannot do what it should, where its reader looks; the exit code.
 pub(super) fn fail(code: u8, words: &str, json: bool) -> u8 {
-    let wrong = Wrong {
-        words: words.to_owned(),
-        file: None,
-        line: None,
-    };
-    wrong.report(code, json)
+    Wrong::from(words.to_owned()).report(code, json)
 }
 
 /// Says what is wrong with files of the user's, where its reader looks; the exit code.

@@ -109,6 +109,9 @@ fn what_the_audit_log_recorded_is_asked_again() {
         "{}",
         ran.err
     );
+    let ran = ask("f-2", &["--json"]);
+    let wrong: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&wrong["file"], &wrong["line"]), (&log.as_str().into(), &3.into()));
     let ran = ask("f-3", &[]);
     assert!(
         ran.code == 2 && ran.err.contains("it has no decision on f-3"),

@@ -2,13 +2,16 @@
 //! log has it.
 
 use std::collections::HashMap;
-use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
 use super::super::request::{Described, Target};
+use super::super::wrong::Wrong;
+use crate::files;
 use crate::names::NameError;
 use crate::request::{Action, Credential, Endpoint, Fact, Host, Requested};
 
@@ -25,23 +28,24 @@ pub(super) struct Recorded {
 ///
 /// # Errors
 /// What cannot be read, and where.
-pub(super) fn read(source: &str, forward: Option<&str>) -> Result<Recorded, String> {
+pub(super) fn read(source: &str, forward: Option<&str>) -> Result<Recorded, Wrong> {
     if source.trim_start().starts_with('{') {
-        let line = object(source).map_err(|words| format!("the audit line: {words}"))?;
-        return recorded(&line, None).map_err(|words| format!("the audit line: {words}"));
+        let read = object(source).and_then(|line| recorded(&line, None));
+        return read.map_err(|words| Wrong::from(format!("the audit line: {words}")));
     }
-    let text = fs::read_to_string(source).map_err(|error| format!("{source}: {error}"))?;
+    let path = Path::new(source);
+    let file = files::open(path).map_err(|error| Wrong::file(path, error))?;
     let Some(forward) = forward else {
-        return Err(format!("{source}: say which decision of the log with --forward f-…"));
+        return Err(Wrong::file(path, "say which decision of the log with --forward f-…"));
     };
     let mut logins: HashMap<String, Map<String, Json>> = HashMap::new();
-    for (index, line) in text.lines().enumerate() {
-        let about = line.contains("\"auth-succeeded\"") || line.contains(forward);
-        if !about || line.trim().is_empty() {
+    for (index, line) in BufReader::new(file).lines().enumerate() {
+        let told = |words: String| Wrong::line(path, index + 1, words);
+        let line = line.map_err(|error| told(error.to_string()))?;
+        if !line.contains("\"auth-succeeded\"") && !line.contains(forward) {
             continue;
         }
-        let told = |words: String| format!("{source}:{}: {words}", index + 1);
-        let line = object(line).map_err(told)?;
+        let line = object(&line).map_err(told)?;
         match text_of(&line, "event") {
             Some("auth-succeeded") => {
                 if let Some(session) = text_of(&line, "session") {
@@ -55,7 +59,7 @@ pub(super) fn read(source: &str, forward: Option<&str>) -> Result<Recorded, Stri
             _ => {}
         }
     }
-    Err(format!("{source}: it has no decision on {forward}"))
+    Err(Wrong::file(path, format_args!("it has no decision on {forward}")))
 }
 
 fn object(line: &str) -> Result<Map<String, Json>, String> {

@@ -16,7 +16,7 @@ use super::answer::{Answer, Word};
 use super::loading::{Loading, Subject, workshop};
 use super::paint::{Paint, bytes, thousands};
 use super::request::{Described, Target, address};
-use super::wrong::{fail, unloaded};
+use super::wrong::{Wrong, fail, unloaded};
 use crate::cli::{self, DENIED, INVALID, UNDECIDED, plain};
 use crate::config::Grant;
 use crate::names::{NameError, Resolver};
@@ -97,7 +97,7 @@ pub(super) async fn run(mut run: Run) -> u8 {
     };
     let (request, names, decided) = match run.request() {
         Ok(asked) => asked,
-        Err(words) => return fail(INVALID, &words, run.json),
+        Err(wrong) => return wrong.report(INVALID, run.json),
     };
     let once = Once {
         subject: &subject,
@@ -141,7 +141,7 @@ type Names = HashMap<String, Result<Vec<IpAddr>, NameError>>;
 
 impl Run {
     /// The request, the names that it knows, and what a log says was decided.
-    fn request(&self) -> Result<(ForwardRequest, Names, Option<String>), String> {
+    fn request(&self) -> Result<(ForwardRequest, Names, Option<String>), Wrong> {
         let given = Described {
             action: self.action,
             target: self.target.clone(),
