@@ -171,7 +171,7 @@ fn the_commands_that_serve_prints_do_what_it_says_of_them() {
         let host = forward.split(':').nth(1).unwrap();
         let ours = format!("{}:{host}:{target}", near.display());
         let mut ssh = shell(&served.command(forward).replace(forward, &ours));
-        let deadline = Instant::now() + Duration::from_secs(15);
+        let deadline = Instant::now() + Duration::from_secs(40);
         let mut stream = loop {
             match UnixStream::connect(&near) {
                 Ok(stream) => break stream,
@@ -230,7 +230,7 @@ fn a_hangup_reads_the_configuration_again() {
             std::fs::write(&file, content).unwrap();
         }
         // The handler is in place once the address is printed only if the signal is awaited by then.
-        let deadline = Instant::now() + Duration::from_secs(15);
+        let deadline = Instant::now() + Duration::from_secs(40);
         while !log().contains(words) {
             served.signal("HUP");
             assert!(Instant::now() < deadline, "{words}: {}", log());

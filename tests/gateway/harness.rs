@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 use super::guests::{Guest, allows};
 
 /// How long anything may take here. Only a failing test waits for so long.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Looks again and again until there is something.
 pub fn eventually<T>(what: impl Display, mut look: impl FnMut() -> Option<T>) -> T {
@@ -520,7 +520,7 @@ impl Reached {
             .arg("-o")
             .arg(format!("UserKnownHostsFile={}", known.display()));
         command
-            .args(["-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=15", "-i"])
+            .args(["-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=40", "-i"])
             .arg(key);
         command.env_remove("SSH_AUTH_SOCK").env_remove("DISPLAY");
         Ssh {

@@ -94,7 +94,7 @@ fn a_tunnel_that_uses_up_its_bytes_and_no_more_ends_as_usual() {
 
 #[test]
 fn an_idle_tunnel_is_one_without_a_byte_in_either_direction() {
-    let gateway = Setup::asking(&number("idle-seconds", 1)).start();
+    let gateway = Setup::asking(&number("idle-seconds", 2)).start();
     let proxy = gateway.dynamic();
     let (hears, _heard) = target(heard);
     let (speaks, speaking) = target(|stream| stream);
@@ -102,7 +102,7 @@ fn an_idle_tunnel_is_one_without_a_byte_in_either_direction() {
     let [mut up, mut down, mut both] = [hears, speaks, echo].map(|port| proxy.socks5("127.0.0.1", port).unwrap());
     let mut speaker = speaking.recv_timeout(PATIENCE).unwrap();
     let began = Instant::now();
-    while began.elapsed() < Duration::from_millis(2500) {
+    while began.elapsed() < Duration::from_millis(4500) {
         up.write_all(b"x").unwrap();
         speaker.write_all(b"x").unwrap();
         down.read_exact(&mut [0]).unwrap();
