@@ -268,7 +268,7 @@ impl Queued {
         self.bytes += bytes;
     }
 
-    /// Whether more waits for all targets than may, and for this one more than for most. What a client was granted cannot
+    /// Whether more waits for all targets than may, and for this one no less than for most. What a client was granted cannot
     /// be taken back, so there is no other end to it than that of a tunnel.
     pub(super) fn is_too_much(&self) -> bool {
         let all = self.flows.memory().bytes();
@@ -276,7 +276,7 @@ impl Queued {
             return false;
         }
         let holders = self.flows.memory().0.holders.load(Ordering::Relaxed).max(1);
-        self.bytes > (all / holders).max(NOT_MUCH)
+        self.bytes > NOT_MUCH && self.bytes >= all / holders
     }
 
     /// Bytes left the queue.
@@ -362,6 +362,10 @@ mod tests {
         more.take(5 * NOT_MUCH);
         much.add(5 * NOT_MUCH);
         assert_eq!(ends(&much, &more), [true, false], "the other holds little");
+        more.take(NOT_MUCH);
+        more.add(9 * NOT_MUCH);
+        much.take(1);
+        assert_eq!(ends(&much, &more), [true, true], "they hold as much as each other");
         drop(much);
         assert!(!more.is_too_much());
     }
