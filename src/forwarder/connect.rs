@@ -45,10 +45,10 @@ impl Desk {
     ) -> Option<Box<Joined<P::Source, P::Sink>>> {
         let question = visit.question(Action::Connect, requested, originator);
         let id = question.id.clone();
-        let place = Arc::clone(&visit.tunnels).try_acquire_owned().ok();
+        let place = visit.place();
         let judged = match &place {
-            Some(_) => self.judge(visit, question).await,
-            None => self.exhausted(visit, &question, "tunnels-per-session").await,
+            Ok(_) => self.judge(visit, question).await,
+            Err(full) => self.exhausted(visit, &question, *full).await,
         };
         let permit = match judged {
             Ok(permit) => permit,
@@ -82,7 +82,7 @@ impl Desk {
             ends,
             dialled: Some(dialled.place),
             address: dialled.address,
-            place,
+            place: place.ok()?,
         }))
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::visit::Full;
 use super::{Desk, News, Visit};
 use crate::audit::{Decided, Event};
 use crate::judgement::{Judgement, Permit, Question};
@@ -27,14 +28,8 @@ impl Desk {
         self.publish(visit, &id, judgement).await
     }
 
-    pub(super) async fn exhausted(
-        &self,
-        visit: &Visit,
-        question: &Question,
-        limit: &'static str,
-    ) -> Result<Permit, Refusal> {
-        let reason = format!("this session has reached limits.{limit}");
-        let judgement = Judgement::exhausted(question, limit, reason);
+    pub(super) async fn exhausted(&self, visit: &Visit, question: &Question, full: Full) -> Result<Permit, Refusal> {
+        let judgement = Judgement::exhausted(question, full.code(), full.to_string());
         self.publish(visit, &question.id, judgement).await
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::tunnel::{Ends, Joined};
+use super::visit::Full;
 use super::{Desk, Visit, millis};
 use crate::audit::{Cause, Event, Subject};
 use crate::policy::{ForwardEnded, Generation};
@@ -27,7 +28,16 @@ pub trait Opener: Clone + Send + Sync + 'static {
         requested: &Requested,
         port: Option<u16>,
         originator: Option<SocketAddr>,
-    ) -> impl Future<Output = Option<(Self::Source, Self::Sink, Queued)>> + Send;
+    ) -> impl Future<Output = Result<(Self::Source, Self::Sink, Queued), Unopened>> + Send;
+}
+
+/// Why there is no channel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Unopened {
+    /// The client said no, or is gone.
+    Refused,
+    /// It said nothing, and may still.
+    Unanswered,
 }
 
 /// A remote forward that was granted.
@@ -60,7 +70,7 @@ impl Desk {
         let place = Arc::clone(&visit.listeners).try_acquire_owned().ok();
         let judged = match &place {
             Some(_) => self.judge(visit, question).await,
-            None => self.exhausted(visit, &question, "listeners-per-session").await,
+            None => self.exhausted(visit, &question, Full::Listeners).await,
         };
         let permit = judged.map_err(refuse)?;
         let bound = Bound::new(&permit).map_err(refuse)?;
@@ -169,10 +179,10 @@ impl Desk {
         let requested = listener.request.requested.clone();
         let mut question = visit.question(Action::Accept, requested.clone(), accepted.peer);
         question.listener = Some(listener.effective.clone());
-        let place = Arc::clone(&visit.tunnels).try_acquire_owned().ok();
+        let place = visit.place();
         let judged = match &place {
-            Some(_) => self.judge(visit, question).await,
-            None => self.exhausted(visit, &question, "tunnels-per-session").await,
+            Ok(_) => self.judge(visit, question).await,
+            Err(full) => self.exhausted(visit, &question, *full).await,
         };
         let permit = judged.ok()?;
         let port = match &listener.effective {
@@ -181,9 +191,12 @@ impl Desk {
         };
         let opened = tokio::select! {
             opened = opener.open(&requested, port, accepted.peer) => opened,
-            _ = visit.stop.ended() => None,
+            _ = visit.stop.ended() => Err(Unopened::Refused),
         };
-        let Some((source, sink, queue)) = opened else {
+        if opened.as_ref().is_err_and(|why| *why == Unopened::Unanswered) {
+            visit.litter();
+        }
+        let Ok((source, sink, queue)) = opened else {
             tracing::info!(listener = %listener.effective, "the client did not take a connection to its listener");
             return None;
         };
@@ -198,7 +211,7 @@ impl Desk {
             ends,
             dialled: None,
             address: None,
-            place,
+            place: place.ok()?,
         }))
     }
 }

@@ -19,7 +19,7 @@ use crate::judgement::Judge;
 use crate::registry::Registry;
 
 pub use connect::Pending;
-pub use listen::{Listening, Opener};
+pub use listen::{Listening, Opener, Unopened};
 pub use visit::{News, Visit};
 
 /// What every request of the gateway shares.

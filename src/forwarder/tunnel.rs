@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::sleep;
 
 use super::{Desk, Visit, millis};
 use crate::audit::{Audit, Cause, Ended, Event, Subject};
@@ -30,7 +31,7 @@ pub(super) struct Joined<S, K> {
     pub(super) dialled: Option<Endpoint>,
     pub(super) address: Option<SocketAddr>,
     /// Among the tunnels of its session.
-    pub(super) place: Option<OwnedSemaphorePermit>,
+    pub(super) place: OwnedSemaphorePermit,
 }
 
 impl Desk {
@@ -39,26 +40,31 @@ impl Desk {
         let patience = self.patience(visit);
         let (
             mut closing,
+            place,
             Ends {
-                source,
+                mut source,
                 mut sink,
                 queue,
                 stream,
             },
         ) = self.open(visit, joined);
-        let carried = relay::run(source, &mut sink, stream, &closing.guard, queue, &patience);
+        let carried = relay::run(&mut source, &mut sink, stream, &closing.guard, queue, &patience);
         closing.cause = tokio::select! {
             cause = carried => cause,
             cause = self.recheck(judged_by, &closing.guard) => cause,
+            cause = outlived(visit, &closing.guard) => cause,
         };
         // It is over and recorded, even where the client takes no message any more.
         drop(closing);
-        sink.close().await;
+        if !relay::part(&mut source, &mut sink, patience.close).await {
+            visit.litter();
+        }
+        visit.leave(place);
     }
 
     /// Enters the tunnel and records it; what is kept while it lasts is no more than its end needs.
     #[expect(clippy::boxed_local, reason = "the box is gone before the tunnel begins")]
-    fn open<S, K>(&self, visit: &Visit, joined: Box<Joined<S, K>>) -> (Closing<'_>, Ends<S, K>) {
+    fn open<S, K>(&self, visit: &Visit, joined: Box<Joined<S, K>>) -> (Closing<'_>, OwnedSemaphorePermit, Ends<S, K>) {
         let Joined {
             permit,
             ends,
@@ -92,9 +98,8 @@ impl Desk {
             began: Instant::now(),
             dialled,
             cause: Cause::Closed,
-            _place: place,
         };
-        (closing, ends)
+        (closing, place, ends)
     }
 
     fn patience(&self, visit: &Visit) -> Patience {
@@ -107,6 +112,19 @@ impl Desk {
     }
 }
 
+/// Ends once the session is gone and the target takes nothing more of what came before its end.
+async fn outlived(visit: &Visit, forward: &Forward) -> Cause {
+    visit.stop.ended().await;
+    let last = Instant::now() + MOST_AFTER_SESSION;
+    loop {
+        let before = forward.bytes.up.load(Ordering::Relaxed);
+        sleep(STILL).await;
+        if forward.bytes.up.load(Ordering::Relaxed) == before || Instant::now() >= last {
+            return Cause::Closed;
+        }
+    }
+}
+
 /// Records the end of a tunnel, exactly once, however its task ends.
 struct Closing<'a> {
     audit: &'a Audit,
@@ -115,7 +133,6 @@ struct Closing<'a> {
     began: Instant,
     dialled: Option<Endpoint>,
     cause: Cause,
-    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for Closing<'_> {
@@ -146,3 +163,8 @@ impl ForwardEnded {
         }
     }
 }
+
+/// A target that takes nothing for so long, of a session that is gone, gets no more.
+const STILL: Duration = Duration::from_secs(1);
+/// How long what a session left behind is delivered at most.
+const MOST_AFTER_SESSION: Duration = Duration::from_secs(30);

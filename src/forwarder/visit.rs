@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::time::Instant;
 
-use crate::audit::{Decided, Subject};
+use crate::audit::{Cause, Decided, Subject};
 use crate::auth::ForwardLimits;
 use crate::config::Limits;
 use crate::judgement::{Question, Verdicts};
@@ -32,9 +33,34 @@ pub struct Visit {
     verdicts: Arc<Verdicts>,
     names: Arc<Semaphore>,
     carried: AtomicUsize,
-    pub(super) tunnels: Arc<Semaphore>,
+    littered: AtomicUsize,
+    /// When a tunnel last ended; the beginning where none did.
+    used: Mutex<Instant>,
+    tunnels: Arc<Semaphore>,
     most_tunnels: usize,
     pub(super) listeners: Arc<Semaphore>,
+}
+
+/// Why a session has no place for one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Full {
+    #[error("this session has reached limits.tunnels-per-session")]
+    Tunnels,
+    #[error("this session has reached limits.listeners-per-session")]
+    Listeners,
+    #[error("this session has had {MOST_LITTER} tunnels that its client did not close: connect again")]
+    Litter,
+}
+
+impl Full {
+    /// The code of the refusal.
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Self::Tunnels => "tunnels-per-session",
+            Self::Listeners => "listeners-per-session",
+            Self::Litter => "unclosed-tunnels",
+        }
+    }
 }
 
 /// One decision, as the status channel shows it.
@@ -66,6 +92,8 @@ impl Visit {
             verdicts: Arc::default(),
             names: places_of_one(),
             carried: AtomicUsize::new(0),
+            littered: AtomicUsize::new(0),
+            used: Mutex::new(Instant::now()),
             tunnels: Arc::new(Semaphore::new(ceilings.tunnels_per_session)),
             most_tunnels: ceilings.tunnels_per_session,
             listeners: Arc::new(Semaphore::new(ceilings.listeners_per_session)),
@@ -90,13 +118,34 @@ impl Visit {
         self.most_tunnels.saturating_sub(self.tunnels.available_permits())
     }
 
-    /// Whether a tunnel or a status channel is open.
+    /// Since when no tunnel has been open; now, where one is, or a status channel.
     #[must_use]
-    pub fn is_used(&self) -> bool {
-        self.open_tunnels() > 0 || self.news.get().is_some_and(|news| news.receiver_count() > 0)
+    pub fn unused_since(&self) -> Instant {
+        if self.open_tunnels() > 0 || self.news.get().is_some_and(|news| news.receiver_count() > 0) {
+            return Instant::now();
+        }
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long the next tunnel may wait for the client to close it, once both directions are done.
+    /// A place for a tunnel.
+    pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, Full> {
+        if self.is_littered() {
+            return Err(Full::Litter);
+        }
+        let place = Arc::clone(&self.tunnels).try_acquire_owned();
+        place.map_err(|_| Full::Tunnels)
+    }
+
+    /// A tunnel and its channel are gone.
+    pub(super) fn leave(&self, place: OwnedSemaphorePermit) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        drop(place);
+        if self.is_littered() && self.open_tunnels() == 0 {
+            self.stop.end(Cause::Failed);
+        }
+    }
+
+    /// How long the next tunnel that is over may wait for the client to close it.
     ///
     /// russh forgets a channel wholly only where the client's close comes first, and most clients close at once. But
     /// `ssh -W`, and so `-J`, waits for the server: it has one tunnel, so the first few are not kept waiting.
@@ -105,6 +154,17 @@ impl Visit {
             0..CLOSED_AT_ONCE => Duration::ZERO,
             _ => CLOSE_PATIENCE,
         }
+    }
+
+    /// russh keeps some 4 KiB of another channel until the session ends.
+    pub(super) fn litter(&self) {
+        self.littered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether so much is kept of channels that are gone that the session takes no new ones.
+    #[must_use]
+    pub fn is_littered(&self) -> bool {
+        self.littered.load(Ordering::Relaxed) >= MOST_LITTER
     }
 
     pub(super) fn question(&self, action: Action, requested: Requested, originator: Option<SocketAddr>) -> Question {
@@ -130,3 +190,5 @@ const NEWS: usize = 64;
 /// Tunnels of a session that do not wait for the client's close.
 const CLOSED_AT_ONCE: usize = 4;
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
+/// Channels of a session, 16 MiB of them, that the client did not close before the gateway did.
+const MOST_LITTER: usize = 4096;

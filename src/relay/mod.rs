@@ -28,7 +28,7 @@ pub use bound::{Accepted, Bound};
 pub use clock::Patience;
 pub use dial::{Dialled, dial};
 pub use flow::{Flows, Memory, Queued, Round};
-pub use tunnel::{Stream, run};
+pub use tunnel::{Stream, part, run};
 pub use window::{Bounds, Overrun, Throttle};
 
 /// What comes from the client.
@@ -50,7 +50,7 @@ pub trait Source: Send {
 pub trait Sink: Send {
     /// Sends bytes of the target. What is sent is gone from them, and nothing else is where this is dropped meanwhile.
     fn data(&mut self, bytes: &mut Bytes) -> impl Future<Output = bool> + Send;
-    /// Says that the target will send no more.
+    /// Says that the target will send no more; once is enough.
     fn eof(&mut self) -> impl Future<Output = bool> + Send;
     /// Closes the channel.
     fn close(&mut self) -> impl Future<Output = bool> + Send;

@@ -2,7 +2,8 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
@@ -30,9 +31,9 @@ pub enum Stream {
 /// Copies both ways until both sides are done, a term is reached or somebody ends it.
 ///
 /// End of file on one side closes that direction only. `idle` and `stall` are the configured
-/// defaults; the forward's own terms are stricter. The channel is left for the caller to close.
+/// defaults; the forward's own terms are stricter. The channel is left for the caller to [`part`].
 pub async fn run(
-    source: impl Source,
+    source: &mut impl Source,
     sink: &mut impl Sink,
     mut stream: Stream,
     forward: &Forward,
@@ -51,8 +52,26 @@ pub async fn run(
     }
 }
 
+/// Ends a channel whose tunnel is over. Where the client does not close it in time, having heard that nothing more comes, it
+/// is closed from this side; false where that was so.
+pub async fn part(source: &mut impl Source, sink: &mut impl Sink, patience: Duration) -> bool {
+    let parting = async {
+        if !patience.is_zero() && !sink.eof().await {
+            return;
+        }
+        poll_fn(|context| {
+            while let Some(_unwanted) = ready!(source.poll_next(context)) {}
+            Poll::Ready(())
+        })
+        .await;
+    };
+    let client_was_first = timeout(patience, parting).await.is_ok();
+    sink.close().await;
+    client_was_first
+}
+
 async fn copy(
-    source: impl Source,
+    source: &mut impl Source,
     sink: &mut impl Sink,
     read: impl Readable,
     write: impl AsyncWrite + Unpin,
@@ -86,15 +105,11 @@ async fn copy(
             ended = &mut up => return ended,
             ended = &mut down => if ended != Ended::Finished { return ended },
         }
-        let done = poll_fn(|context| match up.as_mut().poll(context) {
-            Poll::Ready(ended) => Poll::Ready(Some(ended)),
-            Poll::Pending if delivered.load(Ordering::Relaxed) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        });
-        match done.await {
-            Some(ended) => ended,
-            None => timeout(patience.close, up.as_mut()).await.unwrap_or(Ended::Finished),
-        }
+        poll_fn(|context| match up.as_mut().poll(context) {
+            Poll::Pending if delivered.load(Ordering::Relaxed) => Poll::Ready(Ended::Finished),
+            other => other,
+        })
+        .await
     };
     tokio::select! {
         biased;
@@ -133,7 +148,7 @@ enum End {
 
 /// From the client to the target.
 struct Upward<'a, S, W> {
-    source: S,
+    source: &'a mut S,
     write: W,
     inbox: Inbox,
     queue: Queued,
@@ -208,6 +223,7 @@ impl<S: Source, W: AsyncWrite + Unpin> Upward<'_, S, W> {
     fn drain(&mut self, context: &mut Context<'_>) {
         while self.source_is != End::Closed {
             match self.source.poll_next(context) {
+                Poll::Ready(Some(Inbound::Data(bytes))) if bytes.is_empty() => {}
                 Poll::Ready(Some(Inbound::Data(bytes))) if !self.target_gone => {
                     if self.inbox.is_empty() {
                         self.clock.progress();

@@ -9,7 +9,7 @@ use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWri
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use crate::forwarder::{Opener, Pending};
+use crate::forwarder::{Opener, Pending, Unopened};
 use crate::relay::{Flows, Inbound, Queued, Sink, Source};
 use crate::request::{Refusal, Requested, printable};
 
@@ -17,11 +17,19 @@ use crate::request::{Refusal, Requested, printable};
 pub(super) struct Incoming(ChannelReadHalf);
 
 /// The client's receiving side of a channel.
-pub(super) struct Outgoing(ChannelWriteHalf<Msg>);
+pub(super) struct Outgoing {
+    half: ChannelWriteHalf<Msg>,
+    /// The end of file was sent.
+    ended: bool,
+}
 
 pub(super) fn halves(channel: Channel<Msg>) -> (Incoming, Outgoing) {
     let (read, write) = channel.split();
-    (Incoming(read), Outgoing(write))
+    let outgoing = Outgoing {
+        half: write,
+        ended: false,
+    };
+    (Incoming(read), outgoing)
 }
 
 impl Source for Incoming {
@@ -42,13 +50,13 @@ impl Sink for Outgoing {
     async fn data(&mut self, bytes: &mut Bytes) -> bool {
         while !bytes.is_empty() {
             // Packet by packet: of more, nobody would know how much was sent where this ends in the middle.
-            let room = self.0.writable_packet_size().await.min(bytes.len());
+            let room = self.half.writable_packet_size().await.min(bytes.len());
             let sent = if room > 0 {
-                let sent = self.0.data_bytes(bytes.slice(..room)).await;
+                let sent = self.half.data_bytes(bytes.slice(..room)).await;
                 sent.is_ok().then_some(room)
             } else {
                 // It waits, and then says how much it took. That is a copy, but only once for each window.
-                self.0.make_writer().write(bytes).await.ok()
+                self.half.make_writer().write(bytes).await.ok()
             };
             let Some(sent) = sent else {
                 return false;
@@ -59,11 +67,11 @@ impl Sink for Outgoing {
     }
 
     async fn eof(&mut self) -> bool {
-        self.0.eof().await.is_ok()
+        std::mem::replace(&mut self.ended, true) || self.half.eof().await.is_ok()
     }
 
     async fn close(&mut self) -> bool {
-        self.0.close().await.is_ok()
+        self.half.close().await.is_ok()
     }
 }
 
@@ -128,7 +136,7 @@ impl Opener for Back {
         requested: &Requested,
         port: Option<u16>,
         originator: Option<SocketAddr>,
-    ) -> Option<(Incoming, Outgoing, Queued)> {
+    ) -> Result<(Incoming, Outgoing, Queued), Unopened> {
         let opening = async {
             match requested {
                 Requested::Tcp { host, port: asked } => {
@@ -149,10 +157,12 @@ impl Opener for Back {
             }
         };
         let opened = timeout(OPEN_PATIENCE, opening).await;
-        let channel = opened.ok()?.ok()?;
+        let channel = opened
+            .map_err(|_| Unopened::Unanswered)?
+            .map_err(|_| Unopened::Refused)?;
         let queue = self.flows.queue(channel.id().into());
         let (source, sink) = halves(channel);
-        Some((source, sink, queue))
+        Ok((source, sink, queue))
     }
 }
 

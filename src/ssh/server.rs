@@ -154,6 +154,7 @@ impl Service {
             () = stop.cancelled() => "the gateway stops",
             cause = visit.stop.ended() => match cause {
                 Cause::Closed => return,
+                _ if visit.is_littered() => "too many of its tunnels were not closed by the client",
                 _ => "the session was ended",
             },
         };
@@ -167,12 +168,10 @@ impl Service {
         let Some(limit) = limit else {
             return std::future::pending().await;
         };
-        let mut since = Instant::now();
+        let mut since = visit.unused_since();
         while since.elapsed() < limit {
-            sleep(limit - since.elapsed()).await;
-            if visit.is_used() {
-                since = Instant::now();
-            }
+            sleep(limit.saturating_sub(since.elapsed())).await;
+            since = visit.unused_since();
         }
     }
 }

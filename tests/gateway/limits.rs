@@ -1,11 +1,12 @@
 //! Bounds on how much of anything there may be, and what is left when somebody goes without a word.
 
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{PATIENCE, Server, Setup, eventually, free_port, hear, ping};
+use crate::harness::{PATIENCE, Server, Setup, eventually, free_port, hear, ping, wire};
 
 #[test]
 fn a_session_has_so_many_tunnels_and_no_more() {
@@ -103,6 +104,75 @@ fn a_connection_that_forwards_nothing_is_ended() {
     );
     let closed = gateway.event("session-closed");
     assert_eq!(closed["reason"], "the connection forwards nothing");
+}
+
+#[test]
+fn a_connection_is_unused_only_once_nothing_was_forwarded_for_so_long() {
+    let target = Server::echo();
+    let gateway = Setup::allowing()
+        .tables("[limits]\nunused-connection-timeout = \"2s\"")
+        .start();
+    let proxy = gateway.dynamic();
+    let began = Instant::now();
+    let mut count = 0;
+    while began.elapsed() < Duration::from_secs(5) {
+        let mut stream = proxy.socks5("127.0.0.1", target.port).expect("a tunnel");
+        assert!(ping(&mut stream), "after {count} tunnels, {:?}", began.elapsed());
+        drop(stream);
+        count += 1;
+        eventually("the end of the tunnel", || {
+            (gateway.events("tunnel-closed").len() == count).then_some(())
+        });
+    }
+    let closed = gateway.event("session-closed");
+    assert_eq!(closed["reason"], "the connection forwards nothing");
+}
+
+/// russh keeps something of each until the session ends.
+#[test]
+fn a_session_whose_tunnels_its_client_does_not_close_is_used_up() {
+    let gateway = Setup::allowing()
+        .tables("[limits]\ntunnels-per-session = 10000")
+        .start();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            socket2::SockRef::from(&stream)
+                .set_linger(Some(Duration::ZERO))
+                .unwrap();
+        }
+    });
+    let opened = gateway.block_on(async {
+        let client = wire::log_in(&gateway).await;
+        let open = || client.channel_open_direct_tcpip("127.0.0.1", port.into(), "127.0.0.1", 1);
+        let mut open_ones = Vec::new();
+        while open_ones.len() < 8000 {
+            let opened: Vec<_> = futures_util::future::join_all((0..200).map(|_| open())).await;
+            let is_full = |one: &Result<_, russh::Error>| {
+                let error = one.as_ref().err().map(ToString::to_string);
+                error.is_some_and(|error| error.contains("ResourceShortage"))
+            };
+            let full = opened.iter().any(is_full);
+            open_ones.extend(opened.into_iter().flatten());
+            if full {
+                // It hears that nothing more comes before its channel is closed, and has time to close it.
+                let mut heard = Vec::new();
+                while let Some(message) = open_ones[10].wait().await {
+                    heard.push(message);
+                }
+                assert!(matches!(heard.first(), Some(russh::ChannelMsg::Eof)), "{heard:?}");
+                break;
+            }
+        }
+        open_ones.len()
+    });
+    assert!((4000..8000).contains(&opened), "{opened} tunnels");
+    let closed = gateway.event("session-closed");
+    assert_eq!(
+        closed["reason"],
+        "too many of its tunnels were not closed by the client"
+    );
 }
 
 #[test]

@@ -237,6 +237,34 @@ fn a_target_that_stays_stalled_is_closed_as_that() {
 }
 
 #[test]
+fn what_a_session_leaves_behind_is_delivered_as_long_as_its_target_takes_it() {
+    let gateway = Setup::allowing().tables("[limits]\nstall-timeout = \"0\"").start();
+    let proxy = gateway.dynamic();
+    let (mut stuck, mut taken) = (Stalled::new(), Stalled::new());
+    let pushers = [stuck.pushed(&proxy), taken.pushed(&proxy)];
+    pushers.iter().for_each(Pusher::is_stuck);
+    drop(proxy);
+    let mut stream = taken.held.remove(0);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let heard = std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+    let closed = eventually("both ends", || {
+        Some(gateway.events("tunnel-closed")).filter(|lines| lines.len() == 2)
+    });
+    assert!(closed.iter().all(|line| line["cause"] == "closed"), "{closed:?}");
+    let most = closed.iter().map(|line| line["bytes_up"].as_u64().unwrap()).max();
+    assert_eq!(most, Some(heard));
+    // More than the sockets on the way held by themselves.
+    assert!(
+        heard
+            > closed
+                .iter()
+                .map(|line| line["bytes_up"].as_u64().unwrap())
+                .min()
+                .unwrap()
+    );
+}
+
+#[test]
 fn a_target_that_is_slow_is_not_stalled() {
     let gateway = Setup::allowing().tables("[limits]\nstall-timeout = \"2s\"").start();
     let proxy = gateway.dynamic();
