@@ -156,8 +156,8 @@ impl Visit {
         }
     }
 
-    /// russh keeps some 4 KiB of another channel until the session ends.
-    pub(super) fn litter(&self) {
+    /// A channel was not closed by the client first: russh keeps some 4 KiB of it until the session ends.
+    pub fn litter(&self) {
         self.littered.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -46,11 +46,18 @@ impl Source for Incoming {
     }
 }
 
+impl Outgoing {
+    /// How many bytes the client takes at once now.
+    pub(super) async fn room(&self) -> usize {
+        self.half.writable_packet_size().await
+    }
+}
+
 impl Sink for Outgoing {
     async fn data(&mut self, bytes: &mut Bytes) -> bool {
         while !bytes.is_empty() {
             // Packet by packet: of more, nobody would know how much was sent where this ends in the middle.
-            let room = self.half.writable_packet_size().await.min(bytes.len());
+            let room = self.room().await.min(bytes.len());
             let sent = if room > 0 {
                 let sent = self.half.data_bytes(bytes.slice(..room)).await;
                 sent.is_ok().then_some(room)

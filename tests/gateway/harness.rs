@@ -981,12 +981,20 @@ pub mod wire {
     }
 
     pub async fn connect(gateway: &super::Reached) -> Handle<Anyone> {
-        let connected = client::connect(Arc::default(), gateway.address(), Anyone).await;
+        connect_as(gateway, client::Config::default()).await
+    }
+
+    async fn connect_as(gateway: &super::Reached, config: client::Config) -> Handle<Anyone> {
+        let connected = client::connect(Arc::new(config), gateway.address(), Anyone).await;
         connected.expect("an SSH server")
     }
 
     pub async fn log_in(gateway: &super::Reached) -> Handle<Anyone> {
-        let mut client = connect(gateway).await;
+        log_in_as(gateway, client::Config::default()).await
+    }
+
+    pub async fn log_in_as(gateway: &super::Reached, config: client::Config) -> Handle<Anyone> {
+        let mut client = connect_as(gateway, config).await;
         let key = load_secret_key(gateway.path("id"), None).expect("the user's key");
         let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);
         let entered = client.authenticate_publickey("alice", key).await.expect("an answer");

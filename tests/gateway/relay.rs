@@ -234,6 +234,27 @@ fn a_host_that_is_none_is_refused_and_the_session_goes_on() {
 }
 
 #[test]
+fn a_client_without_room_for_a_refusal_hears_all_else() {
+    let gateway = Setup::allowing().start();
+    let target = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = target.local_addr().unwrap().port();
+    gateway.block_on(async {
+        let config = russh::client::Config {
+            window_size: 0,
+            ..russh::client::Config::default()
+        };
+        let client = wire::log_in_as(&gateway, config).await;
+        let program = client.channel_open_session().await.unwrap();
+        program.exec(true, "ls").await.unwrap();
+        let opened = client.channel_open_direct_tcpip("127.0.0.1", port.into(), "127.0.0.1", 1);
+        let mut tunnel = opened.await.unwrap();
+        drop(target);
+        let heard = tokio::time::timeout(PATIENCE, tunnel.wait()).await;
+        assert!(matches!(heard, Ok(Some(_))), "{heard:?}");
+    });
+}
+
+#[test]
 fn a_thousand_short_connections_leave_nothing_open() {
     let (gateway, target) = (Setup::allowing().start(), Server::named("x"));
     let proxy = gateway.dynamic();

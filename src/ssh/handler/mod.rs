@@ -225,11 +225,11 @@ impl Handler for Box<Client> {
     }
 
     async fn exec_request(&mut self, channel: ChannelId, _command: &[u8], session: &mut Session) -> Answer<()> {
-        self.refuse_program(channel, session)
+        self.refuse_program(channel, session).await
     }
 
     async fn subsystem_request(&mut self, channel: ChannelId, _name: &str, session: &mut Session) -> Answer<()> {
-        self.refuse_program(channel, session)
+        self.refuse_program(channel, session).await
     }
 
     async fn env_request(

@@ -21,7 +21,9 @@ pub(super) struct Shell {
 
 impl Client {
     pub(super) async fn open_shell(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle) {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let littered = self.visit.as_ref().is_some_and(|visit| visit.is_littered());
+        let Some(place) = place.ok().filter(|_| !littered) else {
             return reply.reject(other(4, "too many session channels")).await;
         };
         let id = channel.id();
@@ -58,6 +60,7 @@ impl Client {
             return session.channel_failure(channel);
         };
         session.channel_success(channel)?;
+        let littering = Arc::clone(&visit);
         let view = status::View {
             visit,
             registry: self.service.desk.registry.clone(),
@@ -68,16 +71,24 @@ impl Client {
         self.service.desk.tasks.spawn(async move {
             let _place = shell.place;
             view.show(shell.left, shell.screen).await;
+            littering.litter();
         });
         Ok(())
     }
 
-    pub(super) fn refuse_program(&mut self, channel: ChannelId, session: &mut Session) -> Answer<()> {
-        if self.shells.remove(&channel).is_none() {
+    pub(super) async fn refuse_program(&mut self, channel: ChannelId, session: &mut Session) -> Answer<()> {
+        let visit = self.visit()?;
+        let Some(shell) = self.shells.remove(&channel) else {
             return session.channel_failure(channel);
-        }
+        };
+        // It is closed from this side: who ran the program waits for that.
+        visit.litter();
         session.channel_success(channel)?;
-        session.extended_data(channel, 1, format!("{PURPOSE}\r\n").into_bytes())?;
+        let words = format!("{PURPOSE}\r\n").into_bytes();
+        // While anything waits for room in one channel, the library takes nothing from any.
+        if shell.screen.room().await >= words.len() {
+            session.extended_data(channel, 1, words)?;
+        }
         session.exit_status_request(channel, 1)?;
         session.eof(channel)?;
         session.close(channel)
