@@ -365,3 +365,44 @@ fn a_project_says_itself_how_it_is_to_be_asked() {
     let ran = replay(&home, "project", &[]);
     assert!(ran.code == 2 && ran.err.contains("project/policy.toml:2:"), "{ran:?}");
 }
+
+/// A project of this policy in a folder of its own.
+fn project(home: &Home, folder: &str, text: &str) {
+    fs::create_dir(home.path(folder)).unwrap();
+    home.file(&format!("{folder}/policy.toml"), text);
+}
+
+#[test]
+fn each_side_is_asked_with_the_grants_of_its_own_project() {
+    let allow = json!({ "verdict": "allow", "terms": {}, "tags": { "rule": "net" } });
+    let mut known = decision(2, 0, "alice", "app.internal:80", allow.clone());
+    known["names"] = json!({ "app.internal": ["10.0.0.1"] });
+    let first = decision(1, 0, "alice", "app.internal:80", allow);
+    let home = logged(&[login(0, "alice", &[]), first, known]);
+    for (folder, grants, matched) in [
+        ("old", "[\"names\"]", "addresses = \"10.0.0.0/8\""),
+        ("new", "[]", "hosts = \"app.internal\""),
+    ] {
+        let policy = "name = \"rules\"\ncomponent = \"builtin:rules\"\nsettings-file = \"rules.toml\"\n";
+        project(&home, folder, &format!("{policy}grants = {grants}\n"));
+        let rules = format!("[[rules]]\nname = \"net\"\n{matched}\noutcome = \"allow\"\n");
+        home.file(&format!("{folder}/rules.toml"), rules);
+    }
+    let ran = replay(&home, "new", &["--baseline", "old"]);
+    assert_eq!(ran.code, 0, "the old one knows names: {}{}", ran.out, ran.err);
+    let ran = replay(&home, "old", &["--baseline", "new"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(!ran.out.contains("one after the other"), "{}", ran.out);
+
+    home.file("counts.wasm", Guest::that(Does::CountsTo(1)).importing_state().build());
+    home.file("allows.wasm", Guest::that(allows()).build());
+    let counts = "name = \"counts\"\ncomponent = \"../counts.wasm\"\ngrants = [\"state\"]\n";
+    project(&home, "counts", counts);
+    let ran = replay(&home, "allows.wasm", &["--baseline", "counts"]);
+    assert!(
+        ran.code == 10 && ran.out.contains("one after the other") && ran.out.contains(": 1 differs"),
+        "the old one counts in the order of the log: {}{}",
+        ran.out,
+        ran.err
+    );
+}

@@ -13,7 +13,7 @@ mod record;
 mod report;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -78,31 +78,17 @@ pub(super) async fn run(command: Replay) -> u8 {
         Err(error) => return error.wrong().report(INVALID, json),
     };
     let (open, clock) = (Open::default(), SetClock::default());
-    let candidate = command.chain.config(&command.file, None);
-    let config = match candidate {
-        Ok(config) => config,
+    if command.baseline.is_none() && command.baseline_settings.is_some() {
+        let words = "--baseline-settings belongs to --baseline, which is not given";
+        return fail(INVALID, words, json);
+    }
+    let sides = match sides(&command, &open, &clock).await {
+        Ok(sides) => sides,
         Err(unready) => return unready.report(json),
-    };
-    let asking = match load(&config, &open, &clock).await {
-        Ok(policies) => policies,
-        Err(words) => return fail(INVALID, &words, json),
-    };
-    let baseline = match &command.baseline {
-        None => match command.baseline_settings {
-            None => None,
-            Some(_) => {
-                let words = "--baseline-settings belongs to --baseline, which is not given";
-                return fail(INVALID, words, json);
-            }
-        },
-        Some(old) => match baseline(&command, old, &open, &clock).await {
-            Ok(policies) => Some(policies),
-            Err(unready) => return unready.report(json),
-        },
     };
     let began = Instant::now();
     let asked = tokio::task::spawn_blocking(move || {
-        let result = replay(&command, &config, &logs, asking, baseline, open, clock);
+        let result = replay(&command, &logs, sides, open, clock);
         (command, result)
     });
     let (command, result) = match asked.await {
@@ -117,56 +103,81 @@ pub(super) async fn run(command: Replay) -> u8 {
     }
 }
 
-async fn baseline(command: &Replay, old: &Path, open: &Open, clock: &SetClock) -> Result<Arc<Policies>, Unready> {
-    let config = command.chain.config(old, command.baseline_settings.as_deref())?;
-    Ok(load(&config, open, clock).await?)
+/// What is asked, and with what it is compared where that is not the log.
+struct Sides {
+    candidate: Side,
+    baseline: Option<Side>,
 }
 
-/// Loads the chain through the gates of a start.
-async fn load(config: &Config, open: &Open, clock: &SetClock) -> Result<Arc<Policies>, String> {
-    let counts = Arc::clone(open);
-    let open_forwards = Arc::new(move |user: &str| {
-        let counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.get(user).copied().unwrap_or(0)
-    });
-    let clock = Clock::Set(clock.clone());
-    let workshop = workshop(config.policy.directory.as_deref());
-    let loaded = Policies::load_by(workshop, &config.policy, open_forwards, clock).await;
-    loaded.map(Arc::new).map_err(|errors| {
-        let lines: Vec<_> = errors.iter().map(|(name, error)| format!("{name}: {error}")).collect();
-        lines.join("\n")
-    })
+/// A chain, and how it is configured.
+struct Side {
+    config: Config,
+    policies: Arc<Policies>,
 }
 
-fn replay(
-    command: &Replay,
-    config: &Config,
-    logs: &Logs,
-    candidate: Arc<Policies>,
-    baseline: Option<Arc<Policies>>,
-    open: Open,
-    clock: SetClock,
-) -> Result<Replayed, AskError> {
-    let granted = |grant| {
-        config
-            .policy
-            .plugins
-            .iter()
-            .any(|plugin| plugin.grants.contains(&grant))
+async fn sides(command: &Replay, open: &Open, clock: &SetClock) -> Result<Sides, Unready> {
+    let config = command.chain.config(&command.file, None)?;
+    let candidate = Side::load(config, open, clock).await?;
+    let baseline = match &command.baseline {
+        Some(old) => {
+            let config = command.chain.config(old, command.baseline_settings.as_deref())?;
+            Some(Side::load(config, open, clock).await?)
+        }
+        None => None,
     };
-    let order = match granted(Grant::State) || granted(Grant::View) {
+    Ok(Sides { candidate, baseline })
+}
+
+impl Side {
+    /// Loads the chain through the gates of a start.
+    async fn load(config: Config, open: &Open, clock: &SetClock) -> Result<Self, String> {
+        let counts = Arc::clone(open);
+        let open_forwards = Arc::new(move |user: &str| {
+            let counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.get(user).copied().unwrap_or(0)
+        });
+        let clock = Clock::Set(clock.clone());
+        let workshop = workshop(config.policy.directory.as_deref());
+        let loaded = Policies::load_by(workshop, &config.policy, open_forwards, clock).await;
+        let policies = loaded.map(Arc::new).map_err(|errors| {
+            let lines: Vec<_> = errors.iter().map(|(name, error)| format!("{name}: {error}")).collect();
+            lines.join("\n")
+        })?;
+        Ok(Self { config, policies })
+    }
+
+    fn grants(&self, grant: Grant) -> bool {
+        let mut plugins = self.config.policy.plugins.iter();
+        plugins.any(|plugin| plugin.grants.contains(&grant))
+    }
+
+    fn references(&self) -> Vec<PolicyRef> {
+        self.policies.current().policies().cloned().collect()
+    }
+}
+
+impl Sides {
+    /// Whether either of them is to have this: what one needs of the log does the other no harm.
+    fn grant(&self, grant: Grant) -> bool {
+        self.candidate.grants(grant) || self.baseline.as_ref().is_some_and(|side| side.grants(grant))
+    }
+}
+
+fn replay(command: &Replay, logs: &Logs, sides: Sides, open: Open, clock: SetClock) -> Result<Replayed, AskError> {
+    let order = match sides.grant(Grant::State) || sides.grant(Grant::View) {
         true => Order::Log,
         false => Order::Any,
     };
-    let names = match granted(Grant::Names) {
+    let names = match sides.grant(Grant::Names) {
         true => logs.names()?,
         false => Names::new(),
     };
-    let policies = candidate.current().policies().cloned().collect();
-    let against = baseline.as_ref().map(|old| old.current().policies().cloned().collect());
+    let policies = sides.candidate.references();
+    let against = sides.baseline.as_ref().map(Side::references);
+    let sessions = sessions(&sides.candidate.config);
     let asker = Asker {
-        candidate,
-        baseline,
+        candidate: sides.candidate.policies,
+        baseline: sides.baseline.map(|side| side.policies),
         resolver: Resolver::system(),
         names: Arc::new(names),
         elsewhere: match command.resolve {
@@ -179,7 +190,7 @@ fn replay(
     };
     let progress = Arc::new(Progress::default());
     let shown = progress::Bar::show(Arc::clone(&progress), logs.length());
-    let answered = asker.run(logs, sessions(config), command.limit_differences, &progress);
+    let answered = asker.run(logs, sessions, command.limit_differences, &progress);
     drop(shown);
     let (tally, seen) = answered?;
     Ok(Replayed {
