@@ -31,7 +31,7 @@ use crate::audit::{Decided, NameAnswer, VerdictWord};
 use crate::auth::ForwardLimits;
 use crate::names::{Lookups, Resolver, places_of_one};
 use crate::policy::{Generation, Opinion, Policies};
-use crate::request::{Action, By, Endpoint, Fact, ForwardRequest, Host, Refusal, Requested, Terms, Verdict};
+use crate::request::{self, Action, By, Endpoint, ForwardRequest, Host, Refusal, Requested, Terms, Verdict};
 
 /// Judges requests by the configuration and the policies in force.
 pub struct Judge {
@@ -139,7 +139,7 @@ impl Judge {
             principal: question.principal,
             connection: question.connection,
             dry_run: question.dry_run,
-            extra: question.again.map(again_fact).into_iter().collect(),
+            extra: question.again.map(request::again).into_iter().collect(),
         });
         let generation = self.policies.current();
         let Opinion {
@@ -235,11 +235,6 @@ impl Judge {
         }
         opinion
     }
-}
-
-/// What policies are told where something open is judged once more.
-fn again_fact(why: &'static str) -> (String, Fact) {
-    ("again".to_owned(), Fact::Text(why.to_owned()))
 }
 
 /// Switches, key limits and the canonical form.

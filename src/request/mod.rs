@@ -90,6 +90,12 @@ pub fn new_id(prefix: &str) -> String {
     format!("{prefix}-{}", ulid::Ulid::new())
 }
 
+/// What policies are told in `extra` where something open is judged once more: why, `swap` or `recheck`.
+#[must_use]
+pub fn again(why: impl Into<String>) -> (String, Fact) {
+    ("again".to_owned(), Fact::Text(why.into()))
+}
+
 impl ForwardRequest {
     /// A request that nobody made: to try a policy, or to ask what it would say.
     #[must_use]

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::audit_log::{self, RULES, decision, login};
-use crate::guests::{Does, Guest, When, allows, denies_with};
+use crate::guests::{Does, Guest, When, allows, denies, denies_with};
 use crate::program::{Home, Ran};
 
 /// How many decisions the long log has; a million takes half a minute, which not every run needs.
@@ -405,4 +405,22 @@ fn each_side_is_asked_with_the_grants_of_its_own_project() {
         ran.out,
         ran.err
     );
+}
+
+#[test]
+fn what_was_open_and_asked_again_is_told_so() {
+    let mut again = decision(
+        2,
+        0,
+        "alice",
+        "db:22",
+        json!({ "verdict": "deny", "code": "test-rule" }),
+    );
+    again["again"] = "recheck".into();
+    let allow = json!({ "verdict": "allow", "terms": {} });
+    let home = logged(&[login(0, "alice", &[]), decision(1, 0, "alice", "db:22", allow), again]);
+    let guest = Guest::that(allows()).on(When::Again, denies("no more"));
+    home.file("policy.wasm", guest.build());
+    let ran = replay(&home, "policy.wasm", &[]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
 }

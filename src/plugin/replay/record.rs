@@ -14,7 +14,8 @@ use super::outcome::Outcome;
 use crate::audit::{NameAnswer, VerdictWord};
 use crate::names::Names;
 use crate::request::{
-    Action, By, Certificate, Connection, Credential, Endpoint, Fact, ForwardRequest, Host, Principal, Requested, Terms,
+    self, Action, By, Certificate, Connection, Credential, Endpoint, Fact, ForwardRequest, Host, Principal, Requested,
+    Terms,
 };
 
 /// Every field of interest, whatever the event; what a line does not have is absent.
@@ -217,7 +218,7 @@ impl Line {
             principal: session.principal,
             connection: session.connection,
             dry_run: true,
-            extra: Vec::new(),
+            extra: self.again.take().map(request::again).into_iter().collect(),
         };
         Ok(Decision {
             number,
