@@ -325,6 +325,19 @@ pub enum VerdictWord {
     Failed,
 }
 
+impl VerdictWord {
+    /// As the log has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Rewrite => "rewrite",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// How a tunnel ended.
 #[derive(Debug, Serialize)]
 pub struct Ended {

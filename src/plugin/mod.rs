@@ -7,6 +7,7 @@
 //! Invariant: what a command says of a component is what the gateway would do with it.
 
 mod answer;
+mod audit;
 mod bench;
 mod bindings;
 mod build;

@@ -174,6 +174,35 @@ impl Described {
     }
 }
 
+/// All of a request; what is asked for as the client sent it goes with the target.
+impl From<ForwardRequest> for Described {
+    fn from(request: ForwardRequest) -> Self {
+        let principal = Arc::unwrap_or_clone(request.principal);
+        let connection = Arc::unwrap_or_clone(request.connection);
+        Self {
+            action: Some(request.action),
+            target: Some(Target {
+                written: request.requested,
+                endpoint: request.target,
+            }),
+            requested: None,
+            user: Some(principal.user),
+            groups: Some(principal.groups),
+            claims: Some(principal.claims),
+            client: Some(connection.client),
+            server: Some(connection.server),
+            originator: request.originator,
+            credential: Some(principal.credential),
+            software: Some(connection.software),
+            since: Some(connection.since),
+            id: Some(request.id),
+            session: Some(connection.id),
+            dry_run: Some(request.dry_run),
+            extra: Some(request.extra),
+        }
+    }
+}
+
 /// Text that means something.
 pub(super) fn parsed<T: std::str::FromStr>(value: &Value<'_>) -> Option<T>
 where

@@ -1,3 +1,6 @@
+use serde_json::json;
+
+use crate::audit_log::{decision, login};
 use crate::guests::{Does, Guest, When, allows, denies, rewrites};
 use crate::program::Home;
 
@@ -118,6 +121,57 @@ fn what_the_audit_log_recorded_is_asked_again() {
         "{}",
         ran.err
     );
+}
+
+#[test]
+fn a_login_by_certificate_is_that_of_the_log_for_run_and_for_replay() {
+    let home = Home::new();
+    let mut by_certificate = login(0, "alice", &[]);
+    by_certificate["method"] = "certificate".into();
+    by_certificate["certificate"] = json!({
+        "key-id": "alice@example.com", "serial": 7, "issuer": "SHA256:h2+bJ7xL7SExq1WbrRH3uHVELh6ub0gwmTZzs8Qbatk",
+        "principals": ["ops"], "valid-after": 0, "valid-before": 4102444800u64,
+    });
+    let allow = json!({ "verdict": "allow", "terms": {}, "tags": { "rule": "ops" } });
+    let decided = decision(1, 0, "alice", "db:22", allow);
+    home.file("audit.jsonl", format!("{by_certificate}\n{decided}\n"));
+    home.file(
+        "rules.toml",
+        "[[rules]]\nname = \"ops\"\nprincipals = [\"ops\"]\noutcome = \"allow\"\n",
+    );
+    let forward = decided["forward"].as_str().unwrap();
+    let rules = ["builtin:rules", "--settings", "rules.toml"];
+    for (command, more) in [
+        ("replay", &["--against", "audit.jsonl"][..]),
+        ("run", &["--audit", "audit.jsonl", "--forward", forward]),
+    ] {
+        let ran = home.run(&[&["plugin", command], &rules[..], more].concat());
+        assert_eq!(ran.code, 0, "{command}: {}{}", ran.out, ran.err);
+    }
+}
+
+#[test]
+fn a_line_is_of_a_decision_and_is_asked_as_it_was() {
+    let home = Home::new();
+    let guest = Guest::that(allows()).on(When::Again, denies("no more"));
+    home.file("policy.wasm", guest.build());
+    let mut again = decision(1, 0, "alice", "db:22", json!({ "verdict": "allow" }));
+    again["again"] = "recheck".into();
+    let mut other = again.clone();
+    other["v"] = 2.into();
+    #[rustfmt::skip]
+    let table = [
+        // the line                                      code  said
+        (again.to_string(),                              10,  "recorded  allow"),
+        (login(0, "alice", &[]).to_string(),             2,   "the audit line: it decides nothing: a line with \"event\":\"forward-decided\" is wanted"),
+        ("{\"v\":1,\"event\":\"forw".to_owned(),            2,   "the audit line: it is no whole line of an audit log: "),
+        (other.to_string(),                              2,   "the audit line: it has version 2 of the audit log; this program reads version 1"),
+    ];
+    for (line, code, said) in table {
+        let ran = home.run(&["plugin", "run", "policy.wasm", "--audit", &line]);
+        let told = ran.out.contains(said) || ran.err.contains(said);
+        assert!(ran.code == code && told, "{said}: {ran:?}");
+    }
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::thread;
 
 use jiff::Timestamp;
 
-use super::log::{Item, LogError, Logs, Seen, Sessions};
+use super::super::audit::Sessions;
+use super::log::{Item, LogError, Logs, Seen};
 use super::outcome::Outcome;
 use super::record::Decision;
 use super::report::Tally;

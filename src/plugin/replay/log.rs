@@ -1,16 +1,13 @@
-//! Reading audit logs, line by line and in their order. Nothing is held but the sessions that are open, and a few that have
-//! just ended.
+//! Audit logs as a replay reads them: one after the other, each decision in its place.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::Deserialize;
-
+use super::super::audit::{End, Kind, Line, Lines, Sessions};
 use super::super::wrong::Wrong;
-use super::record::{Decision, Kind, Line, Session, Skipped};
+use super::record::{Decision, Skipped};
 use crate::files;
 use crate::names::Names;
 
@@ -138,31 +135,20 @@ impl Logs {
                 path: path.clone(),
                 error,
             };
-            let mut reader = BufReader::with_capacity(BUFFER, File::open(path).map_err(failed)?.take(*length));
-            let mut bytes = Vec::new();
-            for number in 1.. {
-                bytes.clear();
-                let taken = (&mut reader)
-                    .take(MAX_LINE)
-                    .read_until(b'\n', &mut bytes)
-                    .map_err(failed)?;
-                if taken == 0 {
-                    break;
-                }
-                read.fetch_add(taken as u64, Ordering::Relaxed);
-                let whole = bytes.last() == Some(&b'\n');
-                if bytes.trim_ascii().is_empty() {
+            let mut lines = Lines::of(File::open(path).map_err(failed)?, *length);
+            while let Some(text) = lines.read().map_err(failed)? {
+                read.fetch_add(text.length, Ordering::Relaxed);
+                if text.is_blank() {
                     continue;
                 }
-                let problem = match parse(&bytes) {
+                let problem = match text.line() {
                     Ok(line) => match take(line, seen) {
                         Ok(true) => continue,
                         Ok(false) => return Ok(()),
                         Err(problem) => problem,
                     },
-                    // It was cut while it was written, or is being written.
-                    Err(_) if !whole && taken as u64 != MAX_LINE => {
-                        seen.leave_out(path, number, "its last line is not whole, and was left out");
+                    Err(_) if text.end == End::Nowhere => {
+                        seen.leave_out(path, text.number, "its last line is not whole, and was left out");
                         continue;
                     }
                     Err(problem) => problem,
@@ -171,11 +157,11 @@ impl Logs {
                     Broken::Refuse => {
                         return Err(LogError::Broken {
                             path: path.clone(),
-                            line: number,
+                            line: text.number,
                             problem,
                         });
                     }
-                    Broken::Skip => seen.leave_out(path, number, &format!("left out: {problem}")),
+                    Broken::Skip => seen.leave_out(path, text.number, &format!("left out: {problem}")),
                 }
             }
         }
@@ -192,117 +178,34 @@ impl Seen {
     }
 }
 
-/// A line, or what is wrong with it.
-fn parse(bytes: &[u8]) -> Result<Line, String> {
-    #[derive(Deserialize)]
-    struct Version {
-        v: Option<u64>,
-    }
-    let wrong_version = |version: Version| match version.v {
-        Some(1) => None,
-        Some(v) => Some(format!(
-            "it has version {v} of the audit log; this program reads version 1"
-        )),
-        None => Some("it is no line of an audit log: it has no `v`".to_owned()),
-    };
-    match serde_json::from_slice::<Line>(bytes) {
-        Ok(line) if line.v == 1 => Ok(line),
-        Ok(Line { v, .. }) => Err(wrong_version(Version { v: Some(v) }).unwrap_or_default()),
-        Err(error) => {
-            let version = serde_json::from_slice::<Version>(bytes).ok().and_then(wrong_version);
-            Err(version.unwrap_or_else(|| format!("it is no line of an audit log: {error}")))
-        }
-    }
-}
-
-/// Who is logged in, as the log tells it.
-pub(super) struct Sessions {
-    open: HashMap<String, Session>,
-    entered: VecDeque<String>,
-    /// A decision can be recorded shortly after the end of its session.
-    ended: VecDeque<String>,
-    /// Completes what the log does not say.
-    complete: Box<dyn Fn(&mut Session) + Send>,
-}
-
-impl Sessions {
-    /// None yet; `complete` is shown each session whose login is not in the log as a whole.
-    pub(super) fn new(complete: impl Fn(&mut Session) + Send + 'static) -> Self {
-        Self {
-            open: HashMap::new(),
-            entered: VecDeque::new(),
-            ended: VecDeque::new(),
-            complete: Box::new(complete),
-        }
-    }
-
-    fn enter(&mut self, id: String, mut session: Session) -> &Session {
-        if !session.complete {
-            (self.complete)(&mut session);
-        }
-        // Sessions of which no log has the end make room when many others have come after them.
-        self.entered.push_back(id.clone());
-        if self.entered.len() > MAX_SESSIONS
-            && let Some(oldest) = self.entered.pop_front()
-        {
-            self.open.remove(&oldest);
-        }
-        self.open.entry(id).insert_entry(session).into_mut()
-    }
-
-    fn leave(&mut self, id: String) {
-        self.ended.push_back(id);
-        if self.ended.len() > MAX_ENDED
-            && let Some(id) = self.ended.pop_front()
-        {
-            self.open.remove(&id);
-        }
-    }
-}
-
 struct Taking<'a> {
     decisions: u64,
     sessions: &'a mut Sessions,
 }
 
 impl Taking<'_> {
-    fn item(&mut self, mut line: Line, seen: &mut Seen) -> Result<Option<Item>, String> {
-        match line.event {
-            Kind::AuthSucceeded => {
-                let (id, session) = line
-                    .login()
-                    .ok_or("a login without session, user, client, method or time")?;
-                self.sessions.enter(id, session);
-            }
-            Kind::SessionClosed => {
-                if let Some(id) = line.session {
-                    self.sessions.leave(id);
-                }
+    fn item(&mut self, line: Line, seen: &mut Seen) -> Result<Option<Item>, String> {
+        Ok(match line.event {
+            Kind::AuthSucceeded | Kind::SessionClosed => {
+                self.sessions.follow(line)?;
+                None
             }
             Kind::ForwardDecided => return self.decision(line, seen),
-            Kind::TunnelOpened | Kind::ListenerOpened => return Ok(line.user.map(Item::Opened)),
-            Kind::TunnelClosed | Kind::ListenerClosed => return Ok(line.user.map(Item::Ended)),
-            Kind::Other => {}
-        }
-        Ok(None)
+            Kind::TunnelOpened | Kind::ListenerOpened => line.user.map(Item::Opened),
+            Kind::TunnelClosed | Kind::ListenerClosed => line.user.map(Item::Ended),
+            Kind::Other => None,
+        })
     }
 
     fn decision(&mut self, line: Line, seen: &mut Seen) -> Result<Option<Item>, String> {
-        if let Some(why) = line.skipped() {
+        if let Some(why) = Skipped::of(&line) {
             seen.decisions += 1;
             *seen.skipped.entry(why).or_default() += 1;
             return Ok(None);
         }
-        let id = line.session.clone().ok_or("a decision without `session`")?;
-        let session = match self.sessions.open.get(&id) {
-            Some(session) => session.clone(),
-            None => {
-                let stranger = line.stranger().ok_or("a decision without user, client or time")?;
-                self.sessions.enter(id, stranger).clone()
-            }
-        };
-        let (again, complete) = (line.is_again(), session.complete);
-        let decision = line.decision(self.decisions, session)?;
+        let session = self.sessions.of(&line)?;
+        let (again, complete) = (line.again.is_some(), session.complete);
+        let decision = Decision::of(line, self.decisions, session)?;
         self.decisions += 1;
         seen.decisions += 1;
         seen.again += u64::from(again);
@@ -311,11 +214,6 @@ impl Taking<'_> {
     }
 }
 
-const BUFFER: usize = 1 << 20;
-/// The gateway writes none that is nearly as long.
-const MAX_LINE: u64 = 16 << 20;
 const MAX_WARNINGS: usize = 20;
 /// Further ones are not remembered.
 const MAX_NAMES: usize = 1 << 18;
-const MAX_SESSIONS: usize = 1 << 18;
-const MAX_ENDED: usize = 4096;

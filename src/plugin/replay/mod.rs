@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 
+use super::audit::{Session, Sessions};
 use super::loading::workshop;
 use super::wrong::{Unready, fail};
 use crate::cli::{self, DONE, FAILED, INVALID, plain};
@@ -28,8 +29,8 @@ use crate::names::{Elsewhere, Names, Resolver};
 use crate::policy::{Clock, Policies, PolicyRef, SetClock};
 use ask::{AskError, Asker, Open, Order, Progress};
 use chain::Chain;
-use log::{Broken, LogError, Logs, Seen, Sessions};
-use record::{Session, Skipped};
+use log::{Broken, LogError, Logs, Seen};
+use record::Skipped;
 use report::{Differences, Tally};
 
 /// Ask a policy every decision of an audit log again, and say what it would decide differently.

@@ -101,19 +101,10 @@ impl fmt::Display for Outcome {
 impl fmt::Display for Change {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Verdict(before, after) => write!(out, "{} → {}", word(*before), word(*after)),
+            Self::Verdict(before, after) => write!(out, "{} → {}", before.as_str(), after.as_str()),
             Self::Target => out.write_str("another target"),
-            Self::Code(verdict) => write!(out, "{} under another code", word(*verdict)),
+            Self::Code(verdict) => write!(out, "{} under another code", verdict.as_str()),
             Self::Terms => out.write_str("other terms"),
         }
-    }
-}
-
-fn word(verdict: VerdictWord) -> &'static str {
-    match verdict {
-        VerdictWord::Allow => "allow",
-        VerdictWord::Deny => "deny",
-        VerdictWord::Rewrite => "rewrite",
-        VerdictWord::Failed => "failed",
     }
 }

@@ -2,7 +2,7 @@
 
 mod audit;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::request::{Described, Target, address};
 use super::wrong::{Wrong, fail, unloaded};
 use crate::cli::{self, DENIED, INVALID, UNDECIDED, plain};
 use crate::config::Grant;
-use crate::names::{NameError, Resolver};
+use crate::names::{NameError, Names, Resolver};
 use crate::policy::{self, Asked, Candidate, HostSide, LoadError, Meter, PolicyRef, Workbench};
 use crate::request::{Action, Credential, Fact, ForwardRequest, Host};
 
@@ -137,8 +137,6 @@ pub(super) async fn run(mut run: Run) -> u8 {
     }
 }
 
-type Names = HashMap<String, Result<Vec<IpAddr>, NameError>>;
-
 impl Run {
     /// The request, the names that it knows, and what a log says was decided.
     fn request(&self) -> Result<(ForwardRequest, Names, Option<String>), Wrong> {
@@ -163,9 +161,9 @@ impl Run {
         let mut described = given;
         if let Some(source) = &self.audit {
             let recorded = audit::read(source, self.forward.as_deref())?;
-            described = described.over(&recorded.request);
+            now = recorded.request.now;
+            described = described.over(&recorded.request.into());
             names.extend(recorded.names);
-            now = recorded.now;
             decided = Some(recorded.decided);
         }
         names.extend(self.names.iter().cloned());

@@ -1,0 +1,116 @@
+//! The lines of a log, and whether they can be read.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Take};
+
+use serde::Deserialize;
+
+use super::Line;
+
+/// The lines of a file in their order; one is held at a time.
+pub(in crate::plugin) struct Lines {
+    reader: BufReader<Take<File>>,
+    number: u64,
+    bytes: Vec<u8>,
+}
+
+/// A line as it stands in the file.
+pub(in crate::plugin) struct Text<'a> {
+    /// Counted from 1.
+    pub(in crate::plugin) number: u64,
+    /// How much of the file it takes.
+    pub(in crate::plugin) length: u64,
+    pub(in crate::plugin) end: End,
+    bytes: &'a [u8],
+}
+
+/// How a line ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::plugin) enum End {
+    LineFeed,
+    /// It is the last, and was cut while it was written, or is being written; or only the line feed is missing.
+    Nowhere,
+}
+
+impl Lines {
+    /// Those of the first so many bytes of a file.
+    pub(in crate::plugin) fn of(file: File, length: u64) -> Self {
+        Self {
+            reader: BufReader::with_capacity(BUFFER, file.take(length)),
+            number: 0,
+            bytes: Vec::new(),
+        }
+    }
+
+    /// The next one, or none where the file ends.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub(in crate::plugin) fn read(&mut self) -> io::Result<Option<Text<'_>>> {
+        self.bytes.clear();
+        let length = (&mut self.reader).take(MAX_LINE).read_until(b'\n', &mut self.bytes)? as u64;
+        self.number += 1;
+        let end = match self.bytes.last() {
+            None => return Ok(None),
+            Some(b'\n') => End::LineFeed,
+            Some(_) if length == MAX_LINE => End::LineFeed,
+            Some(_) => End::Nowhere,
+        };
+        Ok(Some(Text {
+            number: self.number,
+            length,
+            end,
+            bytes: &self.bytes,
+        }))
+    }
+}
+
+impl<'a> Text<'a> {
+    /// A line that stands in no file.
+    pub(in crate::plugin) fn alone(text: &'a str) -> Self {
+        Self {
+            number: 1,
+            length: text.len() as u64,
+            end: End::Nowhere,
+            bytes: text.as_bytes(),
+        }
+    }
+
+    pub(in crate::plugin) fn is_blank(&self) -> bool {
+        self.bytes.trim_ascii().is_empty()
+    }
+
+    /// Whether any of these words is in it; that is found much faster than what it means.
+    pub(in crate::plugin) fn has_any(&self, words: &[&str]) -> bool {
+        let text = String::from_utf8_lossy(self.bytes);
+        words.iter().any(|word| text.contains(word))
+    }
+
+    /// What it says.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a sentence.
+    pub(in crate::plugin) fn line(&self) -> Result<Line, String> {
+        #[derive(Deserialize)]
+        struct Version {
+            v: Option<u64>,
+        }
+        let error = match serde_json::from_slice::<Line>(self.bytes) {
+            Ok(line) if line.v == 1 => return Ok(line),
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        Err(match (serde_json::from_slice(self.bytes), self.end) {
+            (Ok(Version { v: None }), _) => "it is no line of an audit log: it has no `v`".to_owned(),
+            (Ok(Version { v: Some(v) }), _) if v != 1 => {
+                format!("it has version {v} of the audit log; this program reads version 1")
+            }
+            (_, End::LineFeed) => format!("it is no line of an audit log: {error}"),
+            (_, End::Nowhere) => format!("it is no whole line of an audit log: {error}"),
+        })
+    }
+}
+
+const BUFFER: usize = 1 << 20;
+/// The gateway writes none that is nearly as long.
+const MAX_LINE: u64 = 16 << 20;

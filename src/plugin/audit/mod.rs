@@ -1,0 +1,13 @@
+//! Audit logs, read back: who asked for what, what the policies were told, and what was decided.
+//!
+//! All commands that read a log read it here, so that they agree on what it says. It must not know what they ask of it.
+//!
+//! Invariant: however long a log is, no more of it is held than a line of bounded length and the sessions that are open.
+
+mod line;
+mod lines;
+mod sessions;
+
+pub(super) use line::{Kind, Line, Session};
+pub(super) use lines::{End, Lines, Text};
+pub(super) use sessions::Sessions;
