@@ -1,15 +1,17 @@
 //! Who is logged in, as a log tells it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::{Kind, Line, Session};
 
 /// The sessions that are open, and a few that have just ended.
 pub(in crate::plugin) struct Sessions {
-    open: HashMap<String, Session>,
-    entered: VecDeque<String>,
+    known: HashMap<String, (u64, Session)>,
+    /// The ids of those that are open, in the order in which they were entered.
+    open: BTreeMap<u64, String>,
     /// A decision can be recorded shortly after the end of its session.
-    ended: VecDeque<String>,
+    ended: VecDeque<(u64, String)>,
+    entered: u64,
     /// Completes what the log does not say.
     complete: Box<dyn Fn(&mut Session) + Send>,
 }
@@ -18,9 +20,10 @@ impl Sessions {
     /// None yet; `complete` is shown each session whose login is not in the log as a whole.
     pub(in crate::plugin) fn new(complete: impl Fn(&mut Session) + Send + 'static) -> Self {
         Self {
-            open: HashMap::new(),
-            entered: VecDeque::new(),
+            known: HashMap::new(),
+            open: BTreeMap::new(),
             ended: VecDeque::new(),
+            entered: 0,
             complete: Box::new(complete),
         }
     }
@@ -38,7 +41,7 @@ impl Sessions {
             }
             Kind::SessionClosed => {
                 if let Some(id) = line.session {
-                    self.leave(id);
+                    self.leave(&id);
                 }
             }
             _ => {}
@@ -52,37 +55,121 @@ impl Sessions {
     /// What the decision lacks.
     pub(in crate::plugin) fn of(&mut self, line: &Line) -> Result<Session, String> {
         let id = line.session.as_ref().ok_or("a decision without `session`")?;
-        if let Some(session) = self.open.get(id) {
+        if let Some((_, session)) = self.known.get(id) {
             return Ok(session.clone());
         }
         let stranger = line.stranger().ok_or("a decision without user, client or time")?;
-        Ok(self.enter(stranger).clone())
+        Ok(self.enter(stranger))
     }
 
-    fn enter(&mut self, mut session: Session) -> &Session {
+    fn enter(&mut self, mut session: Session) -> Session {
         if !session.complete {
             (self.complete)(&mut session);
         }
         let id = session.connection.id.clone();
-        // Sessions of which no log has the end make room when many others have come after them.
-        self.entered.push_back(id.clone());
-        if self.entered.len() > MAX_SESSIONS
-            && let Some(oldest) = self.entered.pop_front()
-        {
-            self.open.remove(&oldest);
+        self.entered += 1;
+        // One that comes twice, as in logs that overlap, is the later one.
+        if let Some((before, _)) = self.known.insert(id.clone(), (self.entered, session.clone())) {
+            self.open.remove(&before);
         }
-        self.open.entry(id).insert_entry(session).into_mut()
+        self.open.insert(self.entered, id);
+        // Sessions of which no log has the end make room when many others are open.
+        if self.open.len() > MAX_SESSIONS
+            && let Some((oldest, id)) = self.open.pop_first()
+        {
+            self.forget(oldest, &id);
+        }
+        session
     }
 
-    fn leave(&mut self, id: String) {
-        self.ended.push_back(id);
+    fn leave(&mut self, id: &str) {
+        let Some((entered, _)) = self.known.get(id) else {
+            return;
+        };
+        if let Some(id) = self.open.remove(entered) {
+            self.ended.push_back((*entered, id));
+        }
         if self.ended.len() > MAX_ENDED
-            && let Some(id) = self.ended.pop_front()
+            && let Some((entered, id)) = self.ended.pop_front()
         {
-            self.open.remove(&id);
+            self.forget(entered, &id);
+        }
+    }
+
+    /// Unless one of the same id has been entered since.
+    fn forget(&mut self, entered: u64, id: &str) {
+        if self.known.get(id).is_some_and(|(last, _)| *last == entered) {
+            self.known.remove(id);
         }
     }
 }
 
 const MAX_SESSIONS: usize = 1 << 18;
 const MAX_ENDED: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::super::Text;
+    use super::*;
+
+    fn line(event: &str, session: usize) -> Line {
+        let text = format!(
+            r#"{{"v":1,"time":"2026-11-01T00:00:00Z","session":"s-{session}","user":"alice","client":"192.0.2.7:50000","event":"{event}","method":"publickey","server":"192.0.2.2:22"}}"#
+        );
+        Text::alone(&text).line().unwrap()
+    }
+
+    fn none() -> Sessions {
+        Sessions::new(|_| {})
+    }
+
+    impl Sessions {
+        fn enters(&mut self, session: usize) {
+            self.follow(line("auth-succeeded", session)).unwrap();
+        }
+
+        fn ends(&mut self, session: usize) {
+            self.follow(line("session-closed", session)).unwrap();
+        }
+
+        fn knows(&mut self, session: usize) -> bool {
+            self.of(&line("forward-decided", session)).unwrap().complete
+        }
+    }
+
+    #[test]
+    fn one_that_is_open_outlasts_any_number_that_have_ended() {
+        let mut sessions = none();
+        sessions.enters(0);
+        for session in 1..=MAX_SESSIONS {
+            sessions.enters(session);
+            sessions.ends(session);
+        }
+        assert!(sessions.knows(0));
+        assert!(sessions.knows(MAX_SESSIONS), "its last decision may follow its end");
+        assert!(!sessions.knows(1), "it ended long ago");
+    }
+
+    #[test]
+    fn those_of_which_no_log_has_the_end_make_room() {
+        let mut sessions = none();
+        for session in 0..=MAX_SESSIONS {
+            sessions.enters(session);
+        }
+        assert_eq!(sessions.open.len(), MAX_SESSIONS);
+        assert!(sessions.knows(1) && sessions.knows(MAX_SESSIONS) && !sessions.knows(0));
+    }
+
+    #[test]
+    fn one_that_comes_twice_is_not_ended_by_the_end_of_the_first() {
+        let mut sessions = none();
+        sessions.enters(0);
+        sessions.ends(0);
+        sessions.enters(0);
+        for session in 1..=MAX_ENDED {
+            sessions.enters(session);
+            sessions.ends(session);
+        }
+        assert!(sessions.knows(0));
+    }
+}
