@@ -205,6 +205,44 @@ fn a_line_that_cannot_be_read_is_named() {
 }
 
 #[test]
+fn a_line_of_any_length_is_one() {
+    let lines = three();
+    let home = logged(&[]);
+    let long = "x".repeat(40 << 20);
+    let [first, second, third, last] = [0, 1, 2, 3].map(|number: usize| lines[number].to_string());
+    let text = format!("{first}\n{second}\n{long}\n{third}\nhello\n{last}\n{long}");
+    home.file("audit.jsonl", text);
+    let (code, answer, errors) = rules(&home, &["--skip-broken"]);
+    assert_eq!(
+        (code, &answer["asked"], &answer["broken"]),
+        (0, &3.into(), &3.into()),
+        "{errors}"
+    );
+    for said in [
+        "audit.jsonl:3: left out: it is longer than 16 MiB",
+        "audit.jsonl:5: left out: ",
+        "audit.jsonl:7: ",
+    ] {
+        assert!(errors.contains(said), "{said}: {errors}");
+    }
+    let forward = lines[3]["forward"].as_str().unwrap();
+    let one = [
+        "plugin",
+        "run",
+        "builtin:rules",
+        "--audit",
+        "audit.jsonl",
+        "--forward",
+        forward,
+    ];
+    let ran = home.run(&one);
+    assert!(
+        ran.code == 10 && ran.out.contains("recorded  deny (no-rule)"),
+        "{ran:?}"
+    );
+}
+
+#[test]
 fn wrong_input_is_told_before_anything_is_asked() {
     let home = logged(&three());
     home.file("two.toml", "[[policy.plugin]]\nname = \"a\"\ncomponent = \"builtin:rules\"\n[[policy.plugin]]\nname = \"b\"\ncomponent = \"builtin:rules\"\n");

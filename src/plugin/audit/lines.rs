@@ -30,6 +30,8 @@ pub(in crate::plugin) enum End {
     LineFeed,
     /// It is the last, and was cut while it was written, or is being written; or only the line feed is missing.
     Nowhere,
+    /// It goes on for longer than any line of a gateway, and was read no further.
+    TooLong,
 }
 
 impl Lines {
@@ -48,17 +50,22 @@ impl Lines {
     /// Where the file cannot be read.
     pub(in crate::plugin) fn read(&mut self) -> io::Result<Option<Text<'_>>> {
         self.bytes.clear();
-        let length = (&mut self.reader).take(MAX_LINE).read_until(b'\n', &mut self.bytes)? as u64;
+        let mut length = (&mut self.reader).take(MAX_LINE).read_until(b'\n', &mut self.bytes)?;
         self.number += 1;
         let end = match self.bytes.last() {
             None => return Ok(None),
             Some(b'\n') => End::LineFeed,
-            Some(_) if length == MAX_LINE => End::LineFeed,
-            Some(_) => End::Nowhere,
+            Some(_) => match self.reader.skip_until(b'\n')? {
+                0 => End::Nowhere,
+                rest => {
+                    length += rest;
+                    End::TooLong
+                }
+            },
         };
         Ok(Some(Text {
             number: self.number,
-            length,
+            length: length as u64,
             end,
             bytes: &self.bytes,
         }))
@@ -95,6 +102,12 @@ impl<'a> Text<'a> {
         struct Version {
             v: Option<u64>,
         }
+        if self.end == End::TooLong {
+            let most = MAX_LINE >> 20;
+            return Err(format!(
+                "it is longer than {most} MiB, which no line of an audit log is"
+            ));
+        }
         let error = match serde_json::from_slice::<Line>(self.bytes) {
             Ok(line) if line.v == 1 => return Ok(line),
             Ok(_) => String::new(),
@@ -105,8 +118,8 @@ impl<'a> Text<'a> {
             (Ok(Version { v: Some(v) }), _) if v != 1 => {
                 format!("it has version {v} of the audit log; this program reads version 1")
             }
-            (_, End::LineFeed) => format!("it is no line of an audit log: {error}"),
             (_, End::Nowhere) => format!("it is no whole line of an audit log: {error}"),
+            _ => format!("it is no line of an audit log: {error}"),
         })
     }
 }
