@@ -104,7 +104,7 @@ impl Loading {
     pub(super) fn subject(&self) -> Result<Subject, Unready> {
         let (mut setup, facts, signatures, directory) = match &self.config {
             Some(path) => self.configured(path)?,
-            None => (self.projected()?, Vec::new(), None, None),
+            None => (projected(&self.component)?, Vec::new(), None, None),
         };
         let plugin = &mut setup.plugin;
         plugin.grants.extend(self.grants.iter().map(|granted| granted.0));
@@ -128,46 +128,6 @@ impl Loading {
         })
     }
 
-    /// The component as it was named.
-    fn source(&self) -> Result<Source, Unready> {
-        match named(&self.component) {
-            Source::Builtin(name) if name != "rules" => Err(Unready::Usage(format!(
-                "`builtin:{name}` is not there: the one built-in policy is builtin:rules"
-            ))),
-            source => Ok(source),
-        }
-    }
-
-    fn projected(&self) -> Result<Setup, Unready> {
-        let path = Path::new(&self.component);
-        if path.is_dir() {
-            if !path.join(FILE).is_file() {
-                return Err(Unready::Usage(format!(
-                    "{}: there is no policy.toml: name the component's file, or the folder of a project",
-                    path.display()
-                )));
-            }
-            let project = Project::read(path)?;
-            let setup = project.keys.setup(Some(project.name));
-            return setup.ok_or_else(|| Unready::Usage(format!("{}: no component", path.display())));
-        }
-        let source = self.source()?;
-        let mut keys = Keys {
-            component: Some(source.clone()),
-            ..Keys::default()
-        };
-        let mut name = None;
-        if let Source::File(path) = &source
-            && let Some(project) = Project::of(path)?
-            && project.keys.component.as_ref().is_some_and(|own| same(own, &source))
-        {
-            keys = keys.over(&project.keys);
-            name = Some(project.name);
-        }
-        keys.setup(name)
-            .ok_or_else(|| Unready::Usage("no component".to_owned()))
-    }
-
     fn configured(&self, path: &Path) -> Result<Configured, Unready> {
         let Policy {
             deadline,
@@ -178,11 +138,7 @@ impl Loading {
             plugins,
             ..
         } = config::load(path)?.policy;
-        let source = if Path::new(&self.component).is_dir() {
-            self.projected()?.plugin.component
-        } else {
-            self.source()?
-        };
+        let source = source(&self.component)?;
         let count = plugins.len();
         let mut plugins = plugins.into_iter();
         let found = match &self.plugin {
@@ -206,6 +162,57 @@ impl Loading {
             memory,
         };
         Ok((setup, facts, signatures, directory))
+    }
+}
+
+/// How a component is loaded that is named alone: as its project says, where it is named by its folder or lies in it, and
+/// else with nothing.
+///
+/// # Errors
+/// Every fault of the `policy.toml`, or that there is no such component.
+pub(super) fn projected(component: &str) -> Result<Setup, Unready> {
+    let path = Path::new(component);
+    if path.is_dir() {
+        if !path.join(FILE).is_file() {
+            return Err(Unready::Usage(format!(
+                "{}: there is no policy.toml: name the component's file, or the folder of a project",
+                path.display()
+            )));
+        }
+        let project = Project::read(path)?;
+        let setup = project.keys.setup(Some(project.name));
+        return setup.ok_or_else(|| Unready::Usage(format!("{}: no component", path.display())));
+    }
+    let source = source(component)?;
+    let mut keys = Keys {
+        component: Some(source.clone()),
+        ..Keys::default()
+    };
+    let mut name = None;
+    if let Source::File(path) = &source
+        && let Some(project) = Project::of(path)?
+        && project.keys.component.as_ref().is_some_and(|own| same(own, &source))
+    {
+        keys = keys.over(&project.keys);
+        name = Some(project.name);
+    }
+    keys.setup(name)
+        .ok_or_else(|| Unready::Usage("no component".to_owned()))
+}
+
+/// The component that is named; that of a project by its folder.
+///
+/// # Errors
+/// As [`projected`].
+pub(super) fn source(component: &str) -> Result<Source, Unready> {
+    if Path::new(component).is_dir() {
+        return Ok(projected(component)?.plugin.component);
+    }
+    match named(component) {
+        Source::Builtin(name) if name != "rules" => Err(Unready::Usage(format!(
+            "`builtin:{name}` is not there: the one built-in policy is builtin:rules"
+        ))),
+        source => Ok(source),
     }
 }
 

@@ -154,7 +154,7 @@ pub(super) fn named(text: &str) -> Source {
     }
 }
 
-pub(super) fn stem(component: &Source) -> String {
+fn stem(component: &Source) -> String {
     match component {
         Source::Builtin(name) => name.clone(),
         Source::File(path) => path

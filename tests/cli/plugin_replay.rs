@@ -462,3 +462,21 @@ fn what_was_open_and_asked_again_is_told_so() {
     let ran = replay(&home, "policy.wasm", &[]);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
 }
+
+#[test]
+fn a_component_in_its_project_is_asked_as_the_project_says() {
+    let home = logged(&three());
+    let guest = Guest::that(Does::CountsTo(2)).importing_state();
+    fs::create_dir(home.path("project")).unwrap();
+    home.file("project/counts.wasm", guest.build());
+    let project = "name = \"counts\"\ncomponent = \"counts.wasm\"\ngrants = [\"state\"]\n";
+    home.file("project/policy.toml", project);
+    for file in ["project", "project/counts.wasm"] {
+        let ran = replay(&home, file, &["--json"]);
+        let answer: Value = serde_json::from_str(&ran.out).unwrap_or_default();
+        assert_eq!(answer["policies"][0]["name"], "counts", "{file}: {ran:?}");
+    }
+    home.file("project/policy.toml", project.replace("grants", "grant"));
+    let ran = replay(&home, "project/counts.wasm", &[]);
+    assert!(ran.code == 2 && ran.err.contains("project/policy.toml:3:"), "{ran:?}");
+}

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::super::loading::{projected, source};
 use super::super::wrong::Unready;
-use crate::config::{self, Config, Grant, Plugin, Source, Wasi};
-use crate::plugin::project::{Project, Setup, stem};
+use crate::config::{self, Config, Grant, Plugin, Wasi};
 
 /// What surrounds the component.
 #[derive(Args)]
@@ -37,27 +37,25 @@ impl Chain {
     }
 
     /// The configuration of a chain with this component; `settings` instead of those that are given for all.
-    pub(super) fn config(&self, component: &Path, settings: Option<&Path>) -> Result<Config, Unready> {
-        let project = match component.is_dir() {
-            true => Some(project(component)?),
-            false => None,
-        };
+    pub(super) fn config(&self, component: &str, settings: Option<&Path>) -> Result<Config, Unready> {
         let mut config = match &self.config {
-            Some(path) => config::load(path),
-            None => config::parse(ALONE, Path::new("")),
-        }?;
+            Some(path) => {
+                let mut config = config::load(path)?;
+                self.replaced(&mut config)?.component = source(component)?;
+                config
+            }
+            None => {
+                let setup = projected(component)?;
+                let mut config = config::parse(ALONE, Path::new(""))?;
+                (config.policy.deadline, config.policy.memory) = (setup.deadline, setup.memory);
+                *self.replaced(&mut config)? = setup.plugin;
+                config
+            }
+        };
         // What is asked here serves nobody: a signature is demanded of it when it is to serve.
         config.policy.signatures = None;
         let plugin = self.replaced(&mut config)?;
         plugin.sha256 = None;
-        match (&project, &self.config) {
-            (Some(project), None) => *plugin = project.plugin.clone(),
-            (Some(project), Some(_)) => plugin.component = project.plugin.component.clone(),
-            (None, _) => plugin.component = source(component)?,
-        }
-        if self.config.is_none() && project.is_none() {
-            plugin.name = stem(&plugin.component);
-        }
         plugin.grants.extend(&self.grants);
         plugin.grants.sort_unstable();
         plugin.grants.dedup();
@@ -66,9 +64,6 @@ impl Chain {
         if let Some(path) = settings.or(self.settings.as_deref()) {
             plugin.settings_file = Some(path.to_owned());
             *plugin = plugin.settings_again()?;
-        }
-        if let (Some(project), None) = (project, &self.config) {
-            (config.policy.deadline, config.policy.memory) = (project.deadline, project.memory);
         }
         Ok(config)
     }
@@ -89,24 +84,6 @@ impl Chain {
                 names.join(", ")
             ),
         })
-    }
-}
-
-/// What the `policy.toml` of a folder says.
-fn project(folder: &Path) -> Result<Setup, Unready> {
-    let project = Project::read(folder)?;
-    let setup = project.keys.setup(Some(project.name));
-    setup.ok_or_else(|| Unready::Usage(format!("{}: its policy.toml names no component", folder.display())))
-}
-
-fn source(component: &Path) -> Result<Source, String> {
-    match component.to_str().and_then(|text| text.strip_prefix("builtin:")) {
-        Some("rules") => Ok(Source::Builtin("rules".to_owned())),
-        Some(_) => Err(format!(
-            "`{}`: the only one that is built in is builtin:rules",
-            component.display()
-        )),
-        None => Ok(Source::File(component.to_owned())),
     }
 }
 

@@ -37,13 +37,13 @@ use report::{Differences, Tally};
 #[derive(Args)]
 pub struct Replay {
     /// The component, `builtin:rules`, or the folder of a policy project.
-    file: PathBuf,
+    file: String,
     /// An audit log; may be given several times, the oldest first.
     #[arg(long, value_name = "LOG", required = true)]
     against: Vec<PathBuf>,
     /// Compare with what this component answers now, not with what the log says.
     #[arg(long, value_name = "OLD")]
-    baseline: Option<PathBuf>,
+    baseline: Option<String>,
     /// The settings of the baseline, where they are others.
     #[arg(long, value_name = "FILE")]
     baseline_settings: Option<PathBuf>,
