@@ -357,6 +357,26 @@ fn a_policy_that_remembers_is_asked_in_the_order_and_by_the_clock_of_the_log() {
 }
 
 #[test]
+fn a_policy_that_counts_in_no_dry_run_counts_where_it_is_told_that_it_is_none() {
+    let allow = json!({ "verdict": "allow", "terms": {} });
+    let deny = json!({ "verdict": "deny", "code": "test-rule" });
+    let decided = [&allow, &allow, &deny];
+    let lines = (1..)
+        .zip(decided)
+        .map(|(number, decided)| decision(number, 0, "alice", "db:22", decided.clone()));
+    let home = logged(&std::iter::once(login(0, "alice", &[])).chain(lines).collect::<Vec<_>>());
+    let guest = Guest::that(Does::CountsTo(2)).on(When::Dry, allows()).importing_state();
+    home.file("counts.wasm", guest.build());
+    let ran = replay(&home, "counts.wasm", &["--grant", "state"]);
+    assert!(
+        ran.code == 10 && ran.out.contains(": 1 differs"),
+        "it looks and does not count: {ran:?}"
+    );
+    let ran = replay(&home, "counts.wasm", &["--grant", "state", "--no-dry-run"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+}
+
+#[test]
 fn a_failure_is_a_decision_and_a_change_of_it_a_difference() {
     let failed = json!({ "verdict": "failed", "code": "trap", "reason": "the policy trapped" });
     let refused = json!({ "verdict": "deny", "by": "floor", "code": "deny", "reason": "a floor" });

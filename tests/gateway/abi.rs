@@ -89,6 +89,8 @@ pub struct Request {
     pub target: usize,
     /// The port, where it is TCP.
     pub port: usize,
+    /// Whether nobody acts on the verdict.
+    pub dry_run: usize,
     /// The list of further facts: where it lies, and how long it is.
     pub extra: usize,
 }
@@ -154,6 +156,7 @@ impl World {
             action,
             target,
             port: target + payload.size_wasm32() + port,
+            dry_run: self.field(&request, "dry-run").0,
             extra: self.field(&request, "extra").0,
         }
     }

@@ -30,6 +30,9 @@ pub enum When {
     Accept,
     /// They are about something that is open, and asked again.
     Again,
+    /// Nobody acts on the verdict.
+    #[allow(dead_code, reason = "of the suite of the program")]
+    Dry,
 }
 
 /// What the guest does where it is asked.
@@ -240,6 +243,7 @@ impl Guest {
                     When::Listen => action(layout.action, 1),
                     When::Accept => action(layout.action, 2),
                     When::Again => format!("(i32.load offset={} (local.get 0))", layout.extra + 4),
+                    When::Dry => format!("(i32.load8_u offset={} (local.get 0))", layout.dry_run),
                 };
                 format!("(if {condition} (then {}))\n", does.code(&world, &mut image))
             })

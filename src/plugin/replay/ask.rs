@@ -32,6 +32,8 @@ pub(super) struct Asker {
     pub(super) open: Open,
     pub(super) clock: SetClock,
     pub(super) order: Order,
+    /// Whether they are told that nobody acts on the verdict.
+    pub(super) dry_run: bool,
 }
 
 /// How many tunnels and listeners each user has open at this point of the log.
@@ -107,7 +109,10 @@ impl Asker {
         progress: &Progress,
     ) -> Result<Seen, LogError> {
         let mut batch = Vec::with_capacity(BATCH);
-        let seen = logs.read(&progress.bytes, sessions, |item| {
+        let seen = logs.read(&progress.bytes, sessions, |mut item| {
+            if let Item::Ask(decision) = &mut item {
+                Arc::make_mut(&mut decision.request).dry_run = self.dry_run;
+            }
             if self.order == Order::Any && !matches!(item, Item::Ask(_)) {
                 return true;
             }

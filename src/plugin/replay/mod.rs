@@ -52,6 +52,9 @@ pub struct Replay {
     /// Ask the system for names of which the log says nothing; without it such a name does not exist.
     #[arg(long)]
     resolve: bool,
+    /// Tell policies that it is no dry run, so that those count which look only in one; what they keep is the replay's own.
+    #[arg(long)]
+    no_dry_run: bool,
     /// Leave out lines in the middle of a log that cannot be read.
     #[arg(long)]
     skip_broken: bool,
@@ -188,6 +191,7 @@ fn replay(command: &Replay, logs: &Logs, sides: Sides, open: Open, clock: SetClo
         open,
         clock,
         order,
+        dry_run: !command.no_dry_run,
     };
     let progress = Arc::new(Progress::default());
     let shown = progress::Bar::show(Arc::clone(&progress), logs.length());
