@@ -55,7 +55,7 @@ fn each_error_is_an_object_on_stdout_with_its_place() {
         (&["check", "nowhere.wasm"],                                             2, "nowhere.wasm",    None),
         (&["check", "guest.wasm", "--config", "nowhere.toml"],                   2, "nowhere.toml",    None),
         (&["run", "nowhere.wasm", "connect", "db:1"],                            2, "nowhere.wasm",    None),
-        (&["run", "guest.wasm", "--audit", "nowhere.jsonl", "--forward", "f-1"], 2, "",                None),
+        (&["run", "guest.wasm", "--audit", "nowhere.jsonl", "--forward", "f-1"], 2, "nowhere.jsonl",   None),
         (&["run", "guest.wasm", "connect", "nonsense"],                          2, "",                None),
         (&["bench", "nowhere.wasm"],                                             2, "nowhere.wasm",    None),
         (&["replay", "guest.wasm", "--against", "nowhere.jsonl"],                2, "nowhere.jsonl",   None),
