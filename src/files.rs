@@ -1,7 +1,7 @@
-//! Reading files that somebody else put in their place: without waiting, and no more than is sensible.
+//! Reading files that somebody else put in their place: without waiting, and no more than is sensible. Putting one there.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -50,6 +50,24 @@ pub(crate) fn read_capped(file: impl Read, most: u64) -> io::Result<Option<Vec<u
     let mut bytes = Vec::new();
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= most))
+}
+
+/// Puts a file there, whole or not at all: somebody may be watching. It is written beside and takes the place of what was there.
+///
+/// # Errors
+/// Where that cannot be written; what was there is then as it was.
+pub(crate) fn replace(path: &Path, text: &str, permissions: Option<Permissions>) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let draft = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let mut file = File::create_new(&draft)?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions)))
+        .and_then(|()| fs::rename(&draft, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    written
 }
 
 /// A component, as far as it is read at all.

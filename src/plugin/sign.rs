@@ -1,5 +1,4 @@
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -43,7 +42,7 @@ pub(super) fn run(command: &Sign) -> u8 {
     if output.as_os_str() == "-" {
         return cli::print(&signature);
     }
-    match write(&output, &signature) {
+    match files::replace(&output, &signature, None) {
         Ok(()) => {
             let file = command.file.display();
             let told = format!("{file}: signed by {fingerprint}, written to {}", output.display());
@@ -59,20 +58,4 @@ fn code(error: &SignError) -> u8 {
         SignError::Read { .. } | SignError::NotAKey(_) | SignError::Key { .. } => INVALID,
         _ => FAILED,
     }
-}
-
-/// Whole or not at all: a gateway may be watching.
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let draft = folder
-        .unwrap_or(Path::new("."))
-        .join(format!(".{name}.{}", std::process::id()));
-    let written = std::fs::File::create_new(&draft)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .and_then(|()| std::fs::rename(&draft, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&draft);
-    }
-    written
 }

@@ -308,6 +308,80 @@ fn update_keeps_the_line_ends_of_the_file() {
 }
 
 #[test]
+fn update_leaves_a_file_that_passes_however_its_tables_are_written() {
+    #[rustfmt::skip]
+    let table = [
+        // port  as it was                                                                       stays
+        (6, "[case.expect.terms]\nmax-seconds = 1 # keep\n",                                      "max-seconds = 60 # keep\n"),
+        (6, "[case.expect]\nverdict = \"allow\" # keep\n[case.expect.tags]\nrule = \"x\" # this\n", "rule = \"rest\" # this\n"),
+        (6, "expect.terms.tags.x = \"y\" # keep\nfuel = 100000\n",                               "fuel = 100000\n"),
+        (6, "[[case.expect.terms.address-rules]]\n# keep\ncidr = \"10.0.0.0/8\"\neffect = \"permit\"\n", "# keep\n"),
+        (2, "[case.expect]\nverdict = \"deny\" # keep\ncode = \"gone\" # with it\n",            "# keep\n"),
+        (1, "[case.expect]\nverdict = \"deny\"\nto = \"db:1\" # with it",                       "verdict = \"deny\"\n"),
+        (2, "expect.verdict = \"deny\"\n",                                                      "expect.verdict = \"rewrite\"\n"),
+        (1, "expect = {\n  verdict = \"allow\", # keep\n  to = \"db:1\",\n}\n",                  "  verdict = \"deny\", # keep\n"),
+        (1, "expect = {\n  verdict = \"allow\" # keep\n}\n",                                    "  verdict = \"deny\", # keep\n"),
+    ];
+    for (port, expect, stays) in table {
+        let home = project(&format!(
+            "[[case]]\nname = \"a\"\nrequest = {{ target = \"db:{port}\" }}\n{expect}"
+        ));
+        let ran = home.run(&["plugin", "test", "--update", "."]);
+        let after = std::fs::read_to_string(home.path("cases/all.toml")).unwrap();
+        assert_eq!(ran.code, 0, "{expect}\n{after}\n{}{}", ran.out, ran.err);
+        assert!(after.contains(stays), "{stays}\n{after}");
+        let ran = home.run(&["plugin", "test", "."]);
+        assert_eq!(ran.code, 0, "{expect}\n{after}\n{}{}", ran.out, ran.err);
+    }
+}
+
+#[test]
+fn a_file_that_is_named_twice_is_read_and_updated_once() {
+    let home = project("[[case]]\nname = \"a\"\nrequest = { target = \"db:1\" }\n");
+    let ran = home.run(&["plugin", "test", "--update", ".", "cases", "cases/../cases/all.toml"]);
+    assert!(
+        ran.code == 0 && ran.out.contains("1 passed, 0 failed"),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+    let after = std::fs::read_to_string(home.path("cases/all.toml")).unwrap();
+    assert_eq!(after.matches("expect").count(), 1, "{after}");
+}
+
+#[test]
+fn an_answer_that_no_case_file_can_hold_leaves_the_file_as_it_was() {
+    let before = "[[case]]\nname = \"a\"\nrequest = { target = \"db:1\" }\n";
+    let home = project(before);
+    let most = allows_with(vec![("max-bytes", V::some(V::Number(u64::MAX)))]);
+    home.file("guest.wasm", Guest::that(most).build());
+    let ran = home.run(&["plugin", "test", "--update", "."]);
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    let words = "all.toml: nothing is recorded, the file is as it was: case `a`: the answer has max-bytes = 18446744073709551615, and the most that a case file can hold is 9223372036854775807";
+    assert!(ran.err.contains(words), "{}", ran.err);
+    let after = std::fs::read_to_string(home.path("cases/all.toml")).unwrap();
+    assert_eq!(after, before);
+}
+
+#[test]
+fn update_keeps_the_mode_of_a_file_and_the_link_to_it() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let home = project("");
+    let case = "[[case]]\nname = \"a\"\nrequest = { target = \"db:1\" }\n";
+    let file = home.file("elsewhere", case);
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
+    std::fs::remove_file(home.path("cases/all.toml")).unwrap();
+    symlink("../elsewhere", home.path("cases/all.toml")).unwrap();
+    let ran = home.run(&["plugin", "test", "--update", "."]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(home.path("cases/all.toml").is_symlink());
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    let after = std::fs::read_to_string(&file).unwrap();
+    assert!(after.contains("expect = { verdict = \"deny\""), "{after}");
+    assert_eq!(std::fs::read_dir(home.path("cases")).unwrap().count(), 1);
+}
+
+#[test]
 fn only_the_cases_that_are_wanted_run() {
     let home = project(RIGHT);
     let ran = home.run(&["plugin", "test", "--filter", "mov", "."]);

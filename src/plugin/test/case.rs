@@ -9,11 +9,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use toml::de::DeValue;
 
-use super::super::project::{self, Keys, Project, Setup, named, read_file, shown};
+use super::super::answer::Answer;
+use super::super::project::{self, Keys, Project, Setup, named, read_toml, shown};
 use super::super::request::{Described, instant};
 use super::expect::{self, Expected};
 use crate::audit::Cause;
-use crate::config::{Faults, Table, Value, auth, integer};
+use crate::config::{self, Faults, Table, Value, auth, integer};
 use crate::names::NameError;
 use crate::policy::{ForwardEnded, OpenForwards};
 use crate::request::{Fact, ForwardRequest, Host};
@@ -81,8 +82,20 @@ struct Circumstances {
 /// # Errors
 /// Every fault of the file, or of the `policy.toml` that it belongs to.
 pub(super) fn read(path: &Path, component: Option<&str>) -> Result<CaseFile, Faults> {
+    let text = config::read_text(path).map_err(|fault| Faults {
+        file: path.to_owned(),
+        faults: vec![fault],
+    })?;
+    parse(path, &text, component)
+}
+
+/// Reads the text of a case file; `path` says where it is or will be.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn parse(path: &Path, text: &str, component: Option<&str>) -> Result<CaseFile, Faults> {
     let project = Project::of(path)?;
-    let cases = read_file(path, |table| {
+    let cases = read_toml(path, text, |table| {
         let mut keys = Keys::read(table);
         if let Some(project) = &project {
             keys = keys.over(&project.keys);
@@ -114,6 +127,15 @@ pub(super) fn read(path: &Path, component: Option<&str>) -> Result<CaseFile, Fau
         path: path.to_owned(),
         cases,
     })
+}
+
+impl CaseFile {
+    /// Whether a step expects this answer.
+    pub(super) fn expects(&self, case: usize, step: usize, answer: &Answer) -> bool {
+        let step = self.cases.get(case).and_then(|case| case.steps.get(step));
+        let expected = step.and_then(|step| step.expected.as_ref());
+        expected.is_some_and(|expected| expected.differences(0, answer).is_empty())
+    }
 }
 
 impl Case {

@@ -20,6 +20,7 @@ use super::wrong::{Unready, Wrong, fail, invalid};
 
 use crate::cli::{self, FAILED, INVALID};
 use crate::config::Plugin;
+use crate::files::{self, MOST_TEXT};
 use crate::policy::HostSide;
 use case::Asks;
 use run::Results;
@@ -107,7 +108,7 @@ pub(super) async fn run(test: Test) -> u8 {
         Err(error) => return fail(FAILED, &error.to_string(), test.json),
     };
     if test.update
-        && let Err(wrong) = record(&mut results)
+        && let Err(wrong) = record(&mut results, test.component.as_deref())
     {
         return wrong.report(FAILED, test.json);
     }
@@ -128,9 +129,9 @@ pub(super) async fn run(test: Test) -> u8 {
 }
 
 /// Writes the answers that differ into their files; those cases are then as expected.
-fn record(results: &mut Results) -> Result<(), Wrong> {
+fn record(results: &mut Results, component: Option<&str>) -> Result<(), Wrong> {
     for cases in results.cases.chunk_by_mut(|one, other| one.file == other.file) {
-        let Some(file) = cases.first().map(|case| case.file.clone()) else {
+        let Some(file) = cases.first().map(|case| PathBuf::from(&case.file)) else {
             continue;
         };
         let mut recorded = Vec::new();
@@ -141,6 +142,7 @@ fn record(results: &mut Results) -> Result<(), Wrong> {
                     recorded.push(update::Recorded {
                         case: case.index,
                         step,
+                        name: &case.name,
                         answer,
                     });
                 }
@@ -149,14 +151,37 @@ fn record(results: &mut Results) -> Result<(), Wrong> {
         if recorded.is_empty() {
             continue;
         }
-        let told = |error: &dyn std::fmt::Display| Wrong::file(Path::new(&file), error);
-        let before = std::fs::read_to_string(&file).map_err(|error| told(&error))?;
-        let after = update::text(&before, &recorded).map_err(|error| told(&error))?;
-        std::fs::write(&file, after).map_err(|error| told(&error))?;
+        rewrite(&file, &recorded, component)?;
         for case in cases {
             case.recorded = case.differences.iter().any(|one| one.what != "fuel");
             case.differences.retain(|one| one.what == "fuel");
         }
     }
     Ok(())
+}
+
+/// Writes answers into a file, where it can be read afterwards and then expects them; else it stays as it was.
+fn rewrite(file: &Path, recorded: &[update::Recorded<'_>], component: Option<&str>) -> Result<(), Wrong> {
+    let untouched = |words: &dyn std::fmt::Display| {
+        Wrong::file(
+            file,
+            format_args!("nothing is recorded, the file is as it was: {words}"),
+        )
+    };
+    // A link stays one.
+    let place = file.canonicalize().map_err(|error| untouched(&error))?;
+    let before = files::read_text(&place, MOST_TEXT).map_err(|error| untouched(&error))?;
+    let after = update::text(&before, recorded).map_err(|words| untouched(&words))?;
+    let read = case::parse(file, &after, component).map_err(|faults| untouched(&faults))?;
+    for one in recorded {
+        if !read.expects(one.case, one.step, one.answer) {
+            let name = one.name;
+            let words =
+                format!("what was answered in case `{name}` cannot be written there: write this `expect` by hand");
+            return Err(untouched(&words));
+        }
+    }
+    let permissions = place.metadata().map(|there| there.permissions());
+    let permissions = permissions.map_err(|error| untouched(&error))?;
+    files::replace(&place, &after, Some(permissions)).map_err(|error| untouched(&error))
 }
