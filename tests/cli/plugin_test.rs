@@ -554,3 +554,27 @@ fn a_link_to_a_case_file_is_read_and_one_to_a_folder_is_not_followed() {
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     assert!(ran.out.contains("5 passed, 0 failed"), "{}", ran.out);
 }
+
+#[test]
+fn after_rejected_settings_every_step_is_compared() {
+    let home = Home::new();
+    let cases = r#"
+component = "builtin:rules"
+[[case]]
+name = "settings that are wrong"
+settings = { rules = 5 }
+request = { target = "db:1" }
+expect = { verdict = "rejected" }
+[[case.then]]
+expect = { verdict = "allow" }
+[[case.then]]
+expect = { verdict = "rejected" }
+[[case.then]]
+"#;
+    home.file("rules.toml", cases);
+    let ran = home.run(&["plugin", "test", "rules.toml"]);
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("then[0] verdict expected allow"), "{}", ran.out);
+    assert!(!ran.out.contains("then[1]"), "{}", ran.out);
+    assert!(ran.out.contains("then[2] expect expected an `expect`"), "{}", ran.out);
+}

@@ -208,9 +208,10 @@ impl CaseResult {
         }
     }
 
+    /// No step can be asked then, and each that expects something else fails.
     fn reject(&mut self, case: &Case, problems: &[Problem]) {
-        if let Some(step) = case.steps.first() {
-            self.compare(0, step, Answer::rejected(problems));
+        for (number, step) in case.steps.iter().enumerate() {
+            self.compare(number, step, Answer::rejected(problems));
         }
     }
 
