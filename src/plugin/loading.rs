@@ -208,12 +208,7 @@ pub(super) fn source(component: &str) -> Result<Source, Unready> {
     if Path::new(component).is_dir() {
         return Ok(projected(component)?.plugin.component);
     }
-    match named(component) {
-        Source::Builtin(name) if name != "rules" => Err(Unready::Usage(format!(
-            "`builtin:{name}` is not there: the one built-in policy is builtin:rules"
-        ))),
-        source => Ok(source),
-    }
+    Ok(named(component)?)
 }
 
 /// A settings file.

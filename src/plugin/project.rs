@@ -147,10 +147,16 @@ pub(super) fn settings(table: &mut Table<'_>) -> Option<Json> {
 }
 
 /// A component as it is named on the command line: `builtin:rules` or a file.
-pub(super) fn named(text: &str) -> Source {
+///
+/// # Errors
+/// Where no policy of that name is built in.
+pub(super) fn named(text: &str) -> Result<Source, String> {
     match text.strip_prefix("builtin:") {
-        Some(name) => Source::Builtin(name.to_owned()),
-        None => Source::File(PathBuf::from(text)),
+        Some("rules") => Ok(Source::Builtin("rules".to_owned())),
+        Some(name) => Err(format!(
+            "`builtin:{name}` is not there: the one built-in policy is builtin:rules"
+        )),
+        None => Ok(Source::File(PathBuf::from(text))),
     }
 }
 

@@ -578,3 +578,12 @@ expect = { verdict = "rejected" }
     assert!(!ran.out.contains("then[1]"), "{}", ran.out);
     assert!(ran.out.contains("then[2] expect expected an `expect`"), "{}", ran.out);
 }
+
+#[test]
+fn a_built_in_policy_that_is_not_there_is_wrong_usage() {
+    let home = project(RIGHT);
+    let ran = home.run(&["plugin", "test", "--component", "builtin:nope", "."]);
+    assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
+    let words = "`builtin:nope` is not there: the one built-in policy is builtin:rules";
+    assert!(ran.err.contains(words), "{}", ran.err);
+}

@@ -10,11 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 use toml::de::DeValue;
 
 use super::super::answer::Answer;
-use super::super::project::{self, Keys, Project, Setup, named, read_toml, shown};
+use super::super::project::{self, Keys, Project, Setup, read_toml, shown};
 use super::super::request::{Described, instant};
 use super::expect::{self, Expected};
 use crate::audit::Cause;
-use crate::config::{self, Faults, Table, Value, auth, integer};
+use crate::config::{self, Faults, Source, Table, Value, auth, integer};
 use crate::names::NameError;
 use crate::policy::{ForwardEnded, OpenForwards};
 use crate::request::{Fact, ForwardRequest, Host};
@@ -81,7 +81,7 @@ struct Circumstances {
 ///
 /// # Errors
 /// Every fault of the file, or of the `policy.toml` that it belongs to.
-pub(super) fn read(path: &Path, component: Option<&str>) -> Result<CaseFile, Faults> {
+pub(super) fn read(path: &Path, component: Option<&Source>) -> Result<CaseFile, Faults> {
     let text = config::read_text(path).map_err(|fault| Faults {
         file: path.to_owned(),
         faults: vec![fault],
@@ -93,7 +93,7 @@ pub(super) fn read(path: &Path, component: Option<&str>) -> Result<CaseFile, Fau
 ///
 /// # Errors
 /// As [`read`].
-pub(super) fn parse(path: &Path, text: &str, component: Option<&str>) -> Result<CaseFile, Faults> {
+pub(super) fn parse(path: &Path, text: &str, component: Option<&Source>) -> Result<CaseFile, Faults> {
     let project = Project::of(path)?;
     let cases = read_toml(path, text, |table| {
         let mut keys = Keys::read(table);
@@ -101,7 +101,7 @@ pub(super) fn parse(path: &Path, text: &str, component: Option<&str>) -> Result<
             keys = keys.over(&project.keys);
         }
         if let Some(component) = component {
-            keys.component = Some(named(component));
+            keys.component = Some(component.clone());
         }
         let name = project.as_ref().map(|project| project.name.clone());
         let Some(setup) = keys.setup(name) else {

@@ -15,11 +15,11 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::bench::Asking;
-use super::project::shown;
+use super::project::named;
 use super::wrong::{Unready, Wrong, fail, invalid};
 
 use crate::cli::{self, FAILED, INVALID};
-use crate::config::Plugin;
+use crate::config::{Plugin, Source};
 use crate::files::{self, MOST_TEXT};
 use crate::policy::HostSide;
 use case::Asks;
@@ -53,8 +53,7 @@ pub struct Test {
 /// # Errors
 /// Every fault of the file, or that it has no such case.
 pub(super) fn asking(path: &Path, case: Option<&str>, plugin: &Plugin) -> Result<Asking, Unready> {
-    let component = shown(&plugin.component);
-    let file = case::read(path, Some(&component))?;
+    let file = case::read(path, Some(&plugin.component))?;
     let mut cases = file.cases.iter();
     let found = match case {
         Some(name) => cases.find(|one| one.name == name),
@@ -79,6 +78,10 @@ pub(super) fn asking(path: &Path, case: Option<&str>, plugin: &Plugin) -> Result
 
 /// Asks, compares and prints.
 pub(super) async fn run(test: Test) -> u8 {
+    let component = match test.component.as_deref().map(named).transpose() {
+        Ok(component) => component,
+        Err(words) => return fail(INVALID, &words, test.json),
+    };
     let files = match find::files(&test.paths) {
         Ok(files) => files,
         Err(wrong) => return wrong.report(INVALID, test.json),
@@ -86,7 +89,7 @@ pub(super) async fn run(test: Test) -> u8 {
     let mut read = Vec::new();
     let mut faulty = Vec::new();
     for file in files {
-        match case::read(&file, test.component.as_deref()) {
+        match case::read(&file, component.as_ref()) {
             Ok(cases) => read.push(cases),
             Err(faults) => faulty.push(faults),
         }
@@ -108,7 +111,7 @@ pub(super) async fn run(test: Test) -> u8 {
         Err(error) => return fail(FAILED, &error.to_string(), test.json),
     };
     if test.update
-        && let Err(wrong) = record(&mut results, test.component.as_deref())
+        && let Err(wrong) = record(&mut results, component.as_ref())
     {
         return wrong.report(FAILED, test.json);
     }
@@ -129,7 +132,7 @@ pub(super) async fn run(test: Test) -> u8 {
 }
 
 /// Writes the answers that differ into their files; those cases are then as expected.
-fn record(results: &mut Results, component: Option<&str>) -> Result<(), Wrong> {
+fn record(results: &mut Results, component: Option<&Source>) -> Result<(), Wrong> {
     for cases in results.cases.chunk_by_mut(|one, other| one.file == other.file) {
         let Some(file) = cases.first().map(|case| PathBuf::from(&case.file)) else {
             continue;
@@ -161,7 +164,7 @@ fn record(results: &mut Results, component: Option<&str>) -> Result<(), Wrong> {
 }
 
 /// Writes answers into a file, where it can be read afterwards and then expects them; else it stays as it was.
-fn rewrite(file: &Path, recorded: &[update::Recorded<'_>], component: Option<&str>) -> Result<(), Wrong> {
+fn rewrite(file: &Path, recorded: &[update::Recorded<'_>], component: Option<&Source>) -> Result<(), Wrong> {
     let untouched = |words: &dyn std::fmt::Display| {
         Wrong::file(
             file,
