@@ -75,9 +75,22 @@ fn escaped(text: &str) -> String {
                 let _ = write!(out, "&#{};", u32::from(character));
             }
             // XML 1.0 cannot hold them at all.
-            _ if character.is_control() => out.push(' '),
+            _ if character.is_control() || matches!(character, '\u{fffe}' | '\u{ffff}') => out.push(' '),
             _ => out.push(character),
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_xml_cannot_hold_is_replaced() {
+        assert_eq!(
+            escaped("a\u{1b}\u{0}\u{fffe}\u{ffff}\u{fffd}\u{1fffe}<\n"),
+            "a    \u{fffd}\u{1fffe}&lt;&#10;"
+        );
+    }
 }
