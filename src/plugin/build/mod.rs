@@ -228,21 +228,26 @@ impl<'a> Sources<'a> {
     }
 
     /// The author's files with one of these endings, in the order of their paths.
+    ///
+    /// A link to a file is followed, one to a folder is not: it may lead back up, to sources that are there already.
     fn files(&self, endings: &[&str]) -> Result<Vec<PathBuf>, BuildError> {
         let mut found = Vec::new();
         let mut folders = vec![self.folder.clone()];
         while let Some(folder) = folders.pop() {
             let entries = fs::read_dir(&folder).map_err(BuildError::file(&folder))?;
             for entry in entries {
-                let path = entry.map_err(BuildError::file(&folder))?.path();
+                let entry = entry.map_err(BuildError::file(&folder))?;
+                let path = entry.path();
+                let kind = entry.file_type().map_err(BuildError::file(&path))?;
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                if path.is_dir() {
+                if kind.is_dir() {
                     if !name.starts_with('.') && !NOT_SOURCES.contains(&name.as_ref()) {
                         folders.push(path);
                     }
                 } else if path
                     .extension()
                     .is_some_and(|ending| endings.iter().any(|wanted| ending == *wanted))
+                    && path.is_file()
                 {
                     found.push(path);
                 }
@@ -255,3 +260,24 @@ impl<'a> Sources<'a> {
 
 /// Folders of a project that hold no source of the policy.
 const NOT_SOURCES: [&str; 5] = ["bindings", "build", "cases", "node_modules", "tests"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_to_a_folder_brings_no_sources() {
+        use std::os::unix::fs::symlink;
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().canonicalize().unwrap();
+        fs::create_dir(folder.join("part")).unwrap();
+        fs::write(folder.join("part/a.c"), "").unwrap();
+        symlink("part/a.c", folder.join("b.c")).unwrap();
+        symlink(".", folder.join("again")).unwrap();
+        symlink(".", folder.join("again.c")).unwrap();
+        symlink("part", folder.join("other")).unwrap();
+        let sources = Sources::new(&folder, Language::C, World::Policy, &[]).unwrap();
+        let found = sources.files(&["c"]).unwrap();
+        assert_eq!(found, [folder.join("b.c"), folder.join("part/a.c")]);
+    }
+}
