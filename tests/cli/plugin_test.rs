@@ -587,3 +587,20 @@ fn a_built_in_policy_that_is_not_there_is_wrong_usage() {
     let words = "`builtin:nope` is not there: the one built-in policy is builtin:rules";
     assert!(ran.err.contains(words), "{}", ran.err);
 }
+
+#[test]
+fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+    let home = project(RIGHT);
+    let fifo = home.path("cases/fifo.toml");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for (path, mend) in [
+        (".", "remove it, or give it another name"),
+        ("cases/fifo.toml", "name a case file or the folder of a project"),
+    ] {
+        // Nobody writes into the FIFO: a reader would wait for ever.
+        let ran = home.run_for_a_while(&["plugin", "test", path]);
+        assert_eq!(ran.code, 2, "{path}: {}{}", ran.out, ran.err);
+        let words = format!("cases/fifo.toml: it is not a regular file: {mend}");
+        assert!(ran.err.contains(&words), "{}", ran.err);
+    }
+}

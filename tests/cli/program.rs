@@ -38,6 +38,14 @@ impl Home {
         Ran::from(self.portreeve().args(arguments).output().unwrap())
     }
 
+    /// The same of a command that would not end if it were wrong.
+    pub fn run_for_a_while(&self, arguments: &[&str]) -> Ran {
+        let mut command = Command::new("timeout");
+        command.arg("30").arg(env!("CARGO_BIN_EXE_portreeve")).args(arguments);
+        command.env("HOME", self.0.path()).current_dir(self.0.path());
+        Ran::from(command.output().unwrap())
+    }
+
     /// A configuration that asks this component.
     pub fn asking(&self, component: &[u8], extra: &str) -> String {
         self.file("policy.wasm", component);
