@@ -42,6 +42,10 @@ pub(super) fn run(command: &Sign) -> u8 {
     if output.as_os_str() == "-" {
         return cli::print(&signature);
     }
+    if output.metadata().is_ok_and(|there| !there.is_file()) {
+        let words = "it is not a regular file, and nothing is written over it: name a file, or - for standard output";
+        return cli::fail(FAILED, &format!("{}: {words}", output.display()));
+    }
     match files::replace(&output, &signature, None) {
         Ok(()) => {
             let file = command.file.display();

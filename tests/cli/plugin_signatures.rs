@@ -381,3 +381,22 @@ fn a_folder_in_the_place_of_a_file_is_said_with_the_mend() {
         assert!(ran.code == 2 && ran.err.contains(words), "{words}: {ran:?}");
     }
 }
+
+#[test]
+fn a_signature_takes_the_place_of_nothing_but_a_file() {
+    use std::os::unix::fs::{FileTypeExt, symlink};
+    let home = signing();
+    let fifo = home.path("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    symlink("fifo", home.path("link")).unwrap();
+    fs::create_dir(home.path("folder")).unwrap();
+    for output in ["fifo", "link", "folder"] {
+        let ran = home.run(&["plugin", "sign", "policy.wasm", "--key", "ed25519", "--output", output]);
+        assert_eq!(ran.code, 1, "{output}: {ran:?}");
+        let words =
+            format!("{output}: it is not a regular file, and nothing is written over it: name a file, or - for");
+        assert!(ran.err.contains(&words), "{output}: {}", ran.err);
+    }
+    assert!(fs::metadata(&fifo).unwrap().file_type().is_fifo());
+    assert!(home.path("link").is_symlink());
+}
