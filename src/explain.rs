@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::audit::{Decided, VerdictWord};
 use crate::auth::ForwardLimits;
-use crate::cli::{self, DENIED, INVALID, UNDECIDED};
+use crate::cli::{self, DENIED, INVALID, UNDECIDED, plain};
 use crate::gateway::Prepared;
 use crate::judgement::{Judgement, Question, Way};
 use crate::request::{Action, Connection, Credential, Endpoint, ForwardRequest, Requested, new_id};
@@ -200,10 +200,10 @@ impl Answer {
         let mut text = format!(
             "{word}: {} {} (decided by: {by})\n",
             decided.action.as_str(),
-            decided.requested
+            plain(&decided.requested.to_string())
         );
         let mut say = |name: &str, value: &str| {
-            let _ = writeln!(text, "  {name:<9} {value}");
+            let _ = writeln!(text, "  {name:<9} {}", plain(value));
         };
         if let Some(key) = &self.key {
             say("key", key);

@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::bindings;
 use super::language::Language;
 use super::template::{self, Template};
-use crate::cli::{FAILED, INVALID, fail, print};
+use crate::cli::{FAILED, INVALID, fail, plain, print};
 
 /// Begins a policy: sources, cases, a file for CI, settings for editors.
 #[derive(Args)]
@@ -130,7 +130,7 @@ fn is_name(name: &str) -> bool {
 }
 
 fn next(name: &str, folder: &Path) -> String {
-    let folder = folder.display();
+    let folder = plain(&folder.display().to_string());
     format!(
         "{name} is in the folder {folder}\n\nportreeve plugin build {folder}    # compiles it\nportreeve plugin test {folder}     # asks it its cases\n"
     )

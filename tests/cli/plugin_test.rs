@@ -604,3 +604,48 @@ fn what_is_no_regular_file_is_refused_and_not_waited_for() {
         assert!(ran.err.contains(&words), "{}", ran.err);
     }
 }
+
+#[test]
+fn what_others_wrote_is_printed_without_what_a_terminal_would_obey() {
+    let home = project("");
+    let cases = r#"
+component = "builtin:rules"
+[settings]
+rules = [{ name = "\u001b[31mnever", ports = 7, outcome = "allow" }]
+[request]
+target = "db:1"
+[[case]]
+name = "\u001b[31mgood"
+expect = { verdict = "deny" }
+[[case]]
+name = "\u001b[31mbad"
+expect = { verdict = "allow" }
+[[case]]
+name = "deaf"
+state = { "\u001b[31m" = "long" }
+expect = { verdict = "allow" }
+"#;
+    home.file(
+        "\x1b[31m.toml",
+        cases.replace("\"long\"", &format!("{:?}", "x".repeat(100_000))),
+    );
+    let gone = "component = \"\\u001b[31m.wasm\"\n[[case]]\nname = \"a\"\nrequest = { target = \"db:1\" }\n";
+    home.file("gone.toml", gone);
+    let commands: [&[&str]; 4] = [
+        &["plugin", "test", "\x1b[31m.toml", "gone.toml"],
+        &["plugin", "new", "--lang", "go", "\x1b[31m/mine"],
+        &["explain", "--user", "al\x1b[31mice", "connect", "\x1b[31m:1"],
+        &["explain", "--user", "alice", "connect", "\x1b[31m"],
+    ];
+    for command in commands {
+        let ran = home.run(command);
+        assert!(
+            ran.out.contains("[31m") || ran.err.contains("[31m"),
+            "{command:?}: {ran:?}"
+        );
+        assert!(
+            !ran.out.contains('\x1b') && !ran.err.contains('\x1b'),
+            "{command:?}: {ran:?}"
+        );
+    }
+}

@@ -28,7 +28,7 @@ use super::bindings;
 use super::language::Language;
 use super::project::{self, Project};
 use super::wrong::invalid;
-use crate::cli::{FAILED, print};
+use crate::cli::{FAILED, plain, print};
 use crate::config::{Grant, Source};
 
 /// Compiles a policy, and makes a component of it.
@@ -80,13 +80,15 @@ impl Built {
             short.join(", ")
         };
         let mut text = format!(
-            "built {}: {} KiB, imports {imports}\n",
-            self.component.display(),
-            self.bytes.div_ceil(1024)
+            "built {}: {} KiB, imports {}\n",
+            plain(&self.component.display().to_string()),
+            self.bytes.div_ceil(1024),
+            plain(&imports)
         );
         for name in &self.not_granted {
             text.push_str(&format!(
-                "it imports {name}, which is not among the grants of policy.toml: it would be refused\n"
+                "it imports {}, which is not among the grants of policy.toml: it would be refused\n",
+                plain(name)
             ));
         }
         text
@@ -279,5 +281,19 @@ mod tests {
         let sources = Sources::new(&folder, Language::C, World::Policy, &[]).unwrap();
         let found = sources.files(&["c"]).unwrap();
         assert_eq!(found, [folder.join("b.c"), folder.join("part/a.c")]);
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_not_in_the_sentence() {
+        let built = Built {
+            component: PathBuf::from("\x1b[31m.wasm"),
+            bytes: 1,
+            sha256: String::new(),
+            imports: vec!["\x1b[32m".to_owned()],
+            not_granted: vec!["\x1b[33m".to_owned()],
+        };
+        let sentence = built.sentence();
+        assert!(sentence.contains("[31m") && sentence.contains("[33m"), "{sentence:?}");
+        assert!(!sentence.contains('\x1b'), "{sentence:?}");
     }
 }

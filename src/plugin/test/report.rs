@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::super::paint::{Paint, thousands};
 use super::run::{CaseResult, Results};
+use crate::cli::plain;
 
 /// A line for each case, and below it what differs.
 pub(super) fn text(results: &Results) -> String {
@@ -13,26 +14,37 @@ pub(super) fn text(results: &Results) -> String {
     let mut out = String::new();
     for policy in &results.policies {
         let digest = policy.sha256.get(..12).unwrap_or_default();
-        let _ = writeln!(out, "policy {} {} (sha256 {digest}…)", policy.name, policy.version);
+        let _ = writeln!(
+            out,
+            "policy {} {} (sha256 {digest}…)",
+            plain(&policy.name),
+            plain(&policy.version)
+        );
     }
     let width = results.cases.iter().map(|case| case.name.chars().count()).max();
     let width = width.unwrap_or(0).min(60);
     let mut told: Option<&str> = None;
     for cases in results.cases.chunk_by(|one, other| one.file == other.file) {
         let Some(first) = cases.first() else { continue };
-        let _ = writeln!(out, "\n{}", first.file);
+        let _ = writeln!(out, "\n{}", plain(&first.file));
         for case in cases {
             if case.passed() {
                 let _ = writeln!(
                     out,
                     "  {}    {:<width$}  {:>11} fuel{}",
                     paint.good("ok"),
-                    case.name,
+                    plain(&case.name),
                     thousands(case.fuel()),
                     if case.recorded { "  (recorded)" } else { "" }
                 );
             } else {
-                let _ = writeln!(out, "  {}  {} (line {})", paint.bad("FAIL"), case.name, case.line);
+                let _ = writeln!(
+                    out,
+                    "  {}  {} (line {})",
+                    paint.bad("FAIL"),
+                    plain(&case.name),
+                    case.line
+                );
                 differences(&mut out, case, &mut told);
             }
         }
@@ -41,10 +53,10 @@ pub(super) fn text(results: &Results) -> String {
     for covered in &results.coverage {
         let _ = write!(out, "rules that decided: {} of {}", covered.decided, covered.rules);
         if !covered.never.is_empty() {
-            let _ = write!(out, "; never: {}", covered.never.join(", "));
+            let _ = write!(out, "; never: {}", plain(&covered.never.join(", ")));
         }
         if results.coverage.len() > 1 {
-            let _ = write!(out, " ({}, {})", covered.policy, covered.file);
+            let _ = write!(out, " ({}, {})", plain(&covered.policy), plain(&covered.file));
         }
         out.push('\n');
     }
@@ -61,14 +73,19 @@ pub(super) fn text(results: &Results) -> String {
 fn differences<'a>(out: &mut String, case: &'a CaseResult, told: &mut Option<&'a str>) {
     if let Some(words) = &case.unloaded {
         if *told == Some(words) {
-            let _ = writeln!(out, "        {} does not load either", case.component);
+            let _ = writeln!(out, "        {} does not load either", plain(&case.component));
         } else {
-            let _ = writeln!(out, "        {} does not load: {words}", case.component);
+            let _ = writeln!(
+                out,
+                "        {} does not load: {}",
+                plain(&case.component),
+                indented(words)
+            );
         }
         *told = Some(words);
     }
     if let Some(words) = &case.broken_off {
-        let _ = writeln!(out, "        {words}");
+        let _ = writeln!(out, "        {}", indented(words));
     }
     for difference in &case.differences {
         let step = match difference.step {
@@ -82,7 +99,8 @@ fn differences<'a>(out: &mut String, case: &'a CaseResult, told: &mut Option<&'a
 }
 
 fn indented(text: &str) -> String {
-    text.replace('\n', &format!("\n{:28}", ""))
+    let lines: Vec<_> = text.split('\n').map(plain).collect();
+    lines.join(&format!("\n{:28}", ""))
 }
 
 /// Everything, for programs.
