@@ -13,6 +13,7 @@ use crate::auth::ForwardLimits;
 use crate::cli::{self, DENIED, INVALID, UNDECIDED, plain};
 use crate::gateway::Prepared;
 use crate::judgement::{Judgement, Question, Way};
+use crate::plugin::{fail, invalid};
 use crate::request::{Action, Connection, Credential, Endpoint, ForwardRequest, Requested, new_id};
 
 /// Ask the configured policy: may this be forwarded, and why?
@@ -33,7 +34,7 @@ pub struct Explain {
     /// The address the client comes from.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     client: std::net::IpAddr,
-    /// Print the records as JSON.
+    /// Print one object as JSON: under `answers` one for each key, in the words of the audit log.
     #[arg(long)]
     json: bool,
     /// connect, listen or accept.
@@ -61,12 +62,12 @@ pub async fn run(question: Explain) -> u8 {
             "`{}` is no endpoint: use host:port, [v6]:port or unix:/path",
             question.endpoint
         );
-        return cli::fail(INVALID, &words);
+        return fail(INVALID, &words, question.json);
     };
     // A connection to a listener is judged at the listener's endpoint, which is canonical.
     let listener = match (question.action, question.endpoint.parse::<Endpoint>()) {
         (Action::Accept, Ok(endpoint)) => Some(endpoint),
-        (Action::Accept, Err(error)) => return cli::fail(INVALID, &error.to_string()),
+        (Action::Accept, Err(error)) => return fail(INVALID, &error.to_string(), question.json),
         _ => None,
     };
     let prepared = match cli::origin(question.config.clone(), Vec::new()) {
@@ -78,7 +79,7 @@ pub async fn run(question: Explain) -> u8 {
     };
     let (judge, accounts) = match prepared {
         Ok(prepared) => prepared.into_judge(),
-        Err(faults) => return cli::invalid(&faults),
+        Err(faults) => return invalid(&[faults], question.json),
     };
     let listed = accounts.keys_of(&question.user);
     let keys: Vec<(Option<String>, ForwardLimits)> = match &question.key {
@@ -86,7 +87,7 @@ pub async fn run(question: Explain) -> u8 {
             Some((fingerprint, limits)) => vec![(Some(fingerprint), limits)],
             None => {
                 let words = format!("{wanted} is not listed for {}: see `ssh-keygen -l`", question.user);
-                return cli::fail(INVALID, &words);
+                return fail(INVALID, &words, question.json);
             }
         },
         None if listed.is_empty() => vec![(None, ForwardLimits::default())],
@@ -141,14 +142,13 @@ pub async fn run(question: Explain) -> u8 {
     }
     let code = answers.iter().map(Answer::code).max().unwrap_or(UNDECIDED);
     let text = match question.json {
-        true => answers
-            .iter()
-            .map(|one| serde_json::to_string(one).unwrap_or_default() + "\n")
-            .collect(),
+        true => format!("{:#}\n", serde_json::json!({ "ok": true, "answers": answers })),
         false => answers.iter().map(Answer::text).collect::<Vec<_>>().join("\n"),
     };
-    cli::print(&text);
-    code
+    match cli::print(&text) {
+        cli::DONE => code,
+        failed => failed,
+    }
 }
 
 /// The endpoint as a client would send it: its host is not interpreted here.

@@ -29,6 +29,8 @@ mod wrong;
 
 use std::ffi::OsString;
 
+pub(crate) use wrong::{fail, invalid};
+
 use clap::Subcommand;
 
 /// Tools for those who write policies.
@@ -72,11 +74,12 @@ pub async fn run(command: Plugin) -> u8 {
     }
 }
 
-/// Whether a command line that was not understood asks a command of this room for JSON.
+/// Whether a command line that was not understood asks a command of this room, or `explain`, for JSON.
 pub(crate) fn wants_json(arguments: impl Iterator<Item = OsString>) -> bool {
     let words = arguments.skip(1).take_while(|word| word != "--");
     let mut words = words.peekable();
-    words.peek().is_some_and(|word| word == "plugin") && words.any(|word| word == "--json")
+    let command = words.peek().is_some_and(|word| word == "plugin" || word == "explain");
+    command && words.any(|word| word == "--json")
 }
 
 /// What is wrong with such a command line.

@@ -111,12 +111,12 @@ pub(super) fn no_folder(path: &Path, what: &str, example: &str) -> Result<(), Wr
 }
 
 /// Says why a command cannot do what it should, where its reader looks; the exit code.
-pub(super) fn fail(code: u8, words: &str, json: bool) -> u8 {
+pub(crate) fn fail(code: u8, words: &str, json: bool) -> u8 {
     Wrong::from(words.to_owned()).report(code, json)
 }
 
 /// Says what is wrong with files of the user's, where its reader looks; the exit code.
-pub(super) fn invalid(faulty: &[Faults], json: bool) -> u8 {
+pub(crate) fn invalid(faulty: &[Faults], json: bool) -> u8 {
     if !json {
         for faults in faulty {
             cli::invalid(faults);

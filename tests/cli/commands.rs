@@ -121,7 +121,9 @@ fn explain_prints_its_record_as_json() {
         "explain", "--json", "--config", &file, "--user", "alice", "connect", "DB.:1",
     ]);
     assert_eq!(ran.code, 10);
-    let record: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&report["ok"], &report["answers"][1]), (&true.into(), &().into()));
+    let record = &report["answers"][0];
     assert_eq!(
         (&record["requested"], &record["target"]),
         (&"DB.:1".into(), &"db:1".into())
@@ -131,6 +133,63 @@ fn explain_prints_its_record_as_json() {
         (&"deny".into(), &"ask the database team".into())
     );
     assert_eq!(record["policy"]["name"], "test");
+}
+
+#[test]
+fn explain_prints_one_document_whatever_comes_of_it() {
+    let home = Home::new();
+    let keys: Vec<_> = [1, 2].into_iter().map(public_key).collect();
+    let user = format!("[[user]]\nname = \"alice\"\nauthorized-keys = {keys:?}\n");
+    let file = home.asking(&guest(), &user);
+    #[rustfmt::skip]
+    let table: [(&[&str], i32, &str); 7] = [
+        // asked                                                              code  error
+        (&["--config", &file, "--user", "alice", "connect", "db:4"],                0,  ""),
+        (&["--config", &file, "--user", "alice", "connect", "db"],                  2,  "`db` is no endpoint"),
+        (&["--config", &file, "--user", "alice", "accept", "db:70000"],                 2,  "port"),
+        (&["--config", &file, "--user", "alice", "--key", "SHA256:x", "connect", "db:4"], 2, "SHA256:x is not listed for alice"),
+        (&["--config", "gone.toml", "--user", "alice", "connect", "db:4"],          2,  "gone.toml: cannot be read"),
+        (&["--config", &file, "--user", "alice", "dance", "db:4"],                  2,  "invalid value 'dance'"),
+        (&["--config", &file, "connect", "db:4"],                                   2,  "--user"),
+    ];
+    for (arguments, code, error) in table {
+        let ran = home.run(&[&["explain", "--json"], arguments].concat());
+        assert_eq!(ran.code, code, "{arguments:?}: {ran:?}");
+        let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!(report["ok"], code == 0, "{arguments:?}: {report:#}");
+        let words = report["error"].as_str().unwrap_or_default();
+        assert!(words.contains(error), "{arguments:?}: {report:#}");
+        let answers = report["answers"].as_array().map_or(0, Vec::len);
+        assert_eq!(answers, if code == 0 { 2 } else { 0 }, "{arguments:?}: {report:#}");
+    }
+}
+
+/// An Ed25519 key as `authorized_keys` has it; nobody has its private half.
+fn public_key(last: u8) -> String {
+    use base64::Engine;
+    let mut blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20".to_vec();
+    blob.extend([7; 31]);
+    blob.push(last);
+    format!("ssh-ed25519 {}", base64::engine::general_purpose::STANDARD.encode(blob))
+}
+
+#[test]
+fn explain_that_cannot_print_its_answer_fails() {
+    let home = Home::new();
+    let file = home.asking(&guest(), "");
+    for json in [&["--json"][..], &[]] {
+        let mut command = home.portreeve();
+        command
+            .arg("explain")
+            .args(json)
+            .args(["--config", &file, "--user", "alice", "connect", "db:4"]);
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        assert_eq!(
+            command.stdout(full).output().unwrap().status.code(),
+            Some(1),
+            "{json:?}"
+        );
+    }
 }
 
 #[test]
