@@ -106,6 +106,35 @@ impl Loading {
             Some(path) => self.configured(path)?,
             None => (projected(&self.component)?, Vec::new(), None, None),
         };
+        self.lay_over(&mut setup)?;
+        let shown = shown(&setup.plugin.component);
+        Ok(Subject {
+            setup,
+            facts,
+            signatures,
+            directory,
+            shown,
+        })
+    }
+
+    /// Another component, named as the first may be. That of a project is loaded as the project says, any other as the first.
+    ///
+    /// # Errors
+    /// As [`Loading::subject`].
+    pub(super) fn other(&self, subject: &Subject, component: &str) -> Result<Setup, Unready> {
+        let path = Path::new(component);
+        if !path.is_dir() {
+            let mut setup = subject.setup.clone();
+            setup.plugin.component = named(component)?;
+            return Ok(setup);
+        }
+        let mut setup = of_folder(path)?;
+        self.lay_over(&mut setup)?;
+        Ok(setup)
+    }
+
+    /// Lays the flags over what files say.
+    fn lay_over(&self, setup: &mut Setup) -> Result<(), Unready> {
         let plugin = &mut setup.plugin;
         plugin.grants.extend(self.grants.iter().map(|granted| granted.0));
         plugin.grants.sort();
@@ -118,14 +147,7 @@ impl Loading {
             plugin.settings = settings(path)?;
         }
         setup.deadline = self.deadline.unwrap_or(setup.deadline);
-        let shown = shown(&setup.plugin.component);
-        Ok(Subject {
-            setup,
-            facts,
-            signatures,
-            directory,
-            shown,
-        })
+        Ok(())
     }
 
     fn configured(&self, path: &Path) -> Result<Configured, Unready> {
@@ -165,6 +187,19 @@ impl Loading {
     }
 }
 
+/// The component of a project.
+fn of_folder(path: &Path) -> Result<Setup, Unready> {
+    if !path.join(FILE).is_file() {
+        return Err(Unready::Usage(format!(
+            "{}: there is no policy.toml: name the component's file, or the folder of a project",
+            path.display()
+        )));
+    }
+    let project = Project::read(path)?;
+    let setup = project.keys.setup(Some(project.name));
+    setup.ok_or_else(|| Unready::Usage(format!("{}: no component", path.display())))
+}
+
 /// How a component is loaded that is named alone: as its project says, where it is named by its folder or lies in it, and
 /// else with nothing.
 ///
@@ -173,15 +208,7 @@ impl Loading {
 pub(super) fn projected(component: &str) -> Result<Setup, Unready> {
     let path = Path::new(component);
     if path.is_dir() {
-        if !path.join(FILE).is_file() {
-            return Err(Unready::Usage(format!(
-                "{}: there is no policy.toml: name the component's file, or the folder of a project",
-                path.display()
-            )));
-        }
-        let project = Project::read(path)?;
-        let setup = project.keys.setup(Some(project.name));
-        return setup.ok_or_else(|| Unready::Usage(format!("{}: no component", path.display())));
+        return of_folder(path);
     }
     let source = source(component)?;
     let mut keys = Keys {

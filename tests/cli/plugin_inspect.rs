@@ -85,3 +85,27 @@ fn two_components_are_compared() {
     let ran = home.run(&["plugin", "inspect", &before, &before]);
     assert!(ran.out.contains("nothing changed"), "{}", ran.out);
 }
+
+#[test]
+fn the_newer_one_is_named_as_the_first_may_be() {
+    let home = Home::new();
+    home.file("guest.wasm", Guest::that(allows()).importing_names().build());
+    std::fs::create_dir(home.path("mine")).unwrap();
+    let rules = "name = \"mine\"\ncomponent = \"../guest.wasm\"\ngrants = [\"names\"]\n";
+    home.file("mine/policy.toml", rules);
+    #[rustfmt::skip]
+    let table = [
+        // the newer one     code  where         what is said
+        ("builtin:rules",    0,    "name        test → rules"),
+        ("mine",             0,    "guest.wasm → mine/../guest.wasm"),
+        ("builtin:nope",     2,    "`builtin:nope` is not there"),
+        (".",                2,    ".: there is no policy.toml"),
+    ];
+    for (newer, code, words) in table {
+        let ran = home.run(&["plugin", "inspect", "guest.wasm", newer]);
+        assert_eq!(ran.code, code, "{newer}: {ran:?}");
+        assert!(ran.out.contains(words) || ran.err.contains(words), "{newer}: {ran:?}");
+    }
+    let ran = home.run(&["plugin", "inspect", "guest.wasm", "mine"]);
+    assert!(!ran.out.contains("not granted"), "its project grants it: {ran:?}");
+}

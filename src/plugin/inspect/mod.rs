@@ -3,16 +3,15 @@
 mod difference;
 mod report;
 
-use std::path::PathBuf;
-
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::loading::{Loading, Subject};
+use super::loading::Loading;
+use super::project::{Setup, shown};
 use super::wrong::unread;
 use crate::cli::{self, FAILED};
-use crate::config::{Grant, Plugin, Source, Wasi};
+use crate::config::{Grant, Plugin, Wasi};
 use crate::policy::{self, Anatomy, Description, Kind, LoadError, Meter, Workbench};
 
 /// Show what a component is, or what changed between two.
@@ -20,9 +19,9 @@ use crate::policy::{self, Anatomy, Description, Kind, LoadError, Meter, Workbenc
 pub struct Inspect {
     #[command(flatten)]
     loading: Loading,
-    /// A newer one, to be compared with the first.
-    #[arg(value_name = "FILE2")]
-    newer: Option<PathBuf>,
+    /// A newer one, named in the same way, to be compared with the first.
+    #[arg(value_name = "FILE2|DIR2")]
+    newer: Option<String>,
     /// Print it as JSON.
     #[arg(long)]
     json: bool,
@@ -64,7 +63,7 @@ pub(super) async fn run(inspect: Inspect) -> u8 {
         Ok(subject) => subject,
         Err(unready) => return unready.report(inspect.json),
     };
-    let first = match look(&subject, &subject.setup.plugin.component).await {
+    let first = match look(&subject.setup).await {
         Ok(first) => first,
         Err(error) => return unread(&error, inspect.json),
     };
@@ -77,8 +76,12 @@ pub(super) async fn run(inspect: Inspect) -> u8 {
             };
             (text, first.fault.is_none())
         }
-        Some(path) => {
-            let second = match look(&subject, &Source::File(path.clone())).await {
+        Some(newer) => {
+            let setup = match inspect.loading.other(&subject, newer) {
+                Ok(setup) => setup,
+                Err(unready) => return unready.report(inspect.json),
+            };
+            let second = match look(&setup).await {
                 Ok(second) => second,
                 Err(error) => return unread(&error, inspect.json),
             };
@@ -102,22 +105,19 @@ fn json(value: &impl Serialize) -> String {
 }
 
 /// Reads a component, and asks it what it says of itself where it can be asked.
-async fn look(subject: &Subject, source: &Source) -> Result<Inspected, LoadError> {
-    let bytes = policy::component(source)?;
+async fn look(setup: &Setup) -> Result<Inspected, LoadError> {
+    let plugin = &setup.plugin;
+    let bytes = policy::component(&plugin.component)?;
     let anatomy = Anatomy::of(&bytes);
-    let plugin = Plugin {
-        component: source.clone(),
-        ..subject.setup.plugin.clone()
-    };
     let refused = anatomy.imports.iter().filter_map(|import| {
-        let refused = anatomy.granted(import, &plugin).err()?;
+        let refused = anatomy.granted(import, plugin).err()?;
         Some(Refused {
             import: import.name.clone(),
             why: refused.to_string(),
         })
     });
     let refused = refused.collect();
-    let (described, fault) = match described(subject, plugin, bytes).await {
+    let (described, fault) = match described(setup, bytes).await {
         Ok(described) => (Some(described), None),
         Err(error) => (None, Some(error.to_string())),
     };
@@ -135,7 +135,7 @@ async fn look(subject: &Subject, source: &Source) -> Result<Inspected, LoadError
         _ => fault,
     };
     Ok(Inspected {
-        component: super::project::shown(source),
+        component: shown(&plugin.component),
         name,
         version,
         summary,
@@ -150,13 +150,13 @@ async fn look(subject: &Subject, source: &Source) -> Result<Inspected, LoadError
 }
 
 /// With every grant, because a component that lacks one can still be looked at.
-async fn described(subject: &Subject, plugin: Plugin, bytes: Vec<u8>) -> Result<Description, LoadError> {
+async fn described(setup: &Setup, bytes: Vec<u8>) -> Result<Description, LoadError> {
     let plugin = Plugin {
         grants: vec![Grant::Log, Grant::Names, Grant::State, Grant::View],
         wasi: Wasi::Inert,
         sha256: None,
-        ..plugin
+        ..setup.plugin.clone()
     };
-    let bench = Workbench::new(subject.setup.memory, subject.setup.deadline, Meter::Off)?;
+    let bench = Workbench::new(setup.memory, setup.deadline, Meter::Off)?;
     bench.describe(&plugin, bytes).await
 }
