@@ -96,6 +96,9 @@ pub enum LoadError {
     /// A core module.
     #[error("it is a core module, not a component: make one of it with `wasm-tools component new`")]
     CoreModule,
+    /// Its bytes end too early, or are no longer those that were built.
+    #[error("it is damaged: {0}: build or copy it again")]
+    Damaged(String),
     /// It does not validate or compile.
     #[error("it does not compile: {0}")]
     Compile(String),

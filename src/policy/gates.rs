@@ -135,7 +135,8 @@ fn at_rest(anatomy: &Anatomy, plugin: &Plugin, bytes: &[u8]) -> Vec<LoadError> {
         return vec![error];
     }
     if let Some(words) = &anatomy.broken {
-        return vec![LoadError::Compile(words.clone())];
+        // Its exports and imports are not all known then.
+        return vec![LoadError::Damaged(words.clone())];
     }
     let mut faults: Vec<LoadError> = Vec::new();
     let mut add = |result: Result<(), LoadError>| {
@@ -156,7 +157,7 @@ fn gate_of(error: &LoadError) -> GateName {
     match error {
         LoadError::Read { .. } | LoadError::Pin { .. } | LoadError::TooLarge(_) => GateName::Bytes,
         LoadError::Signature { .. } => GateName::Signature,
-        LoadError::NotWasm | LoadError::CoreModule => GateName::Component,
+        LoadError::NotWasm | LoadError::CoreModule | LoadError::Damaged(_) => GateName::Component,
         LoadError::NotAPolicy(_) | LoadError::Version { .. } => GateName::World,
         LoadError::NotGranted { .. } | LoadError::WasiRefused(_) | LoadError::UnknownImport(_) => GateName::Imports,
         LoadError::Types { .. } => GateName::Types,

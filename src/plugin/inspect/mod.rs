@@ -131,7 +131,7 @@ async fn look(setup: &Setup) -> Result<Inspected, LoadError> {
         None => (None, None, None, None),
     };
     let fault = match (anatomy.kind, &anatomy.broken) {
-        (Kind::Component, Some(broken)) => Some(format!("it is damaged: {broken}: build or copy it again")),
+        (Kind::Component, Some(broken)) => Some(LoadError::Damaged(broken.clone()).to_string()),
         _ => fault,
     };
     Ok(Inspected {
