@@ -36,6 +36,10 @@ pub(super) fn run(command: &New) -> u8 {
 enum NewError {
     #[error("`{0}` cannot be the name of a policy: lower-case letters, digits and hyphens, a letter first, 64 at most")]
     Name(String),
+    #[error(
+        "`{SDK}` is what the SDK in a Rust project is called, and cargo builds no two packages of one name: take another name"
+    )]
+    Sdk,
     #[error("{0} exists already, and nothing is written over: take another name, or move it away")]
     Exists(String),
     #[error(
@@ -49,7 +53,7 @@ enum NewError {
 impl NewError {
     fn code(&self) -> u8 {
         match self {
-            Self::Name(_) => INVALID,
+            Self::Name(_) | Self::Sdk => INVALID,
             Self::Exists(_) | Self::Draft(_) | Self::File { .. } => FAILED,
         }
     }
@@ -62,6 +66,9 @@ fn write(folder: &Path, language: Language) -> Result<String, NewError> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if !is_name(&name) {
         return Err(NewError::Name(name));
+    }
+    if name == SDK && language == Language::Rust {
+        return Err(NewError::Sdk);
     }
     if folder.symlink_metadata().is_ok() {
         return Err(NewError::Exists(folder.display().to_string()));
@@ -135,3 +142,6 @@ fn next(name: &str, folder: &Path) -> String {
         "{name} is in the folder {folder}\n\nportreeve plugin build {folder}    # compiles it\nportreeve plugin test {folder}     # asks it its cases\n"
     )
 }
+
+/// The package that `template` puts beside a policy in Rust.
+const SDK: &str = "portreeve-policy";

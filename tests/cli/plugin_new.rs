@@ -123,7 +123,17 @@ fn a_name_that_cannot_be_one_is_refused() {
             ran.err
         );
     }
+    let ran = home.run(&["plugin", "new", "--lang", "rust", "portreeve-policy"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(
+        ran.err
+            .contains("`portreeve-policy` is what the SDK in a Rust project is called"),
+        "{ran:?}"
+    );
     assert_eq!(fs::read_dir(home.path("")).unwrap().count(), 0);
+    // Only Rust has it.
+    let ran = home.run(&["plugin", "new", "--lang", "go", "portreeve-policy"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
 }
 
 #[test]
