@@ -49,7 +49,7 @@ fn each_error_is_an_object_on_stdout_with_its_place() {
         (&["test", "wrong.toml"],                                                2, "wrong.toml",      Some(4)),
         (&["test"],                                                              2, "",                None),
         (&["build", "nowhere"],                                                  2, "nowhere/policy.toml", None),
-        (&["build", "."],                                                        1, "./policy.toml",   None),
+        (&["build", "."],                                                        2, "./policy.toml",   None),
         (&["inspect", "nowhere.wasm"],                                           2, "nowhere.wasm",    None),
         (&["inspect", "guest.wasm", "nowhere.wasm"],                             2, "nowhere.wasm",    None),
         (&["check", "nowhere.wasm"],                                             2, "nowhere.wasm",    None),

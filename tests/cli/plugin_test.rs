@@ -413,10 +413,14 @@ fn what_does_not_load_is_said_once_with_the_mend() {
     std::fs::remove_file(home.path("guest.wasm")).unwrap();
     let ran = home.run(&["plugin", "test", "."]);
     assert!(
-        ran.code == 1 && ran.out.contains("guest.wasm: No such file"),
+        ran.code == 2 && ran.out.contains("guest.wasm: No such file"),
         "{}",
         ran.out
     );
+    std::fs::remove_dir_all(home.path("cases")).unwrap();
+    let ran = home.run(&["plugin", "test", "."]);
+    let words = "./cases: there is no case file: write one, as in cases/first.toml";
+    assert!(ran.code == 2 && ran.err.contains(words), "{ran:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::super::wrong::Wrong;
+use crate::cli::{FAILED, INVALID};
 
 /// Why a policy was not built.
 #[derive(Debug, Error)]
@@ -82,6 +83,14 @@ impl BuildError {
             words: self.to_string(),
             file: file.cloned(),
             line: None,
+        }
+    }
+
+    /// What is wrong in `policy.toml` is wrong input; anything else was tried.
+    pub(super) fn code(&self) -> u8 {
+        match self {
+            Self::NoLanguage { .. } | Self::NoFile { .. } | Self::Target { .. } => INVALID,
+            _ => FAILED,
         }
     }
 

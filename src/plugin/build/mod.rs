@@ -28,7 +28,7 @@ use super::bindings;
 use super::language::Language;
 use super::project::{self, Project};
 use super::wrong::invalid;
-use crate::cli::{FAILED, plain, print};
+use crate::cli::{plain, print};
 use crate::config::{Grant, Source};
 
 /// Compiles a policy, and makes a component of it.
@@ -51,7 +51,7 @@ pub(super) fn run(command: &Build) -> u8 {
     match build(&command.folder, &project) {
         Ok(built) if command.json => print(&format!("{}\n", serde_json::json!(built))),
         Ok(built) => print(&built.sentence()),
-        Err(error) => error.wrong().report(FAILED, command.json),
+        Err(error) => error.wrong().report(error.code(), command.json),
     }
 }
 

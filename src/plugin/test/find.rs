@@ -30,6 +30,9 @@ pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Wrong> {
             (path.clone(), "name a case file or the folder of a project")
         };
         let before = found.len();
+        if path.is_dir() && !folder.exists() {
+            return Err(Wrong::file(&folder, format_args!("there is no case file: {advice}")));
+        }
         below(&folder, &mut found)?;
         if found.len() == before {
             return Err(Wrong::file(&folder, format_args!("there is no case file: {advice}")));

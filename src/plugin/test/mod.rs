@@ -126,6 +126,8 @@ pub(super) async fn run(test: Test) -> u8 {
         report::text(&results)
     };
     match cli::print(&text) {
+        // As in every other command, a component that is not there is wrong input.
+        0 if results.cases.iter().any(|case| case.unread) => INVALID,
         0 if results.failed() > 0 => FAILED,
         code => code,
     }

@@ -46,6 +46,8 @@ pub(super) struct CaseResult {
     pub(super) differences: Vec<Difference>,
     /// Why nothing could be asked.
     pub(super) unloaded: Option<String>,
+    /// That was because its component cannot be read.
+    pub(super) unread: bool,
     /// Why a step and those after it were left out.
     pub(super) broken_off: Option<String>,
     pub(super) took: Duration,
@@ -170,6 +172,7 @@ async fn one(file: String, case: Case, candidate: &Result<Arc<Candidate>, LoadEr
         answers: Vec::new(),
         differences: Vec::new(),
         unloaded: None,
+        unread: false,
         broken_off: None,
         took: Duration::ZERO,
         recorded: false,
@@ -178,7 +181,10 @@ async fn one(file: String, case: Case, candidate: &Result<Arc<Candidate>, LoadEr
     match candidate {
         Ok(candidate) => result.ask(&case, candidate).await,
         Err(LoadError::Settings(problems)) => result.reject(&case, problems),
-        Err(error) => result.unloaded = Some(error.to_string()),
+        Err(error) => {
+            result.unread = matches!(error, LoadError::Read { .. });
+            result.unloaded = Some(error.to_string());
+        }
     }
     result.took = began.elapsed();
     result
