@@ -8,6 +8,7 @@ mod junit;
 mod report;
 mod run;
 mod update;
+mod written;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
