@@ -34,7 +34,7 @@ pub struct Explain {
     /// The address the client comes from.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     client: std::net::IpAddr,
-    /// Print one object as JSON: under `answers` one for each key, in the words of the audit log.
+    /// Print one object as JSON, in the words of the audit log: the strictest answer, and under `answers` one for each key.
     #[arg(long)]
     json: bool,
     /// connect, listen or accept.
@@ -140,15 +140,26 @@ pub async fn run(question: Explain) -> u8 {
             .await;
         answers.push(answer(key, judgement));
     }
-    let code = answers.iter().map(Answer::code).max().unwrap_or(UNDECIDED);
+    let strictest = answers.iter().max_by_key(|answer| answer.code());
+    let code = strictest.map_or(UNDECIDED, Answer::code);
     let text = match question.json {
-        true => format!("{:#}\n", serde_json::json!({ "ok": true, "answers": answers })),
+        true => document(strictest, &answers),
         false => answers.iter().map(Answer::text).collect::<Vec<_>>().join("\n"),
     };
     match cli::print(&text) {
         cli::DONE => code,
         failed => failed,
     }
+}
+
+/// The answer that the exit code stands for, with all of them under `answers`.
+fn document(strictest: Option<&Answer>, answers: &[Answer]) -> String {
+    let mut value = serde_json::to_value(strictest).unwrap_or_default();
+    if let Some(object) = value.as_object_mut() {
+        object.insert("ok".to_owned(), true.into());
+        object.insert("answers".to_owned(), serde_json::json!(answers));
+    }
+    format!("{value:#}\n")
 }
 
 /// The endpoint as a client would send it: its host is not interpreted here.

@@ -124,6 +124,7 @@ fn explain_prints_its_record_as_json() {
     let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((&report["ok"], &report["answers"][1]), (&true.into(), &().into()));
     let record = &report["answers"][0];
+    assert_eq!(report["verdict"], record["verdict"]);
     assert_eq!(
         (&record["requested"], &record["target"]),
         (&"DB.:1".into(), &"db:1".into())
