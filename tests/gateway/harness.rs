@@ -590,7 +590,7 @@ impl Reached {
                 if client.said("Address already in use") {
                     return None;
                 }
-                if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                if is_socks5(port) {
                     break;
                 }
                 thread::sleep(Duration::from_millis(5));
@@ -599,6 +599,17 @@ impl Reached {
             Some(Dynamic { client, port })
         })
     }
+}
+
+/// Whether a SOCKS proxy listens there: whoever was faster may have something else there.
+fn is_socks5(port: u16) -> bool {
+    let greeted = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).and_then(|mut stream| {
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(&[5, 1, 0])?;
+        let mut answer = [0; 2];
+        stream.read_exact(&mut answer).map(|()| answer)
+    });
+    greeted.is_ok_and(|answer| answer == [5, 0])
 }
 
 /// A number that no other call gets.
