@@ -193,10 +193,12 @@ impl Desk {
             opened = opener.open(&requested, port, accepted.peer) => opened,
             _ = visit.stop.ended() => Err(Unopened::Refused),
         };
+        let place = place.ok()?;
         if opened.as_ref().is_err_and(|why| *why == Unopened::Unanswered) {
             visit.litter();
         }
         let Ok((source, sink, queue)) = opened else {
+            visit.leave(place);
             tracing::info!(listener = %listener.effective, "the client did not take a connection to its listener");
             return None;
         };
@@ -211,7 +213,7 @@ impl Desk {
             ends,
             dialled: None,
             address: None,
-            place: place.ok()?,
+            place,
         }))
     }
 }

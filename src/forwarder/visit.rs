@@ -130,6 +130,7 @@ impl Visit {
     /// A place for a tunnel.
     pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, Full> {
         if self.is_littered() {
+            self.end_if_used_up();
             return Err(Full::Litter);
         }
         let place = Arc::clone(&self.tunnels).try_acquire_owned();
@@ -140,6 +141,11 @@ impl Visit {
     pub(super) fn leave(&self, place: OwnedSemaphorePermit) {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         drop(place);
+        self.end_if_used_up();
+    }
+
+    /// Where no tunnel is open and none will be, the client had better connect again.
+    fn end_if_used_up(&self) {
         if self.is_littered() && self.open_tunnels() == 0 {
             self.stop.end(Cause::Failed);
         }
