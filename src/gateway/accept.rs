@@ -44,27 +44,23 @@ impl Shared {
             tracing::debug!(%error, "a client was gone before it was greeted");
             return;
         }
-        let Place { session, login } = place;
-        let shared = Arc::clone(self);
-        let stream = match stream.into_std() {
-            Ok(stream) => stream,
-            Err(error) => return tracing::debug!(%error, "a client was gone before it was greeted"),
-        };
-        let connection = self.tasks().track_future(async move {
-            let _session = session;
-            let ending = shared.ending.clone();
-            let stream = match TcpStream::from_std(stream) {
-                Ok(stream) => stream,
-                Err(error) => return tracing::warn!(%error, "a connection cannot be served"),
-            };
-            match shared.ends(stream, peer, server).await {
-                Ok((stream, peer, server)) => shared.service.serve(stream, peer, server, login, ending).await,
-                Err(error) => {
-                    tracing::info!(%peer, %error, "no PROXY protocol header from a source that must send one")
+        let serve = |stream| {
+            let Place { session, login } = place;
+            let shared = Arc::clone(self);
+            self.tasks().track_future(async move {
+                let _session = session;
+                let ending = shared.ending.clone();
+                match shared.ends(stream, peer, server).await {
+                    Ok((stream, peer, server)) => shared.service.serve(stream, peer, server, login, ending).await,
+                    Err(error) => {
+                        tracing::info!(%peer, %error, "no PROXY protocol header from a source that must send one")
+                    }
                 }
-            }
-        });
-        self.workers.spawn(connection);
+            })
+        };
+        if let Err(error) = self.workers.serve(stream, serve) {
+            tracing::warn!(%error, "a connection cannot be served");
+        }
     }
 
     /// The two ends of a connection: what a trusted balancer says of them, or what they are.

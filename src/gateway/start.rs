@@ -1,13 +1,12 @@
 //! From a configuration to a gateway that serves.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -69,10 +68,11 @@ impl Gateway {
                 address: *address,
                 error,
             })?;
-            own.add(bound.local_addr().unwrap_or(*address));
-            listeners.push(bound);
+            let address = bound.local_addr().unwrap_or(*address);
+            own.add(address);
+            listeners.push((address, bound));
         }
-        let addresses: Vec<_> = listeners.iter().filter_map(|one| one.local_addr().ok()).collect();
+        let addresses: Vec<_> = listeners.iter().map(|(address, _)| *address).collect();
         let house = House::new(config.forwarding, config.floors.clone(), own.clone());
         let desk = Arc::new(Desk {
             judge: Judge::new(house, Arc::new(policies), Resolver::system()),
@@ -111,9 +111,10 @@ impl Gateway {
             reloading: tokio::sync::Mutex::new(()),
             finished: Mutex::new(false),
         });
-        for listener in listeners {
-            let shared = Arc::clone(&shared);
-            shared.tasks().spawn(shared.clone().accept(listener));
+        for (address, listener) in listeners {
+            let accept = |listener| shared.tasks().track_future(Arc::clone(&shared).accept(listener));
+            let accepting = shared.workers.accept(listener, accept);
+            accepting.map_err(|error| StartError::Bind { address, error })?;
         }
         shared.tasks().spawn(Arc::clone(&shared).watch());
         let policies = Arc::clone(shared.desk().judge.policies());
@@ -147,7 +148,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }
 
 const BACKLOG: i32 = 1024;
