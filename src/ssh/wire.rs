@@ -18,9 +18,10 @@ use crate::relay::Flows;
 /// A client that takes nothing for as long as it may be silent is given up as one that does not answer: it cannot be asked,
 /// since the question would wait behind everything else, and so would the session.
 ///
-/// What follows a packet is read with it, so that a packet does not cost two reads. And while channels whose targets are
-/// stalled are granted two bytes at a time, these grants are written together: once all of the last round were answered if
-/// somebody depends on it, or else with what is written next or after a [`PAUSE`].
+/// What follows a packet is read with it, so that a packet does not cost two reads. What is little is written with what
+/// follows it, and before the next read at the latest: the session always reads before it waits for anything. And while
+/// channels whose targets are stalled are granted two bytes at a time, these grants are written together: once all of the
+/// last round were answered if somebody depends on it, or else with what is written next or after a [`PAUSE`].
 pub(super) struct Wire {
     stream: TcpStream,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -41,11 +42,16 @@ struct Ahead {
     to: usize,
 }
 
-/// Grants that may wait.
+/// What may wait to be written.
 #[derive(Default)]
 struct Held {
     bytes: BytesMut,
     is_due: bool,
+    /// The connection took no more of it.
+    is_stuck: bool,
+    /// Grants of the least are among it.
+    has_grants: bool,
+    /// They are on their way.
     began: bool,
     until: Option<Pin<Box<Sleep>>>,
 }
@@ -98,12 +104,12 @@ impl Wire {
 
     /// All that is held is on its way.
     fn begin_round(&mut self) {
-        if !std::mem::replace(&mut self.held.began, true) {
+        if self.held.has_grants && !mem::replace(&mut self.held.began, true) {
             self.flows.round().begin();
         }
     }
 
-    /// Writes the grants that were held, and then this; answers how much of this was written.
+    /// Writes what was held, and then this; answers how much of this was written.
     fn poll_send(&mut self, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         while !self.held.bytes.is_empty() {
             self.begin_round();
@@ -149,23 +155,32 @@ impl Wire {
         }
     }
 
-    /// Writes the grants whose time has come. What cannot be written now is tried again with the next call.
+    /// Writes what is held where its time has come. What cannot be written now is tried again with the next call.
     fn release(&mut self, context: &mut Context<'_>) {
         if self.held.bytes.is_empty() {
             return;
         }
-        self.flows.round().wakes(context.waker());
-        self.held.is_due |= self.flows.round().is_due();
-        while self.held.is_due(context) {
+        if self.held.has_grants {
+            self.flows.round().wakes(context.waker());
+            self.held.is_due |= self.flows.round().is_due();
+        }
+        if self.held.is_due(context) {
+            self.held.is_stuck = self.poll_empty(context).is_pending();
+        }
+    }
+
+    /// Writes all that is held.
+    fn poll_empty(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while !self.held.bytes.is_empty() {
             self.begin_round();
             let (stream, held) = (Pin::new(&mut self.stream), &mut self.held);
-            match stream.poll_write(context, &held.bytes) {
-                Poll::Ready(Ok(sent)) => held.take(sent),
+            match ready!(stream.poll_write(context, &held.bytes)) {
+                Ok(sent) => held.take(sent),
                 // The next read or write meets the error, too.
-                Poll::Ready(Err(_)) => held.take(held.bytes.len()),
-                Poll::Pending => return,
+                Err(_) => held.take(held.bytes.len()),
             }
         }
+        Poll::Ready(())
     }
 }
 
@@ -202,8 +217,18 @@ impl Ahead {
 }
 
 impl Held {
+    fn has_room(&self) -> bool {
+        self.bytes.len() < MOST_HELD
+    }
+
     fn add(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+        self.is_due = true;
+    }
+
+    fn add_grants(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.has_grants = true;
         if self.until.is_none() {
             self.until = Some(Box::pin(sleep_until(Instant::now() + PAUSE)));
         }
@@ -246,9 +271,12 @@ impl AsyncRead for Wire {
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let grants = self.flows.round().granted();
-        if grants > 0 && bytes.len() == grants * GRANT && self.held.bytes.len() < MOST_HELD {
+        if grants > 0 && bytes.len() == grants * GRANT && self.held.has_room() {
+            self.held.add_grants(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        if bytes.len() <= LITTLE && !self.held.is_stuck && self.held.has_room() {
             self.held.add(bytes);
-            self.release(context);
             return Poll::Ready(Ok(bytes.len()));
         }
         let polled = match self.poll_send(context, &[IoSlice::new(bytes)]) {
@@ -265,6 +293,12 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.poll_empty(context).is_pending() {
+            return match self.is_cut(context) {
+                true => Poll::Ready(Err(cut())),
+                false => Poll::Pending,
+            };
+        }
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
@@ -282,4 +316,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The packet that grants a window, in the ciphers that are offered: length, padded to 16, and tag.
 const GRANT: usize = 4 + 16 + 16;
 const MOST_HELD: usize = 64 << 10;
+/// To copy it costs less than a write of its own.
+const LITTLE: usize = 4 << 10;
 const AHEAD: usize = 4 << 10;
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;
