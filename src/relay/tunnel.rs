@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::io::AsyncWrite;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -65,7 +66,11 @@ pub async fn part(source: &mut impl Source, sink: &mut impl Sink, patience: Dura
         })
         .await;
     };
-    let client_was_first = timeout(patience, parting).await.is_ok();
+    // Without patience there is no timer either, and the close leaves with the end of file.
+    let client_was_first = match patience {
+        Duration::ZERO => parting.now_or_never().is_some(),
+        _ => timeout(patience, parting).await.is_ok(),
+    };
     sink.close().await;
     client_was_first
 }
