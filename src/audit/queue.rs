@@ -44,25 +44,42 @@ impl Queue {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until something is urgent, but no longer than a line may wait.
-    pub(super) fn rest(&self) -> MutexGuard<'_, Orders> {
-        self.wait(REST, |orders| orders.urgent)
+    /// Waits until there is something to write that must not wait, or that has waited for as long as it may. More follows
+    /// soon `after_urgent` lines, and is waited for.
+    pub(super) fn next(&self, after_urgent: bool) -> MutexGuard<'_, Orders> {
+        let mut orders = self.lock();
+        if after_urgent {
+            orders = self.rest(orders);
+            if orders.urgent || !orders.lines.is_empty() {
+                return orders;
+            }
+        }
+        orders = self.sleep(orders);
+        if orders.urgent { orders } else { self.rest(orders) }
     }
 
     /// Waits to try again what failed. New lines change nothing about that.
     pub(super) fn pause(&self) -> MutexGuard<'_, Orders> {
-        self.wait(RETRY, |orders| orders.finish || orders.reopen)
+        self.wait(self.lock(), RETRY, |orders| orders.finish || orders.reopen)
     }
 
-    fn wait(&self, time: Duration, until: impl Fn(&Orders) -> bool) -> MutexGuard<'_, Orders> {
-        let waited = self
-            .called
-            .wait_timeout_while(self.lock(), time, |orders| !until(orders));
+    /// Waits until something is urgent, but no longer than a line may wait.
+    fn rest<'a>(&'a self, orders: MutexGuard<'a, Orders>) -> MutexGuard<'a, Orders> {
+        self.wait(orders, REST, |orders| orders.urgent)
+    }
+
+    fn wait<'a>(
+        &'a self,
+        orders: MutexGuard<'a, Orders>,
+        time: Duration,
+        until: impl Fn(&Orders) -> bool,
+    ) -> MutexGuard<'a, Orders> {
+        let waited = self.called.wait_timeout_while(orders, time, |orders| !until(orders));
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Waits until there is anything to do.
-    pub(super) fn sleep<'a>(&'a self, mut orders: MutexGuard<'a, Orders>) -> MutexGuard<'a, Orders> {
+    fn sleep<'a>(&'a self, mut orders: MutexGuard<'a, Orders>) -> MutexGuard<'a, Orders> {
         orders.asleep = true;
         let woken = self
             .called

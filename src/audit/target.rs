@@ -42,15 +42,25 @@ impl Target {
             out.write_all(lines)?;
             return out.flush();
         };
-        let before = file
-            .metadata()
-            .ok()
-            .filter(std::fs::Metadata::is_file)
-            .map(|found| found.len());
-        let written = file.write_all(lines);
-        if let (Err(_), Some(length)) = (&written, before) {
-            let _ = file.set_len(length);
+        let mut rest = lines;
+        while !rest.is_empty() {
+            match file.write(rest) {
+                Ok(written) if written > 0 => rest = rest.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => {
+                    take_back(file, lines.len() - rest.len());
+                    return other.and(Err(io::ErrorKind::WriteZero.into()));
+                }
+            }
         }
-        written
+        Ok(())
+    }
+}
+
+/// Cuts off the bytes that were written last.
+fn take_back(file: &File, bytes: usize) {
+    let found = file.metadata().ok().filter(std::fs::Metadata::is_file);
+    if let Some(found) = found.filter(|_| bytes > 0) {
+        let _ = file.set_len(found.len().saturating_sub(bytes as u64));
     }
 }

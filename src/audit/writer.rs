@@ -30,15 +30,12 @@ impl Writer {
         }
     }
 
-    /// After each batch it rests, so that a crowd of lines does not wake it for each of them.
+    /// It rests where nothing is urgent, so that a crowd of lines does not wake it for each of them.
     pub(super) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        let mut orders = shared.queue.lock();
+        let mut orders = shared.queue.next(false);
         loop {
-            if self.batch.bytes.is_empty() {
-                orders = shared.queue.sleep(orders);
-            }
-            orders.urgent = false;
+            let urgent = std::mem::take(&mut orders.urgent);
             if std::mem::take(&mut orders.reopen) {
                 self.target.forget();
             }
@@ -62,7 +59,7 @@ impl Writer {
             }
             orders = match written {
                 true if more => shared.queue.lock(),
-                true => shared.queue.rest(),
+                true => shared.queue.next(urgent),
                 false => shared.queue.pause(),
             };
         }
