@@ -328,16 +328,17 @@ impl Keeper {
 
     /// What is used goes first: its place in the pool is warm for the next.
     fn take_up(&mut self, Work { used, stock }: Work) {
+        let known = |one: &Weak<Stock>| one.as_ptr() == Arc::as_ptr(&stock);
+        if !self.kept.iter().any(known) {
+            self.kept.push(Arc::downgrade(&stock));
+            self.warmer.look_again();
+        }
         if let Some(used) = used {
             self.warmer.look();
             drop(used);
             self.warmer.warm();
         }
         drop(stock.surplus(self.idle));
-        let known = |one: &Weak<Stock>| one.as_ptr() == Arc::as_ptr(&stock);
-        if !self.kept.iter().any(known) {
-            self.kept.push(Arc::downgrade(&stock));
-        }
         if stock.lacks() && !self.hungry.iter().any(|one| Arc::ptr_eq(one, &stock)) {
             self.hungry.push_back(stock);
         }

@@ -25,6 +25,8 @@ pub(super) struct Warmer {
     pagemap: Option<File>,
     snapshots: Vec<Snapshot>,
     looked: Option<Instant>,
+    /// How long it is until the next look.
+    pause: Duration,
 }
 
 #[derive(Default)]
@@ -53,12 +55,19 @@ impl Warmer {
             pagemap: File::open("/proc/self/pagemap").ok(),
             snapshots: Vec::new(),
             looked: None,
+            pause: LOOK,
         }
+    }
+
+    /// Looks sooner: there is a policy that was not known.
+    pub(super) fn look_again(&mut self) {
+        self.looked = None;
+        self.pause = LOOK;
     }
 
     /// Finds the copies, and what was touched in them: to be called while one that a decision has used is there.
     pub(super) fn look(&mut self) {
-        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+        if self.looked.is_some_and(|looked| looked.elapsed() < self.pause) {
             return;
         }
         self.looked = Some(Instant::now());
@@ -79,6 +88,11 @@ impl Warmer {
             snapshot.copies = copies.into_iter().map(|copy| copy.start).collect();
             self.snapshots.push(snapshot);
         }
+        let is_settled = |snapshot: &Snapshot| snapshot.looks >= LOOKS && !snapshot.is_given_back();
+        self.pause = match self.snapshots.iter().all(is_settled) {
+            true => (self.pause * 2).min(SELDOM),
+            false => LOOK,
+        };
     }
 
     /// Fills up the copies whose pages were given back.
@@ -86,8 +100,7 @@ impl Warmer {
         let Some(pagemap) = &self.pagemap else {
             return;
         };
-        let given_back = |snapshot: &&Snapshot| snapshot.touched.runs().nth(CLEARED_IN_PLACE).is_some();
-        for Snapshot { copies, touched, .. } in self.snapshots.iter().filter(given_back) {
+        for Snapshot { copies, touched, .. } in self.snapshots.iter().filter(|one| one.is_given_back()) {
             // wasmtime clears a copy from its beginning: as long as the last page stays, all of them do.
             let Some(last) = touched.written.last() else {
                 continue;
@@ -99,6 +112,13 @@ impl Warmer {
                 }
             }
         }
+    }
+}
+
+impl Snapshot {
+    /// Whether a copy that was used is not cleared in its place.
+    fn is_given_back(&self) -> bool {
+        self.touched.runs().nth(CLEARED_IN_PLACE).is_some()
     }
 }
 
@@ -184,6 +204,8 @@ const SHARED: u64 = 1 << 61;
 /// Runs of written pages that wasmtime clears and keeps; the rest of a copy it gives back.
 const CLEARED_IN_PLACE: usize = 32;
 const LOOK: Duration = Duration::from_secs(1);
+/// Where nothing needs to be warmed, it costs a look at the whole address space to see that it is still so.
+const SELDOM: Duration = Duration::from_secs(60);
 /// How often is looked at what decisions on one snapshot touch: pages that are warm cannot be told from touched ones, so
 /// it would only ever become more.
 const LOOKS: u32 = 8;

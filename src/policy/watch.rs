@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::future::pending;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -55,9 +56,12 @@ impl Watch {
         Self { seen, files }
     }
 
-    /// Waits until a file has changed and answers the names of the plugins it belongs to.
+    /// Waits until a file has changed and answers the names of the plugins it belongs to; for ever where there is none.
     /// Cancel-safe: what was seen before is kept.
     pub async fn changed(&mut self) -> Vec<String> {
+        if self.files.is_empty() {
+            return pending().await;
+        }
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
