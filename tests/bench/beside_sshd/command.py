@@ -110,11 +110,12 @@ def memory(house, crowd, options, table):
 
 
 def crowd(house, crowd, options, table):
-    count = works.most_sessions(options.sessions)
+    # As many as wanted, but not for the tunnels of more than half of them.
+    count = min(options.sessions, (FILES - works.OTHER_FILES) * 2 // 3)
     figures = works.crowded(house, house.servers[0], crowd, count)
     print()
-    if count < options.sessions:
-        print(f"{FILES} open files allowed (ulimit -Hn): {count} sessions instead of {options.sessions}")
+    if figures["of them with a tunnel"] < options.sessions:
+        print(f"{FILES} open files allowed (ulimit -Hn): not a tunnel for each of {options.sessions} sessions")
     for name, figure in figures.items():
-        print(f"{name}: {figure:.4g}")
+        print(f"{name}: {figure:.5g}")
     return figures
