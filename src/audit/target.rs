@@ -64,3 +64,21 @@ fn take_back(file: &File, bytes: usize) {
         let _ = file.set_len(found.len().saturating_sub(bytes as u64));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_of_lines_that_did_not_fit_is_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let mut target = Target::new(&AuditFile::Path(path.clone()));
+        target.write(b"whole\nhal").unwrap();
+        take_back(target.file.as_ref().unwrap(), 3);
+        target.write(b"another\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "whole\nanother\n");
+        take_back(target.file.as_ref().unwrap(), 100);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "", "no more than there is");
+    }
+}

@@ -110,7 +110,7 @@ def memory(house, crowd, options, table):
 
 
 def crowd(house, crowd, options, table):
-    # As many as wanted, but not for the tunnels of more than half of them.
+    # As many as wanted, as long as at least half of them can have a tunnel.
     count = min(options.sessions, (FILES - works.OTHER_FILES) * 2 // 3)
     figures = works.crowded(house, house.servers[0], crowd, count)
     print()
