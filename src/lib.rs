@@ -1,7 +1,7 @@
 //! portreeve: an SSH server that only forwards ports, every forward decided by a WebAssembly policy.
 //!
-//! This is the manual for those who read or change the code. Those who run it find theirs in `README.md`, those who write a
-//! policy in `wit/policy.wit`.
+//! This is the manual for those who read or change the code. Administrators find theirs in
+//! `docs/`, policy authors in `docs/` and `wit/policy.wit`.
 //!
 //! # The one idea
 //!

@@ -2,7 +2,16 @@
 # Installs on Debian what building and testing need besides a Rust toolchain (https://rustup.rs): a C compiler, the OpenSSH
 # programs that the tests talk to, the compiler and wasm-tools that the committed component is verified with, and the compilers of
 # all languages that a policy can be written in. What is there already is left alone, so it may be run again at any time.
+#
+#   tests/install.sh [--tests]      --tests: only what `cargo test` needs
 set -euo pipefail
+
+only_tests=
+case ${1:-} in
+--tests) only_tests=1 ;;
+'') ;;
+*) echo "install.sh: expected --tests or nothing, not $1" >&2; exit 2 ;;
+esac
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 # As plugins/build.sh looks for it.
@@ -22,6 +31,21 @@ need ssh openssh-client
 need ssh-keygen openssh-client
 need cc gcc libc6-dev
 need python3 python3
+install_packages() {
+    if [ ${#packages[@]} -gt 0 ]; then
+        command -v apt-get >/dev/null || { say "this knows Debian only; needed: ${packages[*]}"; exit 1; }
+        as_root=()
+        [ "$(id -u)" = 0 ] || as_root=(sudo)
+        say "installing ${packages[*]}"
+        "${as_root[@]}" apt-get update
+        "${as_root[@]}" apt-get install -y --no-install-recommends "${packages[@]}"
+    fi
+}
+if [ -n "$only_tests" ]; then
+    install_packages
+    say "everything that the tests need is there"
+    exit 0
+fi
 [ -x /usr/bin/rustc ] && [ -d /usr/lib/rustlib/src/rust/library/std ] || packages+=(rustc-web rust-web-src)
 rustc --print sysroot >/dev/null 2>&1 && compgen -G "$(rustc --print sysroot)/lib/rustlib/*/bin/rust-lld" >/dev/null || need wasm-ld lld
 
@@ -45,14 +69,7 @@ has_wasm_tools() {
     return 1
 }
 
-if [ ${#packages[@]} -gt 0 ]; then
-    command -v apt-get >/dev/null || { say "this knows Debian only; needed: ${packages[*]}"; exit 1; }
-    as_root=()
-    [ "$(id -u)" = 0 ] || as_root=(sudo)
-    say "installing ${packages[*]}"
-    "${as_root[@]}" apt-get update
-    "${as_root[@]}" apt-get install -y --no-install-recommends "${packages[@]}"
-fi
+install_packages
 if ! has_wasm_tools; then
     say "installing wasm-tools $wasm_tools_version in $wasm_tools"
     python3 -m venv "$wasm_tools"
