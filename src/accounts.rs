@@ -1,28 +1,40 @@
 //! The users of this gateway: whom a key, a certificate or a password belongs to, and with which limits.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use argon2::{Argon2, PasswordHash, PasswordVerifier};
 use jiff::Timestamp;
+use nix::errno::Errno;
 
 use crate::auth::{
-    ForwardLimits, KeyBlob, KeyLine, RevokedKeys, SourceAddresses, authorized_keys_path, parse_line, read_keys_of,
+    ForwardLimits, KeyBlob, KeyLine, PathError, ReadError, Revocations, RevokedKeys, SourceAddresses,
+    authorized_keys_path, parse_line, read_keys_of,
 };
 use crate::config::{Config, Fault, Secret};
 use crate::files::{self, MOST_TEXT};
 use crate::request::{Certificate, Credential, Fact, Principal, printable};
 
+mod standing;
+
+pub use standing::{Answer, Rights, Standing};
+
 /// Everybody who may log in, as configured.
+#[derive(Clone)]
 pub struct Accounts {
     users: HashMap<String, Account>,
     key_files: Vec<String>,
+    authority_files: Vec<PathBuf>,
     authorities: Vec<KeyBlob>,
-    revoked: Option<PathBuf>,
+    revoked: Option<Arc<Revocations>>,
+    /// Others that must let a user in, too.
+    also: Option<Arc<Accounts>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Account {
     groups: Vec<String>,
     claims: Vec<(String, Fact)>,
@@ -37,9 +49,48 @@ pub struct Admitted {
     pub principal: Principal,
     /// What may be forwarded, before any policy is asked.
     pub limits: ForwardLimits,
+    /// From when on the key or certificate is void.
+    pub until: Option<Timestamp>,
+    /// By what, so that it can be asked again whether that still lets them in.
+    pub proof: Proof,
+}
+
+/// What a user proved to have.
+#[derive(Clone)]
+pub enum Proof {
+    /// This key.
+    Key(KeyBlob),
+    /// This certificate and its key.
+    Certificate(Box<Presented>),
+    /// The password of this hash.
+    Password(Secret),
+}
+
+/// Why a user is not let in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotIn {
+    /// The accounts say no.
+    #[error("{0}")]
+    Refused(String),
+    /// The accounts cannot say: a file cannot be read. Nobody is let in, and nothing that is open is closed.
+    #[error("{0}")]
+    Unsure(String),
+}
+
+impl From<String> for NotIn {
+    fn from(reason: String) -> Self {
+        Self::Refused(reason)
+    }
+}
+
+impl From<&str> for NotIn {
+    fn from(reason: &str) -> Self {
+        Self::Refused(reason.to_owned())
+    }
 }
 
 /// A certificate whose CA signature was verified by the caller.
+#[derive(Clone)]
 pub struct Presented {
     /// Its fields.
     pub certificate: Certificate,
@@ -83,13 +134,13 @@ impl Accounts {
             };
             users.insert(user.name.clone(), account);
         }
-        let mut authorities = Vec::new();
-        for path in &config.auth.trusted_user_ca_keys {
-            match read_authorities(path) {
-                Ok(found) => authorities.extend(found),
-                Err(words) => faults.push(Fault::of_key(file, "auth.trusted-user-ca-keys", words)),
-            }
-        }
+        let authorities = read_all_authorities(&config.auth.trusted_user_ca_keys);
+        let authorities = authorities
+            .map_err(|words| {
+                let fault = |words| Fault::of_key(file, "auth.trusted-user-ca-keys", words);
+                faults.extend(words.into_iter().map(fault));
+            })
+            .unwrap_or_default();
         if let Some(path) = &config.auth.revoked_keys
             && let Err(error) = RevokedKeys::read(path)
         {
@@ -101,9 +152,52 @@ impl Accounts {
         Ok(Self {
             users,
             key_files: config.auth.authorized_keys.clone(),
+            authority_files: config.auth.trusted_user_ca_keys.clone(),
             authorities,
-            revoked: config.auth.revoked_keys.clone(),
+            revoked: config.auth.revoked_keys.as_deref().map(Revocations::at).map(Arc::new),
+            also: None,
         })
+    }
+
+    /// These accounts as far as `others` let the same credential in, too, with what both permit.
+    #[must_use]
+    pub fn narrowed_by(&self, others: &Arc<Self>) -> Self {
+        Self {
+            also: Some(Arc::clone(others)),
+            ..self.clone()
+        }
+    }
+
+    /// The same accounts with the keys that the files of authorities have now.
+    ///
+    /// # Errors
+    /// Why a file cannot be used.
+    pub fn with_authorities_again(&self) -> Result<Self, Vec<String>> {
+        let also = self.also.as_ref().map(|also| also.with_authorities_again());
+        Ok(Self {
+            authorities: read_all_authorities(&self.authority_files)?,
+            also: also.transpose()?.map(Arc::new),
+            ..self.clone()
+        })
+    }
+
+    /// The files of authorities, which are read when the configuration is.
+    #[must_use]
+    pub fn authority_files(&self) -> &[PathBuf] {
+        &self.authority_files
+    }
+
+    /// The file of revoked keys, which is read at each login.
+    #[must_use]
+    pub fn revocation_file(&self) -> Option<&Path> {
+        self.revoked.as_deref().map(Revocations::path)
+    }
+
+    /// The key files of a user, which are read at each login.
+    #[must_use]
+    pub fn key_files_of(&self, user: &str) -> Vec<PathBuf> {
+        let paths = self.key_files.iter().map(|pattern| authorized_keys_path(pattern, user));
+        paths.filter_map(|path| path.ok().flatten()).collect()
     }
 
     /// Whether the user is configured.
@@ -127,7 +221,8 @@ impl Accounts {
     /// The limits of every key that is listed for a user, with its fingerprint: for `explain`.
     #[must_use]
     pub fn keys_of(&self, user: &str) -> Vec<(String, ForwardLimits)> {
-        self.lines_of(user)
+        let (lines, _) = self.lines_of(user);
+        lines
             .iter()
             .filter(|line| !line.options.cert_authority)
             .map(|line| (line.key.fingerprint(), line.options.limits()))
@@ -151,11 +246,16 @@ impl Accounts {
     /// # Errors
     /// Why the key does not let this user in, for the log.
     pub fn by_key(&self, user: &str, key: &KeyBlob, client: IpAddr) -> Result<Admitted, String> {
+        self.key(user, key, client).map_err(|error| error.to_string())
+    }
+
+    fn key(&self, user: &str, key: &KeyBlob, client: IpAddr) -> Result<Admitted, NotIn> {
         if self.revoked()?.is_some_and(|revoked| revoked.key(key)) {
-            return Err("the key is revoked".to_owned());
+            return Err("the key is revoked".into());
         }
-        let mut refusal = "the key is not listed for this user".to_owned();
-        for line in self.lines_of(user) {
+        let (lines, unread) = self.lines_of(user);
+        let mut refusal = unread.unwrap_or_else(|| "the key is not listed for this user".into());
+        for line in lines {
             if line.options.cert_authority || line.key != *key {
                 continue;
             }
@@ -166,12 +266,15 @@ impl Accounts {
                         fingerprint: Some(key.fingerprint()),
                         certificate: None,
                     };
-                    return Ok(Admitted {
+                    let admitted = Admitted {
                         principal: self.principal(user, credential),
                         limits: line.options.limits(),
-                    });
+                        until: line.options.expires,
+                        proof: Proof::Key(key.clone()),
+                    };
+                    return self.narrowed(admitted, client);
                 }
-                Err(error) => refusal = error.to_string(),
+                Err(error) => refusal = error.to_string().into(),
             }
         }
         Err(refusal)
@@ -181,7 +284,7 @@ impl Accounts {
     #[must_use]
     pub fn take_certificates(&self, user: &str) -> bool {
         let trusted = |line: &KeyLine| line.options.cert_authority;
-        !self.authorities.is_empty() || self.lines_of(user).iter().any(trusted)
+        !self.authorities.is_empty() || self.lines_of(user).0.iter().any(trusted)
     }
 
     /// A login with a certificate whose signatures were verified (OpenSSH `PROTOCOL.certkeys`).
@@ -189,6 +292,11 @@ impl Accounts {
     /// # Errors
     /// Why the certificate does not let this user in, for the log.
     pub fn by_certificate(&self, user: &str, presented: &Presented, client: IpAddr) -> Result<Admitted, String> {
+        let admitted = self.certificate(user, presented, client);
+        admitted.map_err(|error| error.to_string())
+    }
+
+    fn certificate(&self, user: &str, presented: &Presented, client: IpAddr) -> Result<Admitted, NotIn> {
         let Presented {
             certificate,
             key,
@@ -196,11 +304,11 @@ impl Accounts {
         } = presented;
         let now = u64::try_from(Timestamp::now().as_second()).unwrap_or(0);
         if now < certificate.valid_after || now >= certificate.valid_before {
-            return Err("the certificate is not valid at this time".to_owned());
+            return Err("the certificate is not valid at this time".into());
         }
         let revoked = self.revoked()?;
         if revoked.is_some_and(|list| list.certificate(authority, certificate.serial, &certificate.key_id, key)) {
-            return Err("the certificate is revoked".to_owned());
+            return Err("the certificate is revoked".into());
         }
         check_critical(certificate, client)?;
         let own = if certificate
@@ -212,21 +320,25 @@ impl Accounts {
         } else {
             ForwardLimits::none()
         };
+        let mut until = i64::try_from(certificate.valid_before)
+            .ok()
+            .and_then(|seconds| Timestamp::from_second(seconds).ok());
         let limits = if self.authorities.contains(authority) {
             if !certificate.principals.iter().any(|name| name == user) {
-                return Err("the certificate does not name this user".to_owned());
+                return Err("the certificate does not name this user".into());
             }
             own
         } else {
-            let lines = self.lines_of(user);
+            let (lines, unread) = self.lines_of(user);
             let line = lines
                 .iter()
                 .find(|line| line.options.cert_authority && line.key == *authority)
-                .ok_or("the certificate's authority is not trusted")?;
+                .ok_or_else(|| unread.unwrap_or_else(|| "the certificate's authority is not trusted".into()))?;
+            until = line.options.expires.into_iter().chain(until).min();
             let admitted = line.options.admits(client, Timestamp::now());
             admitted.map_err(|error| error.to_string())?;
             if !line.options.admits_principal(user, &certificate.principals) {
-                return Err("the certificate does not name this user".to_owned());
+                return Err("the certificate does not name this user".into());
             }
             own.intersect(&line.options.limits())
         };
@@ -235,42 +347,91 @@ impl Accounts {
             fingerprint: Some(key.fingerprint()),
             certificate: Some(certificate.clone()),
         };
-        Ok(Admitted {
+        let admitted = Admitted {
             principal: self.principal(user, credential),
             limits,
-        })
+            until,
+            proof: Proof::Certificate(Box::new(presented.clone())),
+        };
+        self.narrowed(admitted, client)
     }
 
     /// A login with a password. Hashing takes long: call it where blocking is fine.
     ///
     /// # Errors
     /// Why it does not let this user in, for the log.
-    pub fn by_password(&self, user: &str, password: &str) -> Result<Admitted, String> {
+    pub fn by_password(&self, user: &str, password: &str, client: IpAddr) -> Result<Admitted, String> {
         let known = self.users.get(user).and_then(|account| account.password.as_ref());
         // Somebody unknown costs as much as somebody known.
         let text = known.map_or(NOBODY, |secret| secret.expose());
         let hash = PasswordHash::new(text).map_err(|error| format!("the password hash cannot be read: {error}"))?;
         let right = Argon2::default().verify_password(password.as_bytes(), &hash).is_ok();
-        if known.is_none() || !right {
+        let Some(hash) = known.filter(|_| right) else {
             return Err("the password is wrong or the user has none".to_owned());
-        }
+        };
+        let admitted = self.password(user, hash);
+        self.narrowed(admitted, client).map_err(|error| error.to_string())
+    }
+
+    fn password(&self, user: &str, hash: &Secret) -> Admitted {
         let credential = Credential {
             method: "password".to_owned(),
             ..Credential::default()
         };
-        Ok(Admitted {
+        Admitted {
             principal: self.principal(user, credential),
             limits: ForwardLimits::default(),
+            until: None,
+            proof: Proof::Password(hash.clone()),
+        }
+    }
+
+    /// Whether what a user proved earlier would still let them in from there, and as whom. A password is known by its
+    /// hash only, so another hash is another password.
+    ///
+    /// # Errors
+    /// Why not, or why that cannot be found out.
+    pub fn again(&self, user: &str, proof: &Proof, client: IpAddr) -> Result<Admitted, NotIn> {
+        match proof {
+            Proof::Key(key) => self.key(user, key, client),
+            Proof::Certificate(presented) => self.certificate(user, presented, client),
+            Proof::Password(hash) => match self.users.get(user) {
+                Some(account) if account.password.as_ref() == Some(hash) => {
+                    self.narrowed(self.password(user, hash), client)
+                }
+                Some(_) => Err("the password has changed".into()),
+                None => Err("the user is not configured".into()),
+            },
+        }
+    }
+
+    /// What the others permit, too, where there are others.
+    fn narrowed(&self, admitted: Admitted, client: IpAddr) -> Result<Admitted, NotIn> {
+        let Some(also) = &self.also else {
+            return Ok(admitted);
+        };
+        let other = also.again(&admitted.principal.user, &admitted.proof, client);
+        let other = other.map_err(|error| match error {
+            NotIn::Refused(reason) => NotIn::Refused(format!(
+                "the new configuration lets this user in once its policies are in force; until then: {reason}"
+            )),
+            unsure => unsure,
+        })?;
+        Ok(Admitted {
+            limits: admitted.limits.intersect(&other.limits),
+            until: admitted.until.into_iter().chain(other.until).min(),
+            ..admitted
         })
     }
 
-    fn revoked(&self) -> Result<Option<RevokedKeys>, String> {
-        let read = self.revoked.as_deref().map(RevokedKeys::read).transpose();
-        read.map_err(|error| format!("every login is refused: {error}"))
+    fn revoked(&self) -> Result<Option<Arc<RevokedKeys>>, NotIn> {
+        let read = self.revoked.as_ref().map(|revocations| revocations.now()).transpose();
+        read.map_err(|error| NotIn::Unsure(format!("every login is refused: {error}")))
     }
 
-    /// The inline lines of a user, then those of the files.
-    fn lines_of(&self, user: &str) -> Vec<KeyLine> {
+    /// The inline lines of a user, then those of the files; and whether a file could not be read, for whom its lines matter.
+    fn lines_of(&self, user: &str) -> (Vec<KeyLine>, Option<NotIn>) {
+        let mut unread = None;
         let mut lines = self
             .users
             .get(user)
@@ -282,6 +443,9 @@ impl Accounts {
                 Ok(None) => continue,
                 Err(error) => {
                     tracing::debug!(user, %error, "no key file");
+                    if let PathError::Lookup(..) = &error {
+                        unread = Some(NotIn::Unsure(error.to_string()));
+                    }
                     continue;
                 }
             };
@@ -293,11 +457,26 @@ impl Accounts {
                     }
                     lines.extend(found);
                 }
-                Err(error) => tracing::warn!(%error, "a key file is not used"),
+                Err(error) => {
+                    tracing::warn!(%error, "a key file is not used");
+                    if let ReadError::Io { source, .. } = &error
+                        && may_pass(source)
+                    {
+                        unread = Some(NotIn::Unsure(format!("{error}: {source}")));
+                    }
+                }
             }
         }
-        lines
+        (lines, unread)
     }
+}
+
+/// Whether the file may be readable in a moment. What may not be read counts as not there: somebody has decided that.
+fn may_pass(error: &io::Error) -> bool {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    let lasting = [IsADirectory, NotADirectory, NotFound, PermissionDenied];
+    let is_loop = error.raw_os_error() == Some(Errno::ELOOP as i32);
+    !is_loop && !lasting.contains(&error.kind())
 }
 
 /// `force-command` is about sessions, which this server has none of; what is unknown voids the certificate.
@@ -318,6 +497,22 @@ fn check_critical(certificate: &Certificate, client: IpAddr) -> Result<(), Strin
         }
     }
     Ok(())
+}
+
+fn read_all_authorities(paths: &[PathBuf]) -> Result<Vec<KeyBlob>, Vec<String>> {
+    let mut authorities = Vec::new();
+    let mut faults = Vec::new();
+    for path in paths {
+        match read_authorities(path) {
+            Ok(found) => authorities.extend(found),
+            Err(words) => faults.push(words),
+        }
+    }
+    if faults.is_empty() {
+        Ok(authorities)
+    } else {
+        Err(faults)
+    }
 }
 
 fn read_authorities(path: &Path) -> Result<Vec<KeyBlob>, String> {

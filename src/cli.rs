@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::{self, Config, Faults};
+use crate::config::{self, Config, Draft, Faults};
 use crate::embedded::Embedded;
 use crate::explain::{self, Explain};
 use crate::gateway::{Gateway, Origin, Prepared, StartError};
@@ -185,11 +185,24 @@ impl Origin for FromFile {
     }
 
     fn load(&self) -> Result<Config, Faults> {
-        let mut config = config::load(&self.path)?;
+        Ok(self.listening(config::load(&self.path)?))
+    }
+
+    fn draft(&self) -> Result<Draft, Faults> {
+        let Draft { config, settings_files } = config::draft(&self.path)?;
+        Ok(Draft {
+            config: self.listening(config),
+            settings_files,
+        })
+    }
+}
+
+impl FromFile {
+    fn listening(&self, mut config: Config) -> Config {
         if !self.listen.is_empty() {
             config.server.listen.clone_from(&self.listen);
         }
-        Ok(config)
+        config
     }
 }
 
@@ -291,7 +304,7 @@ async fn check(config: Option<PathBuf>, json: bool) -> u8 {
 }
 
 fn report(prepared: &Prepared, json: bool) -> String {
-    let generation = prepared.policies.current();
+    let generation = &prepared.generation;
     let keys: Vec<_> = prepared.host_keys.fingerprints().collect();
     if json {
         let policies: Vec<_> = generation.installed().collect();

@@ -67,7 +67,13 @@
 //! - **A demanded signature is checked on the bytes that are loaded.** Only a [`Vetted`](policy::Vetted) component passes the
 //!   gates, and it is made where the signature is checked.
 //! - **A swap is whole or not at all.** A candidate is read, hashed, compiled, type-checked, configured and asked once
-//!   before one pointer changes; whatever fails leaves the old one in force. A decision ends on the policy it began with.
+//!   before one pointer changes; whatever fails leaves the old one in force. Policies whose files change together are one
+//!   candidate. That pointer, [`Current`](judgement::Current), also holds floors, switches, users and limits, so no decision
+//!   sees some of a new configuration and some of the old. A decision ends on what it began with.
+//! - **Taking access away never waits.** While policies of a new configuration are prepared, and if they fail, a user must be
+//!   let in by the old and the new configuration, and the narrower floors, switches and limits count.
+//! - **A login is asked again.** [`Standing`](accounts::Standing) keeps what a client proved and asks what that gives now. A
+//!   session whose user may no longer log in ends.
 //! - **Every decision has a line**, and every tunnel and listener that was opened exactly one end.
 //! - **No slow reader stops another.** The session loop always takes in what arrives; what waits is counted by tunnel and in
 //!   all, and the client is throttled by SSH's own window.

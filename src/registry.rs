@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::Standing;
 use crate::audit::Cause;
-use crate::auth::ForwardLimits;
 use crate::request::{Endpoint, ForwardRequest, Terms};
 
 /// Everything that is open.
@@ -41,8 +41,8 @@ pub struct Forward {
     pub effective: Endpoint,
     /// What was dialled, of a tunnel.
     pub dialled: Option<SocketAddr>,
-    /// What the key or certificate permits.
-    pub limits: Arc<ForwardLimits>,
+    /// Of whose login, and what that gives now.
+    pub standing: Arc<Standing>,
     /// The terms it was allowed on.
     pub terms: Terms,
     /// How to end it.

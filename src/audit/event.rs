@@ -99,8 +99,14 @@ pub enum Event {
     GatewayStopped,
     /// The configuration was read again.
     ConfigReloaded {
-        /// False where a fault kept the old one.
+        /// False where a fault kept the old one, or all of it but what the new one takes away.
         ok: bool,
+        /// Keys that changed and apply. With a fault: those that apply as far as they take something away.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        applied: Vec<&'static str>,
+        /// Keys that changed and apply after a restart.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        needs_restart: Vec<&'static str>,
         /// The fault.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,

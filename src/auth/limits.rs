@@ -8,7 +8,7 @@ use super::permit::{PermitListen, PermitOpen};
 ///
 /// A list that is there permits what it lists and nothing else. Where several credentials speak, as a certificate and
 /// the authority's line do, each must permit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardLimits {
     forwarding: Forwarding,
     connect: Vec<Arc<[PermitOpen]>>,

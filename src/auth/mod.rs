@@ -25,6 +25,7 @@ mod line;
 mod options;
 mod pattern;
 mod permit;
+mod revocations;
 mod revoked;
 mod wire;
 
@@ -40,5 +41,6 @@ pub use options::KeyOptions;
 pub(crate) use options::{BLANKS, Cursor};
 pub(crate) use pattern::matches;
 pub use permit::{PermitListen, PermitOpen};
+pub use revocations::Revocations;
 pub use revoked::{RevokedError, RevokedKeys};
 pub(crate) use wire::Fields;

@@ -107,6 +107,26 @@ impl Default for Keepalive {
     }
 }
 
+impl Limits {
+    /// The narrower of each: fewer, and sooner over. What is neither is as here.
+    #[must_use]
+    pub fn narrowed_by(&self, other: &Self) -> Self {
+        let sooner = |one: Option<Duration>, other: Option<Duration>| one.into_iter().chain(other).min();
+        Self {
+            sessions: self.sessions.min(other.sessions),
+            sessions_per_user: self.sessions_per_user.min(other.sessions_per_user),
+            unauthenticated: self.unauthenticated.min(other.unauthenticated),
+            tunnels_per_session: self.tunnels_per_session.min(other.tunnels_per_session),
+            listeners_per_session: self.listeners_per_session.min(other.listeners_per_session),
+            dial_timeout: self.dial_timeout.min(other.dial_timeout),
+            idle_timeout: sooner(self.idle_timeout, other.idle_timeout),
+            stall_timeout: sooner(self.stall_timeout, other.stall_timeout),
+            drain_timeout: self.drain_timeout.min(other.drain_timeout),
+            ..self.clone()
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {

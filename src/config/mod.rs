@@ -96,6 +96,40 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Faults> {
     }
 }
 
+/// A configuration without a fault of its own. Its settings files may have some: then its policies cannot be loaded, and
+/// all the rest of it is as meant.
+pub struct Draft {
+    /// As meant, but for the settings of plugins whose settings files are faulty.
+    pub config: Config,
+    /// Every fault of settings files.
+    pub settings_files: Vec<Fault>,
+}
+
+/// Reads a configuration file, and tells faults of its settings files from its own.
+///
+/// # Errors
+///
+/// Every fault of the file, if it has any of its own, with those of the settings files.
+pub fn draft(path: &Path) -> Result<Draft, Faults> {
+    let text = read_text(path).map_err(|fault| Faults {
+        file: path.to_owned(),
+        faults: vec![fault],
+    })?;
+    let document = Document::new(path, &text);
+    let config = document.read(root).flatten();
+    let faults = document.into_faults();
+    match config {
+        Some(config) if faults.iter().all(|fault| fault.file != path) => Ok(Draft {
+            config,
+            settings_files: faults,
+        }),
+        _ => Err(Faults {
+            file: path.to_owned(),
+            faults,
+        }),
+    }
+}
+
 fn root(file: &mut Table<'_>) -> Option<Config> {
     let server = file.section("server", server::server);
     let forwarding = file.section("forwarding", server::forwarding);

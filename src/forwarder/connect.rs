@@ -57,7 +57,7 @@ impl Desk {
                 return None;
             }
         };
-        let patience = self.limits.load().dial_timeout;
+        let patience = permit.judged_by().limits.dial_timeout;
         let dialled = tokio::select! {
             dialled = relay::dial(&permit, patience) => dialled,
             _ = visit.stop.ended() => return None,

@@ -10,8 +10,9 @@ use crate::judgement::{Judgement, Permit, Question};
 use crate::request::{Action, Refusal};
 
 impl Desk {
-    /// Judges and records; an allow counts only once it is in the log.
-    pub(super) async fn judge(&self, visit: &Visit, question: Question) -> Result<Permit, Refusal> {
+    /// Judges and records; an allow counts only once it is in the log. Users, policies, floors and limits are those of one
+    /// moment.
+    pub(super) async fn judge(&self, visit: &Visit, mut question: Question) -> Result<Permit, Refusal> {
         let id = question.id.clone();
         if !self.audit.takes_lines() {
             return Err(unrecorded());
@@ -20,10 +21,15 @@ impl Desk {
             let stopping = Judgement::exhausted(&question, "draining", "the gateway is stopping".to_owned());
             return self.publish(visit, &id, stopping).await;
         }
+        let current = self.judge.current();
+        match self.rights(visit, &current.accounts).await {
+            Ok(rights) => question.asked_by(&rights),
+            Err(refusal) => return self.publish(visit, &id, question.refused(refusal)).await,
+        }
         let judgement = match question.action {
             // The session waits for this one.
-            Action::Listen => self.judge.judge_within(question, LISTEN_PATIENCE).await,
-            _ => self.judge.judge(question).await,
+            Action::Listen => self.judge.judge_within(&current, question, LISTEN_PATIENCE).await,
+            _ => self.judge.judge_by(&current, question).await,
         };
         self.publish(visit, &id, judgement).await
     }
@@ -36,7 +42,7 @@ impl Desk {
     async fn publish(&self, visit: &Visit, id: &str, judgement: Judgement) -> Result<Permit, Refusal> {
         let Judgement { decided, outcome } = judgement;
         if let Err(refusal) = &outcome {
-            log_refusal(id, &visit.principal.user, &decided, refusal);
+            log_refusal(id, &visit.user, &decided, refusal);
         }
         let subject = visit.subject.with_forward(id);
         visit.tell(|| News {

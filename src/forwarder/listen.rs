@@ -11,7 +11,8 @@ use super::tunnel::{Ends, Joined};
 use super::visit::Full;
 use super::{Desk, Visit, millis};
 use crate::audit::{Cause, Event, Subject};
-use crate::policy::{ForwardEnded, Generation};
+use crate::judgement::Current;
+use crate::policy::ForwardEnded;
 use crate::registry::{Bytes, Forward, ForwardGuard, Stop};
 use crate::relay::{Accepted, Bound, Queued, Sink, Source};
 use crate::request::{Action, Endpoint, Refusal, Requested};
@@ -84,7 +85,7 @@ impl Desk {
             request: Arc::clone(permit.request()),
             effective: effective_listener(permit.effective(), bound.port()),
             dialled: None,
-            limits: Arc::clone(&visit.limits),
+            standing: Arc::clone(&visit.standing),
             terms: permit.terms().clone(),
             stop: listening.stop.clone(),
             bytes: Bytes::default(),
@@ -102,7 +103,7 @@ impl Desk {
         let serving = Serving {
             bound,
             guard,
-            judged_by: Arc::clone(permit.generation()),
+            judged_by: Arc::clone(permit.judged_by()),
             place,
             gone: listening.gone.clone().drop_guard(),
         };
@@ -150,7 +151,7 @@ impl Desk {
         drop(bound);
         drop(gone);
         let told = ForwardEnded::new(&guard, cause, millis(began));
-        self.judge.policies().current().observe(told);
+        self.judge.current().generation.observe(told);
         self.audit.record(
             &Subject::of(&guard.request),
             &Event::ListenerClosed {
@@ -221,7 +222,7 @@ impl Desk {
 struct Serving {
     bound: Bound,
     guard: ForwardGuard,
-    judged_by: Arc<Generation>,
+    judged_by: Arc<Current>,
     place: Option<OwnedSemaphorePermit>,
     gone: DropGuard,
 }

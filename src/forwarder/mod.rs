@@ -4,22 +4,23 @@ mod connect;
 mod judge;
 mod listen;
 mod reconsider;
+mod renew;
+mod sessions;
 mod tunnel;
 mod visit;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::Audit;
-use crate::config::Limits;
 use crate::judgement::Judge;
 use crate::registry::Registry;
 
 pub use connect::Pending;
 pub use listen::{Listening, Opener, Unopened};
+pub use sessions::{Present, Sessions};
 pub use visit::{News, Visit};
 
 /// What every request of the gateway shares.
@@ -30,10 +31,8 @@ pub struct Desk {
     pub audit: Audit,
     /// What is open.
     pub registry: Registry,
-    /// Defaults and ceilings.
-    pub limits: ArcSwap<Limits>,
-    /// Whether a swap judges again what is open.
-    pub reevaluates: AtomicBool,
+    /// Who is in.
+    pub sessions: Sessions,
     /// The gateway stops: nothing new is forwarded.
     pub draining: AtomicBool,
     /// Every task.

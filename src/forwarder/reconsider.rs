@@ -8,21 +8,20 @@ use futures_util::{StreamExt, stream};
 
 use super::Desk;
 use super::listen::effective_listener;
+use super::renew::{NoRights, concerns, rights};
 use crate::audit::{Cause, Event, Subject};
-use crate::judgement::{Judgement, Permit};
-use crate::policy::Generation;
+use crate::config::OnSwap;
+use crate::judgement::{Current, Judgement, Permit};
 use crate::registry::Forward;
 use crate::request::{Endpoint, Refusal};
 
 impl Desk {
-    /// Judges everything that is open by the policies in force now, and closes what they refuse or
-    /// would send elsewhere. The rest of each connection is left alone.
-    pub async fn reconsider_all(&self) {
+    /// Judges these again.
+    pub(super) async fn reconsider_these(&self, open: Vec<Arc<Forward>>) {
         let spare = &AtomicUsize::new(SPARE);
         let again = async |forward: Arc<Forward>| self.reconsider(&forward, "swap", spare).await;
-        let open = stream::iter(self.registry.forwards());
         // Some wait for a name, or for a policy that never decides.
-        open.for_each_concurrent(AT_ONCE, again).await;
+        stream::iter(open).for_each_concurrent(AT_ONCE, again).await;
     }
 
     /// Judges one open tunnel or listener again. What cannot be decided is refused, but not because of one moment in which
@@ -40,7 +39,7 @@ impl Desk {
         }
         let keeps = match &outcome {
             Ok(permit) => {
-                let house = self.judge.house();
+                let house = &permit.judged_by().house;
                 let address = forward
                     .dialled
                     .is_none_or(|dialled| permit.terms().address_rules.permit(dialled.ip()) && house.may_dial(dialled));
@@ -57,7 +56,7 @@ impl Desk {
 
     /// Asks again about something open, as often as its terms say, until that ends it. Whoever
     /// carries it notices the end by itself, so this never answers first.
-    pub(super) async fn recheck(&self, judged_by: Arc<Generation>, forward: &Forward) -> Cause {
+    pub(super) async fn recheck(&self, judged_by: Arc<Current>, forward: &Forward) -> Cause {
         self.catch_up(judged_by, forward).await;
         let Some(seconds) = forward.terms.recheck_seconds else {
             return std::future::pending().await;
@@ -71,10 +70,11 @@ impl Desk {
     }
 
     /// What was decided by policies that were replaced meanwhile is judged again.
-    async fn catch_up(&self, judged_by: Arc<Generation>, forward: &Forward) {
-        let is_current = Arc::ptr_eq(&judged_by, &self.judge.policies().current());
-        drop(judged_by);
-        if self.reevaluates.load(Ordering::Relaxed) && !is_current {
+    async fn catch_up(&self, judged_by: Arc<Current>, forward: &Forward) {
+        let current = self.judge.current();
+        let concerned = current.on_swap == OnSwap::Reevaluate && concerns(&current, &judged_by, forward);
+        drop((judged_by, current));
+        if concerned {
             self.reconsider_alone(forward, "swap").await;
         }
     }
@@ -85,7 +85,15 @@ impl Desk {
     }
 
     async fn judge_once_more(&self, forward: &Forward, why: &'static str) -> Result<Permit, Refusal> {
-        let Judgement { decided, outcome } = self.judge.judge_again(&forward.request, &forward.limits, why).await;
+        let current = self.judge.current();
+        let rights = match rights(&forward.standing, &current.accounts).await {
+            Ok(rights) => rights,
+            // The session ends with its user's right to log in, and needs no line for each of its tunnels.
+            Err(gone @ NoRights::Gone(_)) => return Err(gone.into_refusal()),
+            Err(NoRights::Unsure(_)) => forward.standing.rights(),
+        };
+        let judged = self.judge.judge_again(&current, &forward.request, &rights, why);
+        let Judgement { decided, outcome } = judged.await;
         let event = Event::ForwardDecided(Box::new(decided));
         self.audit.record(&Subject::of(&forward.request), &event);
         outcome

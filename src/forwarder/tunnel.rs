@@ -10,8 +10,9 @@ use tokio::time::sleep;
 
 use super::{Desk, Visit, millis};
 use crate::audit::{Audit, Cause, Ended, Event, Subject};
-use crate::judgement::Permit;
-use crate::policy::{ForwardEnded, Policies};
+use crate::config::Limits;
+use crate::judgement::{Judge, Permit};
+use crate::policy::ForwardEnded;
 use crate::registry::{Bytes, Forward, ForwardGuard, Stop};
 use crate::relay::{self, Patience, Queued, Sink, Source, Stream};
 use crate::request::Endpoint;
@@ -36,8 +37,8 @@ pub(super) struct Joined<S, K> {
 
 impl Desk {
     pub(super) async fn tunnel<S: Source, K: Sink>(&self, visit: &Visit, joined: Box<Joined<S, K>>) {
-        let judged_by = Arc::clone(joined.permit.generation());
-        let patience = self.patience(visit);
+        let judged_by = Arc::clone(joined.permit.judged_by());
+        let patience = patience(visit, &judged_by.limits);
         let (
             mut closing,
             place,
@@ -77,7 +78,7 @@ impl Desk {
             request: Arc::clone(request),
             effective: permit.effective().clone(),
             dialled: address,
-            limits: Arc::clone(&visit.limits),
+            standing: Arc::clone(&visit.standing),
             terms: permit.terms().clone(),
             stop: Stop::default(),
             bytes: Bytes::default(),
@@ -93,7 +94,7 @@ impl Desk {
         );
         let closing = Closing {
             audit: &self.audit,
-            policies: self.judge.policies(),
+            judge: &self.judge,
             guard,
             began: Instant::now(),
             dialled,
@@ -101,20 +102,23 @@ impl Desk {
         };
         (closing, place, ends)
     }
+}
 
-    fn patience(&self, visit: &Visit) -> Patience {
-        let limits = self.limits.load();
-        Patience {
-            idle: limits.idle_timeout,
-            stall: limits.stall_timeout,
-            close: visit.close_patience(),
-        }
+fn patience(visit: &Visit, limits: &Limits) -> Patience {
+    Patience {
+        idle: limits.idle_timeout,
+        stall: limits.stall_timeout,
+        close: visit.close_patience(),
     }
 }
 
-/// Ends once the session is gone and the target takes nothing more of what came before its end.
+/// Ends once the session is gone and the target takes nothing more of what came before its end; at once if the user may no
+/// longer log in.
 async fn outlived(visit: &Visit, forward: &Forward) -> Cause {
-    visit.stop.ended().await;
+    let cause = visit.stop.ended().await;
+    if cause == Cause::Revoked {
+        return cause;
+    }
     let last = Instant::now() + MOST_AFTER_SESSION;
     loop {
         let before = forward.bytes.up.load(Ordering::Relaxed);
@@ -128,7 +132,7 @@ async fn outlived(visit: &Visit, forward: &Forward) -> Cause {
 /// Records the end of a tunnel, exactly once, however its task ends.
 struct Closing<'a> {
     audit: &'a Audit,
-    policies: &'a Policies,
+    judge: &'a Judge,
     guard: ForwardGuard,
     began: Instant,
     dialled: Option<Endpoint>,
@@ -145,7 +149,7 @@ impl Drop for Closing<'_> {
             cause: self.cause,
         };
         let told = ForwardEnded::new(&self.guard, ended.cause, ended.millis);
-        self.policies.current().observe(told);
+        self.judge.current().generation.observe(told);
         let subject = Subject::of(&self.guard.request);
         self.audit.record(&subject, &Event::TunnelClosed(ended));
     }

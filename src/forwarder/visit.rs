@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio::time::Instant;
 
+use crate::accounts::Standing;
 use crate::audit::{Cause, Decided, Subject};
-use crate::auth::ForwardLimits;
 use crate::config::Limits;
 use crate::judgement::{Question, Verdicts};
 use crate::names::places_of_one;
@@ -18,16 +18,18 @@ use crate::request::{Action, Connection, Principal, Requested, new_id};
 
 /// The user's side of a session, shared by its requests.
 pub struct Visit {
-    /// Who.
-    pub principal: Arc<Principal>,
+    /// The name that was logged in with.
+    pub user: String,
+    /// Who that is now, and what their key or certificate permits.
+    pub standing: Arc<Standing>,
     /// From where.
     pub connection: Arc<Connection>,
-    /// What the key or certificate permits.
-    pub limits: Arc<ForwardLimits>,
     /// For the audit log.
     pub subject: Subject,
     /// Ends with the session.
     pub stop: Stop,
+    /// Why the user may no longer log in, once that is so.
+    revoked: OnceLock<String>,
     /// What is decided, for the status channel.
     news: OnceLock<broadcast::Sender<Arc<News>>>,
     verdicts: Arc<Verdicts>,
@@ -76,18 +78,20 @@ pub struct News {
 impl Visit {
     /// A session of this user.
     #[must_use]
-    pub fn new(principal: Principal, connection: Connection, limits: ForwardLimits, ceilings: &Limits) -> Self {
+    pub fn new(standing: Standing, connection: Connection, ceilings: &Limits) -> Self {
+        let user = standing.rights().principal.user.clone();
         Self {
             subject: Subject {
                 session: Some(connection.id.clone()),
-                user: Some(principal.user.clone()),
+                user: Some(user.clone()),
                 client: Some(connection.client),
                 forward: None,
             },
-            principal: Arc::new(principal),
+            user,
+            standing: Arc::new(standing),
             connection: Arc::new(connection),
-            limits: Arc::new(limits),
             stop: Stop::default(),
+            revoked: OnceLock::new(),
             news: OnceLock::new(),
             verdicts: Arc::default(),
             names: places_of_one(),
@@ -98,6 +102,25 @@ impl Visit {
             most_tunnels: ceilings.tunnels_per_session,
             listeners: Arc::new(Semaphore::new(ceilings.listeners_per_session)),
         }
+    }
+
+    /// Who the user is, as far as that was last asked.
+    #[must_use]
+    pub fn principal(&self) -> Arc<Principal> {
+        Arc::clone(&self.standing.rights().principal)
+    }
+
+    /// Ends the session, because its user may no longer log in.
+    pub(super) fn revoke(&self, reason: &str) {
+        if self.revoked.set(reason.to_owned()).is_ok() {
+            self.stop.end(Cause::Revoked);
+        }
+    }
+
+    /// Why the user may no longer log in, if that ended the session.
+    #[must_use]
+    pub fn revoked(&self) -> Option<&str> {
+        self.revoked.get().map(String::as_str)
     }
 
     /// What is decided from now on.
@@ -174,15 +197,16 @@ impl Visit {
     }
 
     pub(super) fn question(&self, action: Action, requested: Requested, originator: Option<SocketAddr>) -> Question {
+        let rights = self.standing.rights();
         Question {
             id: new_id("f"),
             action,
             requested,
             listener: None,
             originator,
-            principal: Arc::clone(&self.principal),
+            principal: Arc::clone(&rights.principal),
             connection: Arc::clone(&self.connection),
-            limits: Arc::clone(&self.limits),
+            limits: Arc::clone(&rights.limits),
             dry_run: false,
             again: None,
             verdicts: Some(Arc::clone(&self.verdicts)),

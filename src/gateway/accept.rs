@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 
 use super::Shared;
@@ -70,7 +69,7 @@ impl Shared {
         peer: SocketAddr,
         server: SocketAddr,
     ) -> io::Result<(TcpStream, SocketAddr, SocketAddr)> {
-        let config = self.config.load();
+        let config = self.in_force.config();
         if !config.server.proxy_protocol.iter().any(|net| net.contains(&peer.ip())) {
             return Ok((stream, peer, server));
         }
@@ -83,34 +82,35 @@ impl Shared {
     }
 
     fn admit(&self, peer: SocketAddr) -> Option<Place> {
-        let limits = self.desk().limits.load();
-        let login = Unauthenticated::enter(&self.unauthenticated);
+        let limits = Arc::clone(&self.desk().judge.current().limits);
+        let login = Counted::enter(&self.unauthenticated);
         // OpenSSH's MaxStartups: at random past the limit, ever more likely towards twice of it.
         let past = login.count.saturating_sub(limits.unauthenticated);
         if past > 0 && past >= chance(limits.unauthenticated) {
             tracing::warn!(%peer, "too many clients that have not logged in (limits.unauthenticated)");
             return None;
         }
-        let Ok(session) = Arc::clone(&self.sessions).try_acquire_owned() else {
+        let session = Counted::enter(&self.sessions);
+        if session.count > limits.sessions {
             tracing::warn!(%peer, "too many sessions (limits.sessions)");
             return None;
-        };
+        }
         Some(Place { session, login })
     }
 }
 
 struct Place {
-    session: OwnedSemaphorePermit,
-    login: Unauthenticated,
+    session: Counted,
+    login: Counted,
 }
 
-/// Counts a client that has not logged in.
-struct Unauthenticated {
+/// Counts a client, as long as it lasts.
+struct Counted {
     all: Arc<AtomicUsize>,
     count: usize,
 }
 
-impl Unauthenticated {
+impl Counted {
     fn enter(all: &Arc<AtomicUsize>) -> Self {
         Self {
             count: all.fetch_add(1, Ordering::Relaxed) + 1,
@@ -119,7 +119,7 @@ impl Unauthenticated {
     }
 }
 
-impl Drop for Unauthenticated {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.all.fetch_sub(1, Ordering::Relaxed);
     }

@@ -15,7 +15,7 @@ impl Shared {
         let desk = self.desk();
         self.closing.cancel();
         desk.draining.store(true, Ordering::Relaxed);
-        let patience = desk.limits.load().drain_timeout;
+        let patience = desk.judge.current().limits.drain_timeout;
         tracing::info!(?patience, open = desk.registry.forwards().len(), "draining");
         let listens = |action| action == Action::Listen;
         for forward in desk

@@ -1,7 +1,10 @@
 //! The gateway as a whole: bind, accept, limit, swap, reload and drain.
 
 mod accept;
+mod changes;
+mod current;
 mod drain;
+mod keys;
 mod prepare;
 mod reload;
 mod start;
@@ -9,21 +12,21 @@ mod swap;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
-use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, Faults};
+use crate::config::{Config, Draft, Faults};
 use crate::forwarder::Desk;
-use crate::judgement::OwnListeners;
 use crate::policy::Compiler;
 use crate::registry::Registry;
 use crate::ssh::Service;
 use crate::workers::Workers;
+
+use current::InForce;
 
 pub use prepare::{Prepared, state_directory};
 pub use start::StartError;
@@ -38,16 +41,20 @@ pub struct Gateway {
 struct Shared {
     origin: Box<dyn Origin>,
     service: Arc<Service>,
-    config: ArcSwap<Config>,
-    own: OwnListeners,
+    in_force: InForce,
     workers: Workers,
-    sessions: Arc<Semaphore>,
+    sessions: Arc<AtomicUsize>,
     unauthenticated: Arc<AtomicUsize>,
     /// Stops accepting and watching.
     closing: CancellationToken,
     /// Ends every session.
     ending: CancellationToken,
     swaps: watch::Sender<u64>,
+    /// One at a time reads the configuration, which takes a moment.
+    reading: tokio::sync::Mutex<()>,
+    /// How many configurations have been read.
+    read_so_far: AtomicU64,
+    /// One at a time prepares policies, which may take a minute.
     reloading: tokio::sync::Mutex<()>,
     finished: Mutex<bool>,
 }
@@ -86,7 +93,8 @@ impl Gateway {
     /// Reads configuration, keys and policies again, and opens the audit log again.
     ///
     /// # Errors
-    /// What is wrong; everything goes on as it was.
+    /// What is wrong. If that is a policy or its settings, what the new configuration takes away applies all the same; otherwise
+    /// everything goes on as it was.
     pub async fn reload(&self) -> Result<(), Faults> {
         self.shared.reload().await
     }
@@ -138,6 +146,16 @@ pub trait Origin: Send + Sync + 'static {
     /// # Errors
     /// All faults at once.
     fn load(&self) -> Result<Config, Faults>;
+    /// Reads the configuration, and tells faults of its settings files from its own. What reads no file of its own has none.
+    ///
+    /// # Errors
+    /// All faults at once.
+    fn draft(&self) -> Result<Draft, Faults> {
+        self.load().map(|config| Draft {
+            config,
+            settings_files: Vec::new(),
+        })
+    }
     /// Where components are compiled.
     fn compiler(&self) -> Compiler {
         Compiler::this_program()
@@ -151,6 +169,10 @@ impl Origin for Box<dyn Origin> {
 
     fn load(&self) -> Result<Config, Faults> {
         (**self).load()
+    }
+
+    fn draft(&self) -> Result<Draft, Faults> {
+        (**self).draft()
     }
 
     fn compiler(&self) -> Compiler {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::accounts::Accounts;
 use crate::config::{Config, Fault, Faults};
-use crate::judgement::{House, Judge, OwnListeners};
+use crate::judgement::{Current, House, Judge, OwnListeners};
 use crate::names::Resolver;
-use crate::policy::{Compiler, DirectoryError, LoadError, OpenForwards, Policies, Workshop};
+use crate::policy::{Compiler, DirectoryError, Generation, LoadError, OpenForwards, Policies, Workshop};
 use crate::registry::Registry;
 use crate::signature::{AllowedSigners, Refused};
 use crate::ssh::HostKeys;
@@ -20,8 +20,10 @@ pub struct Prepared {
     pub accounts: Accounts,
     /// The gateway's keys.
     pub host_keys: HostKeys,
-    /// The policies.
+    /// Where policies are made.
     pub policies: Policies,
+    /// The policies.
+    pub generation: Arc<Generation>,
     /// What is open.
     pub registry: Registry,
 }
@@ -58,11 +60,12 @@ impl Prepared {
             }
         };
         match (accounts, host_keys, policies) {
-            (Some(accounts), Some(host_keys), Some(policies)) if faults.is_empty() => Ok(Self {
+            (Some(accounts), Some(host_keys), Some((policies, generation))) if faults.is_empty() => Ok(Self {
                 config,
                 accounts,
                 host_keys,
                 policies,
+                generation,
                 registry,
             }),
             _ => Err(Faults {
@@ -74,16 +77,21 @@ impl Prepared {
 
     /// A judge by this configuration.
     #[must_use]
-    pub fn into_judge(self) -> (Judge, Accounts) {
+    pub fn into_judge(self) -> (Judge, Arc<Accounts>) {
         let own = OwnListeners::default();
         for address in &self.config.server.listen {
             own.add(*address);
         }
-        let house = House::new(self.config.forwarding, self.config.floors, own);
-        (
-            Judge::new(house, Arc::new(self.policies), Resolver::system()),
-            self.accounts,
-        )
+        let accounts = Arc::new(self.accounts);
+        let current = Current {
+            house: Arc::new(House::new(self.config.forwarding, self.config.floors, own)),
+            generation: self.generation,
+            accounts: Arc::clone(&accounts),
+            limits: Arc::new(self.config.limits),
+            on_swap: self.config.policy.on_swap,
+        };
+        let judge = Judge::new(current, Arc::new(self.policies), Resolver::system());
+        (judge, accounts)
     }
 }
 
@@ -152,6 +160,7 @@ pub(super) fn policy_faults(config: &Config, file: &Path, errors: &[(String, Loa
                 let key = format!("{key}.settings{}", problem.at);
                 Fault::of_key(file, &key, format!("{name}: {}", problem.message))
             })),
+            LoadError::SettingsFile(found) => faults.extend(found.faults.iter().cloned()),
             // One file for all plugins, and one fault.
             LoadError::Signature { refused, .. } if let Refused::Signers(error) = &**refused => {
                 let found = Fault::of_key(file, SIGNERS_KEY, error);

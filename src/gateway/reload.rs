@@ -1,79 +1,189 @@
-//! The whole configuration anew, or none of it.
+//! A configuration read again: what it takes away applies at once, the whole of it once its policies are ready.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
 
 use super::Shared;
+use super::changes::{Applies, changes};
+use super::current::Settled;
 use super::prepare::{host_keys, policy_faults, signers_fault};
 use super::start::settings;
-use super::swap::millis;
 use crate::accounts::Accounts;
 use crate::audit::{Event, Subject};
-use crate::config::{Faults, OnSwap};
-use crate::judgement::House;
+use crate::config::{Draft, Fault, Faults};
+use crate::open_files;
+
+/// What came of a reload.
+struct Reloaded {
+    /// Keys that changed and apply.
+    applied: Vec<&'static str>,
+    /// Keys that changed and apply after a restart.
+    needs_restart: Vec<&'static str>,
+    /// What keeps the rest from applying.
+    faults: Option<Faults>,
+}
 
 impl Shared {
     pub(super) async fn reload(self: &Arc<Self>) -> Result<(), Faults> {
-        let _turn = self.reloading.lock().await;
         self.desk().audit.reopen();
         let reloaded = self.try_reload().await;
         let event = Event::ConfigReloaded {
-            ok: reloaded.is_ok(),
-            reason: reloaded.as_ref().err().map(ToString::to_string),
+            ok: reloaded.faults.is_none(),
+            applied: reloaded.applied.clone(),
+            needs_restart: reloaded.needs_restart.clone(),
+            reason: reloaded.reason(),
         };
         self.desk().audit.record(&Subject::default(), &event);
-        match &reloaded {
-            Ok(()) => tracing::info!("configuration reloaded"),
-            Err(faults) => tracing::error!("configuration not reloaded, the one in force goes on:\n{faults}"),
-        }
+        reloaded.log();
         self.swaps.send_modify(|count| *count += 1);
-        reloaded
+        reloaded.faults.map_or(Ok(()), Err)
     }
 
-    async fn try_reload(self: &Arc<Self>) -> Result<(), Faults> {
-        let file = self.origin.file();
-        let config = self.origin.load()?;
-        let invalid = |faults| Faults {
-            file: file.to_owned(),
-            faults,
+    async fn try_reload(self: &Arc<Self>) -> Reloaded {
+        let read = {
+            let _turn = self.reading.lock().await;
+            self.read()
         };
-        if let Some(fault) = signers_fault(&config, file) {
-            return Err(invalid(vec![fault]));
+        let (settled, settings_files) = match read {
+            Ok(read) => read,
+            Err(faults) => return Reloaded::nothing(faults),
+        };
+        let old = self.in_force.config();
+        // Most policies are unchanged or ready in a moment, and then there is nothing in between.
+        let mut policies = pin!(self.put_in_force(&settled, settings_files));
+        let outcome = match timeout(AT_ONCE, &mut policies).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                self.take_away(&settled);
+                tracing::info!(
+                    "policies are being prepared; what the new configuration takes away (users, keys, revocations, switches, \
+                     floors, limits) applies already"
+                );
+                policies.await
+            }
+        };
+        if outcome.is_err() {
+            self.take_away(&settled);
         }
-        let accounts = Accounts::new(&config, file).map_err(invalid)?;
-        let host_keys = host_keys(&config, file).map_err(invalid)?;
+        Reloaded::new(changes(&old, &settled.config), outcome)
+    }
+
+    /// Reads the configuration, and what belongs to it besides its policies; the faults of settings files apart.
+    fn read(&self) -> Result<(Arc<Settled>, Vec<Fault>), Faults> {
+        let number = self.read_so_far.fetch_add(1, Ordering::Relaxed) + 1;
+        let Draft { config, settings_files } = self.origin.draft()?;
+        let file = self.origin.file();
+        let accounts = Accounts::new(&config, file).map_err(|faults| self.invalid(faults))?;
+        let settled = Settled {
+            number,
+            config: Arc::new(config),
+            accounts: Arc::new(accounts),
+        };
+        Ok((Arc::new(settled), settings_files))
+    }
+
+    /// Prepares policies and host keys, and puts all of the configuration in force with them.
+    async fn put_in_force(self: &Arc<Self>, settled: &Arc<Settled>, mut faults: Vec<Fault>) -> Result<(), Faults> {
+        let _turn = self.reloading.lock().await;
         let began = Instant::now();
-        let desk = self.desk();
-        let replaced = desk.judge.policies().replace(&config.policy).await;
-        let swapped = replaced.map_err(|errors| {
+        let (config, file) = (&settled.config, self.origin.file());
+        let host_keys = host_keys(config, file).map_err(|found| faults.extend(found)).ok();
+        faults.extend(signers_fault(config, file));
+        let Some(host_keys) = host_keys.filter(|_| faults.is_empty()) else {
+            return Err(self.invalid(faults));
+        };
+        let judge = &self.desk().judge;
+        let prepared = judge
+            .policies()
+            .prepare(&judge.current().generation, &config.policy)
+            .await;
+        let generation = prepared.map_err(|errors| {
             for (name, error) in &errors {
                 self.rejected(name, error.sha256(), error.to_string());
             }
-            invalid(policy_faults(&config, file, &errors))
+            self.invalid(policy_faults(config, file, &errors))
         })?;
-        if config.server.listen != self.config.load().server.listen {
-            tracing::warn!("server.listen has changed: that takes a restart");
+        let Some(before) = self.in_force.settle(judge, settled, Arc::clone(&generation)) else {
+            return Ok(());
+        };
+        self.service.replace(settings(config, &settled.accounts, host_keys));
+        open_files::provide(config.limits.sessions);
+        for swapped in generation.swapped_since(&before.generation) {
+            self.swapped(swapped, began);
         }
-        if config.policy.directory != self.config.load().policy.directory {
-            tracing::warn!("policy.directory has changed: that takes a restart");
-        }
-        let house = House::new(config.forwarding, config.floors.clone(), self.own.clone());
-        desk.judge.replace_house(house);
-        desk.limits.store(Arc::new(config.limits.clone()));
-        let reevaluates = config.policy.on_swap == OnSwap::Reevaluate;
-        desk.reevaluates.store(reevaluates, Ordering::Relaxed);
-        self.service.replace(settings(&config, accounts, host_keys));
-        self.config.store(Arc::new(config));
-        for swapped in swapped {
-            let event = Event::PolicySwapped {
-                policy: swapped.now,
-                previous: swapped.before,
-                millis: millis(began),
-            };
-            desk.audit.record(&Subject::default(), &event);
-        }
-        self.after_swap();
+        self.follow(before);
+        judge.policies().keep_last_good(&generation).await;
         Ok(())
     }
+
+    fn take_away(self: &Arc<Self>, settled: &Arc<Settled>) {
+        if let Some(before) = self.in_force.narrow(&self.desk().judge, settled) {
+            self.follow(before);
+        }
+    }
+
+    fn invalid(&self, faults: Vec<Fault>) -> Faults {
+        Faults {
+            file: self.origin.file().to_owned(),
+            faults,
+        }
+    }
 }
+
+impl Reloaded {
+    fn nothing(faults: Faults) -> Self {
+        Self {
+            applied: Vec::new(),
+            needs_restart: Vec::new(),
+            faults: Some(faults),
+        }
+    }
+
+    fn new(changes: Vec<(&'static str, Applies)>, outcome: Result<(), Faults>) -> Self {
+        let keys = |wanted: &[Applies]| {
+            let found = changes.iter().filter(|(_, applies)| wanted.contains(applies));
+            found.map(|(key, _)| *key).collect()
+        };
+        let applied: &[_] = match outcome {
+            Ok(()) => &[Applies::TakesAtOnce, Applies::WithPolicies],
+            Err(_) => &[Applies::TakesAtOnce],
+        };
+        Self {
+            applied: keys(applied),
+            needs_restart: keys(&[Applies::AfterRestart]),
+            faults: outcome.err(),
+        }
+    }
+
+    fn reason(&self) -> Option<String> {
+        let faults = self.faults.as_ref()?;
+        if self.applied.is_empty() {
+            return Some(faults.to_string());
+        }
+        Some(format!(
+            "{faults}\nwhat the new configuration takes away applies already ({}); the rest of it waits for a reload without a fault",
+            self.applied.join(", ")
+        ))
+    }
+
+    fn log(&self) {
+        match self.reason() {
+            None => tracing::info!(applied = self.applied.join(" "), "configuration reloaded"),
+            Some(reason) => tracing::error!("configuration not reloaded, the policies in force go on:\n{reason}"),
+        }
+        if !self.needs_restart.is_empty() {
+            let keys = self.needs_restart.join(", ");
+            tracing::warn!(
+                keys,
+                "keys of the configuration have changed that apply after a restart"
+            );
+        }
+    }
+}
+
+/// How long policies may take before what a configuration takes away is applied without them.
+const AT_ONCE: Duration = Duration::from_millis(250);

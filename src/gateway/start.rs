@@ -2,21 +2,21 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
-use arc_swap::ArcSwap;
 use thiserror::Error;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::current::{InForce, Settled};
 use super::{Gateway, Origin, Prepared, Shared};
 use crate::accounts::Accounts;
 use crate::audit::{Audit, Event, Subject};
-use crate::config::{Config, Faults, OnSwap};
-use crate::forwarder::Desk;
-use crate::judgement::{House, Judge, OwnListeners};
+use crate::config::{Config, Faults};
+use crate::forwarder::{Desk, Sessions};
+use crate::judgement::{Judge, OwnListeners};
 use crate::names::Resolver;
 use crate::open_files;
 use crate::ssh::{HostKeys, Service, Settings};
@@ -57,6 +57,7 @@ impl Gateway {
             accounts,
             host_keys,
             policies,
+            generation,
             registry,
         } = prepared;
         open_files::provide(config.limits.sessions);
@@ -73,20 +74,30 @@ impl Gateway {
             listeners.push((address, bound));
         }
         let addresses: Vec<_> = listeners.iter().map(|(address, _)| *address).collect();
-        let house = House::new(config.forwarding, config.floors.clone(), own.clone());
+        let accounts = Arc::new(accounts);
+        let settings = settings(&config, &accounts, host_keys);
+        let settled = Settled {
+            number: 0,
+            config: Arc::new(config),
+            accounts,
+        };
+        let in_force = InForce::new(own, settled);
+        let policies = Arc::new(policies);
         let desk = Arc::new(Desk {
-            judge: Judge::new(house, Arc::new(policies), Resolver::system()),
+            judge: Judge::new(
+                in_force.first(Arc::clone(&generation)),
+                Arc::clone(&policies),
+                Resolver::system(),
+            ),
             audit,
             registry,
-            limits: ArcSwap::from_pointee(config.limits.clone()),
-            reevaluates: AtomicBool::new(config.policy.on_swap == OnSwap::Reevaluate),
+            sessions: Sessions::default(),
             draining: AtomicBool::new(false),
             tasks: TaskTracker::new(),
         });
-        let settings = settings(&config, accounts, host_keys);
         let started = Event::GatewayStarted {
             listen: addresses.clone(),
-            policies: desk.judge.policies().current().installed().collect(),
+            policies: generation.installed().collect(),
         };
         if !desk
             .audit
@@ -100,14 +111,15 @@ impl Gateway {
         let shared = Arc::new(Shared {
             origin: Box::new(origin),
             service: Arc::new(Service::new(desk, settings)),
-            sessions: Arc::new(Semaphore::new(config.limits.sessions)),
-            config: ArcSwap::from_pointee(config),
-            own,
+            sessions: Arc::default(),
+            in_force,
             workers: Workers::start().map_err(StartError::Threads)?,
             unauthenticated: Arc::default(),
             closing: CancellationToken::new(),
             ending: CancellationToken::new(),
             swaps,
+            reading: tokio::sync::Mutex::new(()),
+            read_so_far: AtomicU64::new(0),
             reloading: tokio::sync::Mutex::new(()),
             finished: Mutex::new(false),
         });
@@ -117,8 +129,10 @@ impl Gateway {
             accepting.map_err(|error| StartError::Bind { address, error })?;
         }
         shared.tasks().spawn(Arc::clone(&shared).watch());
-        let policies = Arc::clone(shared.desk().judge.policies());
-        shared.tasks().spawn(async move { policies.keep_last_good().await });
+        shared.tasks().spawn(Arc::clone(&shared).watch_keys());
+        shared
+            .tasks()
+            .spawn(async move { policies.keep_last_good(&generation).await });
         Ok(Self {
             shared,
             addresses,
@@ -127,10 +141,10 @@ impl Gateway {
     }
 }
 
-pub(super) fn settings(config: &Config, accounts: Accounts, host_keys: HostKeys) -> Settings {
+pub(super) fn settings(config: &Config, accounts: &Accounts, host_keys: HostKeys) -> Settings {
     Settings {
         host_keys,
-        accounts,
+        passwords: accounts.have_passwords(),
         banner: config.server.banner.clone(),
         login_grace: config.auth.login_grace,
         max_attempts: config.auth.max_attempts,

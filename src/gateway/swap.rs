@@ -1,80 +1,124 @@
-//! One policy for another, whenever the file of a component changes.
+//! Policies for others, whenever their files change: those that change together, together.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
 use super::Shared;
 use crate::audit::{Event, Subject};
-use crate::config::{Config, Plugin};
-use crate::policy::{PolicyRef, Vetted, Watch};
+use crate::config::Config;
+use crate::judgement::Current;
+use crate::policy::{Fresh, LoadError, PolicyRef, Swapped, Watch};
 
 impl Shared {
-    /// Swaps a plugin when its file changes.
+    /// Swaps plugins when their files change.
     pub(super) async fn watch(self: Arc<Self>) {
         loop {
-            let config = self.config.load_full();
+            let config = self.in_force.config();
             let mut watch = Watch::new(&config.policy);
+            let mut rejected = Groups::default();
             // What changed after the files were read and before they were watched.
-            for plugin in config.policy.plugins.iter().filter(|plugin| plugin.watch) {
-                self.swap(&config, plugin).await;
-            }
-            while Arc::ptr_eq(&config, &self.config.load_full()) {
-                let changed = tokio::select! {
-                    changed = watch.changed() => changed,
-                    () = self.closing.cancelled() => return,
-                    () = sleep(RECHECK_CONFIG) => continue,
-                };
-                for name in changed {
-                    let plugin = config.policy.plugins.iter().find(|plugin| plugin.name == name);
-                    if let Some(plugin) = plugin {
-                        self.swap(&config, plugin).await;
+            let watched = config.policy.plugins.iter().filter(|plugin| plugin.watch);
+            let mut changed: BTreeSet<_> = watched.map(|plugin| plugin.name.clone()).collect();
+            while Arc::ptr_eq(&config, &self.in_force.config()) {
+                if !changed.is_empty() {
+                    let names = rejected.joined_by(std::mem::take(&mut changed));
+                    match self.swap(&config, &watch, &names).await {
+                        Looked::Moving => changed = names,
+                        Looked::Done => {}
+                        Looked::Rejected(together) => rejected.add(together),
                     }
+                }
+                tokio::select! {
+                    more = watch.changed() => changed.extend(more),
+                    () = self.closing.cancelled() => return,
+                    () = sleep(RECHECK_CONFIG) => {}
                 }
             }
         }
     }
 
-    async fn swap(self: &Arc<Self>, config: &Arc<Config>, plugin: &Plugin) {
+    /// Puts what changed in one look in force by one pointer, or none of it.
+    async fn swap(self: &Arc<Self>, config: &Arc<Config>, watch: &Watch, names: &BTreeSet<String>) -> Looked {
         let _turn = self.reloading.lock().await;
-        if !Arc::ptr_eq(config, &self.config.load_full()) {
-            return;
-        }
         let began = Instant::now();
-        let policies = Arc::clone(self.desk().judge.policies());
-        let mut sha256 = None;
-        let swapped = match plugin.settings_again() {
-            Ok(plugin) => match Vetted::read_aside(plugin.clone(), config.policy.signatures.clone()).await {
-                Ok(vetted) if policies.serves(&plugin, &vetted) => return,
-                Ok(vetted) => {
-                    sha256 = Some(vetted.digest());
-                    let replaced = policies.replace_one(&plugin, vetted).await;
-                    replaced.map_err(|error| error.to_string())
-                }
-                Err(error) => {
-                    sha256 = error.sha256();
-                    Err(error.to_string())
-                }
-            },
-            Err(faults) => Err(faults.to_string()),
-        };
-        match swapped {
-            Ok(swapped) => {
-                let PolicyRef { name, sha256, .. } = &swapped.now.policy;
-                tracing::info!(policy = name, sha256, "policy swapped");
-                let event = Event::PolicySwapped {
-                    policy: swapped.now,
-                    previous: swapped.before,
-                    millis: millis(began),
-                };
-                self.desk().audit.record(&Subject::default(), &event);
-                self.after_swap();
-            }
-            Err(reason) => self.rejected(&plugin.name, sha256, reason),
+        let plugins = config
+            .policy
+            .plugins
+            .iter()
+            .filter(|plugin| names.contains(&plugin.name));
+        let mut fresh = Fresh::read(plugins.cloned().collect(), config.policy.signatures.clone()).await;
+        if !watch.is_still(names) {
+            return Looked::Moving;
         }
+        let judge = &self.desk().judge;
+        let old = Arc::clone(&judge.current().generation);
+        fresh.retain(|(_, fresh)| !fresh.as_ref().is_ok_and(|fresh| old.serves(fresh)));
+        if fresh.is_empty() {
+            return Looked::Done;
+        }
+        let changed: Vec<_> = fresh
+            .iter()
+            .map(|(name, fresh)| (name.clone(), fresh.as_ref().ok().map(Fresh::digest)))
+            .collect();
+        let looked = match judge.policies().prepare_some(&old, fresh).await {
+            Ok(generation) => match self.in_force.swap(judge, config, Arc::clone(&generation)) {
+                Some(before) => {
+                    for swapped in generation.swapped_since(&before.generation) {
+                        self.swapped(swapped, began);
+                    }
+                    self.follow(before);
+                    judge.policies().keep_last_good(&generation).await;
+                    Looked::Done
+                }
+                None => Looked::Done,
+            },
+            Err(errors) => {
+                let together = changed.iter().map(|(name, _)| name.clone()).collect();
+                self.all_rejected(changed, &errors);
+                Looked::Rejected(together)
+            }
+        };
         self.swaps.send_modify(|count| *count += 1);
+        looked
+    }
+
+    /// One line for each plugin that changed: its own fault, or whose fault it is that it does not serve.
+    fn all_rejected(&self, changed: Vec<(String, Option<String>)>, errors: &[(String, LoadError)]) {
+        let faulty: Vec<_> = errors.iter().map(|(name, _)| name.as_str()).collect();
+        for (name, sha256) in changed {
+            let error = errors
+                .iter()
+                .find(|(faulty, _)| *faulty == name)
+                .map(|(_, error)| error);
+            let sha256 = error.and_then(LoadError::sha256).or(sha256);
+            let reason = match error {
+                Some(error) => error.to_string(),
+                None => format!(
+                    "it changed together with {}, which was rejected: all of them are put in force, or none",
+                    faulty.join(", ")
+                ),
+            };
+            self.rejected(&name, sha256, reason);
+        }
+    }
+
+    pub(super) fn swapped(&self, swapped: Swapped, began: Instant) {
+        let PolicyRef {
+            name,
+            sha256,
+            settings_sha256,
+            ..
+        } = &swapped.now.policy;
+        tracing::info!(policy = name, sha256, settings_sha256, "policy swapped");
+        let event = Event::PolicySwapped {
+            policy: swapped.now,
+            previous: swapped.before,
+            millis: millis(began),
+        };
+        self.desk().audit.record(&Subject::default(), &event);
     }
 
     pub(super) fn rejected(&self, name: &str, sha256: Option<String>, reason: String) {
@@ -87,11 +131,39 @@ impl Shared {
         self.desk().audit.record(&Subject::default(), &event);
     }
 
-    pub(super) fn after_swap(&self) {
-        if self.desk().reevaluates.load(Ordering::Relaxed) {
-            let desk = Arc::clone(self.desk());
-            self.tasks().spawn(async move { desk.reconsider_all().await });
+    /// Lets what is open follow the change from `before` to what is in force now.
+    pub(super) fn follow(&self, before: Arc<Current>) {
+        let desk = Arc::clone(self.desk());
+        self.tasks().spawn(async move { desk.follow(&before).await });
+    }
+}
+
+/// What came of one look.
+enum Looked {
+    /// A file changed meanwhile: the next look takes all of it.
+    Moving,
+    /// What changed serves.
+    Done,
+    /// What changed does not serve: these.
+    Rejected(BTreeSet<String>),
+}
+
+/// Plugins that changed together and were rejected together. If one of them changes again, the others are tried with it:
+/// they still wait to be put in force. What was rejected by itself holds up no other.
+#[derive(Default)]
+struct Groups(Vec<BTreeSet<String>>);
+
+impl Groups {
+    /// These plugins, and whatever waits for one of them, which no longer waits.
+    fn joined_by(&mut self, mut names: BTreeSet<String>) -> BTreeSet<String> {
+        while let Some(index) = self.0.iter().position(|group| !group.is_disjoint(&names)) {
+            names.append(&mut self.0.swap_remove(index));
         }
+        names
+    }
+
+    fn add(&mut self, names: BTreeSet<String>) {
+        self.0.push(names);
     }
 }
 
@@ -100,3 +172,28 @@ pub(super) fn millis(since: Instant) -> u64 {
 }
 
 const RECHECK_CONFIG: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &str) -> BTreeSet<String> {
+        names.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn what_was_rejected_together_is_tried_together_again() {
+        let mut groups = Groups::default();
+        groups.add(names("a b"));
+        groups.add(names("c"));
+        assert_eq!(
+            groups.joined_by(names("d")),
+            names("d"),
+            "a stale fault holds up no other"
+        );
+        assert_eq!(groups.joined_by(names("b d")), names("a b d"));
+        groups.add(names("a b d"));
+        assert_eq!(groups.joined_by(names("a c")), names("a b c d"));
+        assert_eq!(groups.joined_by(names("a")), names("a"), "nothing waits any more");
+    }
+}

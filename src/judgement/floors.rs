@@ -2,10 +2,10 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::config::{Floors, Forwarding, GatewayPorts};
-use crate::request::{Action, By, Host, Refusal, Requested};
+use crate::request::{Action, By, Endpoint, ForwardRequest, Host, Refusal, Requested};
 
 /// What stands above every policy: switches, floors and the gateway's own sockets.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct House {
     forwarding: Forwarding,
     floors: Floors,
@@ -13,8 +13,17 @@ pub struct House {
 }
 
 /// The sockets on which the gateway itself listens; nobody may dial them through it.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct OwnListeners(Arc<RwLock<Vec<SocketAddr>>>);
+
+/// Two are the same if they share one list, whatever is in it.
+impl PartialEq for OwnListeners {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for OwnListeners {}
 
 impl OwnListeners {
     /// Adds one.
@@ -84,6 +93,50 @@ impl House {
     #[must_use]
     pub fn may_dial(&self, target: SocketAddr) -> bool {
         self.dial(target).is_ok()
+    }
+
+    /// Whether switches and floors still permit something that is open, as far as they can tell without asking anyone.
+    /// What a name means now they cannot, so a listener on a name is to be judged again.
+    #[must_use]
+    pub fn still_permits(&self, request: &ForwardRequest, effective: &Endpoint, dialled: Option<SocketAddr>) -> bool {
+        let place = match (request.action, effective) {
+            (Action::Listen, Endpoint::Tcp { host, port }) => {
+                let address = match host {
+                    Host::Address(address) => self.address(*address).is_ok(),
+                    Host::Name(name) => name == "localhost",
+                    Host::Any => true,
+                };
+                address && self.listen(host, *port).is_ok()
+            }
+            _ => dialled.is_none_or(|dialled| self.may_dial(dialled)),
+        };
+        place && self.switches(request.action, &request.requested).is_ok()
+    }
+
+    /// What both permit.
+    #[must_use]
+    pub fn narrowed_by(&self, other: &Self) -> Self {
+        let mut floors = self.floors.clone();
+        floors
+            .deny
+            .extend(other.floors.deny.iter().filter(|net| !self.floors.deny.contains(net)));
+        floors.own_listeners |= other.floors.own_listeners;
+        floors.privileged_listen_ports &= other.floors.privileged_listen_ports;
+        let (one, two) = (self.forwarding, other.forwarding);
+        Self {
+            forwarding: Forwarding {
+                local: one.local && two.local,
+                remote: one.remote && two.remote,
+                local_sockets: one.local_sockets && two.local_sockets,
+                remote_sockets: one.remote_sockets && two.remote_sockets,
+                gateway_ports: match (one.gateway_ports, two.gateway_ports) {
+                    (GatewayPorts::No, _) | (_, GatewayPorts::No) => GatewayPorts::No,
+                    (one, _) => one,
+                },
+            },
+            floors,
+            own: self.own.clone(),
+        }
     }
 
     pub(super) fn dial(&self, target: SocketAddr) -> Result<(), Refusal> {

@@ -6,6 +6,7 @@
 //! and only this room makes one; it names the very addresses that were judged.
 
 mod bind;
+mod current;
 mod floors;
 mod permit;
 mod question;
@@ -19,6 +20,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
+pub use current::{Concerns, Current};
 pub use floors::{House, OwnListeners};
 pub use permit::{Permit, Way};
 pub use question::{Judgement, Question};
@@ -27,55 +29,63 @@ pub use reuse::Verdicts;
 use question::note;
 use reuse::Answer;
 
+use crate::accounts::Rights;
 use crate::audit::{Decided, NameAnswer, VerdictWord};
-use crate::auth::ForwardLimits;
-use crate::names::{Lookups, Resolver, places_of_one};
+use crate::names::{Lookups, Resolver};
 use crate::policy::{Generation, Opinion, Policies};
 use crate::request::{self, Action, By, Endpoint, ForwardRequest, Host, Refusal, Requested, Terms, Verdict};
 
 /// Judges requests by the configuration and the policies in force.
 pub struct Judge {
-    house: ArcSwap<House>,
+    current: ArcSwap<Current>,
+    /// Where generations are made, and what they run on.
     policies: Arc<Policies>,
     resolver: Resolver,
 }
 
 impl Judge {
-    /// A judge by these rules and policies.
+    /// A judge by what is in force now.
     #[must_use]
-    pub fn new(house: House, policies: Arc<Policies>, resolver: Resolver) -> Self {
+    pub fn new(current: Current, policies: Arc<Policies>, resolver: Resolver) -> Self {
         Self {
-            house: ArcSwap::from_pointee(house),
+            current: ArcSwap::from_pointee(current),
             policies,
             resolver,
         }
     }
 
-    /// The policies that it asks.
+    /// Where its policies are made.
     #[must_use]
     pub fn policies(&self) -> &Arc<Policies> {
         &self.policies
     }
 
-    /// The rules above the policies.
+    /// What requests are judged by. A decision that began with it ends with it.
     #[must_use]
-    pub fn house(&self) -> Arc<House> {
-        self.house.load_full()
+    pub fn current(&self) -> Arc<Current> {
+        self.current.load_full()
     }
 
-    /// Judges by other rules from now on.
-    pub fn replace_house(&self, house: House) {
-        self.house.store(Arc::new(house));
+    /// Judges by this from now on, and returns what was in force before.
+    pub fn put_in_force(&self, next: Current) -> Arc<Current> {
+        let next = Arc::new(next);
+        let before = self.current.swap(Arc::clone(&next));
+        before.generation.give_way_to(&next.generation);
+        before
     }
 
-    /// Judges a request.
+    /// Judges a request by what is in force.
     pub async fn judge(&self, question: Question) -> Judgement {
-        let house = self.house();
+        self.judge_by(&self.current(), question).await
+    }
+
+    /// Judges a request by what was in force when it came.
+    pub async fn judge_by(&self, current: &Arc<Current>, question: Question) -> Judgement {
         let mut decided = question.blank();
-        let outcome = match before_policy(&question, &house) {
+        let outcome = match before_policy(&question, &current.house) {
             Ok(target) => {
                 decided.target = Some(target.clone());
-                self.ask(question, target, &house, &mut decided).await
+                self.ask(question, target, current, &mut decided).await
             }
             Err(refusal) => Err(refusal),
         };
@@ -84,51 +94,39 @@ impl Judge {
     }
 
     /// Judges a request, and gives up after `patience`: that is a failure to decide.
-    pub async fn judge_within(&self, question: Question, patience: Duration) -> Judgement {
+    pub async fn judge_within(&self, current: &Arc<Current>, question: Question, patience: Duration) -> Judgement {
         let late = question.clone();
-        let judged = tokio::time::timeout(patience, self.judge(question)).await;
+        let judged = tokio::time::timeout(patience, self.judge_by(current, question)).await;
         judged.unwrap_or_else(|_| {
             let mut judgement = late.unanswered(Refusal::Undecided {
                 code: "deadline",
                 reason: format!("no decision within {} ms", patience.as_millis()),
             });
-            judgement.decided.target = before_policy(&late, &self.house()).ok();
+            judgement.decided.target = before_policy(&late, &current.house).ok();
             judgement
         })
     }
 
-    /// Judges something that is open once more, and says why, to the policies and in the audit log.
+    /// Judges something that is open once more, as what its login gives now, and says why, to the policies and in the
+    /// audit log.
     pub async fn judge_again(
         &self,
+        current: &Arc<Current>,
         request: &ForwardRequest,
-        limits: &Arc<ForwardLimits>,
+        rights: &Rights,
         why: &'static str,
     ) -> Judgement {
-        let accepts = request.action == Action::Accept;
-        self.judge(Question {
-            id: request.id.clone(),
-            action: request.action,
-            requested: request.requested.clone(),
-            listener: accepts.then(|| request.target.clone()),
-            originator: request.originator,
-            principal: Arc::clone(&request.principal),
-            connection: Arc::clone(&request.connection),
-            limits: Arc::clone(limits),
-            dry_run: false,
-            again: Some(why),
-            verdicts: None,
-            names: places_of_one(),
-        })
-        .await
+        self.judge_by(current, Question::again(request, rights, why)).await
     }
 
     async fn ask(
         &self,
         question: Question,
         target: Endpoint,
-        house: &House,
+        current: &Arc<Current>,
         decided: &mut Decided,
     ) -> Result<Permit, Refusal> {
+        let house = &*current.house;
         let request = Arc::new(ForwardRequest {
             id: question.id,
             now: Timestamp::now(),
@@ -141,14 +139,14 @@ impl Judge {
             dry_run: question.dry_run,
             extra: question.again.map(request::again).into_iter().collect(),
         });
-        let generation = self.policies.current();
+        let generation = &current.generation;
         let Opinion {
             verdict,
             policy,
             mut lookups,
             took,
         } = self
-            .opinion(&generation, &request, question.verdicts.as_deref(), question.names)
+            .opinion(generation, &request, question.verdicts.as_deref(), question.names)
             .await;
         decided.micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         decided.policy = policy;
@@ -197,7 +195,7 @@ impl Judge {
                 Way::Bind(bind::addresses(host, *port, house, &mut lookups, decided).await?)
             }
         };
-        Ok(Permit::new(request, effective, terms, way, generation))
+        Ok(Permit::new(request, effective, terms, way, Arc::clone(current)))
     }
 
     /// Asks the policies, or uses what they said of an equal request.
@@ -209,8 +207,7 @@ impl Judge {
         names: Arc<Semaphore>,
     ) -> Opinion {
         let mut lookups = Lookups::sharing(self.resolver.clone(), names);
-        let asked = (request.action, &request.target, &request.requested, request.originator);
-        if let Some(kept) = verdicts.and_then(|verdicts| verdicts.find(asked, generation)) {
+        if let Some(kept) = verdicts.and_then(|verdicts| verdicts.find(request, generation)) {
             lookups.pin(kept.names);
             return Opinion {
                 verdict: Ok(kept.verdict),
@@ -231,7 +228,7 @@ impl Judge {
                 policy: opinion.policy.clone(),
                 names: opinion.lookups.pinned(),
             };
-            verdicts.keep(asked, generation, answer, seconds);
+            verdicts.keep(request, generation, answer, seconds);
         }
         opinion
     }

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::policy::Generation;
+use super::Current;
 use crate::request::{Endpoint, ForwardRequest, SocketPath, Terms};
 
 /// The proof that a request was judged and may go ahead, exactly this way.
@@ -10,7 +10,7 @@ pub struct Permit {
     effective: Endpoint,
     terms: Terms,
     way: Way,
-    generation: Arc<Generation>,
+    judged_by: Arc<Current>,
 }
 
 /// What may be done.
@@ -34,14 +34,14 @@ impl Permit {
         effective: Endpoint,
         terms: Terms,
         way: Way,
-        generation: Arc<Generation>,
+        judged_by: Arc<Current>,
     ) -> Self {
         Self {
             request,
             effective,
             terms,
             way,
-            generation,
+            judged_by,
         }
     }
 
@@ -69,9 +69,9 @@ impl Permit {
         &self.way
     }
 
-    /// The policies that were asked.
+    /// What was in force when it was judged.
     #[must_use]
-    pub fn generation(&self) -> &Arc<Generation> {
-        &self.generation
+    pub fn judged_by(&self) -> &Arc<Current> {
+        &self.judged_by
     }
 }

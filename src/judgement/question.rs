@@ -5,10 +5,12 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::{Permit, Verdicts};
+use crate::accounts::Rights;
 use crate::audit::{Decided, VerdictWord};
 use crate::auth::ForwardLimits;
+use crate::names::places_of_one;
 use crate::policy::PolicyRef;
-use crate::request::{Action, By, Connection, Endpoint, Principal, Refusal, Requested};
+use crate::request::{Action, By, Connection, Endpoint, ForwardRequest, Principal, Refusal, Requested};
 
 /// What is asked, as it came from the client.
 #[derive(Clone)]
@@ -48,6 +50,37 @@ pub struct Judgement {
 }
 
 impl Question {
+    /// The same question about something that is open, of a user whose login gives `rights` now.
+    pub(super) fn again(request: &ForwardRequest, rights: &Rights, why: &'static str) -> Self {
+        let accepts = request.action == Action::Accept;
+        Self {
+            id: request.id.clone(),
+            action: request.action,
+            requested: request.requested.clone(),
+            listener: accepts.then(|| request.target.clone()),
+            originator: request.originator,
+            principal: Arc::clone(&rights.principal),
+            connection: Arc::clone(&request.connection),
+            limits: Arc::clone(&rights.limits),
+            dry_run: false,
+            again: Some(why),
+            verdicts: None,
+            names: places_of_one(),
+        }
+    }
+
+    /// Of a user whose login gives `rights` now.
+    pub fn asked_by(&mut self, rights: &Rights) {
+        self.principal = Arc::clone(&rights.principal);
+        self.limits = Arc::clone(&rights.limits);
+    }
+
+    /// A refusal because of what the user's login gives now, before anything else is judged.
+    #[must_use]
+    pub fn refused(&self, refusal: Refusal) -> Judgement {
+        self.unanswered(refusal)
+    }
+
     /// A refusal of a question that no policy has answered.
     pub(super) fn unanswered(&self, refusal: Refusal) -> Judgement {
         let outcome = Err(refusal);

@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::policy::{Generation, PolicyRef};
-use crate::request::{Action, Endpoint, Requested, Verdict};
+use crate::request::{Action, Endpoint, ForwardRequest, Principal, Requested, Verdict};
 
 /// The verdicts of one connection that its policy lets be used again (`reuse-seconds`).
 ///
 /// A request is equal to an earlier one when everything is that the policy could see, apart from
-/// its id and its time; what is equal for the whole connection (the user, the client) is no part of
-/// the key. A swap makes every verdict unusable, because it belongs to another generation.
+/// its id and its time; what is equal for the whole connection (the client) is no part of the key.
+/// A swap makes every verdict unusable, because it belongs to another generation; so does a change
+/// of what the policy is told of the user.
 #[derive(Default)]
 pub struct Verdicts(Mutex<HashMap<Key, Kept>>);
 
@@ -25,6 +26,7 @@ struct Key {
 struct Kept {
     answer: Answer,
     generation: Arc<Generation>,
+    principal: Arc<Principal>,
     until: Instant,
 }
 
@@ -37,25 +39,17 @@ pub(super) struct Answer {
 }
 
 impl Verdicts {
-    pub(super) fn find(
-        &self,
-        asked: (Action, &Endpoint, &Requested, Option<SocketAddr>),
-        generation: &Arc<Generation>,
-    ) -> Option<Answer> {
+    pub(super) fn find(&self, asked: &ForwardRequest, generation: &Arc<Generation>) -> Option<Answer> {
         let key = Key::of(asked);
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = kept.get(&key)?;
-        let usable = found.until > Instant::now() && Arc::ptr_eq(&found.generation, generation);
+        let usable = found.until > Instant::now()
+            && Arc::ptr_eq(&found.generation, generation)
+            && Arc::ptr_eq(&found.principal, &asked.principal);
         usable.then(|| found.answer.clone())
     }
 
-    pub(super) fn keep(
-        &self,
-        asked: (Action, &Endpoint, &Requested, Option<SocketAddr>),
-        generation: &Arc<Generation>,
-        answer: Answer,
-        seconds: u32,
-    ) {
+    pub(super) fn keep(&self, asked: &ForwardRequest, generation: &Arc<Generation>, answer: Answer, seconds: u32) {
         let now = Instant::now();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= MOST {
@@ -64,11 +58,13 @@ impl Verdicts {
         if kept.len() < MOST {
             let until = now + Duration::from_secs(u64::from(seconds));
             let generation = Arc::clone(generation);
+            let principal = Arc::clone(&asked.principal);
             kept.insert(
                 Key::of(asked),
                 Kept {
                     answer,
                     generation,
+                    principal,
                     until,
                 },
             );
@@ -77,12 +73,12 @@ impl Verdicts {
 }
 
 impl Key {
-    fn of((action, target, requested, originator): (Action, &Endpoint, &Requested, Option<SocketAddr>)) -> Self {
+    fn of(request: &ForwardRequest) -> Self {
         Self {
-            action,
-            target: target.clone(),
-            requested: requested.clone(),
-            originator,
+            action: request.action,
+            target: request.target.clone(),
+            requested: request.requested.clone(),
+            originator: request.originator,
         }
     }
 }

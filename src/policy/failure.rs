@@ -1,5 +1,6 @@
 use thiserror::Error;
 
+use crate::config::Faults;
 use crate::signature::Refused;
 
 /// Why a policy could not decide. Never a denial: the request is refused and recorded as `failed`.
@@ -71,6 +72,12 @@ pub enum LoadError {
         /// The operating system's words.
         error: String,
     },
+    /// The file of its settings cannot be read, or is no TOML or JSON.
+    #[error("{0}")]
+    SettingsFile(Faults),
+    /// Its files do not stop changing.
+    #[error("its files kept changing while they were read: replace each by rename, and reload")]
+    Moving,
     /// Its signature is not what the configuration demands.
     #[error("{refused}")]
     Signature {

@@ -5,7 +5,6 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_util::poll;
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
@@ -15,6 +14,7 @@ use super::engine::Sandbox;
 use super::failure::Failure;
 use super::host::Facts;
 use super::stock::Kept;
+use super::swap::Spare;
 use super::{Installed, PolicyRef};
 use crate::names::Lookups;
 use crate::request::{ForwardRequest, Redirect, Terms, Verdict};
@@ -26,7 +26,7 @@ pub struct Generation {
     pub(super) chain: Vec<Arc<Loaded>>,
     pub(super) deadline: Duration,
     pub(super) places: Arc<Semaphore>,
-    pub(super) spare: Handle,
+    pub(super) spare: Arc<Spare>,
 }
 
 /// What the chain answered.

@@ -15,7 +15,7 @@ use super::imports::{grants, typed};
 use super::snapshot::{Instrumented, instrument};
 use super::stock::{Recipe, Stock};
 use super::trial::{SLACK, Trial};
-use super::vetted::Vetted;
+use super::vetted::{Vetted, digest};
 use super::{Description, PolicyRef, observe};
 use crate::config::{Grant, Plugin, Wasi};
 use crate::names::{Lookups, Resolver};
@@ -124,6 +124,7 @@ impl Trial<'_> {
                 name: name.to_string(),
                 version: described.version,
                 sha256: sha256.to_string(),
+                settings_sha256: digest(self.settings.as_bytes()),
             },
             signer: self.signer.clone(),
             pre,

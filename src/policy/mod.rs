@@ -22,6 +22,7 @@ mod host;
 mod imports;
 mod load;
 mod observe;
+mod read;
 mod record;
 mod snapshot;
 mod state;
@@ -50,10 +51,11 @@ pub use failure::{Failure, LoadError, Problem};
 pub use gates::{Gate, GateName, Passed};
 pub use generation::{Generation, Opinion};
 pub use observe::ForwardEnded;
+pub use read::Fresh;
 pub use record::{Call, Line, LogLevel, Observed};
 pub use state::{Clock, SetClock};
 pub use stock::Kept;
-pub use swap::{Policies, Swapped};
+pub use swap::{LoadErrors, Policies, Swapped};
 pub use trial::Description;
 pub use vetted::{Vetted, digest};
 pub use watch::Watch;
@@ -72,6 +74,8 @@ pub struct PolicyRef {
     pub version: String,
     /// SHA-256 of the component, hexadecimal.
     pub sha256: String,
+    /// SHA-256 of the settings, of the JSON text that the component was given, hexadecimal.
+    pub settings_sha256: String,
 }
 
 /// A policy that was loaded, and who signed it.

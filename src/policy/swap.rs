@@ -1,30 +1,34 @@
+//! From a configuration to the generation that it means, and from there to the next one.
+
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use futures_util::future::join_all;
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use super::decide::Loaded;
 use super::engine::{DECISIONS, Sandbox};
 use super::failure::LoadError;
 use super::generation::Generation;
 use super::host::Facts;
+use super::read::Fresh;
 use super::state::Clock;
-use super::{Compiler, Installed, OpenForwards, PolicyRef, Vetted, Workshop, digest, load};
+use super::{Compiler, Installed, OpenForwards, PolicyRef, Workshop, digest, load};
 use crate::config;
 use crate::files::{self, MOST_COMPONENT};
 
-/// The slot that holds the generation in force.
+/// Makes generations. Which one is in force is not its business: it hands over the next one, complete and tried, or says
+/// why there is none.
 pub struct Policies {
-    current: ArcSwap<Generation>,
-    /// One swap at a time; those who ask do not wait for it.
-    swapping: Mutex<()>,
-    spare: Spare,
+    spare: Arc<Spare>,
     workshop: Arc<Workshop>,
 }
+
+/// Each plugin that does not load, by its name.
+pub type LoadErrors = Vec<(String, LoadError)>;
 
 /// A swap that took place.
 pub struct Swapped {
@@ -39,7 +43,10 @@ impl Policies {
     ///
     /// # Errors
     /// Each plugin that does not load, by its name.
-    pub async fn load(config: &config::Policy, open_forwards: OpenForwards) -> Result<Self, Vec<(String, LoadError)>> {
+    pub async fn load(
+        config: &config::Policy,
+        open_forwards: OpenForwards,
+    ) -> Result<(Self, Arc<Generation>), LoadErrors> {
         Self::load_in(Workshop::new(Compiler::in_process()), config, open_forwards).await
     }
 
@@ -52,7 +59,7 @@ impl Policies {
         config: &config::Policy,
         open_forwards: OpenForwards,
         clock: Clock,
-    ) -> Result<Self, Vec<(String, LoadError)>> {
+    ) -> Result<(Self, Arc<Generation>), LoadErrors> {
         Self::make(workshop, config, open_forwards, clock).await
     }
 
@@ -65,7 +72,7 @@ impl Policies {
         workshop: Workshop,
         config: &config::Policy,
         open_forwards: OpenForwards,
-    ) -> Result<Self, Vec<(String, LoadError)>> {
+    ) -> Result<(Self, Arc<Generation>), LoadErrors> {
         Self::make(workshop, config, open_forwards, Clock::Running).await
     }
 
@@ -74,10 +81,10 @@ impl Policies {
         config: &config::Policy,
         open_forwards: OpenForwards,
         clock: Clock,
-    ) -> Result<Self, Vec<(String, LoadError)>> {
+    ) -> Result<(Self, Arc<Generation>), LoadErrors> {
         let workshop = Arc::new(workshop);
         let engine = |error| vec![("policy".to_owned(), error)];
-        let spare = Spare::start().map_err(engine)?;
+        let spare = Arc::new(Spare::start().map_err(engine)?);
         let sandbox = Sandbox::new(config.memory, Arc::clone(&workshop)).map_err(engine)?;
         let facts = Facts {
             state: Arc::default(),
@@ -92,22 +99,17 @@ impl Policies {
             chain: Vec::new(),
             deadline: config.deadline,
             places: Arc::new(Semaphore::new(DECISIONS)),
-            spare: spare.handle(),
+            spare: Arc::clone(&spare),
         };
         let generation = build(generation, config, &[]).await;
         let generation = generation.map_err(|errors| with_last_good(&workshop, errors))?;
-        Ok(Self {
-            current: ArcSwap::from_pointee(generation),
-            swapping: Mutex::new(()),
-            spare,
-            workshop,
-        })
+        Ok((Self { spare, workshop }, Arc::new(generation)))
     }
 
     /// Keeps copies of the components that serve, for an administrator who has lost one. A file
     /// that was changed since it was loaded is left to the swap that follows.
-    pub async fn keep_last_good(&self) {
-        for loaded in &self.current().chain {
+    pub async fn keep_last_good(&self, generation: &Generation) {
+        for loaded in &generation.chain {
             self.keep(loaded).await;
         }
     }
@@ -127,101 +129,134 @@ impl Policies {
         }
     }
 
-    /// The generation in force. A decision that began with it ends with it.
-    #[must_use]
-    pub fn current(&self) -> Arc<Generation> {
-        self.current.load_full()
-    }
-
-    /// Builds the whole chain anew, and switches to it if every plugin loads.
+    /// What this configuration means, after `old`. What has not changed is taken over; if nothing has, it is `old` itself.
     ///
     /// # Errors
-    /// Each plugin that does not load, by its name; what serves goes on serving.
-    pub async fn replace(&self, config: &config::Policy) -> Result<Vec<Swapped>, Vec<(String, LoadError)>> {
-        let _turn = self.swapping.lock().await;
-        let old = self.current();
+    /// Each plugin that does not load, by its name.
+    pub async fn prepare(&self, old: &Arc<Generation>, config: &config::Policy) -> Result<Arc<Generation>, LoadErrors> {
         let sandbox = if old.sandbox.memory == config.memory {
             Arc::clone(&old.sandbox)
         } else {
             let made = Sandbox::new(config.memory, Arc::clone(&self.workshop));
             Arc::new(made.map_err(|error| vec![("policy".to_owned(), error)])?)
         };
-        let facts = Facts {
-            state: Arc::clone(&old.facts.state),
-            configured: facts(config),
-            open_forwards: Arc::clone(&old.facts.open_forwards),
-            clock: old.facts.clock.clone(),
-            recorder: None,
+        let configured = facts(config);
+        let facts = if old.facts.configured == configured {
+            Arc::clone(&old.facts)
+        } else {
+            Arc::new(Facts {
+                state: Arc::clone(&old.facts.state),
+                configured,
+                open_forwards: Arc::clone(&old.facts.open_forwards),
+                clock: old.facts.clock.clone(),
+                recorder: None,
+            })
         };
-        let generation = Generation {
+        let next = Generation {
             sandbox,
-            facts: Arc::new(facts),
+            facts,
             chain: Vec::new(),
             deadline: config.deadline,
             places: Arc::clone(&old.places),
-            spare: self.spare.handle(),
+            spare: Arc::clone(&self.spare),
         };
-        let same = Arc::ptr_eq(&generation.sandbox, &old.sandbox) && generation.deadline == old.deadline;
+        let same = Arc::ptr_eq(&next.sandbox, &old.sandbox) && next.deadline == old.deadline;
         let kept: &[_] = if same { &old.chain } else { &[] };
-        let generation = build(generation, config, kept).await?;
-        let swapped = differences(&old, &generation);
-        self.put_in_force(&old, generation);
-        self.keep_last_good().await;
-        Ok(swapped)
+        let next = build(next, config, kept).await?;
+        Ok(if next.is_same_as(old) {
+            Arc::clone(old)
+        } else {
+            Arc::new(next)
+        })
     }
 
-    /// Whether exactly these bytes serve with exactly these settings.
-    #[must_use]
-    pub fn serves(&self, config: &config::Plugin, vetted: &Vetted) -> bool {
-        let digest = vetted.digest();
-        let settings = config.settings.to_string();
-        let serves = |loaded: &Arc<Loaded>| {
-            loaded.reference.name == config.name && loaded.reference.sha256 == digest && loaded.settings == settings
-        };
-        self.current().chain.iter().any(serves)
-    }
-
-    /// Replaces the plugin of that name with one made of `vetted`, if it loads.
+    /// `old` with these plugins in the places of their namesakes: all of them, or none.
     ///
     /// # Errors
-    /// Why it does not load; what serves goes on serving.
-    pub async fn replace_one(&self, config: &config::Plugin, vetted: Vetted) -> Result<Swapped, LoadError> {
-        let _turn = self.swapping.lock().await;
-        let old = self.current();
-        let loaded = load::load(&old.sandbox, &old.facts, config, vetted, old.deadline).await?;
-        let loaded = Arc::new(loaded);
-        let now = loaded.installed();
+    /// Each plugin that could not be read or does not load, by its name.
+    pub async fn prepare_some(
+        &self,
+        old: &Arc<Generation>,
+        fresh: Vec<(String, Result<Fresh, LoadError>)>,
+    ) -> Result<Arc<Generation>, LoadErrors> {
+        let loads = fresh.into_iter().map(async |(name, fresh)| {
+            let loaded = async {
+                let Fresh { plugin, vetted } = fresh?;
+                load::load(&old.sandbox, &old.facts, &plugin, vetted, old.deadline).await
+            };
+            (name, loaded.await)
+        });
+        let loaded = all(join_all(loads).await)?;
         let mut chain = old.chain.clone();
-        let mut before = None;
-        for place in &mut chain {
-            if place.reference.name == config.name {
-                before = Some(place.reference.clone());
-                *place = Arc::clone(&loaded);
+        for one in loaded.into_iter().map(Arc::new) {
+            for place in chain
+                .iter_mut()
+                .filter(|place| place.reference.name == one.reference.name)
+            {
+                *place = Arc::clone(&one);
             }
         }
-        let generation = Generation {
+        Ok(Arc::new(Generation {
             sandbox: Arc::clone(&old.sandbox),
             facts: Arc::clone(&old.facts),
             chain,
             deadline: old.deadline,
             places: Arc::clone(&old.places),
-            spare: self.spare.handle(),
+            spare: Arc::clone(&self.spare),
+        }))
+    }
+}
+
+impl Generation {
+    /// Whether exactly this component, signed by the same, serves with exactly these settings.
+    #[must_use]
+    pub fn serves(&self, fresh: &Fresh) -> bool {
+        let digest = fresh.digest();
+        let settings = fresh.plugin.settings.to_string();
+        let serves = |loaded: &Arc<Loaded>| {
+            loaded.reference.name == fresh.plugin.name
+                && loaded.reference.sha256 == digest
+                && loaded.settings == settings
+                && loaded.signer == fresh.vetted.signer
         };
-        self.put_in_force(&old, generation);
-        self.keep(&loaded).await;
-        Ok(Swapped { now, before })
+        self.chain.iter().any(serves)
     }
 
-    /// Instances that were made ahead for what no longer serves go at once.
-    fn put_in_force(&self, old: &Generation, new: Generation) {
-        let new = Arc::new(new);
-        self.current.store(Arc::clone(&new));
+    /// The policies of this generation that are not those of `old`.
+    #[must_use]
+    pub fn swapped_since(&self, old: &Self) -> Vec<Swapped> {
+        let replaced = self
+            .chain
+            .iter()
+            .filter(|now| !old.chain.iter().any(|before| Arc::ptr_eq(before, now)));
+        replaced
+            .map(|now| Swapped {
+                now: now.installed(),
+                before: old.policies().find(|before| before.name == now.reference.name).cloned(),
+            })
+            .collect()
+    }
+
+    /// Another one serves from now on. Instances that were made ahead for what it does not have go at once.
+    pub fn give_way_to(&self, new: &Self) {
         let stays = |one: &&Arc<Loaded>| new.chain.iter().any(|other| Arc::ptr_eq(one, other));
-        for gone in old.chain.iter().filter(|one| !stays(one)) {
+        for gone in self.chain.iter().filter(|one| !stays(one)) {
             if let Some(stock) = &gone.stock {
                 stock.close();
             }
         }
+    }
+
+    fn is_same_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.sandbox, &other.sandbox)
+            && Arc::ptr_eq(&self.facts, &other.facts)
+            && self.deadline == other.deadline
+            && self.chain.len() == other.chain.len()
+            && self
+                .chain
+                .iter()
+                .zip(&other.chain)
+                .all(|(one, other)| Arc::ptr_eq(one, other))
     }
 }
 
@@ -230,6 +265,8 @@ fn is_of_the_file(error: &LoadError) -> bool {
     !matches!(
         error,
         LoadError::Settings(_)
+            | LoadError::SettingsFile(_)
+            | LoadError::Moving
             | LoadError::Signature { .. }
             | LoadError::NotGranted { .. }
             | LoadError::WasiRefused(_)
@@ -237,7 +274,7 @@ fn is_of_the_file(error: &LoadError) -> bool {
     )
 }
 
-fn with_last_good(workshop: &Workshop, errors: Vec<(String, LoadError)>) -> Vec<(String, LoadError)> {
+fn with_last_good(workshop: &Workshop, errors: LoadErrors) -> LoadErrors {
     let add = |(name, error): (String, LoadError)| match workshop.last_good(&name) {
         Some(kept) if is_of_the_file(&error) => {
             let (error, kept) = (Box::new(error), kept.display().to_string());
@@ -254,50 +291,53 @@ async fn build(
     mut generation: Generation,
     config: &config::Policy,
     kept: &[Arc<Loaded>],
-) -> Result<Generation, Vec<(String, LoadError)>> {
+) -> Result<Generation, LoadErrors> {
     let made = &generation;
-    let loads = config.plugins.iter().map(async |plugin| {
-        let vetted = Vetted::read(plugin, config.signatures.as_ref())?;
-        let digest = vetted.digest();
-        let same =
-            |one: &&Arc<Loaded>| one.config == *plugin && one.reference.sha256 == digest && one.signer == vetted.signer;
-        if let Some(unchanged) = kept.iter().find(same) {
-            return Ok(Arc::clone(unchanged));
-        }
-        let loaded = load::load(&made.sandbox, &made.facts, plugin, vetted, made.deadline).await?;
-        Ok(Arc::new(loaded))
+    let fresh = Fresh::read(config.plugins.clone(), config.signatures.clone()).await;
+    let loads = fresh.into_iter().map(async |(name, fresh)| {
+        let loaded = async {
+            let Fresh { plugin, vetted } = fresh?;
+            let digest = vetted.digest();
+            let same = |one: &&Arc<Loaded>| {
+                one.config == plugin && one.reference.sha256 == digest && one.signer == vetted.signer
+            };
+            if let Some(unchanged) = kept.iter().find(same) {
+                return Ok(Arc::clone(unchanged));
+            }
+            let loaded = load::load(&made.sandbox, &made.facts, &plugin, vetted, made.deadline).await?;
+            Ok(Arc::new(loaded))
+        };
+        (name, loaded.await)
     });
-    let mut chain = Vec::new();
-    let mut faults = Vec::new();
-    for (plugin, loaded) in config.plugins.iter().zip(join_all(loads).await) {
-        match loaded {
-            Ok(loaded) => chain.push(loaded),
-            Err(error) => faults.push((plugin.name.clone(), error)),
-        }
-    }
+    let chain = all(join_all(loads).await)?;
     generation.chain = chain;
-    if faults.is_empty() { Ok(generation) } else { Err(faults) }
+    Ok(generation)
 }
 
-fn differences(old: &Generation, new: &Generation) -> Vec<Swapped> {
-    let replaced = new
-        .chain
-        .iter()
-        .filter(|now| !old.chain.iter().any(|before| Arc::ptr_eq(before, now)));
-    replaced
-        .map(|now| Swapped {
-            now: now.installed(),
-            before: old.policies().find(|before| before.name == now.reference.name).cloned(),
-        })
-        .collect()
+/// All of them, or every error.
+fn all<T>(loaded: Vec<(String, Result<T, LoadError>)>) -> Result<Vec<T>, LoadErrors> {
+    let mut whole = Vec::new();
+    let mut faults = Vec::new();
+    for (name, loaded) in loaded {
+        match loaded {
+            Ok(loaded) => whole.push(loaded),
+            Err(error) => faults.push((name, error)),
+        }
+    }
+    if faults.is_empty() { Ok(whole) } else { Err(faults) }
 }
 
 fn facts(config: &config::Policy) -> Vec<(String, crate::request::Fact)> {
     config.facts.clone()
 }
 
-/// Where decisions go on that take longer than one turn.
-struct Spare(Option<Runtime>);
+/// Where decisions go on that take longer than one turn. It lasts as long as a generation needs it.
+pub(super) enum Spare {
+    /// Threads of its own; none once it is dropped.
+    Own(Option<Runtime>),
+    /// Where the tools run.
+    Here(Handle),
+}
 
 impl Spare {
     fn start() -> Result<Self, LoadError> {
@@ -309,19 +349,34 @@ impl Spare {
             .enable_all()
             .build();
         let runtime = runtime.map_err(|error| LoadError::Engine(format!("no threads for policies: {error}")))?;
-        Ok(Self(Some(runtime)))
+        Ok(Self::Own(Some(runtime)))
     }
 
-    fn handle(&self) -> tokio::runtime::Handle {
-        let runtime = self.0.as_ref().expect("it is taken only when it is dropped");
-        runtime.handle().clone()
+    /// On the threads of the caller, who has a runtime.
+    pub(super) fn here() -> Self {
+        Self::Here(Handle::current())
+    }
+
+    pub(super) fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        match self {
+            Self::Own(runtime) => runtime
+                .as_ref()
+                .expect("it is taken only when it is dropped")
+                .spawn(task),
+            Self::Here(handle) => handle.spawn(task),
+        }
     }
 }
 
 impl Drop for Spare {
     /// A runtime must not be dropped where another one runs; this does not wait.
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Self::Own(runtime) = self
+            && let Some(runtime) = runtime.take()
+        {
             runtime.shutdown_background();
         }
     }

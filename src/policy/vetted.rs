@@ -38,15 +38,6 @@ impl Vetted {
         }
     }
 
-    /// As [`Vetted::read`], away from the threads that serve.
-    ///
-    /// # Errors
-    /// As [`Vetted::read`].
-    pub async fn read_aside(plugin: Plugin, signatures: Option<Signatures>) -> Result<Self, LoadError> {
-        let read = tokio::task::spawn_blocking(move || Self::read(&plugin, signatures.as_ref())).await;
-        read.unwrap_or_else(|error| Err(LoadError::Engine(error.to_string())))
-    }
-
     /// The SHA-256 of the bytes, hexadecimal.
     #[must_use]
     pub fn digest(&self) -> String {

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::decide::Loaded;
@@ -19,6 +18,7 @@ use super::observe::ForwardEnded;
 use super::record::{Observed, Recorder};
 use super::state::Clock;
 use super::state::{State, StateError};
+use super::swap::Spare;
 use super::vetted::{self, Vetted};
 use super::{Compiler, Description, OpenForwards, PolicyRef, Workshop, load};
 use crate::config::{Plugin, Source};
@@ -226,7 +226,7 @@ impl Candidate {
             chain: vec![Arc::clone(&self.loaded)],
             deadline: self.bench.deadline,
             places: Arc::clone(&self.bench.places),
-            spare: Handle::current(),
+            spare: Arc::new(Spare::here()),
         }
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::audit::{Cause, Event};
-use crate::forwarder::{Desk, Visit};
+use crate::forwarder::{Desk, Present, Visit};
 use crate::registry::SessionGuard;
 
 /// A user who is in. Held by whoever serves the connection, so that the end of the session does not
@@ -14,11 +14,13 @@ pub(super) struct Entered {
     pub(super) reason: Option<String>,
     began: Instant,
     _guard: Option<SessionGuard>,
+    _present: Present,
 }
 
 impl Entered {
     pub(super) fn new(desk: Arc<Desk>, visit: Arc<Visit>, began: Instant, guard: Option<SessionGuard>) -> Self {
         Self {
+            _present: desk.sessions.enter(&visit),
             desk,
             visit,
             reason: None,

@@ -38,8 +38,8 @@ pub struct Service {
 pub struct Settings {
     /// The gateway's keys.
     pub host_keys: HostKeys,
-    /// Who may log in.
-    pub accounts: Accounts,
+    /// Whether anybody has a password.
+    pub passwords: bool,
     /// Shown before the login.
     pub banner: Option<String>,
     /// How long a login may take.
@@ -52,7 +52,6 @@ pub struct Settings {
 
 struct Live {
     russh: Arc<Config>,
-    accounts: Arc<Accounts>,
     banner: Option<String>,
     login_grace: Duration,
     limits: config::Limits,
@@ -70,8 +69,7 @@ impl Service {
         }
     }
 
-    /// Serves new connections with other settings; those that are open keep what they began with,
-    /// except who may log in.
+    /// Serves new connections with other settings; those that are open keep what they began with.
     pub fn replace(&self, settings: Settings) {
         self.settings.store(Arc::new(Live::new(settings)));
     }
@@ -83,7 +81,7 @@ impl Service {
     }
 
     pub(super) fn accounts(&self) -> Arc<Accounts> {
-        Arc::clone(&self.settings.load().accounts)
+        Arc::clone(&self.desk.judge.current().accounts)
     }
 
     pub(super) async fn turn_to_hash(&self) -> Option<SemaphorePermit<'_>> {
@@ -145,6 +143,7 @@ impl Service {
         drop(login);
         let visit = Arc::clone(&entered.visit);
         let unused = self.unused(&visit, settings.limits.unused_connection_timeout);
+        let revoked;
         let reason = tokio::select! {
             ended = &mut session => {
                 entered.reason = note_end(client, ended);
@@ -152,8 +151,12 @@ impl Service {
             }
             () = unused => "the connection forwards nothing",
             () = stop.cancelled() => "the gateway stops",
-            cause = visit.stop.ended() => match cause {
-                Cause::Closed => return,
+            cause = visit.stop.ended() => match (cause, visit.revoked()) {
+                (Cause::Closed, _) => return,
+                (_, Some(why)) => {
+                    revoked = format!("the user may no longer log in: {why}");
+                    &revoked
+                }
                 _ if visit.is_littered() => "too many of its tunnels were not closed by the client",
                 _ => "the session was ended",
             },
@@ -205,7 +208,7 @@ fn note_end(client: SocketAddr, ended: Result<(), russh::Error>) -> Option<Strin
 impl Live {
     fn new(settings: Settings) -> Self {
         let mut methods = MethodSet::from([MethodKind::PublicKey].as_slice());
-        if settings.accounts.have_passwords() {
+        if settings.passwords {
             methods.push(MethodKind::Password);
         }
         let keepalive = settings.limits.keepalive;
@@ -235,7 +238,6 @@ impl Live {
         };
         Self {
             russh: Arc::new(russh),
-            accounts: Arc::new(settings.accounts),
             banner: settings.banner,
             login_grace: settings.login_grace,
             limits: settings.limits,

@@ -59,7 +59,7 @@ impl View {
     }
 
     fn greeting(&self) -> String {
-        let principal = &self.visit.principal;
+        let principal = self.visit.principal();
         let mut text = format!(
             "portreeve {}: ports are forwarded, nothing else.\n",
             env!("CARGO_PKG_VERSION")

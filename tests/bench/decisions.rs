@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use portreeve::config;
 use portreeve::names::{Lookups, Resolver};
-use portreeve::policy::{Compiler, Policies, Workshop};
+use portreeve::policy::{Compiler, Generation, Policies, Workshop};
 use portreeve::request::{Action, Endpoint, ForwardRequest};
 use serde_json::json;
 use webhook::Webhook;
@@ -113,8 +113,7 @@ impl Subject {
         let (policies, cached) = self.load(folder.path()).await;
         let failed = std::cell::RefCell::new(Vec::new());
         let ask = async || {
-            let generation = policies.current();
-            let opinion = generation.decide(Arc::clone(&self.request), Lookups::new(Resolver::silent()));
+            let opinion = policies.decide(Arc::clone(&self.request), Lookups::new(Resolver::silent()));
             // On a machine that is busy with other things one may miss its deadline.
             if let Err(failure) = opinion.await.verdict {
                 failed.borrow_mut().push(failure.to_string());
@@ -122,7 +121,7 @@ impl Subject {
         };
         let close = close(counts.0, &ask).await;
         let paced = paced(counts.1, &ask).await;
-        let memory = policies.current().kept().first().map_or(0, |kept| kept.bytes);
+        let memory = policies.kept().first().map_or(0, |kept| kept.bytes);
         let grown = resident().saturating_sub(before);
         Row {
             name: &self.name,
@@ -141,12 +140,12 @@ impl Subject {
     }
 
     /// As at a start of the gateway, which keeps compiled code in the folder.
-    async fn load(&self, folder: &Path) -> (Policies, Duration) {
+    async fn load(&self, folder: &Path) -> (Arc<Generation>, Duration) {
         let began = Instant::now();
         let compiler = Compiler::program(env!("CARGO_BIN_EXE_portreeve"));
         let workshop = Workshop::keeping(compiler, folder).unwrap();
         let loaded = Policies::load_in(workshop, &self.config, Arc::new(|_| 0)).await;
-        let policies = loaded.map_err(|errors| errors[0].1.to_string()).unwrap();
+        let (_, policies) = loaded.map_err(|errors| errors[0].1.to_string()).unwrap();
         (policies, began.elapsed())
     }
 }

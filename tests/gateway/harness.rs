@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use portreeve::config::{self, Config, Faults};
+use portreeve::config::{self, Config, Draft, Faults};
 use portreeve::gateway::{Gateway, Origin, StartError};
 use portreeve::policy::Compiler;
 use serde_json::Value;
@@ -261,6 +261,10 @@ impl Origin for FromFile {
         config::load(&self.file)
     }
 
+    fn draft(&self) -> Result<Draft, Faults> {
+        config::draft(&self.file)
+    }
+
     fn compiler(&self) -> Compiler {
         self.compiler.clone()
     }
@@ -348,6 +352,12 @@ impl Running {
     pub fn reload(&self) -> Result<(), String> {
         self.block_on(self.gateway.reload())
             .map_err(|faults| faults.to_string())
+    }
+
+    /// As SIGHUP does it: nobody waits for it.
+    pub fn reload_in_background(&self) {
+        let _inside = self.runtime.as_ref().expect("it runs").enter();
+        self.gateway.reload_in_background();
     }
 
     /// Drains; nothing may be left open.

@@ -280,7 +280,7 @@ fn a_password_lets_in_whom_it_is_configured_for() {
     assert_eq!(gateway.event("auth-succeeded")["method"], "password");
 }
 
-fn argon2_of(password: &str) -> String {
+pub fn argon2_of(password: &str) -> String {
     use argon2::password_hash::{PasswordHasher, SaltString};
     use argon2::{Algorithm, Argon2, Params, Version};
     let cheap = Params::new(64, 1, 1, None).unwrap();

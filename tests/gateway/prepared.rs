@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use portreeve::config;
 use portreeve::names::{Lookups, Resolver};
-use portreeve::policy::{Failure, Generation, Kept, Policies, Vetted, Workshop};
+use portreeve::policy::{Failure, Generation, Kept, Policies, Workshop};
 use portreeve::request::{Action, ForwardRequest, Verdict};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -19,6 +19,7 @@ use crate::harness::{compiler, eventually};
 struct Asked {
     runtime: Runtime,
     policies: Policies,
+    generation: Arc<Generation>,
     config: config::Policy,
     folder: TempDir,
 }
@@ -39,8 +40,9 @@ impl Asked {
         let runtime = Runtime::new().unwrap();
         let workshop = Workshop::keeping(compiler(), &folder.path().join("policies")).unwrap();
         let loaded = runtime.block_on(Policies::load_in(workshop, &config, Arc::new(|_| 0)));
-        let policies = loaded.map_err(|errors| errors[0].1.to_string()).unwrap();
+        let (policies, generation) = loaded.map_err(|errors| errors[0].1.to_string()).unwrap();
         Self {
+            generation,
             runtime,
             policies,
             config,
@@ -49,7 +51,7 @@ impl Asked {
     }
 
     fn ask(&self) -> Verdict {
-        self.ask_of(&self.policies.current())
+        self.ask_of(&self.generation)
     }
 
     fn ask_of(&self, generation: &Arc<Generation>) -> Verdict {
@@ -63,13 +65,12 @@ impl Asked {
 
     fn ask_to_listen(&self) -> Result<Verdict, Failure> {
         let request = Arc::new(ForwardRequest::dry("alice", Action::Listen, "db:1".parse().unwrap()));
-        let generation = self.policies.current();
-        let opinion = generation.decide(request, Lookups::new(Resolver::silent()));
+        let opinion = self.generation.decide(request, Lookups::new(Resolver::silent()));
         self.runtime.block_on(opinion).verdict
     }
 
     fn kept(&self) -> Kept {
-        self.policies.current().kept()[0]
+        self.generation.kept()[0]
     }
 
     /// Waits until an instance is ready, and long enough for decisions to be rare: then it is used.
@@ -160,19 +161,18 @@ fn a_prepared_instance_that_spins_is_stopped_in_time() {
 
 #[test]
 fn a_swap_drops_what_was_prepared_for_the_old_policy() {
-    let asked = Asked::new(&Guest::that(allows()), "1s", &[""]);
+    let mut asked = Asked::new(&Guest::that(allows()), "1s", &[""]);
     asked.ask();
     asked.ready();
-    let old = asked.policies.current();
-    let plugin = &asked.config.plugins[0];
+    let old = Arc::clone(&asked.generation);
     let next = Guest::that(denies("the new policy says no")).build();
     std::fs::write(asked.folder.path().join("policy.wasm"), next).unwrap();
-    let swapped = asked.policies.replace_one(plugin, Vetted::read(plugin, None).unwrap());
-    asked
+    asked.generation = asked
         .runtime
-        .block_on(swapped)
-        .map_err(|error| error.to_string())
+        .block_on(asked.policies.prepare(&old, &asked.config))
+        .map_err(|errors| errors[0].1.to_string())
         .unwrap();
+    old.give_way_to(&asked.generation);
     eventually("the old instances gone", || (old.kept()[0].ready == 0).then_some(()));
     assert!(matches!(asked.ask(), Verdict::Deny(_)));
     // A decision that began with the old generation ends with it, and leaves nothing behind.
@@ -199,7 +199,7 @@ fn few_instances_are_kept_of(plugins: usize) {
         all
     };
     for _ in 0..10 {
-        let generation = asked.policies.current();
+        let generation = Arc::clone(&asked.generation);
         let decisions = (0..40).map(|_| {
             let request = ForwardRequest::dry("alice", Action::Connect, "db:1".parse().unwrap());
             let generation = Arc::clone(&generation);
@@ -213,10 +213,10 @@ fn few_instances_are_kept_of(plugins: usize) {
         for decision in decisions {
             assert!(asked.runtime.block_on(decision).unwrap().verdict.is_ok());
         }
-        most(&asked.policies.current().kept());
+        most(&asked.generation.kept());
     }
     eventually("several of each", || {
-        let kept = asked.policies.current().kept();
+        let kept = asked.generation.kept();
         (most(&kept) > 8).then_some(())
     });
 }

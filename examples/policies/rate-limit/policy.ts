@@ -28,6 +28,8 @@ export function configure(settings: { most?: number; seconds?: number }): Proble
 export function decide(request: Request): Verdict {
   // Who connects to a listener is not the user, who cannot help it.
   if (request.action === "accept") return allow();
+  // What is open is asked about again after a swap, and has been counted.
+  if (request.extra.some(([name]) => name === "again")) return allow();
   const count = state.add(`forwards:${request.principal.user}`, 1, seconds);
   if (count <= most) return allow();
   return deny("too-fast", `request ${count} in ${seconds} s`, `too many new forwards: ${most} in ${seconds} seconds`);

@@ -16,14 +16,14 @@ use super::record::Decision;
 use super::report::Tally;
 use crate::audit::VerdictWord;
 use crate::names::{Elsewhere, Lookups, Names, Resolver};
-use crate::policy::{Opinion, Policies, SetClock};
+use crate::policy::{Generation, Opinion, SetClock};
 use crate::request::{Action, Endpoint, ForwardRequest, Terms, Verdict};
 
 /// Whom to ask, and what they are told.
 pub(super) struct Asker {
-    pub(super) candidate: Arc<Policies>,
+    pub(super) candidate: Arc<Generation>,
     /// Absent: what the log says is compared.
-    pub(super) baseline: Option<Arc<Policies>>,
+    pub(super) baseline: Option<Arc<Generation>>,
     pub(super) resolver: Resolver,
     /// What the log says of names elsewhere.
     pub(super) names: Arc<Names>,
@@ -178,12 +178,12 @@ impl Asker {
         tally.count(decision.number, &decision.request, before, after);
     }
 
-    async fn ask(&self, policies: &Policies, decision: &Decision) -> Outcome {
+    async fn ask(&self, policies: &Arc<Generation>, decision: &Decision) -> Outcome {
         let resolver = self
             .resolver
             .recorded(Arc::clone(&decision.names), Arc::clone(&self.names), self.elsewhere);
         let request = Arc::clone(&decision.request);
-        let opinion = policies.current().decide(request, Lookups::new(resolver)).await;
+        let opinion = policies.decide(request, Lookups::new(resolver)).await;
         settle(opinion, decision)
     }
 }

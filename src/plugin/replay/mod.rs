@@ -26,7 +26,7 @@ use super::wrong::{Unready, fail};
 use crate::cli::{self, DONE, FAILED, INVALID, plain};
 use crate::config::{Config, Grant};
 use crate::names::{Elsewhere, Names, Resolver};
-use crate::policy::{Clock, Policies, PolicyRef, SetClock};
+use crate::policy::{Clock, Generation, Policies, PolicyRef, SetClock};
 use ask::{AskError, Asker, Open, Order, Progress};
 use chain::Chain;
 use log::{Broken, LogError, Logs, Seen};
@@ -116,7 +116,7 @@ struct Sides {
 /// A chain, and how it is configured.
 struct Side {
     config: Config,
-    policies: Arc<Policies>,
+    policies: Arc<Generation>,
 }
 
 async fn sides(command: &Replay, open: &Open, clock: &SetClock) -> Result<Sides, Unready> {
@@ -143,7 +143,7 @@ impl Side {
         let clock = Clock::Set(clock.clone());
         let workshop = workshop(config.policy.directory.as_deref());
         let loaded = Policies::load_by(workshop, &config.policy, open_forwards, clock).await;
-        let policies = loaded.map(Arc::new).map_err(|errors| {
+        let (_, policies) = loaded.map_err(|errors| {
             let lines: Vec<_> = errors.iter().map(|(name, error)| format!("{name}: {error}")).collect();
             lines.join("\n")
         })?;
@@ -156,7 +156,7 @@ impl Side {
     }
 
     fn references(&self) -> Vec<PolicyRef> {
-        self.policies.current().policies().cloned().collect()
+        self.policies.policies().cloned().collect()
     }
 }
 

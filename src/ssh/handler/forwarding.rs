@@ -45,7 +45,7 @@ impl Client {
             host: clipped(address),
             port: *port,
         };
-        if self.service.desk.judge.house().gateway_ports() == GatewayPorts::Yes
+        if self.service.desk.judge.current().house.gateway_ports() == GatewayPorts::Yes
             && !matches!(address, "" | "*" | "0.0.0.0")
         {
             session.debug(

@@ -7,7 +7,7 @@ use russh::keys::Certificate;
 use russh::server::{Auth, PublicKeyOffer, Session, VerifiedPublicKey};
 
 use super::{Answer, Client};
-use crate::accounts::Admitted;
+use crate::accounts::{Accounts, Admitted, Standing};
 use crate::audit::{Event, LoggedIn, Subject};
 use crate::forwarder::Visit;
 use crate::request::{Connection, clipped};
@@ -26,11 +26,11 @@ impl Client {
         if !self.service.accounts().have_passwords() {
             return Auth::reject();
         }
-        let (name, password) = (user.to_owned(), password.to_owned());
+        let (name, password, client) = (user.to_owned(), password.to_owned(), self.client.ip());
         let service = Arc::clone(&self.service);
         let _turn = service.turn_to_hash().await;
-        let accounts = service.accounts();
-        let admitted = aside(move || accounts.by_password(&name, &password)).await;
+        let accounts = self.accounts();
+        let admitted = aside(move || accounts.by_password(&name, &password, client)).await;
         self.conclude(user, "password", None, admitted)
     }
 
@@ -63,7 +63,7 @@ impl Client {
         };
         let (name, client) = (user.to_owned(), self.client.ip());
         let fingerprint = Some(key.fingerprint());
-        let accounts = self.service.accounts();
+        let accounts = self.accounts();
         let admitted = look_up(accounts, move |accounts| accounts.by_key(&name, &key, client)).await;
         self.conclude(user, "publickey", fingerprint, admitted)
     }
@@ -72,12 +72,19 @@ impl Client {
         let presented = present(certificate);
         let fingerprint = presented.as_ref().ok().map(|presented| presented.key.fingerprint());
         let (name, client) = (user.to_owned(), self.client.ip());
-        let accounts = self.service.accounts();
+        let accounts = self.accounts();
         let admitted = look_up(accounts, move |accounts| {
             accounts.by_certificate(&name, &presented?, client)
         });
         let admitted = admitted.await;
         self.conclude(user, "certificate", fingerprint, admitted)
+    }
+
+    /// Who may log in now; remembered, since a reload may put others in their place before the login is through.
+    fn accounts(&mut self) -> Arc<Accounts> {
+        let accounts = self.service.accounts();
+        self.asked = Arc::downgrade(&accounts);
+        accounts
     }
 
     /// Lets the user in, or says in the log why not.
@@ -103,7 +110,7 @@ impl Client {
     }
 
     fn enter(&mut self, user: &str) -> bool {
-        let per_user = self.service.desk.limits.load().sessions_per_user;
+        let per_user = self.service.desk.judge.current().limits.sessions_per_user;
         self.guard = self.service.desk.registry.enter_session(user, per_user);
         self.guard.is_some()
     }
@@ -137,15 +144,21 @@ impl Client {
             software: String::from_utf8_lossy(session.remote_sshid()).trim_end().to_owned(),
             since: Timestamp::now(),
         };
-        let Admitted { principal, limits } = *admitted;
-        let event = Event::AuthSucceeded(Box::new(LoggedIn::new(&principal, &connection)));
-        let ceilings = self.service.desk.limits.load_full();
-        let visit = Arc::new(Visit::new(principal, connection, limits, &ceilings));
+        let event = Event::AuthSucceeded(Box::new(LoggedIn::new(&admitted.principal, &connection)));
+        let current = self.service.desk.judge.current();
+        let standing = Standing::new(*admitted, self.client.ip(), std::mem::take(&mut self.asked));
+        let visit = Arc::new(Visit::new(standing, connection, &current.limits));
         self.service.desk.audit.record(&visit.subject, &event);
-        tracing::info!(session = self.id, user = visit.principal.user, client = %self.client, "logged in");
+        tracing::info!(session = self.id, user = visit.user, client = %self.client, "logged in");
         if let Some(entered) = self.entered.take() {
             let desk = Arc::clone(&self.service.desk);
             let _ = entered.send(Entered::new(desk, Arc::clone(&visit), self.began, self.guard.take()));
+        }
+        // A reload from here on finds the session; one since the key was looked up did not.
+        let desk = Arc::clone(&self.service.desk);
+        if !visit.standing.is_current(&desk.judge.current().accounts) {
+            let (tasks, visit) = (desk.tasks.clone(), Arc::clone(&visit));
+            tasks.spawn(async move { desk.renew(vec![visit]).await });
         }
         self.visit = Some(visit);
         Ok(())

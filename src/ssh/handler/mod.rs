@@ -6,7 +6,7 @@ mod shell;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use russh::keys::Certificate;
@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::entered::Entered;
 use super::server::Service;
+use crate::accounts::Accounts;
 use crate::forwarder::{Listening, Visit};
 use crate::registry::SessionGuard;
 use crate::relay::{Flows, Throttle};
@@ -35,6 +36,8 @@ pub(super) struct Client {
     flows: Flows,
     throttle: Throttle,
     login: Login,
+    /// Who said last whether the user may log in.
+    asked: Weak<Accounts>,
     /// Told once the user is in.
     entered: Option<oneshot::Sender<Entered>>,
     visit: Option<Arc<Visit>>,
@@ -64,6 +67,7 @@ impl Client {
             server,
             began: Instant::now(),
             login: Login::Nobody,
+            asked: Weak::new(),
             entered: Some(entered),
             visit: None,
             guard: None,

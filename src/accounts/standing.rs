@@ -1,0 +1,177 @@
+//! A login that stands: who its user is and what they may forward now, asked again whenever that may have changed.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::{Accounts, Admitted, NotIn, Proof};
+use crate::auth::ForwardLimits;
+use crate::request::Principal;
+
+/// An open session's claim to be let in, and what it gives at present.
+///
+/// A login proves once that a client holds a key or knows a password. What follows from that is for the configuration and
+/// the key files to say, and they change: this keeps what is needed to ask them again.
+pub struct Standing {
+    user: String,
+    client: IpAddr,
+    proof: Proof,
+    rights: ArcSwap<Rights>,
+    /// Whether the last answer was none.
+    in_doubt: AtomicBool,
+    /// One at a time reads the files.
+    asking: Mutex<()>,
+}
+
+/// What a login gives, as of one answer of the accounts.
+pub struct Rights {
+    /// Who.
+    pub principal: Arc<Principal>,
+    /// What may be forwarded, before any policy is asked.
+    pub limits: Arc<ForwardLimits>,
+    /// From when on the key or certificate is void.
+    until: Option<Timestamp>,
+    given_by: Weak<Accounts>,
+    given_at: Timestamp,
+}
+
+/// What came of asking again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The user may still log in. True if that now gives something else than before.
+    Stands(bool),
+    /// The user may no longer log in, and why.
+    Gone(String),
+    /// That cannot be found out at the moment, and why.
+    Unsure(String),
+}
+
+impl Standing {
+    /// Of a user who has just logged in from `client`, as `given_by` says.
+    #[must_use]
+    pub fn new(admitted: Admitted, client: IpAddr, given_by: Weak<Accounts>) -> Self {
+        let Admitted {
+            principal,
+            limits,
+            until,
+            proof,
+        } = admitted;
+        Self {
+            user: principal.user.clone(),
+            client,
+            proof,
+            rights: ArcSwap::from_pointee(Rights {
+                principal: Arc::new(principal),
+                limits: Arc::new(limits),
+                until,
+                given_by,
+                given_at: Timestamp::now(),
+            }),
+            in_doubt: AtomicBool::new(false),
+            asking: Mutex::new(()),
+        }
+    }
+
+    /// Whether it could not be found out, when it was last asked, if the user may still log in.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.in_doubt.load(Ordering::Relaxed)
+    }
+
+    /// What the login gave when the accounts were last asked.
+    #[must_use]
+    pub fn rights(&self) -> Arc<Rights> {
+        self.rights.load_full()
+    }
+
+    /// Whether that answer came from these accounts and has not expired.
+    #[must_use]
+    pub fn is_current(&self, accounts: &Arc<Accounts>) -> bool {
+        let rights = self.rights.load();
+        std::ptr::eq(rights.given_by.as_ptr(), Arc::as_ptr(accounts)) && !rights.is_over()
+    }
+
+    /// Asks again unless the last answer [is current](Self::is_current).
+    pub async fn ask(self: &Arc<Self>, accounts: &Arc<Accounts>) -> Answer {
+        if self.is_current(accounts) {
+            return Answer::Stands(false);
+        }
+        self.ask_again(accounts).await
+    }
+
+    /// Asks again. Only an answer that the user may log in changes what the login gives.
+    pub async fn ask_again(self: &Arc<Self>, accounts: &Arc<Accounts>) -> Answer {
+        let _turn = self.asking.lock().await;
+        let asked_at = Timestamp::now();
+        let answer = if accounts.read_files() {
+            let (standing, accounts) = (Arc::clone(self), Arc::clone(accounts));
+            let asked = tokio::task::spawn_blocking(move || standing.answer(&accounts));
+            match timeout(PATIENCE, asked).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(error)) => Err(NotIn::Unsure(error.to_string())),
+                Err(_) => Err(NotIn::Unsure("reading the key files timed out".to_owned())),
+            }
+        } else {
+            self.answer(accounts)
+        };
+        self.in_doubt
+            .store(matches!(answer, Err(NotIn::Unsure(_))), Ordering::Relaxed);
+        match answer {
+            Ok(admitted) => Answer::Stands(self.renew(admitted, accounts, asked_at)),
+            Err(NotIn::Refused(reason)) => Answer::Gone(reason),
+            Err(NotIn::Unsure(reason)) => Answer::Unsure(reason),
+        }
+    }
+
+    fn answer(&self, accounts: &Accounts) -> Result<Admitted, NotIn> {
+        accounts.again(&self.user, &self.proof, self.client)
+    }
+
+    /// True if it gives something else than before. What is the same stays in its place, so that it can be recognised.
+    fn renew(&self, admitted: Admitted, accounts: &Arc<Accounts>, given_at: Timestamp) -> bool {
+        let old = self.rights();
+        let same_principal = *old.principal == admitted.principal;
+        let same_limits = *old.limits == admitted.limits;
+        self.rights.store(Arc::new(Rights {
+            principal: match same_principal {
+                true => Arc::clone(&old.principal),
+                false => Arc::new(admitted.principal),
+            },
+            limits: match same_limits {
+                true => Arc::clone(&old.limits),
+                false => Arc::new(admitted.limits),
+            },
+            until: admitted.until,
+            given_by: Arc::downgrade(accounts),
+            given_at,
+        }));
+        !same_principal || !same_limits
+    }
+}
+
+impl Rights {
+    /// Whether the key or certificate has expired since.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| until <= Timestamp::now())
+    }
+
+    /// When the accounts were asked.
+    #[must_use]
+    pub fn given_at(&self) -> Timestamp {
+        self.given_at
+    }
+}
+
+/// How long key files may take to be read, as on a file server that does not answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+#[path = "standing_tests.rs"]
+mod tests;

@@ -1,0 +1,145 @@
+//! What is open follows what is in force: logins are asked again what they give, and what a change concerns is judged again.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+
+use super::{Desk, Visit};
+use crate::accounts::{Accounts, Answer, Rights, Standing};
+use crate::config::OnSwap;
+use crate::judgement::{Concerns, Current};
+use crate::registry::Forward;
+use crate::request::{By, Refusal};
+
+impl Desk {
+    /// Lets what is open follow the change from `before` to what is in force now: sessions whose users may no longer log in
+    /// end, and tunnels and listeners that the change can concern are judged again. If nothing changed that concerns them,
+    /// nothing is judged.
+    pub async fn follow(&self, before: &Current) {
+        let current = self.judge.current();
+        let changed = match Arc::ptr_eq(&current.accounts, &before.accounts) {
+            true => HashSet::new(),
+            false => self.ask_logins(self.sessions.all()).await,
+        };
+        self.judge_those(|forward| {
+            changed.contains(&forward.request.connection.id) || concerns(&current, before, forward)
+        })
+        .await;
+    }
+
+    /// Asks again what the logins of these sessions give, because a file that says so has changed, or a credential has
+    /// expired.
+    pub async fn renew(&self, visits: Vec<Arc<Visit>>) {
+        let changed = self.ask_logins(visits).await;
+        self.judge_those(|forward| changed.contains(&forward.request.connection.id))
+            .await;
+    }
+
+    /// What the user's login gives by these accounts.
+    ///
+    /// # Errors
+    /// The refusal of whatever is asked now: the user may no longer log in, which ends the session, or that cannot be found
+    /// out, which ends nothing.
+    pub(super) async fn rights(&self, visit: &Visit, accounts: &Arc<Accounts>) -> Result<Arc<Rights>, Refusal> {
+        let rights = rights(&visit.standing, accounts).await;
+        if let Err(NoRights::Gone(reason)) = &rights {
+            visit.revoke(reason);
+        }
+        rights.map_err(NoRights::into_refusal)
+    }
+
+    /// Returns the sessions whose logins give something else now.
+    async fn ask_logins(&self, visits: Vec<Arc<Visit>>) -> HashSet<String> {
+        let asked = stream::iter(visits).map(async |visit| {
+            let changed = self.ask_login(&visit).await;
+            changed.then(|| visit.connection.id.clone())
+        });
+        asked
+            .buffer_unordered(AT_ONCE)
+            .filter_map(async |one| one)
+            .collect()
+            .await
+    }
+
+    /// True if the login gives something else now.
+    async fn ask_login(&self, visit: &Visit) -> bool {
+        let accounts = Arc::clone(&self.judge.current().accounts);
+        match visit.standing.ask_again(&accounts).await {
+            Answer::Stands(changed) => changed,
+            Answer::Gone(reason) => {
+                visit.revoke(&reason);
+                false
+            }
+            Answer::Unsure(reason) => {
+                let (session, user) = (&visit.connection.id, &visit.user);
+                tracing::warn!(
+                    session,
+                    user,
+                    reason,
+                    "cannot find out whether a user may still log in; the session goes on"
+                );
+                false
+            }
+        }
+    }
+
+    async fn judge_those(&self, wanted: impl Fn(&Forward) -> bool) {
+        if self.judge.current().on_swap == OnSwap::Keep {
+            return;
+        }
+        let mut open = self.registry.forwards();
+        open.retain(|forward| wanted(forward));
+        self.reconsider_these(open).await;
+    }
+}
+
+/// Why a login gives nothing now.
+pub(super) enum NoRights {
+    /// The user may no longer log in.
+    Gone(String),
+    /// That cannot be found out.
+    Unsure(String),
+}
+
+impl NoRights {
+    pub(super) fn into_refusal(self) -> Refusal {
+        match self {
+            Self::Gone(reason) => {
+                let told = format!("you may no longer log in: {reason}");
+                Refusal::told(By::Key, "revoked", told)
+            }
+            Self::Unsure(reason) => Refusal::Undecided {
+                code: "credential",
+                reason: format!("cannot find out whether the user may still log in: {reason}"),
+            },
+        }
+    }
+}
+
+/// What a login gives by these accounts, which are asked if that is not known.
+pub(super) async fn rights(standing: &Arc<Standing>, accounts: &Arc<Accounts>) -> Result<Arc<Rights>, NoRights> {
+    if standing.is_current(accounts) {
+        return Ok(standing.rights());
+    }
+    match Box::pin(standing.ask(accounts)).await {
+        Answer::Stands(_) => Ok(standing.rights()),
+        Answer::Gone(reason) => Err(NoRights::Gone(reason)),
+        Answer::Unsure(reason) => Err(NoRights::Unsure(reason)),
+    }
+}
+
+/// Whether the change can concern this tunnel or listener.
+pub(super) fn concerns(current: &Current, before: &Current, forward: &Forward) -> bool {
+    match current.concerns(before) {
+        Concerns::Nothing => false,
+        Concerns::Everything => true,
+        Concerns::Refused => {
+            let house = &current.house;
+            !house.still_permits(&forward.request, &forward.effective, forward.dialled)
+        }
+    }
+}
+
+/// Sessions that are asked about at once.
+const AT_ONCE: usize = 32;

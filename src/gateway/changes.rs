@@ -1,0 +1,131 @@
+//! Every key of the configuration, and what a reload makes of a change.
+
+use crate::config::{Audit, Auth, Config, Floors, Forwarding, Limits, Policy, Server};
+
+/// When a change of a key applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Applies {
+    /// What it takes away at once, what it gives with the policies of the same configuration.
+    TakesAtOnce,
+    /// With the policies of the same configuration.
+    WithPolicies,
+    /// At the next start.
+    AfterRestart,
+}
+
+use Applies::{AfterRestart, TakesAtOnce, WithPolicies};
+
+/// The keys that differ, in the order of the documentation. A whole table stands for its keys where they apply alike.
+pub(super) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)> {
+    // Every key is named here and none is left out with `..`, so that a new one does not compile until it has its row.
+    let Config {
+        server,
+        forwarding,
+        auth,
+        users,
+        policy,
+        floors,
+        limits,
+        audit,
+    } = old;
+    let Server {
+        listen,
+        host_keys,
+        banner,
+        proxy_protocol,
+    } = server;
+    let Forwarding {
+        local,
+        remote,
+        local_sockets,
+        remote_sockets,
+        gateway_ports,
+    } = forwarding;
+    let Auth {
+        authorized_keys,
+        trusted_user_ca_keys,
+        revoked_keys,
+        login_grace,
+        max_attempts,
+    } = auth;
+    let Policy {
+        on_swap,
+        deadline,
+        memory,
+        directory,
+        facts,
+        signatures,
+        plugins,
+    } = policy;
+    let Floors {
+        deny,
+        own_listeners,
+        privileged_listen_ports,
+    } = floors;
+    let Limits {
+        sessions,
+        sessions_per_user,
+        unauthenticated,
+        tunnels_per_session,
+        listeners_per_session,
+        dial_timeout,
+        idle_timeout,
+        unused_connection_timeout,
+        keepalive,
+        tunnel_buffer,
+        buffer_memory,
+        stall_timeout,
+        rekey_bytes,
+        rekey_time,
+        drain_timeout,
+    } = limits;
+    let Audit { file, required } = audit;
+    #[rustfmt::skip]
+    let table = [
+        // the key                              is as before                                          a change applies
+        ("server.listen",                       *listen == new.server.listen,                         AfterRestart),
+        ("server.host-keys",                    *host_keys == new.server.host_keys,                   WithPolicies),
+        ("server.banner",                       *banner == new.server.banner,                         WithPolicies),
+        ("server.proxy-protocol",               *proxy_protocol == new.server.proxy_protocol,         WithPolicies),
+        ("forwarding.local",                    *local == new.forwarding.local,                       TakesAtOnce),
+        ("forwarding.remote",                   *remote == new.forwarding.remote,                     TakesAtOnce),
+        ("forwarding.local-sockets",            *local_sockets == new.forwarding.local_sockets,       TakesAtOnce),
+        ("forwarding.remote-sockets",           *remote_sockets == new.forwarding.remote_sockets,     TakesAtOnce),
+        ("forwarding.gateway-ports",            *gateway_ports == new.forwarding.gateway_ports,       TakesAtOnce),
+        ("auth.authorized-keys",                *authorized_keys == new.auth.authorized_keys,         TakesAtOnce),
+        ("auth.trusted-user-ca-keys",           *trusted_user_ca_keys == new.auth.trusted_user_ca_keys, TakesAtOnce),
+        ("auth.revoked-keys",                   *revoked_keys == new.auth.revoked_keys,               TakesAtOnce),
+        ("auth.login-grace",                    *login_grace == new.auth.login_grace,                 WithPolicies),
+        ("auth.max-attempts",                   *max_attempts == new.auth.max_attempts,               WithPolicies),
+        ("user",                                *users == new.users,                                  TakesAtOnce),
+        ("policy.on-swap",                      *on_swap == new.policy.on_swap,                       WithPolicies),
+        ("policy.deadline",                     *deadline == new.policy.deadline,                     WithPolicies),
+        ("policy.memory",                       *memory == new.policy.memory,                         WithPolicies),
+        ("policy.directory",                    *directory == new.policy.directory,                   AfterRestart),
+        ("policy.facts",                        *facts == new.policy.facts,                           WithPolicies),
+        ("policy.allowed-signers",              *signatures == new.policy.signatures,                 WithPolicies),
+        ("policy.plugin",                       *plugins == new.policy.plugins,                       WithPolicies),
+        ("floors.deny",                         *deny == new.floors.deny,                             TakesAtOnce),
+        ("floors.own-listeners",                *own_listeners == new.floors.own_listeners,           TakesAtOnce),
+        ("floors.privileged-listen-ports",      *privileged_listen_ports == new.floors.privileged_listen_ports, TakesAtOnce),
+        ("limits.sessions",                     *sessions == new.limits.sessions,                     TakesAtOnce),
+        ("limits.sessions-per-user",            *sessions_per_user == new.limits.sessions_per_user,   TakesAtOnce),
+        ("limits.unauthenticated",              *unauthenticated == new.limits.unauthenticated,       TakesAtOnce),
+        ("limits.tunnels-per-session",          *tunnels_per_session == new.limits.tunnels_per_session, TakesAtOnce),
+        ("limits.listeners-per-session",        *listeners_per_session == new.limits.listeners_per_session, TakesAtOnce),
+        ("limits.dial-timeout",                 *dial_timeout == new.limits.dial_timeout,             TakesAtOnce),
+        ("limits.idle-timeout",                 *idle_timeout == new.limits.idle_timeout,             TakesAtOnce),
+        ("limits.unused-connection-timeout",    *unused_connection_timeout == new.limits.unused_connection_timeout, WithPolicies),
+        ("limits.keepalive",                    *keepalive == new.limits.keepalive,                   WithPolicies),
+        ("limits.tunnel-buffer",                *tunnel_buffer == new.limits.tunnel_buffer,           WithPolicies),
+        ("limits.buffer-memory",                *buffer_memory == new.limits.buffer_memory,           WithPolicies),
+        ("limits.stall-timeout",                *stall_timeout == new.limits.stall_timeout,           TakesAtOnce),
+        ("limits.rekey-bytes",                  *rekey_bytes == new.limits.rekey_bytes,               WithPolicies),
+        ("limits.rekey-time",                   *rekey_time == new.limits.rekey_time,                 WithPolicies),
+        ("limits.drain-timeout",                *drain_timeout == new.limits.drain_timeout,           TakesAtOnce),
+        ("audit.file",                          *file == new.audit.file,                              AfterRestart),
+        ("audit.required",                      *required == new.audit.required,                      AfterRestart),
+    ];
+    let changed = table.into_iter().filter(|(_, same, _)| !same);
+    changed.map(|(key, _, applies)| (key, applies)).collect()
+}

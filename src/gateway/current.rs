@@ -1,0 +1,158 @@
+//! What is in force, and what of a newly read configuration comes into force when.
+//!
+//! A configuration is put in force as a whole, by one pointer, once its policies have been prepared. That may take a
+//! minute, or fail, and must not keep a user in meanwhile. So what a new configuration *takes away* applies at once:
+//! until its policies serve, a user must be let in by both the old and the new one, and switches, floors and limits are the
+//! narrower of the two. What it *gives* waits for its policies, because old policies were never meant for new users or
+//! lifted floors.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::accounts::Accounts;
+use crate::config::Config;
+use crate::judgement::{Current, House, Judge, OwnListeners};
+use crate::policy::Generation;
+
+/// A configuration that was read without a fault, with what belongs to it besides its policies.
+pub(super) struct Settled {
+    /// Counts the configurations that were read.
+    pub(super) number: u64,
+    /// As meant.
+    pub(super) config: Arc<Config>,
+    /// Who may log in.
+    pub(super) accounts: Arc<Accounts>,
+}
+
+/// Which configurations are in force.
+pub(super) struct InForce {
+    own: OwnListeners,
+    ledger: Mutex<Ledger>,
+}
+
+struct Ledger {
+    /// The one whose policies serve.
+    whole: Arc<Settled>,
+    /// The one that was read last: the same, or one whose policies do not serve, or not yet.
+    newest: Arc<Settled>,
+}
+
+impl InForce {
+    /// This one, as a whole.
+    pub(super) fn new(own: OwnListeners, settled: Settled) -> Self {
+        let whole = Arc::new(settled);
+        let newest = Arc::clone(&whole);
+        Self {
+            own,
+            ledger: Mutex::new(Ledger { whole, newest }),
+        }
+    }
+
+    /// What requests are judged by at the beginning.
+    pub(super) fn first(&self, generation: Arc<Generation>) -> Current {
+        self.lock().current(&self.own, generation)
+    }
+
+    /// The configuration whose policies serve.
+    pub(super) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.lock().whole.config)
+    }
+
+    /// Puts another configuration in force as a whole, or only other policies of the same. One that was read before the one
+    /// in force changes nothing.
+    pub(super) fn settle(
+        &self,
+        judge: &Judge,
+        settled: &Arc<Settled>,
+        generation: Arc<Generation>,
+    ) -> Option<Arc<Current>> {
+        let mut ledger = self.lock();
+        if settled.number < ledger.whole.number {
+            return None;
+        }
+        ledger.whole = Arc::clone(settled);
+        ledger.note(settled);
+        Some(self.put_in_force(judge, &ledger, generation))
+    }
+
+    /// Puts other policies of the same configuration in force; not if that has been replaced meanwhile.
+    pub(super) fn swap(
+        &self,
+        judge: &Judge,
+        config: &Arc<Config>,
+        generation: Arc<Generation>,
+    ) -> Option<Arc<Current>> {
+        let ledger = self.lock();
+        Arc::ptr_eq(config, &ledger.whole.config).then(|| self.put_in_force(judge, &ledger, generation))
+    }
+
+    /// Applies what a configuration takes away, whose policies do not serve yet.
+    pub(super) fn narrow(&self, judge: &Judge, settled: &Arc<Settled>) -> Option<Arc<Current>> {
+        let mut ledger = self.lock();
+        if settled.number <= ledger.newest.number {
+            return None;
+        }
+        ledger.note(settled);
+        let generation = Arc::clone(&judge.current().generation);
+        Some(self.put_in_force(judge, &ledger, generation))
+    }
+
+    /// Reads the files of certificate authorities again, which changes the accounts of every configuration in force.
+    pub(super) fn read_authorities(&self, judge: &Judge) -> Result<Arc<Current>, Vec<String>> {
+        let mut ledger = self.lock();
+        let again = |settled: &Settled| {
+            Ok::<_, Vec<String>>(Arc::new(Settled {
+                number: settled.number,
+                config: Arc::clone(&settled.config),
+                accounts: Arc::new(settled.accounts.with_authorities_again()?),
+            }))
+        };
+        let whole = again(&ledger.whole)?;
+        let newest = match Arc::ptr_eq(&ledger.whole, &ledger.newest) {
+            true => Arc::clone(&whole),
+            false => again(&ledger.newest)?,
+        };
+        *ledger = Ledger { whole, newest };
+        let generation = Arc::clone(&judge.current().generation);
+        Ok(self.put_in_force(judge, &ledger, generation))
+    }
+
+    /// Under the lock, so that what is in force is always what the ledger says.
+    fn put_in_force(&self, judge: &Judge, ledger: &Ledger, generation: Arc<Generation>) -> Arc<Current> {
+        let next = ledger.current(&self.own, generation);
+        judge.put_in_force(next.keeping(&judge.current()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger {
+    fn note(&mut self, settled: &Arc<Settled>) {
+        if settled.number > self.newest.number {
+            self.newest = Arc::clone(settled);
+        }
+    }
+
+    fn current(&self, own: &OwnListeners, generation: Arc<Generation>) -> Current {
+        let house = |config: &Config| House::new(config.forwarding, config.floors.clone(), own.clone());
+        let (whole, newest) = (&self.whole, &self.newest);
+        let on_swap = whole.config.policy.on_swap;
+        if Arc::ptr_eq(whole, newest) {
+            return Current {
+                house: Arc::new(house(&whole.config)),
+                generation,
+                accounts: Arc::clone(&whole.accounts),
+                limits: Arc::new(whole.config.limits.clone()),
+                on_swap,
+            };
+        }
+        Current {
+            house: Arc::new(house(&newest.config).narrowed_by(&house(&whole.config))),
+            generation,
+            accounts: Arc::new(newest.accounts.narrowed_by(&whole.accounts)),
+            limits: Arc::new(newest.config.limits.narrowed_by(&whole.config.limits)),
+            on_swap,
+        }
+    }
+}
