@@ -30,6 +30,7 @@ PATH=$PATH:/usr/sbin need sshd openssh-server
 need ssh openssh-client
 need ssh-keygen openssh-client
 need cc gcc libc6-dev
+need c++ g++
 need python3 python3
 install_packages() {
     if [ ${#packages[@]} -gt 0 ]; then
