@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{self, Config, Draft, Faults};
+use crate::confined;
 use crate::embedded::Embedded;
 use crate::explain::{self, Explain};
 use crate::gateway::{Gateway, Origin, Prepared, StartError};
@@ -50,16 +51,9 @@ enum Command {
     /// Tools for those who write policies.
     #[command(subcommand)]
     Plugin(Plugin),
-    /// What the gateway starts to compile a component; nobody else needs it.
-    #[command(name = policy::SUBCOMMAND, hide = true)]
-    CompileForParent {
-        #[arg(long)]
-        memory: u64,
-        #[arg(long)]
-        address_space: u64,
-        #[arg(long)]
-        seconds: u64,
-    },
+    /// What this program starts to read or compile a component; not for people.
+    #[command(name = confined::SUBCOMMAND, hide = true)]
+    WorkForParent(confined::Order),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -102,11 +96,7 @@ pub fn run() -> ExitCode {
     });
     let code = match cli.command {
         Command::Completions { shell } => completions(shell),
-        Command::CompileForParent {
-            memory,
-            address_space,
-            seconds,
-        } => policy::compile_for_parent(memory, address_space, seconds),
+        Command::WorkForParent(order) => work(&order),
         Command::Serve { config, listen } => within_runtime(serve(config, listen)),
         Command::Check { config, json } => within_runtime(check(config, json)),
         Command::Explain(question) => within_runtime(explain::run(question)),
@@ -125,6 +115,16 @@ fn start_logging(filter: &str) {
         .with_writer(io::stderr)
         .with_ansi(colour)
         .init();
+}
+
+fn work(order: &confined::Order) -> u8 {
+    if let Some(work) = policy::Work::ordered(order) {
+        return confined::serve(order, move |input| policy::perform(work, &input));
+    }
+    match plugin::Making::ordered(order) {
+        Some(making) => confined::serve(order, move |input| plugin::perform(making, input)),
+        None => fail(INVALID, "this command is not for people"),
+    }
 }
 
 fn within_runtime(command: impl Future<Output = u8>) -> u8 {

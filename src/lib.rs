@@ -20,10 +20,12 @@
 //! | [`proxy_header`] | who the client of a trusted load balancer is | who that is to us |
 //! | [`gateway`] | bind, accept, limit, swap, reload, drain; wires the rooms | the protocol |
 //! | `open_files` | the limit of open files, raised at the start | |
+//! | [`vital`] | tasks that must live: started again, and named while they are not there | what they do |
 //! | [`workers`] | one thread and one runtime a core, a connection on one of them | what runs there |
 //! | [`ssh`] | the protocol; the only room that names russh | who may what |
 //! | [`auth`], [`accounts`] | `authorized_keys`, certificates, revocation; whose key it is | the SSH library, the policy |
 //! | [`forwarder`] | the story of one request | packets, WebAssembly |
+//! | [`confined`] | work on bytes that others wrote, in a process of its own with bounds | what the work is |
 //! | [`judgement`] | from the switches to the addresses that may be dialled | packets, sockets |
 //! | [`policy`] | load, ask and swap components; the only room that names wasmtime | SSH, sockets |
 //! | [`names`] | look names up, bounded, and once for each decision | who asks |
@@ -90,8 +92,10 @@
 //! - **The author of a policy** decides: a policy can allow everything above the floors, and can see names, addresses and
 //!   claims of who asks. It cannot open a socket or a file, see a byte of payload, outlive its decision, or exceed its
 //!   deadline and memory. What it says is cut to length and stripped of control characters before anybody reads it.
-//!   It is compiled by a process of its own, which is ended after a minute of computing; that process is the one place where the author's
-//!   bytes meet a program that is neither sandboxed nor small. What it gives is trusted, and nothing else that is compiled.
+//!   Whatever reads the component (parser, validator, snapshot tool, compiler) runs in a process of its own ([`confined`]), with bounds on
+//!   time, memory, stack, nesting and output; that process is the one place where the author's bytes meet a program that is neither
+//!   sandboxed nor small. What it gives is trusted, and nothing else that is compiled; it has loaded it itself before, and a panic or a
+//!   crash there is a rejection. The tools for authors do the same.
 //! - **A name server** chooses the addresses of a name. They are judged like any address, and dialled as judged; a second,
 //!   different answer is not asked for. A policy that allows by name alone trusts the name server with the choice.
 //! - **Whoever connects to a listener** is judged (`accept`) by their true address before the client hears of them.
@@ -111,6 +115,7 @@ pub mod audit;
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod confined;
 pub mod embedded;
 pub mod explain;
 mod files;
@@ -127,4 +132,5 @@ pub mod relay;
 pub mod request;
 pub mod signature;
 pub mod ssh;
+pub mod vital;
 pub mod workers;

@@ -5,11 +5,15 @@
 // The lints spare tests, but not what they call: a panic is how these fail, and the seed is printed for whoever repeats it.
 #![allow(clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 
+#[path = "fuzz/dice.rs"]
+mod dice;
 #[path = "fuzz/parsers.rs"]
 mod parsers;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use dice::Dice;
 
 #[test]
 fn endpoints_are_canonical_or_refused() {
@@ -78,22 +82,6 @@ fn variable(name: &str) -> Option<u64> {
         text.parse()
             .unwrap_or_else(|_| panic!("{name} must be a number, found {text:?}")),
     )
-}
-
-/// Numbers that look random and are the same for the same seed (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % (end.max(1) as u64)).unwrap_or(0)
-    }
-
-    fn one_of<T: Copy>(&mut self, choice: &[T]) -> T {
-        choice[self.below(choice.len())]
-    }
 }
 
 const SEPARATORS: &[char] = &[' ', '.', ':', ',', '=', '"', '\n', '/'];

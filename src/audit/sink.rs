@@ -1,7 +1,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -11,6 +11,7 @@ use super::queue::Queue;
 use super::target::Target;
 use super::writer::Writer;
 use crate::config;
+use crate::vital::{Pulse, Vital, keep_thread};
 
 /// The way into the log. Cheap to clone.
 #[derive(Clone)]
@@ -20,6 +21,7 @@ pub struct Audit(Arc<Way>);
 struct Way {
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    pulse: Pulse,
 }
 
 /// What those who record share with the thread that writes.
@@ -71,13 +73,13 @@ impl Audit {
                 waiting: AtomicUsize::new(0),
             },
         });
-        let writer = Writer::new(target, Arc::clone(&shared));
-        let handle = thread::Builder::new()
-            .name("audit".to_owned())
-            .spawn(move || writer.run())?;
+        let mut writer = Writer::new(target, Arc::clone(&shared));
+        let pulse = Pulse::default();
+        let handle = keep_thread("audit", Vital::Auditing, pulse.clone(), move || writer.run())?;
         Ok(Self(Arc::new(Way {
             shared,
             writer: Mutex::new(Some(handle)),
+            pulse,
         })))
     }
 
@@ -104,6 +106,12 @@ impl Audit {
     pub fn takes_lines(&self) -> bool {
         let state = &self.0.shared.state;
         !state.required || !state.broken.load(Ordering::Acquire) && state.waiting.load(Ordering::Acquire) < BACKLOG
+    }
+
+    /// Whether the thread that writes the log runs.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        self.0.pulse.is_there()
     }
 
     /// Opens the file again under its name, after it was moved away.

@@ -31,7 +31,7 @@ impl Writer {
     }
 
     /// It rests where nothing is urgent, so that a crowd of lines does not wake it for each of them.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(&mut self) {
         let shared = Arc::clone(&self.shared);
         let mut orders = shared.queue.next(false);
         loop {

@@ -14,7 +14,7 @@ use crate::proxy_header;
 use crate::relay::is_ours;
 
 impl Shared {
-    pub(super) async fn accept(self: Arc<Self>, listener: TcpListener) {
+    pub(super) async fn accept(self: Arc<Self>, listener: Arc<TcpListener>) {
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,

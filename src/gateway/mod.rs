@@ -24,6 +24,7 @@ use crate::forwarder::Desk;
 use crate::policy::Compiler;
 use crate::registry::Registry;
 use crate::ssh::Service;
+use crate::vital::{Vital, Vitals};
 use crate::workers::Workers;
 
 use current::InForce;
@@ -57,6 +58,7 @@ struct Shared {
     /// One at a time prepares policies, which may take a minute.
     reloading: tokio::sync::Mutex<()>,
     finished: Mutex<bool>,
+    vitals: Vitals,
 }
 
 impl Gateway {
@@ -88,6 +90,12 @@ impl Gateway {
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.shared.service.buffered()
+    }
+
+    /// The essential tasks that are not running now; a gateway is ready only if there are none.
+    #[must_use]
+    pub fn absent(&self) -> Vec<Vital> {
+        self.shared.vitals.absent()
     }
 
     /// Reads configuration, keys and policies again, and opens the audit log again.

@@ -16,6 +16,7 @@ use crate::accounts::Accounts;
 use crate::audit::{Event, Subject};
 use crate::config::{Draft, Fault, Faults};
 use crate::open_files;
+use crate::vital::caught;
 
 /// What came of a reload.
 struct Reloaded {
@@ -30,7 +31,10 @@ struct Reloaded {
 impl Shared {
     pub(super) async fn reload(self: &Arc<Self>) -> Result<(), Faults> {
         self.desk().audit.reopen();
-        let reloaded = self.try_reload().await;
+        let reloaded = caught(self.try_reload()).await.unwrap_or_else(|panic| {
+            let words = format!("the gateway failed while it reloaded: {panic}");
+            Reloaded::nothing(self.invalid(vec![Fault::of_key(self.origin.file(), "policy", words)]))
+        });
         let event = Event::ConfigReloaded {
             ok: reloaded.faults.is_none(),
             applied: reloaded.applied.clone(),

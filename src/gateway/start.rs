@@ -20,6 +20,7 @@ use crate::judgement::{Judge, OwnListeners};
 use crate::names::Resolver;
 use crate::open_files;
 use crate::ssh::{HostKeys, Service, Settings};
+use crate::vital::{Vital, Vitals};
 use crate::workers::Workers;
 
 /// Why the gateway does not start.
@@ -122,14 +123,35 @@ impl Gateway {
             read_so_far: AtomicU64::new(0),
             reloading: tokio::sync::Mutex::new(()),
             finished: Mutex::new(false),
+            vitals: Vitals::default(),
         });
         for (address, listener) in listeners {
-            let accept = |listener| shared.tasks().track_future(Arc::clone(&shared).accept(listener));
+            let accept = |listener| {
+                let (listener, accepts) = (Arc::new(listener), Arc::clone(&shared));
+                let make = move || Arc::clone(&accepts).accept(Arc::clone(&listener));
+                let kept = shared
+                    .vitals
+                    .keep(Vital::Accepting(address), shared.closing.clone(), make);
+                shared.tasks().track_future(kept)
+            };
             let accepting = shared.workers.accept(listener, accept);
             accepting.map_err(|error| StartError::Bind { address, error })?;
         }
-        shared.tasks().spawn(Arc::clone(&shared).watch());
-        shared.tasks().spawn(Arc::clone(&shared).watch_keys());
+        let closing = || shared.closing.clone();
+        let watches = Arc::clone(&shared);
+        let watching = move || Arc::clone(&watches).watch();
+        let watching = shared.vitals.keep(Vital::Watching, closing(), watching);
+        shared.tasks().spawn(watching);
+        let watches = Arc::clone(&shared);
+        let watching = move || Arc::clone(&watches).watch_keys();
+        let watching = shared.vitals.keep(Vital::WatchingKeys, closing(), watching);
+        shared.tasks().spawn(watching);
+        let desk = Arc::clone(shared.desk());
+        shared.vitals.register(Vital::Auditing, move || desk.audit.is_served());
+        let desk = Arc::clone(shared.desk());
+        shared
+            .vitals
+            .register(Vital::Epochs, move || desk.judge.current().generation.is_interrupted());
         shared
             .tasks()
             .spawn(async move { policies.keep_last_good(&generation).await });

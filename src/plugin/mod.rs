@@ -29,6 +29,7 @@ mod wrong;
 
 use std::ffi::OsString;
 
+pub use build::{Making, perform};
 pub(crate) use wrong::{fail, invalid};
 
 use clap::Subcommand;

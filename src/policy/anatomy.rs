@@ -1,16 +1,16 @@
 //! What can be read of a component without running or compiling it: also of one that would never
 //! load, so that its author learns why.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, KnownCustom, Parser, Payload};
 
 use super::imports;
 use super::track::{NEWEST, Track, ours};
 use super::vetted::digest;
-use crate::config::{Grant, Plugin};
+use crate::config::Plugin;
 
 /// The parts of a file that should be a component.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Anatomy {
     /// What the bytes are.
@@ -34,12 +34,12 @@ pub struct Anatomy {
     /// What it was made with, in its own words: a kind, a name and a version.
     pub producers: Vec<Producer>,
     /// Where it is broken.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<String>,
 }
 
 /// What bytes are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A component.
@@ -51,17 +51,17 @@ pub enum Kind {
 }
 
 /// One import.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Import {
     /// As in `portreeve:policy/names@0.1.0`.
     pub name: String,
     /// The grant that it needs; none where no grant helps.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub grant: Option<&'static str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
 }
 
 /// One tool that took part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Producer {
     /// `language`, `processed-by` or `sdk`.
     pub kind: String,
@@ -72,9 +72,21 @@ pub struct Producer {
 }
 
 impl Anatomy {
-    /// Reads as far as the bytes make sense.
+    /// Reads as far as the bytes make sense. Only to be done where it may fail: in the compiling process.
     #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        let mut anatomy = Self::bare(bytes);
+        if anatomy.kind != Kind::NotWasm
+            && let Err(error) = anatomy.read(bytes)
+        {
+            anatomy.broken = Some(format!("{} (at byte {:#x})", error.message(), error.offset()));
+        }
+        anatomy
+    }
+
+    /// What shows without reading more than the first bytes.
+    #[must_use]
+    pub fn bare(bytes: &[u8]) -> Self {
         let kind = if Parser::is_component(bytes) {
             Kind::Component
         } else if Parser::is_core_wasm(bytes) {
@@ -82,7 +94,7 @@ impl Anatomy {
         } else {
             Kind::NotWasm
         };
-        let mut anatomy = Self {
+        Self {
             kind,
             sha256: digest(bytes),
             size: bytes.len(),
@@ -94,13 +106,7 @@ impl Anatomy {
             tables: 0,
             producers: Vec::new(),
             broken: None,
-        };
-        if kind != Kind::NotWasm
-            && let Err(error) = anatomy.read(bytes)
-        {
-            anatomy.broken = Some(format!("{} (at byte {:#x})", error.message(), error.offset()));
         }
-        anatomy
     }
 
     /// The world that it was built for, with the version, where it exports what a policy does.
@@ -216,7 +222,7 @@ impl Anatomy {
     }
 }
 
-fn grant(import: &str) -> Option<&'static str> {
+fn grant(import: &str) -> Option<String> {
     let (interface, _) = ours(import)?;
-    imports::grant(interface).map(Grant::as_str)
+    imports::grant(interface).map(|grant| grant.as_str().to_owned())
 }

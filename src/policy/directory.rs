@@ -16,10 +16,11 @@ use std::time::{Duration, SystemTime};
 
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::artifact::{Artifact, Key, Label};
-use super::vetted::digest;
+use super::vetted::{digest, hex};
 
 /// Why a directory for policies is not used.
 #[derive(Debug, Error)]
@@ -70,16 +71,15 @@ impl Directory {
     /// Code that was compiled before, if it is there, whole and ours.
     pub(super) fn compiled(&self, label: &Label) -> Option<Artifact> {
         let path = self.entry(label);
-        let read = read_bounded(&path);
-        let bytes = match read {
-            Ok(bytes) => bytes,
+        let read = bounded(&path).and_then(|file| Artifact::unsealed(&self.key, label, file));
+        let artifact = match read {
+            Ok(artifact) => artifact,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "compiled code cannot be read: it is compiled anew");
                 return None;
             }
         };
-        let artifact = Artifact::unsealed(&self.key, label, bytes);
         match &artifact {
             // What is used stays longest.
             Some(_) => {
@@ -96,8 +96,7 @@ impl Directory {
     /// Keeps compiled code, and lets go of what was not used for longest where it is too much.
     pub(super) fn keep_compiled(&self, label: &Label, artifact: &Artifact) {
         let path = self.entry(label);
-        let seal = artifact.seal(&self.key, label);
-        match write_whole(&path, &[&seal, artifact.code()]) {
+        match write_whole(&path, |file| artifact.write_sealed(&self.key, label, file)) {
             Ok(()) => self.evict(&path),
             Err(error) => tracing::warn!(path = %path.display(), %error, "compiled code cannot be kept"),
         }
@@ -111,9 +110,12 @@ impl Directory {
     /// Keeps a copy of a component that serves and of its settings, if it is another than before.
     pub(super) fn keep_last_good(&self, name: &str, component: &[u8], settings: &str) {
         let path = self.last_good_path(name);
-        let same = read_bounded(&path).is_ok_and(|kept| digest(&kept) == digest(component));
-        let written = if same { Ok(()) } else { write_whole(&path, &[component]) }
-            .and_then(|()| write_whole(&path.with_extension("json"), &[settings.as_bytes()]));
+        let same = bounded(&path)
+            .and_then(digest_of)
+            .is_ok_and(|kept| kept == digest(component));
+        let component = |file: &mut File| file.write_all(component);
+        let written = if same { Ok(()) } else { write_whole(&path, component) }
+            .and_then(|()| write_whole(&path.with_extension("json"), |file| file.write_all(settings.as_bytes())));
         if let Err(error) = written {
             tracing::warn!(path = %path.display(), %error, "a copy of the policy that serves cannot be kept");
         }
@@ -166,7 +168,8 @@ fn key(path: &Path) -> Result<Key, DirectoryError> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|error| bad(io::Error::other(error)))?;
         let unfinished = unfinished(path);
-        let made = write_new(&unfinished, &[&secret]).and_then(|()| fs::hard_link(&unfinished, path));
+        let made =
+            write_new(&unfinished, |file| file.write_all(&secret)).and_then(|()| fs::hard_link(&unfinished, path));
         let _ = fs::remove_file(&unfinished);
         match made {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(bad(error)),
@@ -213,30 +216,42 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)
 }
 
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+/// No more of a file than may be kept in one.
+fn bounded(path: &Path) -> io::Result<io::Take<File>> {
     let file = open(path)?;
     let found = file.metadata()?;
     if !found.is_file() || found.len() > MAX_BYTES {
         return Err(io::Error::other("no file, or larger than any that is kept"));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0));
-    file.take(MAX_BYTES).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Ok(file.take(MAX_BYTES))
+}
+
+/// As [`digest`] of what is read.
+fn digest_of(mut file: impl Read) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; PIECE];
+    loop {
+        let read = file.read(&mut piece)?;
+        if read == 0 {
+            return Ok(hex(&hash.finalize()));
+        }
+        hash.update(piece.get(..read).unwrap_or_default());
+    }
 }
 
 /// Whole or not at all, whoever reads meanwhile.
-fn write_whole(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+fn write_whole(path: &Path, content: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let unfinished = unfinished(path);
-    let written = write_new(&unfinished, parts).and_then(|()| fs::rename(&unfinished, path));
+    let written = write_new(&unfinished, content).and_then(|()| fs::rename(&unfinished, path));
     if written.is_err() {
         let _ = fs::remove_file(&unfinished);
     }
     written
 }
 
-fn write_new(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+fn write_new(path: &Path, content: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    parts.iter().try_for_each(|part| file.write_all(part))
+    content(&mut file)
 }
 
 /// A name beside `path` that no other write uses.
@@ -255,6 +270,7 @@ fn unusable(path: &Path, error: io::Error) -> DirectoryError {
     }
 }
 
+const PIECE: usize = 64 << 10;
 const COMPILED: &str = "compiled";
 const LAST_GOOD: &str = "last-good";
 /// Of all compiled code: a dozen policies in Python.
@@ -268,6 +284,11 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::confined::Sealed;
+
+    fn code(bytes: &[u8]) -> Artifact {
+        Artifact::from_compiler(Sealed::of(bytes).unwrap())
+    }
 
     fn chmod(path: &Path, mode: u32) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -277,10 +298,12 @@ mod tests {
     fn what_is_kept_is_found_again_by_the_next_process() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("policies");
-        let code = || Artifact::from_pipe(b"code".to_vec());
-        Directory::open(&path).unwrap().keep_compiled(&[1; 32], &code());
+        Directory::open(&path).unwrap().keep_compiled(&[1; 32], &code(b"code"));
         let again = Directory::open(&path).unwrap();
-        assert_eq!(again.compiled(&[1; 32]).unwrap().code(), b"code");
+        let mut written = Vec::new();
+        let found = again.compiled(&[1; 32]).unwrap();
+        found.write_sealed(&again.key, &[1; 32], &mut written).unwrap();
+        assert!(written.ends_with(b"code"));
         assert!(again.compiled(&[2; 32]).is_none());
         assert_eq!(fs::metadata(path.join("key")).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
@@ -290,7 +313,7 @@ mod tests {
     fn an_entry_under_a_wrong_name_is_not_taken_and_removed() {
         let folder = tempfile::tempdir().unwrap();
         let directory = Directory::open(folder.path()).unwrap();
-        directory.keep_compiled(&[1; 32], &Artifact::from_pipe(b"code".to_vec()));
+        directory.keep_compiled(&[1; 32], &code(b"code"));
         fs::rename(directory.entry(&[1; 32]), directory.entry(&[2; 32])).unwrap();
         assert!(directory.compiled(&[2; 32]).is_none());
         assert!(!directory.entry(&[2; 32]).exists());
@@ -352,13 +375,13 @@ mod tests {
         };
         let long_ago = SystemTime::now() - Duration::from_secs(1000);
         for number in 0..MAX_ENTRIES {
-            directory.keep_compiled(&label(number), &Artifact::from_pipe(vec![0]));
+            directory.keep_compiled(&label(number), &code(&[0]));
             let file = File::open(directory.entry(&label(number))).unwrap();
             file.set_modified(long_ago + Duration::from_secs(number as u64))
                 .unwrap();
         }
         directory.compiled(&label(0)).unwrap();
-        directory.keep_compiled(&label(MAX_ENTRIES), &Artifact::from_pipe(vec![0]));
+        directory.keep_compiled(&label(MAX_ENTRIES), &code(&[0]));
         assert!(directory.compiled(&label(1)).is_none(), "the oldest is gone");
         assert!(directory.compiled(&label(0)).is_some(), "this one was used");
         assert!(directory.compiled(&label(2)).is_some());

@@ -8,9 +8,11 @@ use tokio::sync::OnceCell;
 use wasmtime::component::Component;
 use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
+use super::compiler::Target;
 use super::failure::LoadError;
 use super::stock::Stockroom;
 use super::workshop::Workshop;
+use crate::vital::{Pulse, Vital, keep_thread};
 
 /// The WebAssembly engine with its limits, and the one OS thread that drives its epochs.
 pub(super) struct Sandbox {
@@ -28,8 +30,8 @@ pub(super) struct Sandbox {
     ticker: Ticker,
 }
 
-/// Components by the digest of their bytes, each compiled by whoever asks first.
-pub(super) type Kept = Mutex<HashMap<String, Arc<OnceCell<Component>>>>;
+/// Components by what was made of which bytes, each compiled by the first who asks; none if that cannot be made.
+pub(super) type Kept = Mutex<HashMap<String, Arc<OnceCell<Option<Component>>>>>;
 
 /// Whether what guests compute is counted. Counting is the one difference between the engine that
 /// serves and the one of the workbench; it costs guests some of their speed.
@@ -88,6 +90,16 @@ impl Sandbox {
         }
     }
 
+    /// Whether guests are interrupted at their deadlines.
+    pub(super) fn interrupts(&self) -> bool {
+        self.ticker.pulse.is_there()
+    }
+
+    /// What is compiled for it.
+    pub(super) fn target(&self) -> Target {
+        Target::new(self.memory, self.meter == Meter::Fuel)
+    }
+
     /// Keeps the epochs moving while the guard lives.
     pub(super) fn running(&self) -> Running {
         self.ticker.enter()
@@ -105,6 +117,8 @@ pub(super) const PREPARED: usize = 32;
 pub(super) const CLEARING: usize = 16;
 /// Candidates that are being tried, observers, and the instance that is being made.
 const FURTHER: usize = 8;
+/// Core instances of one component; each may take a megabyte wherever the component is instantiated.
+const MOST_INSTANCES: u32 = 64;
 const SLOTS: u32 = (DECISIONS + PREPARED + CLEARING + FURTHER) as u32;
 
 /// Without a pool this is the compiler's engine: what it gives runs on one with a pool.
@@ -134,6 +148,7 @@ fn pool(memory: u64) -> PoolingAllocationConfig {
         .total_memories(3 * SLOTS)
         .total_tables(3 * SLOTS)
         .total_stacks(SLOTS)
+        .max_core_instances_per_component(MOST_INSTANCES)
         .max_memory_size(usize::try_from(memory).unwrap_or(usize::MAX))
         .linear_memory_keep_resident(512 << 10)
         .table_keep_resident(64 << 10)
@@ -148,6 +163,7 @@ fn pool(memory: u64) -> PoolingAllocationConfig {
 struct Ticker {
     shared: Arc<Shared>,
     thread: Thread,
+    pulse: Pulse,
 }
 
 #[derive(Default)]
@@ -160,12 +176,14 @@ impl Ticker {
     fn start(engine: EngineWeak) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let seen = Arc::clone(&shared);
-        let handle = thread::Builder::new()
-            .name("policy-epoch".to_owned())
-            .spawn(move || tick(&engine, &seen))?;
+        let pulse = Pulse::default();
+        let handle = keep_thread("policy-epoch", Vital::Epochs, pulse.clone(), move || {
+            tick(&engine, &seen)
+        })?;
         Ok(Self {
             shared,
             thread: handle.thread().clone(),
+            pulse,
         })
     }
 

@@ -106,6 +106,9 @@ pub enum LoadError {
     /// Its bytes end too early, or are no longer those that were built.
     #[error("it is damaged: {0}: build or copy it again")]
     Damaged(String),
+    /// It exceeds a bound of the process that reads it.
+    #[error("it cannot be read: {0}")]
+    Unreadable(String),
     /// It does not validate or compile.
     #[error("it does not compile: {0}")]
     Compile(String),
@@ -160,6 +163,14 @@ pub enum LoadError {
         /// The copy.
         kept: String,
     },
+    /// The system does not let this process run compiled code.
+    #[error(
+        "compiled code cannot be run: {0}: this process may not make memory executable: allow it (systemd: remove `MemoryDenyWriteExecute=yes` from the unit; SELinux: the permission `execmem`)"
+    )]
+    Forbidden(String),
+    /// A tool or the engine panicked over it.
+    #[error("the gateway failed while it loaded it: {0}: please report this with the component")]
+    Panicked(String),
     /// The engine cannot be started.
     #[error("the WebAssembly engine cannot be started: {0}")]
     Engine(String),

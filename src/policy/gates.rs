@@ -1,5 +1,7 @@
 //! The gates of a swap, one by one, for the author who wants to know all that is missing at once.
 
+use bytes::Bytes;
+
 use super::LoadError;
 use super::anatomy::Anatomy;
 use super::vetted::{Vetted, check_bytes};
@@ -90,8 +92,14 @@ impl Workbench {
         bytes: Vec<u8>,
         signatures: Option<&Signatures>,
     ) -> (Vec<Gate>, Option<Candidate>) {
-        let anatomy = Anatomy::of(&bytes);
-        let mut faults = at_rest(&anatomy, plugin, &bytes);
+        let bytes: Bytes = bytes.into();
+        let (anatomy, mut faults) = match self.anatomy(&bytes).await {
+            Ok(anatomy) => {
+                let faults = at_rest(&anatomy, plugin, &bytes);
+                (anatomy, faults)
+            }
+            Err(error) => (Anatomy::bare(&bytes), vec![error]),
+        };
         let signer = match Vetted::read(plugin, signatures) {
             Ok(vetted) => vetted.signer,
             Err(error) => {
@@ -100,7 +108,7 @@ impl Workbench {
             }
         };
         let candidate = if faults.is_empty() {
-            match self.load(plugin, bytes).await {
+            match self.load(plugin, bytes.to_vec()).await {
                 Ok(candidate) => Some(candidate),
                 Err(error) => {
                     faults.push(error);
@@ -157,7 +165,9 @@ fn gate_of(error: &LoadError) -> GateName {
     match error {
         LoadError::Read { .. } | LoadError::Pin { .. } | LoadError::TooLarge(_) => GateName::Bytes,
         LoadError::Signature { .. } => GateName::Signature,
-        LoadError::NotWasm | LoadError::CoreModule | LoadError::Damaged(_) => GateName::Component,
+        LoadError::NotWasm | LoadError::CoreModule | LoadError::Damaged(_) | LoadError::Unreadable(_) => {
+            GateName::Component
+        }
         LoadError::NotAPolicy(_) | LoadError::Version { .. } => GateName::World,
         LoadError::NotGranted { .. } | LoadError::WasiRefused(_) | LoadError::UnknownImport(_) => GateName::Imports,
         LoadError::Types { .. } => GateName::Types,
@@ -176,7 +186,7 @@ fn words(name: GateName, anatomy: &Anatomy, plugin: &Plugin, candidate: Option<&
         GateName::Component => "it is a component".to_owned(),
         GateName::World => anatomy.world().unwrap_or_default(),
         GateName::Imports => {
-            let grants = anatomy.imports.iter().filter_map(|import| import.grant);
+            let grants = anatomy.imports.iter().filter_map(|import| import.grant.as_deref());
             let grants: Vec<_> = grants.collect();
             if grants.is_empty() {
                 "none that needs a grant".to_owned()

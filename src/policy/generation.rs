@@ -42,6 +42,12 @@ pub struct Opinion {
 }
 
 impl Generation {
+    /// Whether the thread runs that interrupts its guests at their deadlines.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        self.sandbox.interrupts()
+    }
+
     /// The policies of this generation, in order.
     pub fn policies(&self) -> impl Iterator<Item = &PolicyRef> {
         self.chain.iter().map(|loaded| &loaded.reference)

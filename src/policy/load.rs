@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::time::timeout;
-use wasmtime::component::ComponentExportIndex;
+use wasmtime::component::{Component, ComponentExportIndex};
 
 use super::bindings::PolicyPre;
 use super::decide::{Loaded, configured};
@@ -12,7 +13,7 @@ use super::engine::Sandbox;
 use super::failure::{Failure, LoadError};
 use super::host::{Facts, Guest};
 use super::imports::{grants, typed};
-use super::snapshot::{Instrumented, instrument};
+use super::snapshot::state_of;
 use super::stock::{Recipe, Stock};
 use super::trial::{SLACK, Trial};
 use super::vetted::{Vetted, digest};
@@ -20,6 +21,7 @@ use super::{Description, PolicyRef, observe};
 use crate::config::{Grant, Plugin, Wasi};
 use crate::names::{Lookups, Resolver};
 use crate::request::{Action, Endpoint, ForwardRequest, Host};
+use crate::vital::caught;
 
 /// Checks, compiles, configures and tries a component. Nothing of it serves before all of that
 /// has passed.
@@ -33,8 +35,19 @@ pub(super) async fn load(
     vetted: Vetted,
     deadline: Duration,
 ) -> Result<Loaded, LoadError> {
+    let loaded = caught(try_load(sandbox, facts, config, vetted, deadline)).await;
+    loaded.unwrap_or_else(|panic| Err(LoadError::Panicked(panic)))
+}
+
+async fn try_load(
+    sandbox: &Arc<Sandbox>,
+    facts: &Arc<Facts>,
+    config: &Plugin,
+    vetted: Vetted,
+    deadline: Duration,
+) -> Result<Loaded, LoadError> {
     let (trial, bytes) = Trial::begin(sandbox, facts, config, vetted, deadline)?;
-    let mut loaded = trial.component(bytes).await?;
+    let mut loaded = trial.component(bytes.into()).await?;
     let request = probe();
     let lookups = Lookups::new(Resolver::silent());
     let _running = sandbox.running();
@@ -62,7 +75,7 @@ pub(super) async fn describe(
     deadline: Duration,
 ) -> Result<Description, LoadError> {
     let (trial, bytes) = Trial::begin(sandbox, facts, config, vetted, deadline)?;
-    let component = sandbox.compile(bytes).await?;
+    let component = sandbox.plain(&bytes.into()).await?;
     let (_, pre) = trial.link(&component)?;
     let described = timeout(trial.patience(), trial.described(&component, &pre)).await;
     let made = described.unwrap_or(Err(LoadError::Trial(Failure::Deadline)))?;
@@ -70,40 +83,39 @@ pub(super) async fn describe(
 }
 
 impl Trial<'_> {
-    async fn component(&self, bytes: Vec<u8>) -> Result<Loaded, LoadError> {
+    async fn component(&self, bytes: Bytes) -> Result<Loaded, LoadError> {
         // A guest with WASI may keep handles of the host in its memory; those would not outlive a copy.
         let mut plain = None;
         if self.config.wasi == Wasi::Inert || bytes.len() > LARGE {
-            let (loaded, configuring) = self.plain(bytes.clone()).await?;
+            let (loaded, configuring) = self.plain(&bytes).await?;
             if self.config.wasi == Wasi::Inert || configuring < QUICK {
                 return Ok(loaded);
             }
             plain = Some(loaded);
         }
-        match (instrument(&bytes), plain) {
-            (Some(instrumented), _) => self.freeze(&instrumented).await,
+        match (self.sandbox.instrumented(&bytes).await?, plain) {
+            (Some(instrumented), _) => self.freeze(&bytes, &instrumented).await,
             (None, Some(loaded)) => Ok(loaded),
-            (None, None) => Ok(self.plain(bytes).await?.0),
+            (None, None) => Ok(self.plain(&bytes).await?.0),
         }
     }
 
     /// The usual way: the component is configured once, and what serves is a snapshot of that.
-    async fn freeze(&self, instrumented: &Instrumented<'_>) -> Result<Loaded, LoadError> {
-        let component = self.sandbox.compile_kept(instrumented.bytes.clone()).await?;
-        let (linker, pre) = self.link(&component)?;
-        let (described, _, mut store, instance) = self.configured_in_time(&component, &pre).await?;
-        let frozen = instrumented.freeze(&mut store, instance).await;
+    async fn freeze(&self, bytes: &[u8], instrumented: &Component) -> Result<Loaded, LoadError> {
+        let (linker, pre) = self.link(instrumented)?;
+        let (described, _, mut store, instance) = self.configured_in_time(instrumented, &pre).await?;
+        let state = state_of(bytes, instrumented, &mut store, instance).await;
         drop(store);
-        let frozen = frozen.map_err(|error| LoadError::Compile(format!("{error:#}")))?;
-        let component = self.sandbox.compile(frozen).await?;
+        let state = state.map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        let component = self.sandbox.frozen(state).await?;
         let pre = typed(linker.instantiate_pre(&component))?;
         Ok(self.loaded(described, pre, observe::find(&component), false))
     }
 
     /// Where no snapshot can be taken, or is not worth it, each instance is configured anew. Says how
     /// long that takes.
-    async fn plain(&self, bytes: Vec<u8>) -> Result<(Loaded, Duration), LoadError> {
-        let component = self.sandbox.compile_kept(bytes).await?;
+    async fn plain(&self, bytes: &Bytes) -> Result<(Loaded, Duration), LoadError> {
+        let component = self.sandbox.plain(bytes).await?;
         let (_, pre) = self.link(&component)?;
         let (described, configuring, _, _) = self.configured_in_time(&component, &pre).await?;
         let loaded = self.loaded(described, pre, observe::find(&component), true);

@@ -4,103 +4,102 @@
 //! would make a long rule set cost its whole parsing every time, and to keep configured instances
 //! would carry state from one decision to the next. So the configured instance is frozen into a new
 //! component, and every decision starts from a fresh copy of it, which the system maps page by page.
+//!
+//! The tool for that rewrites the author's bytes, so it works in the compiling process: first it makes a component whose
+//! instances show their state (`Work::Instrument`), and once this process has configured one and written down what it
+//! shows ([`StateImage`]), it makes the one that begins there (`Work::Freeze`).
 
-use wasmtime::component::{Instance, Lift, WasmList};
-use wasmtime::{Result, Store};
-use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
+use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
+use wasmtime::component::{Component, Instance, WasmList};
+use wasmtime::{Result, Store, format_err};
 
 use super::host::Guest;
+use super::state_image::{StateImage, Writing};
 
-/// A component prepared so that its state can be read.
-pub(super) struct Instrumented<'a> {
-    context: ComponentContext<'a>,
-    pub(super) bytes: Vec<u8>,
-}
-
-/// None where the component does something that cannot be frozen, such as writing to a table.
-pub(super) fn instrument(component: &[u8]) -> Option<Instrumented<'_>> {
-    match Wizer::new().instrument_component(component) {
-        Ok((context, bytes)) => Some(Instrumented { context, bytes }),
-        Err(error) => {
-            tracing::debug!(error = format!("{error:#}"), "no snapshot: each instance is configured");
-            None
-        }
-    }
-}
-
-impl Instrumented<'_> {
-    /// The bytes of a component that starts where `instance` is now.
-    pub(super) async fn freeze(&self, store: &mut Store<Guest>, instance: Instance) -> Result<Vec<u8>> {
-        // Here the gateway reads whole memories, which no guest can cause.
-        store.set_hostcall_fuel(usize::MAX);
-        let mut reader = Reader {
-            store,
-            instance,
-            fault: None,
-        };
-        let frozen = Wizer::new().snapshot_component(&self.context, &mut reader).await?;
-        match reader.fault {
-            Some(fault) => Err(fault),
-            None => Ok(frozen),
-        }
-    }
-}
-
-/// Reads the state of an instrumented instance; the first fault is kept, and makes the rest moot.
-struct Reader<'a> {
-    store: &'a mut Store<Guest>,
+/// What an instance of an instrumented component shows, written down after the component itself.
+pub(super) async fn state_of(
+    bytes: &[u8],
+    instrumented: &Component,
+    store: &mut Store<Guest>,
     instance: Instance,
-    fault: Option<wasmtime::Error>,
+) -> Result<StateImage> {
+    // Here the gateway reads whole memories, which no guest can cause.
+    store.set_hostcall_fuel(usize::MAX);
+    let mut writing = Writing::new(bytes)?;
+    for (name, kind) in shown(instrumented)? {
+        read(&mut writing, &name, kind, store, instance).await?;
+    }
+    Ok(writing.finish()?)
 }
 
-impl Reader<'_> {
-    async fn call<R: Lift + Send + Sync + 'static>(&mut self, interface: &str, name: &str) -> Option<R> {
-        match self.try_call(interface, name).await {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.fault.get_or_insert(error);
-                None
-            }
+/// The kinds of values that are shown.
+#[derive(Clone, Copy)]
+enum Shown {
+    Memory,
+    S32,
+    S64,
+    F32,
+    F64,
+}
+
+/// What can be read of an instance, by name.
+fn shown(component: &Component) -> Result<Vec<(String, Shown)>> {
+    let engine = component.engine();
+    let kind = component.component_type();
+    let access = kind.get_export(engine, ACCESS);
+    let Some(ComponentItem::ComponentInstance(access)) = access.map(|export| export.ty) else {
+        return Err(format_err!("the state of its instances cannot be read"));
+    };
+    let exports = access.exports(engine).map(|(name, export)| match export.ty {
+        ComponentItem::ComponentFunc(function) => Ok((name.to_owned(), Shown::of(&function)?)),
+        _ => Err(format_err!("`{name}` is no function")),
+    });
+    exports.collect()
+}
+
+impl Shown {
+    fn of(function: &ComponentFunc) -> Result<Self> {
+        match function.results().next() {
+            Some(Type::List(list)) if matches!(list.ty(), Type::U8) => Ok(Self::Memory),
+            Some(Type::S32) => Ok(Self::S32),
+            Some(Type::S64) => Ok(Self::S64),
+            Some(Type::Float32) => Ok(Self::F32),
+            Some(Type::Float64) => Ok(Self::F64),
+            other => Err(format_err!("a value of another type: {other:?}")),
         }
     }
-
-    async fn try_call<R: Lift + Send + Sync + 'static>(&mut self, interface: &str, name: &str) -> Result<R> {
-        let missing = || wasmtime::format_err!("no export {interface}#{name}");
-        let (_, outer) = self
-            .instance
-            .get_export(&mut *self.store, None, interface)
-            .ok_or_else(missing)?;
-        let (_, inner) = self
-            .instance
-            .get_export(&mut *self.store, Some(&outer), name)
-            .ok_or_else(missing)?;
-        let function = self.instance.get_typed_func::<(), (R,)>(&mut *self.store, inner)?;
-        let (value,) = function.call_async(&mut *self.store, ()).await?;
-        Ok(value)
-    }
 }
 
-impl ComponentInstanceState for Reader<'_> {
-    async fn call_func_ret_list_u8(&mut self, interface: &str, name: &str, contents: impl FnOnce(&[u8]) + Send) {
-        match self.call::<WasmList<u8>>(interface, name).await {
-            Some(list) => contents(list.as_le_slice(&self.store)),
-            None => contents(&[]),
+async fn read(
+    writing: &mut Writing,
+    name: &str,
+    kind: Shown,
+    store: &mut Store<Guest>,
+    instance: Instance,
+) -> Result<()> {
+    let missing = || format_err!("no export {ACCESS}#{name}");
+    let (_, access) = instance.get_export(&mut *store, None, ACCESS).ok_or_else(missing)?;
+    let (_, export) = instance
+        .get_export(&mut *store, Some(&access), name)
+        .ok_or_else(missing)?;
+    macro_rules! call {
+        ($kind:ty) => {{
+            let function = instance.get_typed_func::<(), ($kind,)>(&mut *store, export)?;
+            function.call_async(&mut *store, ()).await?.0
+        }};
+    }
+    match kind {
+        Shown::Memory => {
+            let list = call!(WasmList<u8>);
+            writing.add(name, list.as_le_slice(&store))
         }
-    }
-
-    async fn call_func_ret_s32(&mut self, interface: &str, name: &str) -> i32 {
-        self.call(interface, name).await.unwrap_or_default()
-    }
-
-    async fn call_func_ret_s64(&mut self, interface: &str, name: &str) -> i64 {
-        self.call(interface, name).await.unwrap_or_default()
-    }
-
-    async fn call_func_ret_f32(&mut self, interface: &str, name: &str) -> u32 {
-        self.call::<f32>(interface, name).await.unwrap_or_default().to_bits()
-    }
-
-    async fn call_func_ret_f64(&mut self, interface: &str, name: &str) -> u64 {
-        self.call::<f64>(interface, name).await.unwrap_or_default().to_bits()
-    }
+        Shown::S32 => writing.add(name, &call!(i32).to_le_bytes()),
+        Shown::S64 => writing.add(name, &call!(i64).to_le_bytes()),
+        Shown::F32 => writing.add(name, &call!(f32).to_bits().to_le_bytes()),
+        Shown::F64 => writing.add(name, &call!(f64).to_bits().to_le_bytes()),
+    }?;
+    Ok(())
 }
+
+/// The interface that the tool adds.
+const ACCESS: &str = "wasmtime:wizer/access";

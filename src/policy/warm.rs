@@ -31,8 +31,8 @@ pub(super) struct Warmer {
 
 #[derive(Default)]
 struct Snapshot {
-    /// Tells it from others.
-    inode: u64,
+    /// Tells it from others: the inode of its file, and where it begins there.
+    place: (u64, u64),
     /// The addresses at which copies of it begin.
     copies: Vec<usize>,
     touched: Touched,
@@ -75,16 +75,16 @@ impl Warmer {
             return;
         };
         let mut known = mem::take(&mut self.snapshots);
-        for (inode, copies) in copies(&maps) {
-            let place = known.iter().position(|snapshot| snapshot.inode == inode);
-            let mut snapshot = place.map_or_else(Snapshot::default, |place| known.swap_remove(place));
+        for (place, copies) in copies(&maps) {
+            let found = known.iter().position(|snapshot| snapshot.place == place);
+            let mut snapshot = found.map_or_else(Snapshot::default, |found| known.swap_remove(found));
             if snapshot.looks < LOOKS {
                 let touched = copies.iter().map(|copy| Touched::of(pagemap, copy));
                 let most = touched.max_by_key(|touched| touched.written.len());
                 snapshot.touched.add(most.unwrap_or_default());
                 snapshot.looks += 1;
             }
-            snapshot.inode = inode;
+            snapshot.place = place;
             snapshot.copies = copies.into_iter().map(|copy| copy.start).collect();
             self.snapshots.push(snapshot);
         }
@@ -175,24 +175,28 @@ impl Touched {
     }
 }
 
-/// The copies of each snapshot, by its inode, from the text of `/proc/PID/maps` (proc_pid_maps(5)).
-fn copies(maps: &str) -> BTreeMap<u64, Vec<Range<usize>>> {
+/// The copies of each snapshot, by the inode of its file and where it begins there, from the text of `/proc/PID/maps`
+/// (proc_pid_maps(5)).
+fn copies(maps: &str) -> BTreeMap<(u64, u64), Vec<Range<usize>>> {
     let mut found = BTreeMap::<_, Vec<_>>::new();
-    for (inode, copy) in maps.lines().filter_map(copy) {
-        found.entry(inode).or_default().push(copy);
+    for (place, copy) in maps.lines().filter_map(copy) {
+        found.entry(place).or_default().push(copy);
     }
     found
 }
 
-fn copy(line: &str) -> Option<(u64, Range<usize>)> {
+/// Compiled code is mapped from the same file, but never to be written.
+fn copy(line: &str) -> Option<((u64, u64), Range<usize>)> {
     let mut words = line.split_ascii_whitespace();
     let (start, end) = words.next()?.split_once('-')?;
-    let place = usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;
-    let inode = words.nth(3)?.parse().ok()?;
-    words.next()?.starts_with(NAME).then_some((inode, place))
+    let copy = usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;
+    let writable = words.next()?.starts_with("rw");
+    let offset = u64::from_str_radix(words.next()?, 16).ok()?;
+    let inode = words.nth(1)?.parse().ok()?;
+    (words.next()?.starts_with(NAME) && writable).then_some(((inode, offset), copy))
 }
 
-/// What wasmtime calls the mappings of its snapshots.
+/// What wasmtime calls the mappings of its snapshots, and this program the files that it maps them from.
 const NAME: &str = "/memfd:wasm-memory-image";
 const PAGE: usize = 4096;
 /// Pages that Linux maps together around one that is read (`fault_around_bytes`, as it is unless somebody changes it).

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::decide::Loaded;
@@ -20,7 +21,7 @@ use super::state::Clock;
 use super::state::{State, StateError};
 use super::swap::Spare;
 use super::vetted::{self, Vetted};
-use super::{Compiler, Description, OpenForwards, PolicyRef, Workshop, load};
+use super::{Anatomy, Compiler, Description, OpenForwards, PolicyRef, Workshop, load};
 use crate::config::{Plugin, Source};
 use crate::names::{Lookups, Resolver};
 use crate::request::{Fact, ForwardRequest, Verdict};
@@ -86,8 +87,7 @@ impl Workbench {
     /// # Errors
     /// Where the WebAssembly engine cannot be started.
     pub fn new(memory: u64, deadline: Duration, meter: Meter) -> Result<Self, LoadError> {
-        // Whoever works on a component waits for it, and brought it.
-        Self::with(Workshop::new(Compiler::in_process()), memory, deadline, meter)
+        Self::with(Workshop::new(Compiler::this_program()), memory, deadline, meter)
     }
 
     /// As [`Workbench::new`], and components are compiled in that workshop.
@@ -135,6 +135,14 @@ impl Workbench {
 }
 
 impl Workbench {
+    /// What the parts of a component are, also of one that would not load.
+    ///
+    /// # Errors
+    /// Why that cannot be said.
+    pub async fn anatomy(&self, bytes: &Bytes) -> Result<Anatomy, LoadError> {
+        self.sandbox.workshop.anatomy(bytes.clone()).await
+    }
+
     /// What a component says of itself, before any settings.
     ///
     /// # Errors

@@ -9,18 +9,24 @@ use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use bytes::Bytes;
 use nix::unistd::geteuid;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::anatomy::Anatomy;
 use super::artifact::{Artifact, Label};
-use super::compiler::{Compiled, Compiler};
+use super::compiler::{Compiler, Target};
 use super::directory::{Directory, DirectoryError};
 use super::engine::Sandbox;
 use super::failure::LoadError;
+use super::forbidden;
+use super::state_image::StateImage;
 use super::vetted::digest;
+use crate::confined::Failed;
+use crate::vital;
 
 /// Compiles components, or finds that it has done so before.
 pub struct Workshop {
@@ -44,16 +50,15 @@ impl Workshop {
         Self::with(compiler, None, true)
     }
 
-    /// A workshop of somebody who waits: it compiles in this process, and shares what is compiled with the gateway of the
-    /// same user, under the same seal, where its folder can be had. Nothing is made in a folder of somebody else's, which
-    /// would then refuse its owner.
+    /// A workshop for a command that a person waits for: it shares compiled code with the gateway of the same user, under the
+    /// same seal, if its folder can be used. Nothing is made in a folder of another user, which would then refuse its owner.
     #[must_use]
     pub fn at_hand(path: Option<&Path>) -> Self {
         let directory = path.filter(|path| is_ours(path)).map(Directory::open);
         if let Some(Err(error)) = &directory {
             tracing::debug!(%error, "compiled code is not kept");
         }
-        Self::with(Compiler::in_process(), directory.and_then(Result::ok), false)
+        Self::with(Compiler::this_program(), directory.and_then(Result::ok), false)
     }
 
     /// A workshop that keeps compiled code, and copies of what served, in the folder `path`.
@@ -77,13 +82,24 @@ impl Workshop {
         }
     }
 
-    /// The component of these bytes, ready to be instantiated; no thread that serves waits for it.
-    async fn component(&self, sandbox: &Sandbox, bytes: Vec<u8>) -> Result<Component, LoadError> {
+    /// What is made of a component, ready to be instantiated; no thread that serves waits for it.
+    async fn made(&self, sandbox: &Sandbox, order: Order) -> Result<Option<Component>, LoadError> {
         let _place = self.places.acquire().await;
-        let (tools, engine, memory) = (Arc::clone(&self.tools), sandbox.engine.clone(), sandbox.memory);
-        let made = tokio::task::spawn_blocking(move || tools.component(&engine, memory, &bytes)).await;
-        made.unwrap_or_else(|error| Err(error.to_string()))
-            .map_err(LoadError::Compile)
+        let (tools, engine, target) = (Arc::clone(&self.tools), sandbox.engine.clone(), sandbox.target());
+        let made = tokio::task::spawn_blocking(move || tools.made(&engine, target, order)).await;
+        made.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => Err(LoadError::Panicked(vital::words(&*panic))),
+            Err(error) => Err(LoadError::Engine(error.to_string())),
+        })
+    }
+
+    /// What the parts of a component are.
+    pub(super) async fn anatomy(&self, bytes: Bytes) -> Result<Anatomy, LoadError> {
+        let _place = self.places.acquire().await;
+        let tools = Arc::clone(&self.tools);
+        let read = tokio::task::spawn_blocking(move || tools.compiler.anatomy(&bytes)).await;
+        let read = read.map_err(|error| LoadError::Engine(error.to_string()))?;
+        read.map_err(LoadError::Unreadable)
     }
 
     /// Keeps a copy of what serves now, for the administrator.
@@ -109,55 +125,92 @@ impl Workshop {
     }
 }
 
+/// What is to be made of a component.
+enum Order {
+    /// What it is.
+    Plain(Bytes),
+    /// One whose instances show their state.
+    Instrumented(Bytes),
+    /// One whose instances begin with that state.
+    Frozen(StateImage),
+}
+
+impl Order {
+    /// Bytes that are compiled.
+    fn size(&self) -> u64 {
+        match self {
+            Self::Plain(bytes) | Self::Instrumented(bytes) => bytes.len() as u64,
+            Self::Frozen(image) => image.size(),
+        }
+    }
+}
+
 impl Sandbox {
-    /// The one place where untrusted code meets the compiler.
-    pub(super) async fn compile(&self, bytes: Vec<u8>) -> Result<Component, LoadError> {
-        self.workshop.component(self, bytes).await
+    /// The component as it is: compiled once for all settings if the sandbox keeps it.
+    pub(super) async fn plain(&self, bytes: &Bytes) -> Result<Component, LoadError> {
+        let made = self.kept("plain", bytes, Order::Plain(bytes.clone())).await?;
+        made.ok_or_else(|| LoadError::Engine("nothing was compiled".to_owned()))
     }
 
-    /// Compiles what does not depend on settings: once for all settings where the sandbox keeps it.
-    pub(super) async fn compile_kept(&self, bytes: Vec<u8>) -> Result<Component, LoadError> {
+    /// One whose instances show their state, if it can be made; kept as the other.
+    pub(super) async fn instrumented(&self, bytes: &Bytes) -> Result<Option<Component>, LoadError> {
+        self.kept("instrumented", bytes, Order::Instrumented(bytes.clone()))
+            .await
+    }
+
+    /// One whose instances begin with that state.
+    pub(super) async fn frozen(&self, image: StateImage) -> Result<Component, LoadError> {
+        let made = self.workshop.made(self, Order::Frozen(image)).await?;
+        made.ok_or_else(|| LoadError::Engine("nothing was compiled".to_owned()))
+    }
+
+    /// What does not depend on settings.
+    async fn kept(&self, what: &str, bytes: &[u8], order: Order) -> Result<Option<Component>, LoadError> {
         let Some(kept) = &self.kept else {
-            return self.compile(bytes).await;
+            return self.workshop.made(self, order).await;
         };
         let place = {
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(kept.entry(digest(&bytes)).or_default())
+            Arc::clone(kept.entry(format!("{what} {}", digest(bytes))).or_default())
         };
-        let component = place.get_or_try_init(|| self.compile(bytes)).await?;
+        let component = place.get_or_try_init(|| self.workshop.made(self, order)).await?;
         Ok(component.clone())
     }
 }
 
 impl Tools {
-    fn component(&self, engine: &Engine, memory: u64, bytes: &[u8]) -> Result<Component, String> {
+    fn made(&self, engine: &Engine, target: Target, order: Order) -> Result<Option<Component>, LoadError> {
         let began = Instant::now();
-        let label = label(engine, bytes);
-        if let Some(component) = self.kept(engine, &label) {
-            tracing::debug!(bytes = bytes.len(), millis = millis(began), "compiled code was kept");
-            return Ok(component);
+        let (label, bytes) = (label(engine, &order), order.size());
+        if let Some(kept) = self.kept(engine, &label) {
+            tracing::debug!(bytes, millis = millis(began), "compiled code was kept");
+            return Ok(kept);
         }
         self.compiled.fetch_add(1, Ordering::Relaxed);
-        let (component, artifact) = match self.compiler.compile(engine, memory, bytes)? {
-            Compiled::Elsewhere(artifact) => {
-                let component = artifact.load(engine).map_err(|error| format!("{error:#}"))?;
-                (component, Some(artifact))
-            }
-            Compiled::Here(component) => {
-                let artifact = self.directory.as_ref().and_then(|_| Artifact::of(&component).ok());
-                (component, artifact)
-            }
+        let made = match order {
+            Order::Plain(component) => self.compiler.compile(target, &component),
+            Order::Instrumented(component) => self.compiler.instrument(target, &component),
+            Order::Frozen(image) => self.compiler.freeze(target, image),
         };
-        if let (Some(directory), Some(artifact)) = (&self.directory, artifact) {
+        let artifact = match made {
+            Ok(artifact) => artifact,
+            Err(Failed::Unsuited(why)) => {
+                tracing::debug!(why, "no snapshot: each instance is configured");
+                Artifact::none().map_err(|error| LoadError::Engine(error.to_string()))?
+            }
+            Err(failed) => return Err(LoadError::Compile(failed.words())),
+        };
+        let component = loaded(engine, &artifact).map_err(|error| forbidden::fault(&error))?;
+        if let Some(directory) = &self.directory {
             directory.keep_compiled(&label, &artifact);
         }
-        tracing::debug!(bytes = bytes.len(), millis = millis(began), "compiled");
+        tracing::debug!(bytes, millis = millis(began), "compiled");
         Ok(component)
     }
 
-    fn kept(&self, engine: &Engine, label: &Label) -> Option<Component> {
+    fn kept(&self, engine: &Engine, label: &Label) -> Option<Option<Component>> {
         let directory = self.directory.as_ref()?;
-        match directory.compiled(label)?.load(engine) {
+        match loaded(engine, &directory.compiled(label)?) {
             Ok(component) => Some(component),
             Err(error) => {
                 tracing::warn!(
@@ -171,19 +224,40 @@ impl Tools {
     }
 }
 
+/// None of a mark that there is none.
+fn loaded(engine: &Engine, artifact: &Artifact) -> wasmtime::Result<Option<Component>> {
+    if artifact.is_none() {
+        return Ok(None);
+    }
+    artifact.load(engine).map(Some)
+}
+
 /// Whether a folder is this user's, or would be made in one that is.
 fn is_ours(path: &Path) -> bool {
     let found = path.ancestors().find_map(|path| fs::metadata(path).ok());
     found.is_some_and(|found| found.uid() == geteuid().as_raw())
 }
 
-/// What code depends on: the bytes that are compiled (a snapshot, which holds the settings), the
+/// What code depends on: the component and what is made of it (a snapshot with its state, which holds the settings), the
 /// engine with its settings and the processor, and this version, whose limits decide what compiles.
-fn label(engine: &Engine, bytes: &[u8]) -> Label {
+fn label(engine: &Engine, order: &Order) -> Label {
     let mut hash = Hashing(Sha256::new());
     hash.write(concat!("portreeve ", env!("CARGO_PKG_VERSION"), "\0").as_bytes());
     engine.precompile_compatibility_hash().hash(&mut hash);
-    hash.write(&Sha256::digest(bytes));
+    match order {
+        Order::Plain(bytes) => {
+            hash.write(b"plain\0");
+            hash.write(&Sha256::digest(bytes));
+        }
+        Order::Instrumented(bytes) => {
+            hash.write(b"instrumented\0");
+            hash.write(&Sha256::digest(bytes));
+        }
+        Order::Frozen(image) => {
+            hash.write(b"frozen\0");
+            hash.write(&image.digest());
+        }
+    }
     hash.0.finalize().into()
 }
 

@@ -13,6 +13,7 @@
 mod abi;
 mod audit_log;
 mod commands;
+mod confined;
 #[path = "../gateway/guests.rs"]
 mod guests;
 mod plugin_check;

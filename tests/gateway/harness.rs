@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use portreeve::config::{self, Config, Draft, Faults};
 use portreeve::gateway::{Gateway, Origin, StartError};
 use portreeve::policy::Compiler;
+use portreeve::vital::Vital;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -331,6 +332,11 @@ impl Running {
     /// How many tunnels and listeners are open.
     pub fn open(&self) -> usize {
         self.gateway.registry().forwards().len()
+    }
+
+    /// Which of its essential tasks do not run.
+    pub fn absent(&self) -> Vec<Vital> {
+        self.gateway.absent()
     }
 
     /// How many tasks it has.

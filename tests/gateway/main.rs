@@ -12,6 +12,9 @@ mod abi;
 mod compiled;
 mod counts;
 mod crowd;
+#[allow(dead_code, reason = "the suite of odd components uses the rest")]
+#[path = "../fuzz/dice.rs"]
+mod dice;
 mod forwarding;
 #[allow(dead_code, reason = "the suite of the command line has policies of its own")]
 mod guests;
@@ -22,6 +25,9 @@ mod login;
 mod misbehaving;
 mod misdeeds;
 mod mute;
+#[allow(dead_code, reason = "the suite of odd components uses the rest")]
+#[path = "../odd/mod.rs"]
+mod odd;
 mod prepared;
 mod rates;
 mod relay;
@@ -30,6 +36,7 @@ mod replayed;
 mod signatures;
 mod stalls;
 mod standing;
+mod stumbles;
 mod swaps;
 mod terms;
 mod together;

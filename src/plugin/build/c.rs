@@ -37,7 +37,7 @@ pub(super) fn build(sources: &Sources<'_>) -> Result<Vec<u8>, BuildError> {
         .arg(&module)
         .args(objects);
     tool::run(&mut link, "")?;
-    component::embed(fs::read(&module).map_err(BuildError::file(&module))?, sources.world)
+    component::embed(&fs::read(&module).map_err(BuildError::file(&module))?, sources.world)
 }
 
 /// The author's own files.

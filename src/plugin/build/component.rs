@@ -1,44 +1,124 @@
-//! From the module that a compiler made to a component, in this process.
+//! From the module that a compiler made to a component.
+//!
+//! The module is the work of a project that others may have written, so it is read in a process of its own, with bounds on
+//! time, memory and stack, as everything that is made of a component ([`confined`](crate::confined)).
 
+use serde::{Deserialize, Serialize};
 use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding};
 use wit_parser::Resolve;
 
 use super::failure::BuildError;
 use super::world::{self, World};
+use crate::confined::{Confinement, Order, Sealed, Task, Wrong};
+
+/// What is to be done with a module or a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Making {
+    /// Make a component of a module whose compiler knows nothing of components, for this world.
+    Embed {
+        /// Whether the world is that of an observing policy.
+        observing: bool,
+    },
+    /// Make a component of a module that holds its world already.
+    Encode,
+    /// Name the interfaces that a component imports.
+    Imports,
+}
+
+impl Making {
+    /// What a process makes of an order, if it is one of this room.
+    #[must_use]
+    pub fn ordered(order: &Order) -> Option<Self> {
+        order.of_room(ROOM)
+    }
+}
 
 /// Makes a component of a module whose compiler knows nothing of components.
 ///
 /// # Errors
-/// Where the module does not have what the world asks for.
-pub(super) fn embed(mut module: Vec<u8>, kind: World) -> Result<Vec<u8>, BuildError> {
-    let mut resolve = Resolve::default();
-    let package = resolve.push_str("policy.wit", &world::whole(kind)).map_err(unfit)?;
-    let world = resolve.select_world(&[package], Some(world::NAME)).map_err(unfit)?;
-    wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(unfit)?;
-    encode(&module)
+/// Fails if the module does not have what the world asks for.
+pub(super) fn embed(module: &[u8], world: World) -> Result<Vec<u8>, BuildError> {
+    let observing = world == World::Observing;
+    confined(Making::Embed { observing }, module)
 }
 
 /// Makes a component of a module that holds its world already.
 ///
 /// # Errors
-/// Where it is no such module.
+/// Fails if it is no such module.
 pub(super) fn encode(module: &[u8]) -> Result<Vec<u8>, BuildError> {
-    let adapter = wat::parse_str(ADAPTER).map_err(unfit)?;
-    ComponentEncoder::default()
-        .validate(true)
-        .module(module)
-        .and_then(|encoder| encoder.adapter("wasi_snapshot_preview1", &adapter))
-        .and_then(|mut encoder| encoder.encode())
-        .map_err(unfit)
+    confined(Making::Encode, module)
 }
 
 /// The interfaces that a component imports, but for `types`, which has no function.
 ///
 /// # Errors
-/// Where it is no component.
+/// Fails if it is no component.
 pub(super) fn imports(component: &[u8]) -> Result<Vec<String>, BuildError> {
-    let DecodedWasm::Component(resolve, world) = wit_component::decode(component).map_err(unfit)? else {
-        return Err(unfit("the compiler made something else"));
+    let names = confined(Making::Imports, component)?;
+    serde_json::from_slice(&names).map_err(unfit)
+}
+
+fn confined(making: Making, input: &[u8]) -> Result<Vec<u8>, BuildError> {
+    let (doing, most) = match making {
+        Making::Imports => ("reading", MAX_NAMES),
+        Making::Embed { .. } | Making::Encode => ("making a component", MAX_COMPONENT),
+    };
+    let task = Task {
+        room: ROOM,
+        work: &making,
+        doing,
+        most,
+    };
+    let input = Sealed::of(input).map_err(unfit)?;
+    let made = Confinement::this_program().run(&task, input, move |input| perform(making, input));
+    made.map_err(|failed| unfit(failed.words()))?.to_vec().map_err(unfit)
+}
+
+/// Does the work.
+///
+/// # Errors
+/// What is wrong with the input.
+pub fn perform(making: Making, input: Vec<u8>) -> Result<Vec<u8>, Wrong> {
+    match making {
+        Making::Embed { observing: true } => embed_here(input, World::Observing),
+        Making::Embed { observing: false } => embed_here(input, World::Policy),
+        Making::Encode => encode_here(&input),
+        Making::Imports => {
+            let names = imports_here(&input)?;
+            serde_json::to_vec(&names).map_err(Wrong::faulty)
+        }
+    }
+}
+
+fn embed_here(mut module: Vec<u8>, kind: World) -> Result<Vec<u8>, Wrong> {
+    let mut resolve = Resolve::default();
+    let package = resolve
+        .push_str("policy.wit", &world::whole(kind))
+        .map_err(Wrong::faulty)?;
+    let world = resolve
+        .select_world(&[package], Some(world::NAME))
+        .map_err(Wrong::faulty)?;
+    let embedded = wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8);
+    embedded.map_err(Wrong::faulty)?;
+    encode_here(&module)
+}
+
+fn encode_here(module: &[u8]) -> Result<Vec<u8>, Wrong> {
+    let adapter = wat::parse_str(ADAPTER).map_err(Wrong::faulty)?;
+    ComponentEncoder::default()
+        .validate(true)
+        .module(module)
+        .and_then(|encoder| encoder.adapter("wasi_snapshot_preview1", &adapter))
+        .and_then(|mut encoder| encoder.encode())
+        .map_err(Wrong::faulty)
+}
+
+fn imports_here(component: &[u8]) -> Result<Vec<String>, Wrong> {
+    let decoded = wit_component::decode(component).map_err(Wrong::faulty)?;
+    let DecodedWasm::Component(resolve, world) = decoded else {
+        return Err(Wrong::Faulty("the compiler made something else".to_owned()));
     };
     let imports = resolve
         .worlds
@@ -58,3 +138,6 @@ fn unfit(error: impl std::fmt::Display) -> BuildError {
 
 /// Answers the calls of WASI preview 1 inside of the component.
 const ADAPTER: &str = include_str!("../../../plugins/adapter/wasi-none.wat");
+const ROOM: &str = "plugin";
+const MAX_COMPONENT: u64 = 256 << 20;
+const MAX_NAMES: u64 = 4 << 20;

@@ -36,7 +36,7 @@ pub(super) fn build(sources: &Sources<'_>) -> Result<Vec<u8>, BuildError> {
         go.arg("-overlay").arg(overlay(sources)?);
     }
     tool::run(go.arg("policy/bindings"), "")?;
-    component::embed(fs::read(&module).map_err(BuildError::file(&module))?, sources.world)
+    component::embed(&fs::read(&module).map_err(BuildError::file(&module))?, sources.world)
 }
 
 fn missing() -> BuildError {

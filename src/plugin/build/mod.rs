@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+pub use self::component::{Making, perform};
 use self::failure::BuildError;
 pub(super) use self::world::World;
 use super::bindings;

@@ -3,6 +3,7 @@
 mod difference;
 mod report;
 
+use bytes::Bytes;
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -108,7 +109,12 @@ fn json(value: &impl Serialize) -> String {
 async fn look(setup: &Setup) -> Result<Inspected, LoadError> {
     let plugin = &setup.plugin;
     let bytes = policy::component(&plugin.component)?;
-    let anatomy = Anatomy::of(&bytes);
+    let bench = Workbench::new(setup.memory, setup.deadline, Meter::Off)?;
+    let bytes: Bytes = bytes.into();
+    let (anatomy, unread) = match bench.anatomy(&bytes).await {
+        Ok(anatomy) => (anatomy, None),
+        Err(error) => (Anatomy::bare(&bytes), Some(error)),
+    };
     let refused = anatomy.imports.iter().filter_map(|import| {
         let refused = anatomy.granted(import, plugin).err()?;
         Some(Refused {
@@ -117,7 +123,11 @@ async fn look(setup: &Setup) -> Result<Inspected, LoadError> {
         })
     });
     let refused = refused.collect();
-    let (described, fault) = match described(setup, bytes).await {
+    let described = match unread {
+        Some(error) => Err(error),
+        None => described(&bench, setup, &bytes).await,
+    };
+    let (described, fault) = match described {
         Ok(described) => (Some(described), None),
         Err(error) => (None, Some(error.to_string())),
     };
@@ -150,13 +160,12 @@ async fn look(setup: &Setup) -> Result<Inspected, LoadError> {
 }
 
 /// With every grant, because a component that lacks one can still be looked at.
-async fn described(setup: &Setup, bytes: Vec<u8>) -> Result<Description, LoadError> {
+async fn described(bench: &Workbench, setup: &Setup, bytes: &[u8]) -> Result<Description, LoadError> {
     let plugin = Plugin {
         grants: vec![Grant::Log, Grant::Names, Grant::State, Grant::View],
         wasi: Wasi::Inert,
         sha256: None,
         ..setup.plugin.clone()
     };
-    let bench = Workbench::new(setup.memory, setup.deadline, Meter::Off)?;
-    bench.describe(&plugin, bytes).await
+    bench.describe(&plugin, bytes.to_vec()).await
 }

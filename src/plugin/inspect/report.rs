@@ -45,7 +45,7 @@ pub(super) fn text(inspected: &Inspected) -> String {
     }
     for import in &anatomy.imports {
         let refused = inspected.refused.iter().find(|refused| refused.import == import.name);
-        let answer = match (refused, import.grant) {
+        let answer = match (refused, &import.grant) {
             (Some(refused), _) => format!("{}: {}", paint.bad("refused"), plain(&refused.why)),
             (None, Some(grant)) => format!("{} ({grant})", paint.good("granted")),
             (None, None) => paint.good("linked"),
