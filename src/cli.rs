@@ -91,6 +91,8 @@ pub fn run() -> ExitCode {
     };
     // A policy that is tried is heard in what the command prints.
     start_logging(match &cli.command {
+        // Its standard error is the answer to its parent.
+        Command::WorkForParent(_) => "off",
         Command::Plugin(_) => "warn,policy=off,russh=off",
         _ => "info,russh=off",
     });

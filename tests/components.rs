@@ -57,7 +57,8 @@ fn whatever_component_comes_the_gateway_lives_stays_small_and_takes_the_next_goo
         match first.pop() {
             Some(odd) => run.tries(odd, &gateway),
             None => {
-                let odd = odd::any(&policy, &mut run.dice);
+                let most = if run.is_long() { usize::MAX } else { FEW };
+                let odd = odd::any(&policy, most, &mut run.dice);
                 run.tries(&odd, &gateway);
             }
         }
@@ -273,4 +274,6 @@ fn variable(name: &str) -> Option<u64> {
     )
 }
 
-const ROUNDS: u32 = 10;
+/// Of a short run: its rounds, and how many of one thing a component of chance has.
+const ROUNDS: u32 = 8;
+const FEW: usize = 2_000;

@@ -40,6 +40,7 @@ impl Wrong {
 
     /// What an exit code and the last words say.
     pub(super) fn of(code: i32, words: &str) -> Option<Self> {
+        let words = words.rsplit_once(LAST_WORDS).map_or(words, |(_, last)| last);
         let words = words.trim().to_owned();
         let make = match u8::try_from(code).ok()? {
             FAULTY => Self::Faulty,
@@ -70,7 +71,7 @@ pub fn serve(order: &Order, work: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, Wrong>
     match done {
         Ok(()) => 0,
         Err(wrong) => {
-            let _ = writeln!(io::stderr(), "{}", wrong.words());
+            let _ = writeln!(io::stderr(), "{LAST_WORDS}{}", wrong.words());
             wrong.code()
         }
     }
@@ -122,6 +123,8 @@ fn whereabouts(wrong: Wrong) -> Wrong {
     }
 }
 
+/// Stands before the reason, after whatever libraries wrote to the standard error.
+pub(super) const LAST_WORDS: char = '\x1e';
 /// Twice what the main thread of a program usually has.
 const STACK: usize = 16 << 20;
 /// As in sysexits.h: the data were wrong, what was asked for cannot be had, and the program is wrong.

@@ -96,6 +96,7 @@ mod tests {
         #[rustfmt::skip]
         let table = [
             (code(65),    "bad\x1b\nmore",                     Failed::Faulty("bad  more".into())),
+            (code(65),    "mimalloc: warning\n\x1ewhy\n",         Failed::Faulty("why".into())),
             (code(69),    "no snapshot",                       Failed::Unsuited("no snapshot".into())),
             (code(70),    "no pipe",                           Failed::Broken("no pipe".into())),
             (code(101),   "oh (a.rs:1)",                       Failed::Faulty("compiling failed with a panic: oh (a.rs:1)".into())),

@@ -101,12 +101,19 @@ impl Trial<'_> {
     }
 
     /// The usual way: the component is configured once, and what serves is a snapshot of that.
-    async fn freeze(&self, bytes: &[u8], instrumented: &Component) -> Result<Loaded, LoadError> {
+    async fn freeze(&self, bytes: &Bytes, instrumented: &Component) -> Result<Loaded, LoadError> {
         let (linker, pre) = self.link(instrumented)?;
         let (described, _, mut store, instance) = self.configured_in_time(instrumented, &pre).await?;
         let state = state_of(bytes, instrumented, &mut store, instance).await;
         drop(store);
-        let state = state.map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        let state = match state {
+            Ok(state) => state,
+            // To show its state, a memory has to grow by a page, and may be as large already as it may become.
+            Err(error) => {
+                tracing::debug!(error = format!("{error:#}"), "no snapshot: each instance is configured");
+                return Ok(self.plain(bytes).await?.0);
+            }
+        };
         let component = self.sandbox.frozen(state).await?;
         let pre = typed(linker.instantiate_pre(&component))?;
         Ok(self.loaded(described, pre, observe::find(&component), false))

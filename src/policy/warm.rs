@@ -215,3 +215,25 @@ const SELDOM: Duration = Duration::from_secs(60);
 const LOOKS: u32 = 8;
 /// Pages of one copy that are warmed.
 const MOST: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_are_told_from_code_and_by_where_their_snapshot_begins() {
+        let maps = "\
+7f0000000000-7f0000002000 rw-p 00001000 00:01 77 /memfd:wasm-memory-image (deleted)
+7f0000010000-7f0000012000 rw-p 00001000 00:01 77 /memfd:wasm-memory-image (deleted)
+7f0000020000-7f0000021000 rw-p 00009000 00:01 77 /memfd:wasm-memory-image (deleted)
+7f0000030000-7f0000039000 r--p 00000000 00:01 77 /memfd:wasm-memory-image (deleted)
+7f0000039000-7f000003a000 r-xp 00009000 00:01 77 /memfd:wasm-memory-image (deleted)
+7f0000040000-7f0000041000 rw-p 00000000 00:01 78 /memfd:other (deleted)
+7f0000050000-7f0000051000 rw-p 00000000 00:00 0
+";
+        let found = copies(maps);
+        let places: Vec<_> = found.iter().map(|(place, copies)| (*place, copies.len())).collect();
+        assert_eq!(places, [((77, 0x1000), 2), ((77, 0x9000), 1)]);
+        assert_eq!(found[&(77, 0x9000)], [0x7f00_0002_0000..0x7f00_0002_1000]);
+    }
+}

@@ -47,16 +47,16 @@ pub fn worst(policy: &[u8]) -> Vec<Odd> {
     all
 }
 
-/// One by chance.
-pub fn any(policy: &[u8], dice: &mut Dice) -> Odd {
+/// One by chance, with no more than `most` of a thing.
+pub fn any(policy: &[u8], most: usize, dice: &mut Dice) -> Odd {
     match dice.below(10) {
         0 | 1 => deep::nested(
             dice.one_of(deep::KINDS),
-            dice.one_of(&[1, 50, 98, 102, 300, 600, 2_000, 8_000, 60_000]),
+            dice.one_of(&[1, 50, 98, 102, 300, 600, 2_000, 8_000, 60_000]).min(most),
         ),
         2 | 3 => wide::many(
             dice.one_of(wide::KINDS),
-            dice.one_of(&[1, 10, 60, 500, 900, 5_000, 60_000, 900_000]),
+            dice.one_of(&[1, 10, 60, 500, 900, 5_000, 60_000, 900_000]).min(most),
             policy,
         ),
         4..=6 => text::any(policy, dice),
