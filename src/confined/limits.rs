@@ -20,7 +20,10 @@ pub(super) fn set(order: &Order) -> Result<(), Wrong> {
 }
 
 fn lower(resource: Resource, most: u64, last: u64) -> Result<(), Wrong> {
-    let failed = |error| Wrong::Broken(format!("no limit can be set: {error}"));
+    let failed = |error| {
+        let fix = "the system must allow setrlimit (systemd: `@resources` in SystemCallFilter)";
+        Wrong::Broken(format!("the compiling process cannot limit itself: {error}: {fix}"))
+    };
     let (soft, hard) = getrlimit(resource).map_err(failed)?;
     let (most, last) = lowered((most, last), (soft, hard));
     setrlimit(resource, most, last).map_err(failed)

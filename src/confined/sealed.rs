@@ -128,7 +128,12 @@ pub(super) fn file() -> io::Result<File> {
         Err(Errno::INVAL) => memfd_create(NAME, flags),
         made => made,
     };
-    Ok(File::from(made?))
+    let named = |error: Errno| {
+        let error = io::Error::from(error);
+        let words = format!("no file in memory: {error}: the system must allow memfd_create");
+        io::Error::new(error.kind(), words)
+    };
+    made.map(File::from).map_err(named)
 }
 
 const PIECE: usize = 64 << 10;
