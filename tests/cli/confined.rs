@@ -89,3 +89,34 @@ fn a_lower_limit_of_address_space_stays() {
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.out.contains("the configuration is valid"), "{ran:?}");
 }
+
+/// As `MemoryDenyWriteExecute=yes` of systemd does it; ends with 99 where the kernel knows no such thing (before Linux 6.3).
+const WITHOUT_EXECUTABLE_MEMORY: &str = "\
+import ctypes, os, sys
+PR_SET_MDWE, REFUSE_EXEC_GAIN = 65, 1
+if ctypes.CDLL(None).prctl(PR_SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0) != 0:
+    sys.exit(99)
+os.execv(sys.argv[1], sys.argv[1:])
+";
+
+#[test]
+fn a_system_that_forbids_executable_memory_is_named_with_the_fix() {
+    let home = Home::new();
+    let config = home.asking(&Guest::that(allows()).build(), "");
+    let mut python = std::process::Command::new("python3");
+    python.args(["-c", WITHOUT_EXECUTABLE_MEMORY, env!("CARGO_BIN_EXE_portreeve")]);
+    python.args(["check", "--config", &config]);
+    python.env("HOME", home.0.path()).env_remove("XDG_STATE_HOME");
+    let ran = Ran::from(python.output().unwrap());
+    if ran.code == 99 {
+        return;
+    }
+    assert_eq!(ran.code, 2, "{ran:?}");
+    for words in [
+        "compiled code cannot be run",
+        "MemoryDenyWriteExecute",
+        "policy.plugin[0]",
+    ] {
+        assert!(ran.err.contains(words), "{words}: {ran:?}");
+    }
+}
