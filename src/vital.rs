@@ -34,6 +34,8 @@ pub enum Vital {
     Auditing,
     /// Interrupts policies at their deadlines.
     Epochs,
+    /// Makes instances of policies ahead.
+    Preparing,
 }
 
 impl Display for Vital {
@@ -43,6 +45,7 @@ impl Display for Vital {
             Self::Watching => f.write_str("watching policy files"),
             Self::WatchingKeys => f.write_str("watching key files"),
             Self::Auditing => f.write_str("writing the audit log"),
+            Self::Preparing => f.write_str("preparing instances of policies"),
             Self::Epochs => f.write_str("interrupting policies at their deadlines"),
         }
     }

@@ -152,6 +152,10 @@ impl Gateway {
         shared
             .vitals
             .register(Vital::Epochs, move || desk.judge.current().generation.is_interrupted());
+        let desk = Arc::clone(shared.desk());
+        shared
+            .vitals
+            .register(Vital::Preparing, move || desk.judge.current().generation.is_stocked());
         shared
             .tasks()
             .spawn(async move { policies.keep_last_good(&generation).await });

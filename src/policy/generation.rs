@@ -48,6 +48,12 @@ impl Generation {
         self.sandbox.interrupts()
     }
 
+    /// Whether the thread runs that makes instances ahead.
+    #[must_use]
+    pub fn is_stocked(&self) -> bool {
+        self.sandbox.stockroom.is_kept()
+    }
+
     /// The policies of this generation, in order.
     pub fn policies(&self) -> impl Iterator<Item = &PolicyRef> {
         self.chain.iter().map(|loaded| &loaded.reference)

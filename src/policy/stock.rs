@@ -18,7 +18,6 @@ use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -34,6 +33,7 @@ use super::failure::{Failure, LoadError};
 use super::host::{Facts, Guest, Label, Phase};
 use super::warm::Warmer;
 use crate::names::{Lookups, Resolver};
+use crate::vital::{Pulse, Vital, keep_thread};
 
 /// The instances that are kept for one policy.
 pub(super) struct Stock {
@@ -248,6 +248,7 @@ pub(super) struct Stockroom {
     places: Arc<Semaphore>,
     pages: Arc<Semaphore>,
     clearing: Arc<Semaphore>,
+    pulse: Pulse,
 }
 
 struct Work {
@@ -264,11 +265,16 @@ impl Stockroom {
         Self::open_for(IDLE)
     }
 
+    /// Whether the thread runs.
+    pub(super) fn is_kept(&self) -> bool {
+        self.pulse.is_there()
+    }
+
     fn open_for(idle: Duration) -> Result<Self, LoadError> {
         let failed = |error| LoadError::Engine(format!("no thread for instances: {error}"));
         let (work, orders) = channel();
         let runtime = Builder::new_current_thread().enable_time().build().map_err(failed)?;
-        let keeper = Keeper {
+        let mut keeper = Keeper {
             runtime,
             orders,
             hungry: VecDeque::new(),
@@ -276,14 +282,15 @@ impl Stockroom {
             warmer: Warmer::new(),
             idle,
         };
-        let thread = thread::Builder::new().name("policy-stock".to_owned());
-        thread.spawn(move || keeper.run()).map_err(failed)?;
+        let pulse = Pulse::default();
+        keep_thread("policy-stock", Vital::Preparing, pulse.clone(), move || keeper.run()).map_err(failed)?;
         let pages = usize::try_from(MOST_BYTES / PAGE).unwrap_or(Semaphore::MAX_PERMITS);
         Ok(Self {
             work,
             places: Arc::new(Semaphore::new(PREPARED)),
             pages: Arc::new(Semaphore::new(pages)),
             clearing: Arc::new(Semaphore::new(CLEARING)),
+            pulse,
         })
     }
 }
@@ -301,7 +308,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn run(mut self) {
+    fn run(&mut self) {
         // Decisions come first.
         let _ = rustix::process::nice(5);
         loop {
