@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Standing;
 use crate::audit::Cause;
+use crate::auth::ForwardLimits;
 use crate::request::{Endpoint, ForwardRequest, Terms};
 
 /// Everything that is open.
@@ -43,6 +44,8 @@ pub struct Forward {
     pub dialled: Option<SocketAddr>,
     /// Of whose login, and what that gives now.
     pub standing: Arc<Standing>,
+    /// What the key or certificate permitted when it was allowed.
+    pub limits: Arc<ForwardLimits>,
     /// The terms it was allowed on.
     pub terms: Terms,
     /// How to end it.

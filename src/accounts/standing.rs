@@ -38,7 +38,6 @@ pub struct Rights {
     /// From when on the key or certificate is void.
     until: Option<Timestamp>,
     given_by: Weak<Accounts>,
-    given_at: Timestamp,
 }
 
 /// What came of asking again.
@@ -71,7 +70,6 @@ impl Standing {
                 limits: Arc::new(limits),
                 until,
                 given_by,
-                given_at: Timestamp::now(),
             }),
             in_doubt: AtomicBool::new(false),
             asking: Mutex::new(()),
@@ -108,7 +106,6 @@ impl Standing {
     /// Asks again. Only an answer that the user may log in changes what the login gives.
     pub async fn ask_again(self: &Arc<Self>, accounts: &Arc<Accounts>) -> Answer {
         let _turn = self.asking.lock().await;
-        let asked_at = Timestamp::now();
         let answer = if accounts.read_files() {
             let (standing, accounts) = (Arc::clone(self), Arc::clone(accounts));
             let asked = tokio::task::spawn_blocking(move || standing.answer(&accounts));
@@ -123,7 +120,7 @@ impl Standing {
         self.in_doubt
             .store(matches!(answer, Err(NotIn::Unsure(_))), Ordering::Relaxed);
         match answer {
-            Ok(admitted) => Answer::Stands(self.renew(admitted, accounts, asked_at)),
+            Ok(admitted) => Answer::Stands(self.renew(admitted, accounts)),
             Err(NotIn::Refused(reason)) => Answer::Gone(reason),
             Err(NotIn::Unsure(reason)) => Answer::Unsure(reason),
         }
@@ -134,7 +131,7 @@ impl Standing {
     }
 
     /// True if it gives something else than before. What is the same stays in its place, so that it can be recognised.
-    fn renew(&self, admitted: Admitted, accounts: &Arc<Accounts>, given_at: Timestamp) -> bool {
+    fn renew(&self, admitted: Admitted, accounts: &Arc<Accounts>) -> bool {
         let old = self.rights();
         let same_principal = *old.principal == admitted.principal;
         let same_limits = *old.limits == admitted.limits;
@@ -149,7 +146,6 @@ impl Standing {
             },
             until: admitted.until,
             given_by: Arc::downgrade(accounts),
-            given_at,
         }));
         !same_principal || !same_limits
     }
@@ -160,12 +156,6 @@ impl Rights {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.until.is_some_and(|until| until <= Timestamp::now())
-    }
-
-    /// When the accounts were asked.
-    #[must_use]
-    pub fn given_at(&self) -> Timestamp {
-        self.given_at
     }
 }
 

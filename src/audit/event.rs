@@ -113,6 +113,8 @@ pub enum Event {
     },
     /// A user logged in.
     AuthSucceeded(Box<LoggedIn>),
+    /// What the login of an open session gives has changed: from here on policies are told this.
+    AuthRenewed(Box<LoggedIn>),
     /// A login failed.
     AuthFailed {
         /// How it was tried.

@@ -86,6 +86,7 @@ impl Desk {
             effective: effective_listener(permit.effective(), bound.port()),
             dialled: None,
             standing: Arc::clone(&visit.standing),
+            limits: Arc::clone(permit.limits()),
             terms: permit.terms().clone(),
             stop: listening.stop.clone(),
             bytes: Bytes::default(),

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 
 use super::Desk;
 use super::listen::effective_listener;
-use super::renew::{NoRights, concerns, rights};
+use super::renew::{NoRights, concerns};
 use crate::audit::{Cause, Event, Subject};
 use crate::config::OnSwap;
 use crate::judgement::{Current, Judgement, Permit};
@@ -69,10 +69,12 @@ impl Desk {
         std::future::pending().await
     }
 
-    /// What was decided by policies that were replaced meanwhile is judged again.
+    /// What was decided by policies that were replaced meanwhile, or for a login that gives something else now, is judged
+    /// again.
     async fn catch_up(&self, judged_by: Arc<Current>, forward: &Forward) {
         let current = self.judge.current();
-        let concerned = current.on_swap == OnSwap::Reevaluate && concerns(&current, &judged_by, forward);
+        let concerned = current.on_swap == OnSwap::Reevaluate
+            && (concerns(&current, &judged_by, forward) || is_of_another_login(forward));
         drop((judged_by, current));
         if concerned {
             self.reconsider_alone(forward, "swap").await;
@@ -86,7 +88,8 @@ impl Desk {
 
     async fn judge_once_more(&self, forward: &Forward, why: &'static str) -> Result<Permit, Refusal> {
         let current = self.judge.current();
-        let rights = match rights(&forward.standing, &current.accounts).await {
+        let asked = self.rights_of(&forward.standing, &forward.request.connection, &current.accounts);
+        let rights = match asked.await {
             Ok(rights) => rights,
             // The session ends with its user's right to log in, and needs no line for each of its tunnels.
             Err(gone @ NoRights::Gone(_)) => return Err(gone.into_refusal()),
@@ -98,6 +101,12 @@ impl Desk {
         self.audit.record(&Subject::of(&forward.request), &event);
         outcome
     }
+}
+
+/// Whether the login gave something else when this was judged.
+fn is_of_another_login(forward: &Forward) -> bool {
+    let rights = forward.standing.rights();
+    !Arc::ptr_eq(&rights.principal, &forward.request.principal) || !Arc::ptr_eq(&rights.limits, &forward.limits)
 }
 
 /// A listener that was to have any port has one now.

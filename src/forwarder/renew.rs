@@ -7,10 +7,11 @@ use futures_util::{StreamExt, stream};
 
 use super::{Desk, Visit};
 use crate::accounts::{Accounts, Answer, Rights, Standing};
+use crate::audit::{Event, LoggedIn, Subject};
 use crate::config::OnSwap;
 use crate::judgement::{Concerns, Current};
 use crate::registry::Forward;
-use crate::request::{By, Refusal};
+use crate::request::{By, Connection, Refusal};
 
 impl Desk {
     /// Lets what is open follow the change from `before` to what is in force now: sessions whose users may no longer log in
@@ -42,7 +43,7 @@ impl Desk {
     /// The refusal of whatever is asked now: the user may no longer log in, which ends the session, or that cannot be found
     /// out, which ends nothing.
     pub(super) async fn rights(&self, visit: &Visit, accounts: &Arc<Accounts>) -> Result<Arc<Rights>, Refusal> {
-        let rights = rights(&visit.standing, accounts).await;
+        let rights = self.rights_of(&visit.standing, &visit.connection, accounts).await;
         if let Err(NoRights::Gone(reason)) = &rights {
             visit.revoke(reason);
         }
@@ -66,7 +67,10 @@ impl Desk {
     async fn ask_login(&self, visit: &Visit) -> bool {
         let accounts = Arc::clone(&self.judge.current().accounts);
         match visit.standing.ask_again(&accounts).await {
-            Answer::Stands(changed) => changed,
+            Answer::Stands(changed) => {
+                self.note_renewal(changed, &visit.standing.rights(), &visit.connection);
+                changed
+            }
             Answer::Gone(reason) => {
                 visit.revoke(&reason);
                 false
@@ -82,6 +86,43 @@ impl Desk {
                 false
             }
         }
+    }
+
+    /// What a login gives by these accounts, which are asked if that is not known.
+    pub(super) async fn rights_of(
+        &self,
+        standing: &Arc<Standing>,
+        connection: &Connection,
+        accounts: &Arc<Accounts>,
+    ) -> Result<Arc<Rights>, NoRights> {
+        if standing.is_current(accounts) {
+            return Ok(standing.rights());
+        }
+        match Box::pin(standing.ask(accounts)).await {
+            Answer::Stands(changed) => {
+                let rights = standing.rights();
+                self.note_renewal(changed, &rights, connection);
+                Ok(rights)
+            }
+            Answer::Gone(reason) => Err(NoRights::Gone(reason)),
+            Answer::Unsure(reason) => Err(NoRights::Unsure(reason)),
+        }
+    }
+
+    /// Whoever reads the log later must know what policies were told from here on.
+    fn note_renewal(&self, changed: bool, rights: &Rights, connection: &Connection) {
+        if !changed {
+            return;
+        }
+        let principal = &rights.principal;
+        let subject = Subject {
+            session: Some(connection.id.clone()),
+            user: Some(principal.user.clone()),
+            client: Some(connection.client),
+            forward: None,
+        };
+        let event = Event::AuthRenewed(Box::new(LoggedIn::new(principal, connection)));
+        self.audit.record(&subject, &event);
     }
 
     async fn judge_those(&self, wanted: impl Fn(&Forward) -> bool) {
@@ -114,18 +155,6 @@ impl NoRights {
                 reason: format!("cannot find out whether the user may still log in: {reason}"),
             },
         }
-    }
-}
-
-/// What a login gives by these accounts, which are asked if that is not known.
-pub(super) async fn rights(standing: &Arc<Standing>, accounts: &Arc<Accounts>) -> Result<Arc<Rights>, NoRights> {
-    if standing.is_current(accounts) {
-        return Ok(standing.rights());
-    }
-    match Box::pin(standing.ask(accounts)).await {
-        Answer::Stands(_) => Ok(standing.rights()),
-        Answer::Gone(reason) => Err(NoRights::Gone(reason)),
-        Answer::Unsure(reason) => Err(NoRights::Unsure(reason)),
     }
 }
 

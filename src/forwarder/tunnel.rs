@@ -79,6 +79,7 @@ impl Desk {
             effective: permit.effective().clone(),
             dialled: address,
             standing: Arc::clone(&visit.standing),
+            limits: Arc::clone(permit.limits()),
             terms: permit.terms().clone(),
             stop: Stop::default(),
             bytes: Bytes::default(),

@@ -27,6 +27,10 @@ impl Shared {
                 Arc::clone(&self.desk().judge.current().accounts),
                 self.desk().sessions.clone(),
             );
+            if !accounts.read_files() && accounts.authority_files().is_empty() {
+                self.renew(watch.look(&accounts, &sessions).visits);
+                continue;
+            }
             // A file server that does not answer holds up this and nothing else.
             let looked = tokio::task::spawn_blocking(move || {
                 let began = Instant::now();
@@ -44,17 +48,21 @@ impl Shared {
             if found.authorities {
                 self.read_authorities();
             }
-            if !found.visits.is_empty() {
-                let desk = Arc::clone(self.desk());
-                self.tasks().spawn(async move { desk.renew(found.visits).await });
-            }
+            self.renew(found.visits);
+        }
+    }
+
+    fn renew(&self, visits: Vec<Arc<Visit>>) {
+        if !visits.is_empty() {
+            let desk = Arc::clone(self.desk());
+            self.tasks().spawn(async move { desk.renew(visits).await });
         }
     }
 
     fn read_authorities(&self) {
         match self.in_force.read_authorities(&self.desk().judge) {
             Ok(before) => {
-                tracing::info!("the keys of certificate authorities were read again");
+                tracing::debug!("the keys of certificate authorities were read again");
                 self.follow(before);
             }
             Err(faults) => {
@@ -88,6 +96,8 @@ struct KeyWatch {
     users: BTreeMap<String, Vec<PathBuf>>,
     /// Sessions that were open at the last look.
     known: HashSet<String>,
+    /// When sessions were last looked at one by one.
+    passed: Option<Instant>,
     /// When sessions that are in doubt were last asked about.
     doubted: Option<Instant>,
 }
@@ -109,33 +119,40 @@ enum Whose {
 
 impl KeyWatch {
     fn look(&mut self, accounts: &Arc<Accounts>, sessions: &Sessions) -> Found {
-        // In this order: a session that begins in between is found by the next look.
+        let changed = self.changed(Instant::now(), Mark::of);
+        let known = self.accounts.as_ref().is_some_and(|known| Arc::ptr_eq(known, accounts));
+        let is_due = |last: Option<Instant>, pause| last.is_none_or(|last| last.elapsed() >= pause);
+        if known && changed.is_empty() && !is_due(self.passed, PASS) {
+            return Found::default();
+        }
+        self.passed = Some(Instant::now());
+        let doubted = is_due(self.doubted, DOUBT);
+        if doubted {
+            self.doubted = self.passed;
+        }
+        // In this order: a session that begins in between is found by the next pass.
         let changes = sessions.changes();
         let visits = sessions.all();
         let mut found = Found {
             visits: self.follow(accounts, changes, &visits),
-            authorities: false,
+            authorities: changed.contains(&Whose::Authorities),
         };
-        let changed = self.changed(Instant::now(), Mark::of);
-        found.authorities = changed.contains(&Whose::Authorities);
         let everyone = changed.contains(&Whose::Everyone);
-        let doubted = self.doubted.is_none_or(|last| last.elapsed() >= DOUBT);
-        if doubted {
-            self.doubted = Some(Instant::now());
-        }
         let concerned = |visit: &Arc<Visit>| {
             let user = |whose: &Whose| matches!(whose, Whose::Users(users) if users.contains(&visit.user));
             let standing = &visit.standing;
-            everyone
-                || visit.revoked().is_none()
-                    && (standing.rights().is_over() || doubted && standing.is_in_doubt() || changed.iter().any(user))
+            visit.revoked().is_none()
+                && (everyone
+                    || standing.rights().is_over()
+                    || doubted && standing.is_in_doubt()
+                    || changed.iter().any(user))
         };
         found.visits.extend(visits.into_iter().filter(concerned));
         found
     }
 
-    /// Watches the files that matter now. Returns sessions that began so shortly after a change of their files that they may
-    /// have been let in by what was there before.
+    /// Watches the files that matter now. Returns the sessions that are new: what let them in may have changed before it was
+    /// watched, so they are asked about once more. Files of authorities are read once more for the same reason.
     fn follow(&mut self, accounts: &Arc<Accounts>, changes: u64, visits: &[Arc<Visit>]) -> Vec<Arc<Visit>> {
         let same = self.accounts.as_ref().is_some_and(|known| Arc::ptr_eq(known, accounts));
         if same && changes == self.changes {
@@ -180,31 +197,15 @@ impl KeyWatch {
                 Some(file) => file.whose = whose,
                 None => {
                     let mark = Mark::of(&path);
-                    self.files.insert(
-                        path,
-                        KeyFile {
-                            whose,
-                            mark,
-                            changed: None,
-                        },
-                    );
+                    let changed = (whose == Whose::Authorities).then(Instant::now);
+                    self.files.insert(path, KeyFile { whose, mark, changed });
                 }
             }
         }
-        let new = visits.iter().filter(|visit| !self.known.contains(&visit.connection.id));
-        let new: Vec<_> = new.filter(|visit| self.has_just_changed(visit)).cloned().collect();
+        let is_new = |visit: &&Arc<Visit>| accounts.read_files() && !self.known.contains(&visit.connection.id);
+        let new = visits.iter().filter(is_new).cloned().collect();
         self.known = visits.iter().map(|visit| visit.connection.id.clone()).collect();
         new
-    }
-
-    fn has_just_changed(&self, visit: &Visit) -> bool {
-        let given_at = visit.standing.rights().given_at().as_second();
-        let own = self.users.get(&visit.user).into_iter().flatten();
-        let own = own.filter_map(|path| self.files.get(path));
-        let common = self.files.values().filter(|file| file.whose == Whose::Everyone);
-        own.chain(common)
-            .filter_map(|file| file.mark)
-            .any(|mark| mark.changed.0.max(mark.modified.0) + COARSE >= given_at)
     }
 
     /// Whom the files concern that have changed and are complete.
@@ -227,11 +228,11 @@ impl KeyWatch {
 }
 
 const LOOK: Duration = Duration::from_millis(100);
+/// How often sessions are looked at one by one, for what has expired and who is new.
+const PASS: Duration = Duration::from_millis(500);
 /// Two looks; a file that changes between them is still being written.
 const SETTLED: Duration = Duration::from_millis(190);
 /// A file that is gone may be about to be replaced.
 const GONE: Duration = Duration::from_millis(400);
 /// How often sessions are asked about for which a file could not be read.
 const DOUBT: Duration = Duration::from_secs(5);
-/// Seconds by which the clock of a file system may be behind ours.
-const COARSE: i64 = 2;

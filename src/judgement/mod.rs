@@ -127,6 +127,7 @@ impl Judge {
         decided: &mut Decided,
     ) -> Result<Permit, Refusal> {
         let house = &*current.house;
+        let limits = question.limits;
         let request = Arc::new(ForwardRequest {
             id: question.id,
             now: Timestamp::now(),
@@ -195,7 +196,8 @@ impl Judge {
                 Way::Bind(bind::addresses(host, *port, house, &mut lookups, decided).await?)
             }
         };
-        Ok(Permit::new(request, effective, terms, way, Arc::clone(current)))
+        let judged_by = Arc::clone(current);
+        Ok(Permit::new(request, effective, terms, way, judged_by, limits))
     }
 
     /// Asks the policies, or uses what they said of an equal request.

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Current;
+use crate::auth::ForwardLimits;
 use crate::request::{Endpoint, ForwardRequest, SocketPath, Terms};
 
 /// The proof that a request was judged and may go ahead, exactly this way.
@@ -11,6 +12,7 @@ pub struct Permit {
     terms: Terms,
     way: Way,
     judged_by: Arc<Current>,
+    limits: Arc<ForwardLimits>,
 }
 
 /// What may be done.
@@ -35,6 +37,7 @@ impl Permit {
         terms: Terms,
         way: Way,
         judged_by: Arc<Current>,
+        limits: Arc<ForwardLimits>,
     ) -> Self {
         Self {
             request,
@@ -42,6 +45,7 @@ impl Permit {
             terms,
             way,
             judged_by,
+            limits,
         }
     }
 
@@ -67,6 +71,12 @@ impl Permit {
     #[must_use]
     pub fn way(&self) -> &Way {
         &self.way
+    }
+
+    /// What the key or certificate permitted when it was judged.
+    #[must_use]
+    pub fn limits(&self) -> &Arc<ForwardLimits> {
+        &self.limits
     }
 
     /// What was in force when it was judged.

@@ -79,6 +79,12 @@ fn a_group_that_is_lost_counts_at_once_and_for_what_is_open() {
     assert_eq!(gateway.event("tunnel-closed")["cause"], "revoked");
     assert!(!ping(&mut inside.tunnel));
     assert!(gateway.events("session-closed").is_empty(), "she may still log in");
+    let renewed = gateway.events("auth-renewed");
+    assert_eq!(
+        (renewed.len(), &renewed[0]["groups"]),
+        (1, &serde_json::json!(["web"])),
+        "{renewed:?}"
+    );
     regroup(&gateway, "web", "dba");
     assert!(inside.may(), "in the same session");
 }

@@ -65,6 +65,7 @@ pub(in crate::plugin) struct Line {
 #[serde(rename_all = "kebab-case")]
 pub(in crate::plugin) enum Kind {
     AuthSucceeded,
+    AuthRenewed,
     SessionClosed,
     ForwardDecided,
     TunnelOpened,

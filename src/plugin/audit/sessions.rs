@@ -1,6 +1,7 @@
 //! Who is logged in, as a log tells it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use super::{Kind, Line, Session};
 
@@ -38,6 +39,11 @@ impl Sessions {
                 let session = line.login();
                 let session = session.ok_or("a login without session, user, client, method or time")?;
                 self.enter(session);
+            }
+            Kind::AuthRenewed => {
+                let session = line.login();
+                let session = session.ok_or("a renewed login without session, user, client, method or time")?;
+                self.renew(session);
             }
             Kind::SessionClosed => {
                 if let Some(id) = line.session {
@@ -80,6 +86,17 @@ impl Sessions {
             self.forget(oldest, &id);
         }
         session
+    }
+
+    /// The same session from here on, of which policies are told something else.
+    fn renew(&mut self, mut renewed: Session) {
+        match self.known.get_mut(&renewed.connection.id) {
+            Some((_, known)) => {
+                Arc::make_mut(&mut renewed.connection).since = known.connection.since;
+                *known = renewed;
+            }
+            None => drop(self.enter(renewed)),
+        }
     }
 
     fn leave(&mut self, id: &str) {
@@ -158,6 +175,29 @@ mod tests {
         }
         assert_eq!(sessions.open.len(), MAX_SESSIONS);
         assert!(sessions.knows(1) && sessions.knows(MAX_SESSIONS) && !sessions.knows(0));
+    }
+
+    #[test]
+    fn one_whose_login_is_renewed_goes_on_as_another_principal() {
+        let mut sessions = none();
+        sessions.enters(0);
+        sessions.enters(1);
+        let renewed = r#"{"v":1,"time":"2026-11-01T01:00:00Z","session":"s-0","user":"alice","client":"192.0.2.7:50000","event":"auth-renewed","method":"publickey","groups":["web"],"server":"192.0.2.2:22"}"#;
+        let before = sessions.of(&line("forward-decided", 0)).unwrap();
+        sessions.follow(Text::alone(renewed).line().unwrap()).unwrap();
+        let after = sessions.of(&line("forward-decided", 0)).unwrap();
+        assert_eq!(after.principal.groups, ["web"]);
+        assert_eq!(after.connection, before.connection, "it began when it began");
+        assert!(
+            sessions
+                .of(&line("forward-decided", 1))
+                .unwrap()
+                .principal
+                .groups
+                .is_empty()
+        );
+        sessions.ends(0);
+        assert!(sessions.knows(0));
     }
 
     #[test]

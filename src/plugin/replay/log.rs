@@ -186,7 +186,7 @@ struct Taking<'a> {
 impl Taking<'_> {
     fn item(&mut self, line: Line, seen: &mut Seen) -> Result<Option<Item>, String> {
         Ok(match line.event {
-            Kind::AuthSucceeded | Kind::SessionClosed => {
+            Kind::AuthSucceeded | Kind::AuthRenewed | Kind::SessionClosed => {
                 self.sessions.follow(line)?;
                 None
             }

@@ -38,7 +38,7 @@ pub(super) fn read(source: &str, forward: Option<&str>) -> Result<Recorded, Wron
     let length = file.metadata().map_err(failed)?.len();
     let mut lines = Lines::of(file, length);
     while let Some(text) = lines.read().map_err(failed)? {
-        if !text.has_any(&["\"auth-succeeded\"", "\"session-closed\"", forward]) {
+        if !text.has_any(&["\"auth-succeeded\"", "\"auth-renewed\"", "\"session-closed\"", forward]) {
             continue;
         }
         let told = |words: String| Wrong::line(path, usize::try_from(text.number).unwrap_or(usize::MAX), words);
