@@ -11,6 +11,7 @@
 mod abi;
 mod compiled;
 mod counts;
+mod credentials;
 mod crowd;
 mod forwarding;
 #[allow(dead_code, reason = "the suite of the command line has policies of its own")]
