@@ -1,24 +1,25 @@
 //! The users of this gateway: whom a key, a certificate or a password belongs to, and with which limits.
 
+mod authorities;
+mod passwords;
+mod standing;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use argon2::{Argon2, PasswordHash, PasswordVerifier};
 use jiff::Timestamp;
 use nix::errno::Errno;
 
+use self::passwords::Passwords;
 use crate::auth::{
-    ForwardLimits, KeyBlob, KeyLine, PathError, ReadError, Revocations, RevokedKeys, SourceAddresses,
-    authorized_keys_path, parse_line, read_keys_of,
+    ForwardLimits, KeyBlob, KeyLine, Modes, PathError, Permitted, Presented, ReadError, Refusal, Revocations,
+    RevokedKeys, Visitor, admit_certificate, admit_key, authorized_keys_path, parse_line, read_keys_of,
 };
 use crate::config::{Config, Fault, Secret};
-use crate::files::{self, MOST_TEXT};
-use crate::request::{Certificate, Credential, Fact, Principal, printable};
-
-mod standing;
+use crate::request::{Credential, Fact, Principal, printable};
 
 pub use standing::{Answer, Rights, Standing};
 
@@ -27,9 +28,12 @@ pub use standing::{Answer, Rights, Standing};
 pub struct Accounts {
     users: HashMap<String, Account>,
     key_files: Vec<String>,
+    modes: Modes,
     authority_files: Vec<PathBuf>,
-    authorities: Vec<KeyBlob>,
+    /// Their lines: authorities for every user.
+    authorities: Vec<KeyLine>,
     revoked: Option<Arc<Revocations>>,
+    passwords: Arc<Passwords>,
     /// Others that must let a user in, too.
     also: Option<Arc<Accounts>>,
 }
@@ -39,7 +43,6 @@ struct Account {
     groups: Vec<String>,
     claims: Vec<(String, Fact)>,
     keys: Vec<KeyLine>,
-    password: Option<Secret>,
 }
 
 /// A user who proved who they are.
@@ -89,17 +92,6 @@ impl From<&str> for NotIn {
     }
 }
 
-/// A certificate whose CA signature was verified by the caller.
-#[derive(Clone)]
-pub struct Presented {
-    /// Its fields.
-    pub certificate: Certificate,
-    /// The user's key in it.
-    pub key: KeyBlob,
-    /// The CA's key.
-    pub authority: KeyBlob,
-}
-
 impl Accounts {
     /// Reads the keys that the configuration names. User key files are read at each login.
     ///
@@ -117,24 +109,17 @@ impl Accounts {
                     Err(error) => faults.push(inline.fault(file, printable(&error.to_string(), MAX_FAULT))),
                 }
             }
-            if let Some(secret) = &user.password_hash
-                && PasswordHash::new(secret.expose()).is_err()
-            {
-                let words = format!(
-                    "the password hash of {} is no PHC string: make one with argon2(1)",
-                    user.name
-                );
-                faults.push(Fault::of_key(file, "user.password-hash", words));
-            }
             let account = Account {
                 groups: user.groups.clone(),
                 claims: user.claims.clone(),
                 keys,
-                password: user.password_hash.clone(),
             };
             users.insert(user.name.clone(), account);
         }
-        let authorities = read_all_authorities(&config.auth.trusted_user_ca_keys);
+        let (passwords, wrong) = Passwords::new(&config.users);
+        let fault = |(user, words)| Fault::of_key(file, "user.password-hash", format!("{user}: {words}"));
+        faults.extend(wrong.into_iter().map(fault));
+        let authorities = authorities::read_all(&config.auth.trusted_user_ca_keys);
         let authorities = authorities
             .map_err(|words| {
                 let fault = |words| Fault::of_key(file, "auth.trusted-user-ca-keys", words);
@@ -152,9 +137,14 @@ impl Accounts {
         Ok(Self {
             users,
             key_files: config.auth.authorized_keys.clone(),
+            modes: match config.auth.strict_modes {
+                true => Modes::Checked,
+                false => Modes::Unchecked,
+            },
             authority_files: config.auth.trusted_user_ca_keys.clone(),
             authorities,
             revoked: config.auth.revoked_keys.as_deref().map(Revocations::at).map(Arc::new),
+            passwords: Arc::new(passwords),
             also: None,
         })
     }
@@ -175,7 +165,7 @@ impl Accounts {
     pub fn with_authorities_again(&self) -> Result<Self, Vec<String>> {
         let also = self.also.as_ref().map(|also| also.with_authorities_again());
         Ok(Self {
-            authorities: read_all_authorities(&self.authority_files)?,
+            authorities: authorities::read_all(&self.authority_files)?,
             also: also.transpose()?.map(Arc::new),
             ..self.clone()
         })
@@ -215,7 +205,7 @@ impl Accounts {
     /// Whether anybody has a password.
     #[must_use]
     pub fn have_passwords(&self) -> bool {
-        self.users.values().any(|account| account.password.is_some())
+        !self.passwords.are_none()
     }
 
     /// The limits of every key that is listed for a user, with its fingerprint: for `explain`.
@@ -241,168 +231,74 @@ impl Accounts {
         }
     }
 
-    /// A login with a plain key. Where [`Accounts::read_files`], call it where blocking is fine.
-    ///
-    /// # Errors
-    /// Why the key does not let this user in, for the log.
-    pub fn by_key(&self, user: &str, key: &KeyBlob, client: IpAddr) -> Result<Admitted, String> {
-        self.key(user, key, client).map_err(|error| error.to_string())
-    }
-
-    fn key(&self, user: &str, key: &KeyBlob, client: IpAddr) -> Result<Admitted, NotIn> {
-        if self.revoked()?.is_some_and(|revoked| revoked.key(key)) {
-            return Err("the key is revoked".into());
-        }
-        let (lines, unread) = self.lines_of(user);
-        let mut refusal = unread.unwrap_or_else(|| "the key is not listed for this user".into());
-        for line in lines {
-            if line.options.cert_authority || line.key != *key {
-                continue;
-            }
-            match line.options.admits(client, Timestamp::now()) {
-                Ok(()) => {
-                    let credential = Credential {
-                        method: "publickey".to_owned(),
-                        fingerprint: Some(key.fingerprint()),
-                        certificate: None,
-                    };
-                    let admitted = Admitted {
-                        principal: self.principal(user, credential),
-                        limits: line.options.limits(),
-                        until: line.options.expires,
-                        proof: Proof::Key(key.clone()),
-                    };
-                    return self.narrowed(admitted, client);
-                }
-                Err(error) => refusal = error.to_string().into(),
-            }
-        }
-        Err(refusal)
-    }
-
-    /// Whether some certificate could let this user in. Where [`Accounts::read_files`], call it where blocking is fine.
+    /// Whether some user could log in with a certificate: by an authority that all trust, or by a line of theirs. What the
+    /// files of users say is not looked at, so that the answer says nothing of any user.
     #[must_use]
-    pub fn take_certificates(&self, user: &str) -> bool {
-        let trusted = |line: &KeyLine| line.options.cert_authority;
-        !self.authorities.is_empty() || self.lines_of(user).0.iter().any(trusted)
+    pub fn take_certificates(&self) -> bool {
+        let trusts = |account: &Account| account.keys.iter().any(|line| line.options.cert_authority);
+        !self.authorities.is_empty() || !self.key_files.is_empty() || self.users.values().any(trusts)
     }
 
-    /// A login with a certificate whose signatures were verified (OpenSSH `PROTOCOL.certkeys`).
+    /// What a password proves. Hashing takes long: call it where blocking is fine.
     ///
     /// # Errors
-    /// Why the certificate does not let this user in, for the log.
-    pub fn by_certificate(&self, user: &str, presented: &Presented, client: IpAddr) -> Result<Admitted, String> {
-        let admitted = self.certificate(user, presented, client);
-        admitted.map_err(|error| error.to_string())
+    /// Where it is wrong.
+    pub fn check_password(&self, user: &str, password: &str) -> Result<Proof, NotIn> {
+        let matched = self.passwords.check(user, password);
+        matched
+            .map(Proof::Password)
+            .ok_or_else(|| "the password is wrong or the user has none".into())
     }
 
-    fn certificate(&self, user: &str, presented: &Presented, client: IpAddr) -> Result<Admitted, NotIn> {
-        let Presented {
-            certificate,
-            key,
-            authority,
-        } = presented;
-        let now = u64::try_from(Timestamp::now().as_second()).unwrap_or(0);
-        if now < certificate.valid_after || now >= certificate.valid_before {
-            return Err("the certificate is not valid at this time".into());
-        }
-        let revoked = self.revoked()?;
-        if revoked.is_some_and(|list| list.certificate(authority, certificate.serial, &certificate.key_id, key)) {
-            return Err("the certificate is revoked".into());
-        }
-        check_critical(certificate, client)?;
-        let own = if certificate
-            .extensions
-            .iter()
-            .any(|(name, _)| name == "permit-port-forwarding")
-        {
-            ForwardLimits::default()
-        } else {
-            ForwardLimits::none()
-        };
-        let mut until = i64::try_from(certificate.valid_before)
-            .ok()
-            .and_then(|seconds| Timestamp::from_second(seconds).ok());
-        let limits = if self.authorities.contains(authority) {
-            if !certificate.principals.iter().any(|name| name == user) {
-                return Err("the certificate does not name this user".into());
+    /// May this user log in with this, from there and now, and as whom? The one place where that is decided: for a login,
+    /// and again for what was proved earlier. A password is known by its hash only, so another hash is another password.
+    /// Where [`Accounts::read_files`], call it where blocking is fine.
+    ///
+    /// # Errors
+    /// Why not, or why that cannot be found out.
+    pub fn judge(&self, user: &str, proof: &Proof, client: IpAddr) -> Result<Admitted, NotIn> {
+        let (permitted, credential) = match proof {
+            Proof::Key(key) => (self.key(user, key, client)?, by("publickey", Some(key))),
+            Proof::Certificate(presented) => {
+                let mut credential = by("certificate", Some(&presented.key));
+                credential.certificate = Some(presented.certificate.clone());
+                (self.certificate(user, presented, client)?, credential)
             }
-            own
-        } else {
-            let (lines, unread) = self.lines_of(user);
-            let line = lines
-                .iter()
-                .find(|line| line.options.cert_authority && line.key == *authority)
-                .ok_or_else(|| unread.unwrap_or_else(|| "the certificate's authority is not trusted".into()))?;
-            until = line.options.expires.into_iter().chain(until).min();
-            let admitted = line.options.admits(client, Timestamp::now());
-            admitted.map_err(|error| error.to_string())?;
-            if !line.options.admits_principal(user, &certificate.principals) {
-                return Err("the certificate does not name this user".into());
-            }
-            own.intersect(&line.options.limits())
-        };
-        let credential = Credential {
-            method: "certificate".to_owned(),
-            fingerprint: Some(key.fingerprint()),
-            certificate: Some(certificate.clone()),
+            Proof::Password(hash) if self.passwords.is(user, hash) => (Permitted::default(), by("password", None)),
+            Proof::Password(_) if self.knows(user) => return Err("the password has changed".into()),
+            Proof::Password(_) => return Err("the user is not configured".into()),
         };
         let admitted = Admitted {
             principal: self.principal(user, credential),
-            limits,
-            until,
-            proof: Proof::Certificate(Box::new(presented.clone())),
+            limits: permitted.limits,
+            until: permitted.until,
+            proof: proof.clone(),
         };
         self.narrowed(admitted, client)
     }
 
-    /// A login with a password. Hashing takes long: call it where blocking is fine.
-    ///
-    /// # Errors
-    /// Why it does not let this user in, for the log.
-    pub fn by_password(&self, user: &str, password: &str, client: IpAddr) -> Result<Admitted, String> {
-        let known = self.users.get(user).and_then(|account| account.password.as_ref());
-        // Somebody unknown costs as much as somebody known.
-        let text = known.map_or(NOBODY, |secret| secret.expose());
-        let hash = PasswordHash::new(text).map_err(|error| format!("the password hash cannot be read: {error}"))?;
-        let right = Argon2::default().verify_password(password.as_bytes(), &hash).is_ok();
-        let Some(hash) = known.filter(|_| right) else {
-            return Err("the password is wrong or the user has none".to_owned());
-        };
-        let admitted = self.password(user, hash);
-        self.narrowed(admitted, client).map_err(|error| error.to_string())
+    fn key(&self, user: &str, key: &KeyBlob, client: IpAddr) -> Result<Permitted, NotIn> {
+        if self.revoked()?.is_some_and(|revoked| revoked.key(key)) {
+            return Err("the key is revoked".into());
+        }
+        let (lines, unread) = self.lines_of(user);
+        let visitor = Visitor::now(user, client);
+        admit_key(key, &lines, &visitor).map_err(|refusal| or_unsure(&refusal, unread))
     }
 
-    fn password(&self, user: &str, hash: &Secret) -> Admitted {
-        let credential = Credential {
-            method: "password".to_owned(),
-            ..Credential::default()
+    fn certificate(&self, user: &str, presented: &Presented, client: IpAddr) -> Result<Permitted, NotIn> {
+        if self.revoked()?.is_some_and(|revoked| revoked.covers(presented)) {
+            return Err("the certificate is revoked".into());
+        }
+        let mut unread = None;
+        let lines = || {
+            let (lines, missing) = self.lines_of(user);
+            unread = missing;
+            lines
         };
-        Admitted {
-            principal: self.principal(user, credential),
-            limits: ForwardLimits::default(),
-            until: None,
-            proof: Proof::Password(hash.clone()),
-        }
-    }
-
-    /// Whether what a user proved earlier would still let them in from there, and as whom. A password is known by its
-    /// hash only, so another hash is another password.
-    ///
-    /// # Errors
-    /// Why not, or why that cannot be found out.
-    pub fn again(&self, user: &str, proof: &Proof, client: IpAddr) -> Result<Admitted, NotIn> {
-        match proof {
-            Proof::Key(key) => self.key(user, key, client),
-            Proof::Certificate(presented) => self.certificate(user, presented, client),
-            Proof::Password(hash) => match self.users.get(user) {
-                Some(account) if account.password.as_ref() == Some(hash) => {
-                    self.narrowed(self.password(user, hash), client)
-                }
-                Some(_) => Err("the password has changed".into()),
-                None => Err("the user is not configured".into()),
-            },
-        }
+        let visitor = Visitor::now(user, client);
+        let permitted = admit_certificate(presented, &self.authorities, lines, &visitor);
+        permitted.map_err(|refusal| or_unsure(&refusal, unread))
     }
 
     /// What the others permit, too, where there are others.
@@ -410,7 +306,7 @@ impl Accounts {
         let Some(also) = &self.also else {
             return Ok(admitted);
         };
-        let other = also.again(&admitted.principal.user, &admitted.proof, client);
+        let other = also.judge(&admitted.principal.user, &admitted.proof, client);
         let other = other.map_err(|error| match error {
             NotIn::Refused(reason) => NotIn::Refused(format!(
                 "the new configuration lets this user in once its policies are in force; until then: {reason}"
@@ -449,7 +345,7 @@ impl Accounts {
                     continue;
                 }
             };
-            match read_keys_of(&path, user) {
+            match read_keys_of(&path, user, self.modes) {
                 Ok((found, faults)) => {
                     for (line, error) in faults {
                         let error = printable(&error.to_string(), MAX_FAULT);
@@ -479,57 +375,21 @@ fn may_pass(error: &io::Error) -> bool {
     !is_loop && !lasting.contains(&error.kind())
 }
 
-/// `force-command` is about sessions, which this server has none of; what is unknown voids the certificate.
-fn check_critical(certificate: &Certificate, client: IpAddr) -> Result<(), String> {
-    for (name, value) in &certificate.critical_options {
-        match name.as_str() {
-            "force-command" => {}
-            "source-address" => {
-                let sources = SourceAddresses::parse(value)
-                    .ok_or_else(|| format!("the certificate's source-address `{value}` cannot be read"))?;
-                sources.admits(client).map_err(|error| error.to_string())?;
-            }
-            name => {
-                return Err(format!(
-                    "the certificate has the critical option `{name}`, which cannot be met"
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn read_all_authorities(paths: &[PathBuf]) -> Result<Vec<KeyBlob>, Vec<String>> {
-    let mut authorities = Vec::new();
-    let mut faults = Vec::new();
-    for path in paths {
-        match read_authorities(path) {
-            Ok(found) => authorities.extend(found),
-            Err(words) => faults.push(words),
-        }
-    }
-    if faults.is_empty() {
-        Ok(authorities)
-    } else {
-        Err(faults)
+/// A line in a file that could not be read might have permitted it.
+fn or_unsure(refusal: &Refusal, unread: Option<NotIn>) -> NotIn {
+    match (refusal.depends_on_lines(), unread) {
+        (true, Some(unsure)) => unsure,
+        _ => NotIn::Refused(refusal.to_string()),
     }
 }
 
-fn read_authorities(path: &Path) -> Result<Vec<KeyBlob>, String> {
-    let text = files::read_text(path, MOST_TEXT).map_err(|error| format!("{}: {error}", path.display()))?;
-    let (lines, faults) = crate::auth::parse_file(&text);
-    if let Some((line, error)) = faults.first() {
-        return Err(format!("{}:{line}: {error}", path.display()));
+fn by(method: &str, key: Option<&KeyBlob>) -> Credential {
+    Credential {
+        method: method.to_owned(),
+        fingerprint: key.map(KeyBlob::fingerprint),
+        certificate: None,
     }
-    if lines.is_empty() {
-        return Err(format!("{}: it has no key", path.display()));
-    }
-    Ok(lines.into_iter().map(|line| line.key).collect())
 }
-
-/// A hash of nothing that anybody knows, with the parameters of a usual one.
-const NOBODY: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$Zm9yIG5vYm9keSwgb25seSB0byBjb3N0IHRoZSBzYW1l";
 
 /// A fault repeats what it found, which may be anything.
 const MAX_FAULT: usize = 400;

@@ -127,7 +127,7 @@ impl Standing {
     }
 
     fn answer(&self, accounts: &Accounts) -> Result<Admitted, NotIn> {
-        accounts.again(&self.user, &self.proof, self.client)
+        accounts.judge(&self.user, &self.proof, self.client)
     }
 
     /// True if it gives something else than before. What is the same stays in its place, so that it can be recognised.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::auth::{KeyBlob, parse_line};
+use crate::auth::{KeyBlob, Presented, parse_line};
 use crate::config;
 use crate::request::Certificate;
 
@@ -14,6 +14,8 @@ const HASH: &str = "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0$Zm9yIG5vYm9keSw
 const HASH_OF_ANOTHER: &str =
     "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx1$Zm9yIG5vYm9keSwgb25seSB0byBjb3N0IHRoZSBzYW1l";
 
+const POLICY: &str = "[[policy.plugin]]\nname = \"rules\"\ncomponent = \"builtin:rules\"\n";
+
 fn key(line: &str) -> KeyBlob {
     parse_line(line).unwrap().unwrap().key
 }
@@ -21,7 +23,7 @@ fn key(line: &str) -> KeyBlob {
 /// The accounts of a configuration in `folder`, of which the tables besides the policy are given.
 fn accounts(folder: &Path, text: &str) -> Arc<Accounts> {
     let file = folder.join("portreeve.toml");
-    let text = format!("[[policy.plugin]]\nname = \"rules\"\ncomponent = \"builtin:rules\"\n{text}");
+    let text = format!("{POLICY}{text}");
     let config = config::parse(&text, &file).unwrap_or_else(|faults| panic!("{faults}"));
     let accounts = Accounts::new(&config, &file);
     Arc::new(accounts.unwrap_or_else(|faults| panic!("{faults:?}")))
@@ -32,7 +34,7 @@ fn alice(lines: &str) -> String {
 }
 
 fn by_key(accounts: &Arc<Accounts>) -> Arc<Standing> {
-    let admitted = accounts.by_key("alice", &key(ALICE), client()).unwrap();
+    let admitted = accounts.judge("alice", &Proof::Key(key(ALICE)), client()).unwrap();
     Arc::new(Standing::new(admitted, client(), Arc::downgrade(accounts)))
 }
 
@@ -40,8 +42,8 @@ fn client() -> IpAddr {
     [127, 0, 0, 1].into()
 }
 
-fn certificate() -> super::super::Presented {
-    super::super::Presented {
+fn certificate() -> Presented {
+    Presented {
         certificate: Certificate {
             key_id: "the test".to_owned(),
             serial: 7,
@@ -54,6 +56,7 @@ fn certificate() -> super::super::Presented {
         },
         key: key(ALICE),
         authority: key(CA),
+        signed_with: "ssh-ed25519".to_owned(),
     }
 }
 
@@ -157,7 +160,8 @@ async fn a_login_by_certificate_follows_authorities_and_time() {
         write("ca", CA);
         write("revoked", "");
         let before = accounts(folder.path(), tables);
-        let mut admitted = before.by_certificate("alice", &certificate(), client()).unwrap();
+        let proof = Proof::Certificate(Box::new(certificate()));
+        let mut admitted = before.judge("alice", &proof, client()).unwrap();
         if let Proof::Certificate(presented) = &mut admitted.proof {
             presented.certificate.valid_before = valid_before;
         }
@@ -182,9 +186,13 @@ async fn a_login_by_password_lasts_as_long_as_its_hash() {
         (alice(""),                                                               "gone"),
         (String::new(),                                                           "gone"),
     ];
+    let configured = config::parse(
+        &format!("{POLICY}{}", alice(&format!("password-hash = \"{HASH}\""))),
+        folder.path(),
+    );
+    let password = Proof::Password(configured.unwrap().users[0].password_hash.clone().unwrap());
     for (text, expected) in table {
-        let hash = before.users["alice"].password.clone().unwrap();
-        let admitted = before.password("alice", &hash);
+        let admitted = before.judge("alice", &password, client()).unwrap();
         let standing = Arc::new(Standing::new(admitted, client(), Arc::downgrade(&before)));
         let answer = standing.ask(&accounts(folder.path(), &text)).await;
         assert_eq!(word(&answer), expected, "{text}: {answer:?}");
@@ -209,7 +217,7 @@ fn of_two_configurations_both_must_let_in() {
     ];
     for (text, own, another, bob) in table {
         let narrowed = accounts(folder.path(), &text).narrowed_by(&old);
-        let enters = |user: &str, line: &str| narrowed.by_key(user, &key(line), client()).is_ok();
+        let enters = |user: &str, line: &str| narrowed.judge(user, &Proof::Key(key(line)), client()).is_ok();
         assert_eq!(
             (enters("alice", ALICE), enters("alice", OTHER), enters("bob", ALICE)),
             (own, another, bob),
@@ -220,7 +228,7 @@ fn of_two_configurations_both_must_let_in() {
         "groups = [\"b\"]\nauthorized-keys = ['permitopen=\"db:1\",permitopen=\"db:2\" {ALICE}']"
     ));
     let narrowed = accounts(folder.path(), &text).narrowed_by(&old);
-    let admitted = narrowed.by_key("alice", &key(ALICE), client()).unwrap();
+    let admitted = narrowed.judge("alice", &Proof::Key(key(ALICE)), client()).unwrap();
     assert_eq!(admitted.principal.groups, ["b"], "groups are those of now");
     assert!(admitted.limits.connect_tcp("db", 1).is_ok());
     assert!(

@@ -154,30 +154,55 @@ fn names_a_host(wildcard: &str) -> bool {
         || (letters_without_colon && wildcard.contains('.'))
 }
 
+/// Why a text is no moment at which a key could expire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExpiryError {
+    Format,
+    NoSuchDate,
+    BeforeTheEpoch,
+}
+
+impl ExpiryError {
+    /// How to write it.
+    pub(crate) fn fix(self) -> &'static str {
+        match self {
+            Self::Format => "write a date as YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS, with Z for UTC",
+            Self::NoSuchDate => "the calendar has no such date or time; write it as YYYYMMDD[HHMM[SS]]",
+            Self::BeforeTheEpoch => "write a date after 1970; to stop a key, remove its line",
+        }
+    }
+}
+
 /// `YYYYMMDD`, `YYYYMMDDHHMM` or `YYYYMMDDHHMMSS`; UTC when `Z` or `UTC` follows, otherwise in `local`.
-pub(crate) fn parse_expiry(text: &str, local: TimeZone) -> Option<Timestamp> {
+///
+/// The last days of the year 9999 are beyond what a [`Timestamp`] can hold; they become its last moment.
+pub(crate) fn parse_expiry(text: &str, local: TimeZone) -> Result<Timestamp, ExpiryError> {
     let upper = text.to_ascii_uppercase();
     let (digits, zone) = match upper.strip_suffix("UTC").or_else(|| upper.strip_suffix('Z')) {
         Some(digits) => (digits, TimeZone::UTC),
         None => (upper.as_str(), local),
     };
     if !matches!(digits.len(), 8 | 12 | 14) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
+        return Err(ExpiryError::Format);
     }
+    let date = civil(digits).ok_or(ExpiryError::NoSuchDate)?;
+    let at = match date.to_zoned(zone).map(|at: Zoned| at.timestamp()) {
+        Ok(at) => at,
+        Err(_) if date.year() == DateTime::MAX.year() => Timestamp::MAX,
+        Err(_) => return Err(ExpiryError::NoSuchDate),
+    };
+    match at > Timestamp::UNIX_EPOCH {
+        true => Ok(at),
+        false => Err(ExpiryError::BeforeTheEpoch),
+    }
+}
+
+fn civil(digits: &str) -> Option<DateTime> {
     let field = |from: usize, to: usize| digits.get(from..to).map_or(Some(0), |field| field.parse::<i8>().ok());
     let year = digits.get(..4)?.parse().ok()?;
-    let at = DateTime::new(
-        year,
-        field(4, 6)?,
-        field(6, 8)?,
-        field(8, 10)?,
-        field(10, 12)?,
-        field(12, 14)?,
-        0,
-    )
-    .ok()?;
-    let at = at.to_zoned(zone).map(|at: Zoned| at.timestamp()).ok()?;
-    (at > Timestamp::UNIX_EPOCH).then_some(at)
+    let (month, day) = (field(4, 6)?, field(6, 8)?);
+    let (hour, minute, second) = (field(8, 10)?, field(10, 12)?, field(12, 14)?);
+    DateTime::new(year, month, day, hour, minute, second, 0).ok()
 }
 
 #[cfg(test)]
@@ -262,26 +287,37 @@ mod tests {
         let berlin = TimeZone::get("Europe/Berlin").expect("a known zone");
         #[rustfmt::skip]
         let table = [
-            ("20300102",           Some("2030-01-01T23:00:00Z")),
-            ("20300102Z",          Some("2030-01-02T00:00:00Z")),
-            ("20300102utc",        Some("2030-01-02T00:00:00Z")),
-            ("203007021530",       Some("2030-07-02T13:30:00Z")),
-            ("20300702153045Z",    Some("2030-07-02T15:30:45Z")),
-            ("20300702153045z",    Some("2030-07-02T15:30:45Z")),
+            ("20300102",           Ok("2030-01-01T23:00:00Z")),
+            ("20300102Z",          Ok("2030-01-02T00:00:00Z")),
+            ("20300102utc",        Ok("2030-01-02T00:00:00Z")),
+            ("203007021530",       Ok("2030-07-02T13:30:00Z")),
+            ("20300702153045Z",    Ok("2030-07-02T15:30:45Z")),
+            ("20300702153045z",    Ok("2030-07-02T15:30:45Z")),
             // The hour that happens twice ends the first time.
-            ("203010270230",       Some("2030-10-27T00:30:00Z")),
-            ("",                   None),
-            ("Z",                  None),
-            ("2030",               None),
-            ("2030010215",         None),
-            ("20301302",           None),
-            ("20300230",           None),
-            ("203001022460",       None),
-            ("2030-01-2",          None),
-            ("+2030102",           None),
-            ("19700101Z",          None),
-            ("19690101Z",          None),
-            ("20300102 Z",         None),
+            ("203010270230",       Ok("2030-10-27T00:30:00Z")),
+            ("",                   Err(ExpiryError::Format)),
+            ("Z",                  Err(ExpiryError::Format)),
+            ("2030",               Err(ExpiryError::Format)),
+            ("2030010215",         Err(ExpiryError::Format)),
+            ("2030-01-2",          Err(ExpiryError::Format)),
+            ("+2030102",           Err(ExpiryError::Format)),
+            ("20300102 Z",         Err(ExpiryError::Format)),
+            ("100000101",          Err(ExpiryError::Format)),
+            ("20301302",           Err(ExpiryError::NoSuchDate)),
+            ("20300230",           Err(ExpiryError::NoSuchDate)),
+            ("203001022460",       Err(ExpiryError::NoSuchDate)),
+            ("00000000",           Err(ExpiryError::NoSuchDate)),
+            ("19700101Z",          Err(ExpiryError::BeforeTheEpoch)),
+            ("19690101Z",          Err(ExpiryError::BeforeTheEpoch)),
+            ("00010101",           Err(ExpiryError::BeforeTheEpoch)),
+            ("20380120Z",          Ok("2038-01-20T00:00:00Z")),
+            ("30000101Z",          Ok("3000-01-01T00:00:00Z")),
+            ("99990101Z",          Ok("9999-01-01T00:00:00Z")),
+            ("99991230Z",          Ok("9999-12-30T00:00:00Z")),
+            // Beyond what a timestamp can hold.
+            ("99991231",           Ok("9999-12-30T22:00:00.999999999Z")),
+            ("99991231Z",          Ok("9999-12-30T22:00:00.999999999Z")),
+            ("99991231235959Z",    Ok("9999-12-30T22:00:00.999999999Z")),
         ];
         for (text, expected) in table {
             let expected = expected.map(|at| at.parse::<Timestamp>().expect(at));

@@ -35,7 +35,7 @@ pub enum ReadError {
     NotAFile(PathBuf),
     #[error("{} is larger than {LARGEST} bytes", .0.display())]
     TooLarge(PathBuf),
-    #[error("{} can be changed by its group or by anyone (mode {mode:04o}); run `chmod go-w {}`", path.display(), path.display())]
+    #[error("{} can be changed by its group or by anyone (mode {mode:04o}); run `chmod go-w {}`, or see `auth.strict-modes`", path.display(), path.display())]
     Writable { path: PathBuf, mode: u32 },
     #[error("{} belongs to {owner}; it must belong to root or {expected}, run `chown {expected} {}`", path.display(), path.display())]
     Owner {
@@ -43,6 +43,15 @@ pub enum ReadError {
         owner: String,
         expected: String,
     },
+}
+
+/// Whether owners and modes of key files and of the folders above them are looked at: OpenSSH's `StrictModes`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Modes {
+    #[default]
+    Checked,
+    /// Who can write to a key file, or to a folder above it, decides who logs in.
+    Unchecked,
 }
 
 /// Fills in `%u`, `%h`, `%U` and `%%`; a relative path is below the user's home, as in OpenSSH. `None` when the path
@@ -67,20 +76,21 @@ pub fn authorized_keys_path(pattern: &str, user: &str) -> Result<Option<PathBuf>
 /// Reads the key file of nobody in particular: it and the directories above it must belong to root, to this server's
 /// own user, or all to one other person.
 pub fn read_keys(path: &Path) -> Result<FileLines, ReadError> {
-    read(path, &mut Trust::OnePerson(None))
+    read(path, &mut Trust::OnePerson(None), Modes::Checked)
 }
 
 /// Reads the key file of `user`: it and the directories above it must belong to root, to this server's own user or to
-/// that user, which is OpenSSH's rule.
-pub fn read_keys_of(path: &Path, user: &str) -> Result<FileLines, ReadError> {
+/// that user, which is OpenSSH's rule; unless `modes` are not checked.
+pub fn read_keys_of(path: &Path, user: &str, modes: Modes) -> Result<FileLines, ReadError> {
     let unknown = |errno: Errno| ReadError::Io {
         path: path.to_owned(),
         source: errno.into(),
     };
-    read(
-        path,
-        &mut Trust::Account(User::from_name(user).map_err(unknown)?.map(Box::new)),
-    )
+    let account = match modes {
+        Modes::Checked => User::from_name(user).map_err(unknown)?.map(Box::new),
+        Modes::Unchecked => None,
+    };
+    read(path, &mut Trust::Account(account), modes)
 }
 
 /// Whose files are believed besides root's and our own.
@@ -91,7 +101,7 @@ enum Trust {
 
 /// A missing file has no keys. Like OpenSSH's `StrictModes`, except that a sticky directory such as `/tmp` may be
 /// writable by all, since nobody can replace another's files in it.
-fn read(path: &Path, trust: &mut Trust) -> Result<FileLines, ReadError> {
+fn read(path: &Path, trust: &mut Trust, modes: Modes) -> Result<FileLines, ReadError> {
     let failed = |source| ReadError::Io {
         path: path.to_owned(),
         source,
@@ -103,7 +113,12 @@ fn read(path: &Path, trust: &mut Trust) -> Result<FileLines, ReadError> {
         }
         other => other.map_err(failed)?,
     };
-    check_file(&file, path, trust)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(ReadError::NotAFile(path.to_owned()));
+    }
+    if modes == Modes::Checked {
+        check_file(&file, path, trust)?;
+    }
     let bytes = read_capped(file, LARGEST)
         .map_err(failed)?
         .ok_or_else(|| ReadError::TooLarge(path.to_owned()))?;
@@ -119,9 +134,6 @@ fn check_file(file: &File, path: &Path, trust: &mut Trust) -> Result<(), ReadErr
         source,
     };
     let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(ReadError::NotAFile(path.to_owned()));
-    }
     let real = path.canonicalize().map_err(failed)?;
     check_one(&real, &metadata, trust)?;
     let home = trust.home();

@@ -45,8 +45,11 @@ fn me() -> User {
 #[test]
 fn a_key_file_gives_its_keys_and_its_void_lines() {
     let folder = Folder::new();
-    for (keys, void) in
-        [read_keys(&folder.keys()), read_keys_of(&folder.keys(), &me().name)].map(|read| read.expect("trusted"))
+    for (keys, void) in [
+        read_keys(&folder.keys()),
+        read_keys_of(&folder.keys(), &me().name, Modes::Checked),
+    ]
+    .map(|read| read.expect("trusted"))
     {
         assert_eq!(keys.len(), 1);
         assert_eq!(void.first().map(|(line, _)| *line), Some(2));
@@ -61,7 +64,7 @@ fn a_missing_file_has_no_keys() {
 }
 
 #[test]
-fn what_others_can_write_is_refused_with_the_chmod_that_mends_it() {
+fn what_others_can_write_is_refused_with_the_chmod_that_fixes_it() {
     #[rustfmt::skip]
     let table = [
         // name               mode    refused
@@ -82,8 +85,8 @@ fn what_others_can_write_is_refused_with_the_chmod_that_mends_it() {
             Ok(_) => assert!(!refused, "{name} {mode:o}"),
             Err(error) => {
                 assert!(refused, "{name} {mode:o}: {error}");
-                let mend = format!("`chmod go-w {}`", folder.path(name).display());
-                assert!(error.to_string().ends_with(&mend), "{error}");
+                let fix = format!("`chmod go-w {}`", folder.path(name).display());
+                assert!(error.to_string().contains(&fix), "{error}");
             }
         }
     }
@@ -128,6 +131,36 @@ fn bytes_that_are_not_utf8_are_harmless_in_a_comment_only() {
     assert_eq!((keys.len(), void.len()), (1, 1));
 }
 
+/// As a volume of a ConfigMap is laid out: a folder open to all, and links of mode 0777 to the folder in force.
+#[test]
+fn modes_are_looked_at_unless_that_is_switched_off() {
+    let folder = Folder::new();
+    let volume = folder.path("outer/volume");
+    std::fs::create_dir_all(volume.join("..2030")).expect("folders");
+    std::fs::copy(folder.keys(), volume.join("..2030/alice")).expect("a file");
+    symlink("..2030", volume.join("..data")).expect("a link");
+    symlink("..data/alice", volume.join("alice")).expect("a link");
+    folder.chmod("outer/volume", 0o777);
+    let keys = volume.join("alice");
+    for user in [me().name.as_str(), "no such user"] {
+        assert!(
+            matches!(
+                read_keys_of(&keys, user, Modes::Checked),
+                Err(ReadError::Writable { .. })
+            ),
+            "{user}"
+        );
+        let (lines, void) = read_keys_of(&keys, user, Modes::Unchecked).expect("it is read");
+        assert_eq!((lines.len(), void.len()), (1, 1), "{user}");
+    }
+    folder.chmod("outer/volume/..2030/alice", 0o666);
+    assert!(read_keys_of(&keys, "alice", Modes::Unchecked).is_ok());
+    assert!(matches!(
+        read_keys_of(&volume, "alice", Modes::Unchecked),
+        Err(ReadError::NotAFile(_))
+    ));
+}
+
 /// Giving files away takes root, as in CI's containers; elsewhere there is nothing to test with.
 #[test]
 fn somebody_elses_file_is_refused() {
@@ -149,7 +182,7 @@ fn somebody_elses_file_is_refused() {
         chown(folder.path("outer"), directory, None).expect("chown");
         assert_eq!(read_keys(&folder.keys()).is_ok(), readable, "{file:?} {directory:?}");
         for user in ["root", "no such user"] {
-            let refused = read_keys_of(&folder.keys(), user)
+            let refused = read_keys_of(&folder.keys(), user, Modes::Checked)
                 .expect_err("another's file")
                 .to_string();
             assert!(

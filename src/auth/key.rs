@@ -59,7 +59,7 @@ impl KeyBlob {
 
     /// The middle word of a public key line.
     pub(super) fn from_base64(text: &str) -> Result<Self, KeyError> {
-        Self::from_bytes(&STANDARD.decode(text).map_err(|_| KeyError::NotBase64)?)
+        Self::from_bytes(&from_base64(text)?)
     }
 
     /// The key's type, for example `ssh-ed25519`.
@@ -69,6 +69,27 @@ impl KeyBlob {
 
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Is it a FIDO key, which can tell whether it was touched?
+    pub fn is_fido(&self) -> bool {
+        matches!(self.algorithm, Algorithm::SkEd25519 | Algorithm::SkEcdsaP256)
+    }
+
+    /// The user's key in a certificate (OpenSSH `PROTOCOL.certkeys`): what follows the type and the nonce. The rest of the
+    /// certificate is not looked at.
+    pub(super) fn of_certificate(bytes: &[u8]) -> Result<Self, KeyError> {
+        let mut fields = Fields::new(bytes);
+        let name = String::from_utf8_lossy(fields.string()?).into_owned();
+        let algorithm = Algorithm::certified(&name)?;
+        let _nonce = fields.string()?;
+        let from = bytes.len().saturating_sub(fields.len());
+        algorithm.check(&mut fields)?;
+        let to = bytes.len().saturating_sub(fields.len());
+        let plain = algorithm.name().as_bytes();
+        let length = u32::try_from(plain.len()).unwrap_or(0).to_be_bytes();
+        let key = bytes.get(from..to).unwrap_or_default();
+        Self::from_bytes(&[&length, plain, key].concat())
     }
 
     /// As `ssh-keygen -l` prints it: `SHA256:…`
@@ -89,6 +110,11 @@ impl fmt::Debug for KeyBlob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeyBlob({} {})", self.algorithm(), self.fingerprint())
     }
+}
+
+/// The bytes of the middle word of a public key line.
+pub(super) fn from_base64(text: &str) -> Result<Vec<u8>, KeyError> {
+    STANDARD.decode(text).map_err(|_| KeyError::NotBase64)
 }
 
 /// Reads a `SHA256:…` fingerprint, with or without base64 padding.
@@ -133,6 +159,16 @@ impl Algorithm {
             None if name.contains("-cert-v0") => Err(KeyError::Certificate(name.to_owned())),
             None => Err(KeyError::UnknownAlgorithm(name.chars().take(64).collect())),
         }
+    }
+
+    /// The type of the key in a certificate of this type.
+    fn certified(name: &str) -> Result<Self, KeyError> {
+        let plain = match name.strip_suffix(CERTIFICATE_SUFFIX) {
+            Some(plain) if plain.starts_with("sk-") => format!("{plain}@openssh.com"),
+            Some(plain) => plain.to_owned(),
+            None => return Err(KeyError::UnknownAlgorithm(name.chars().take(64).collect())),
+        };
+        Self::named(&plain)
     }
 
     fn name(self) -> &'static str {
@@ -200,6 +236,9 @@ fn application(fields: &mut Fields<'_>) -> Result<(), KeyError> {
 fn is_odd(magnitude: &[u8]) -> bool {
     magnitude.last().is_some_and(|byte| byte & 1 == 1)
 }
+
+/// OpenSSH writes the type of a certificate as that of its key with this behind it, in front of the domain.
+const CERTIFICATE_SUFFIX: &str = "-cert-v01@openssh.com";
 
 #[cfg(test)]
 #[path = "key_tests.rs"]

@@ -33,10 +33,6 @@ pub enum LineError {
         column: usize,
         mend: String,
     },
-    #[error(
-        "column {column}: `verify-required` cannot be enforced by this server; remove it if the key may be used without a PIN, otherwise keep this key off this server"
-    )]
-    VerifyRequired { column: usize },
     #[error("column {column}: `principals` belongs to an authority; add `cert-authority` or remove it")]
     PrincipalsWithoutAuthority { column: usize },
     #[error("column {column}: a public key should follow here: its type, then its base64 text")]

@@ -3,6 +3,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use jiff::Timestamp;
 
 use super::*;
+use crate::auth::options::Touch;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH";
 
@@ -165,8 +166,9 @@ fn one_option_that_does_not_hold_makes_the_line_void() {
         ("principals=\"a\"",                     "add `cert-authority`"),
         ("cert-authority,principals=\"\"",       "at least one principal"),
         ("cert-authority,principals=\"a,,b\"",   "at least one principal"),
-        ("verify-required",                      "`verify-required` cannot be enforced"),
-        ("no-verify-required,verify-required",   "column 20: `verify-required` cannot be enforced"),
+        ("expiry-time=\"20300230\"",             "no such date"),
+        ("expiry-time=\"19691231\"",             "after 1970"),
+        ("no-touch-required=\"yes\"",            "unknown option `no-touch-required=`"),
     ];
     for (options, named) in table {
         let error = void(&format!("{options} {KEY} x")).to_string();
@@ -175,8 +177,27 @@ fn one_option_that_does_not_hold_makes_the_line_void() {
 }
 
 #[test]
-fn verify_required_can_be_taken_back() {
-    assert!(with("verify-required,no-verify-required").port_forwarding);
+fn the_last_word_on_touch_and_verification_counts() {
+    #[rustfmt::skip]
+    let table = [
+        // options                                touch                 verification
+        ("pty",                                   Touch::Unsaid,        false),
+        ("touch-required",                        Touch::Required,      false),
+        ("no-touch-required",                     Touch::NotRequired,   false),
+        ("No-Touch-Required",                     Touch::NotRequired,   false),
+        ("no-touch-required,touch-required",      Touch::Required,      false),
+        ("touch-required,no-touch-required",      Touch::NotRequired,   false),
+        ("restrict,no-touch-required",            Touch::NotRequired,   false),
+        ("no-touch-required,restrict",            Touch::NotRequired,   false),
+        ("verify-required",                       Touch::Unsaid,        true),
+        ("no-verify-required,verify-required",    Touch::Unsaid,        true),
+        ("verify-required,no-verify-required",    Touch::Unsaid,        false),
+        ("no-touch-required,verify-required",     Touch::NotRequired,   true),
+    ];
+    for (options, touch, verification) in table {
+        let found = with(options);
+        assert_eq!((found.touch, found.verify_required), (touch, verification), "{options}");
+    }
 }
 
 #[test]

@@ -30,6 +30,22 @@ pub struct KeyOptions {
     pub cert_authority: bool,
     /// `principals=`; empty: the option is absent and a certificate must name the user.
     pub principals: Vec<String>,
+    /// `no-touch-required` and `touch-required`: concerns FIDO keys only, as in OpenSSH.
+    pub touch: Touch,
+    /// `verify-required`: a FIDO key must have asked for a PIN or the like. Concerns FIDO keys only, as in OpenSSH.
+    pub verify_required: bool,
+}
+
+/// What a line says about the touch of a FIDO key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Touch {
+    /// Nothing, so a touch is required.
+    #[default]
+    Unsaid,
+    /// `touch-required`.
+    Required,
+    /// `no-touch-required`.
+    NotRequired,
 }
 
 impl Default for KeyOptions {
@@ -42,6 +58,8 @@ impl Default for KeyOptions {
             permit_listen: Vec::new(),
             cert_authority: false,
             principals: Vec::new(),
+            touch: Touch::Unsaid,
+            verify_required: false,
         }
     }
 }
@@ -152,7 +170,6 @@ struct Reading {
     options: KeyOptions,
     command: Option<usize>,
     principals: Option<usize>,
-    verify_required: Option<usize>,
 }
 
 impl Reading {
@@ -182,8 +199,10 @@ impl Reading {
             "restrict" | "no-port-forwarding" => self.options.port_forwarding = false,
             "port-forwarding" => self.options.port_forwarding = true,
             "cert-authority" => self.options.cert_authority = true,
-            "verify-required" => self.verify_required = Some(column),
-            "no-verify-required" => self.verify_required = None,
+            "verify-required" => self.options.verify_required = true,
+            "no-verify-required" => self.options.verify_required = false,
+            "touch-required" => self.options.touch = Touch::Required,
+            "no-touch-required" => self.options.touch = Touch::NotRequired,
             _ if HARMLESS_FLAGS.contains(&name.strip_prefix("no-").unwrap_or(&name)) => {}
             _ if VALUED.contains(&name.as_str()) => {
                 return Err(LineError::NotQuoted { option: name, column });
@@ -231,9 +250,7 @@ impl Reading {
                 self.options.from = Some(AddressPatterns::parse(&value).map_err(bad)?);
             }
             "expiry-time" => {
-                let at = parse_expiry(&value, TimeZone::system()).ok_or_else(|| {
-                    bad("write a date after 1970 as YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS, with Z for UTC")
-                })?;
+                let at = parse_expiry(&value, TimeZone::system()).map_err(|error| bad(error.fix()))?;
                 self.options.expires = Some(self.options.expires.map_or(at, |earlier| earlier.min(at)));
             }
             "permitopen" => push(&mut self.options.permit_open, PermitOpen::parse(&value)).map_err(|e| bad(e.0))?,
@@ -256,9 +273,8 @@ impl Reading {
     }
 
     fn finish(self) -> Result<KeyOptions, LineError> {
-        match (self.verify_required, self.principals) {
-            (Some(column), _) => Err(LineError::VerifyRequired { column }),
-            (_, Some(column)) if !self.options.cert_authority => Err(LineError::PrincipalsWithoutAuthority { column }),
+        match self.principals {
+            Some(column) if !self.options.cert_authority => Err(LineError::PrincipalsWithoutAuthority { column }),
             _ => Ok(self.options),
         }
     }
@@ -289,7 +305,7 @@ fn shortened(text: &str) -> String {
 pub(crate) const BLANKS: &[char] = &[' ', '\t'];
 
 /// Flags about what this server never does; each also exists with `no-` in front.
-const HARMLESS_FLAGS: [&str; 5] = ["agent-forwarding", "pty", "touch-required", "user-rc", "x11-forwarding"];
+const HARMLESS_FLAGS: [&str; 4] = ["agent-forwarding", "pty", "user-rc", "x11-forwarding"];
 
 const VALUED: [&str; 8] = [
     "command",

@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::decision::Presented;
 use super::key::{self, KeyBlob, KeyError};
 use super::krl::{self, CertificateRevocations, KrlError};
 use super::line::{LineError, parse_key};
-use super::options::Cursor;
+use super::options::{BLANKS, Cursor};
 use crate::files;
 
 /// Everything a revocation file revokes.
@@ -37,7 +38,8 @@ pub enum RevokedError {
 }
 
 impl RevokedKeys {
-    /// Reads a KRL if the file starts like one, otherwise a list: one public key or `SHA256:…` fingerprint a line.
+    /// Reads a KRL if the file starts like one, otherwise a list: one public key, certificate or `SHA256:…` fingerprint a
+    /// line. A certificate in a list revokes the key in it, with every certificate for that key, as in OpenSSH.
     pub fn read(path: &Path) -> Result<Self, RevokedError> {
         let failed = |source| RevokedError::Io {
             path: path.to_owned(),
@@ -77,6 +79,17 @@ impl RevokedKeys {
                 .any(|section| section.covers(ca, serial, key_id))
     }
 
+    /// Is this certificate revoked?
+    pub fn covers(&self, presented: &Presented) -> bool {
+        let certificate = &presented.certificate;
+        self.certificate(
+            &presented.authority,
+            certificate.serial,
+            &certificate.key_id,
+            &presented.key,
+        )
+    }
+
     fn revoke_line(&mut self, line: &str) -> Result<(), LineError> {
         let mut cursor = Cursor::new(line.trim());
         if cursor.rest.is_empty() || cursor.rest.starts_with('#') {
@@ -89,6 +102,13 @@ impl RevokedKeys {
         let mut cursor = Cursor::new(line.trim());
         match parse_key(&mut cursor) {
             Ok(key) => drop(self.keys.insert(key)),
+            Err(LineError::Key {
+                column,
+                problem: KeyError::Certificate(_),
+            }) => {
+                let certified = certified(line).map_err(|problem| LineError::Key { column, problem })?;
+                self.keys.extend(certified);
+            }
             Err(LineError::Key { column, problem }) => {
                 unless_never_accepted(Err(problem)).map_err(|problem| LineError::Key { column, problem })?;
             }
@@ -104,6 +124,14 @@ pub(super) fn unless_never_accepted(key: Result<KeyBlob, KeyError>) -> Result<Op
         Err(KeyError::Dsa | KeyError::ShortRsa(_) | KeyError::LongRsa(_)) => Ok(None),
         other => other.map(Some),
     }
+}
+
+/// The key in the certificate on this line.
+fn certified(line: &str) -> Result<Option<KeyBlob>, KeyError> {
+    let mut words = line.trim().split(BLANKS).filter(|word| !word.is_empty());
+    let _type = words.next();
+    let bytes = key::from_base64(words.next().unwrap_or_default())?;
+    unless_never_accepted(KeyBlob::of_certificate(&bytes))
 }
 
 fn parse_list(text: &str) -> Result<RevokedKeys, (usize, LineError)> {

@@ -1,5 +1,4 @@
 use super::*;
-use crate::auth::key::KeyError;
 use crate::auth::keygen::{Keygen, blob, read};
 
 /// One list per way of naming a key; each revokes exactly that key.
@@ -154,23 +153,65 @@ fn an_empty_list_and_keys_never_accepted_revoke_nothing() {
     }
 }
 
+/// As `sshd` does with `RevokedKeys`: the key in the certificate is what no longer counts.
 #[test]
-fn a_revoked_certificate_line_says_what_to_list_instead() {
+fn a_certificate_in_a_list_revokes_its_key_and_nobody_elses() {
+    let keygen = Keygen::new();
+    let ca = keygen.ed25519("ca");
+    #[rustfmt::skip]
+    let kinds: [(&str, &[&str]); 4] = [
+        ("ed25519", &["ed25519"]),
+        ("ecdsa",   &["ecdsa", "-b", "256"]),
+        ("p521",    &["ecdsa", "-b", "521"]),
+        ("rsa",     &["rsa", "-b", "2048"]),
+    ];
+    let other = keygen.ed25519("other");
+    for (name, kind) in kinds {
+        let key = blob(&keygen.key(name, kind));
+        keygen.run(&[
+            "-q",
+            "-s",
+            "ca",
+            "-I",
+            "id",
+            "-z",
+            "7",
+            "-n",
+            "u",
+            &format!("{name}.pub"),
+        ]);
+        let certificate = read(&keygen.path(&format!("{name}-cert.pub")));
+        let revoked = RevokedKeys::read(&keygen.write("list", &format!("# left\n\n{certificate}"))).expect(name);
+        assert!(revoked.certificate(&ca, 7, "id", &key), "{name}: the certificate");
+        assert!(revoked.key(&key), "{name}: its key");
+        assert!(
+            !revoked.certificate(&ca, 7, "id", &other),
+            "{name}: another's certificate"
+        );
+        assert!(!revoked.key(&ca), "{name}: the authority");
+    }
+}
+
+#[test]
+fn a_certificate_in_a_list_that_cannot_be_read_is_an_error() {
     let keygen = Keygen::new();
     keygen.ed25519("ca");
-    let key = blob(&keygen.key("key", &["ed25519"]));
+    keygen.ed25519("key");
     keygen.run(&["-q", "-s", "ca", "-I", "id", "-n", "u", "key.pub"]);
     let certificate = read(&keygen.path("key-cert.pub"));
-    let refused = RevokedKeys::read(&keygen.write("list", &certificate)).expect_err("a certificate");
-    assert!(matches!(
-        refused,
-        RevokedError::Line {
-            problem: LineError::Key {
-                problem: KeyError::Certificate(_),
-                ..
-            },
-            ..
-        }
-    ));
-    assert!(!key.algorithm().contains("cert"));
+    let cut: String = certificate.chars().take(90).collect();
+    #[rustfmt::skip]
+    let table = [
+        (cut.as_str(),                                        "line 1"),
+        ("ssh-ed25519-cert-v01@openssh.com",                  "line 1"),
+        ("ssh-ed25519-cert-v01@openssh.com AAAA",             "middle of a field"),
+        ("ssh-ed25519-cert-v01@openssh.com ?",                "base64"),
+        ("ssh-ed448-cert-v01@openssh.com AAAAHnNzaC1lZDQ0OC1jZXJ0LXYwMUBvcGVuc3NoLmNvbQ==", "ssh-ed448"),
+    ];
+    for (text, named) in table {
+        let refused = RevokedKeys::read(&keygen.write("list", text))
+            .expect_err(text)
+            .to_string();
+        assert!(refused.contains(named), "{text}: {refused}");
+    }
 }

@@ -23,6 +23,9 @@ pub struct Auth {
     pub trusted_user_ca_keys: Vec<PathBuf>,
     /// Keys and certificates that are no longer accepted: an OpenSSH KRL or a list of keys. Default: none.
     pub revoked_keys: Option<PathBuf>,
+    /// Whether owners and modes of authorized-keys files, and of the folders above them, are looked at: OpenSSH's
+    /// `StrictModes`. Off, who can write there decides who logs in. Default true.
+    pub strict_modes: bool,
     /// How long a client may take to log in, 1s to 1h; the connection is then closed. Default 30s.
     pub login_grace: Duration,
     /// Failed attempts before the connection is closed, 1 to 100. Default 6.
@@ -35,6 +38,7 @@ impl Default for Auth {
             authorized_keys: Vec::new(),
             trusted_user_ca_keys: Vec::new(),
             revoked_keys: None,
+            strict_modes: true,
             login_grace: Duration::from_secs(30),
             max_attempts: 6,
         }
@@ -49,6 +53,7 @@ pub(super) fn auth(table: &mut Table<'_>) -> Auth {
             value.list(|item| item.path())
         }),
         revoked_keys: table.read("revoked-keys", |value| value.path()),
+        strict_modes: table.or("strict-modes", default.strict_modes, |value| value.flag()),
         login_grace: table.or("login-grace", default.login_grace, |value| {
             value.duration(Duration::from_secs(1)..=Duration::from_secs(3600))
         }),

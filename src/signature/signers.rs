@@ -249,7 +249,7 @@ impl Options {
         cursor.rest = rest;
         let column = cursor.column();
         let time = |value: &str| {
-            parse_expiry(value, TimeZone::system()).ok_or_else(|| SignerLineError::Time {
+            parse_expiry(value, TimeZone::system()).map_err(|_| SignerLineError::Time {
                 value: printable(value, 64),
                 column,
             })

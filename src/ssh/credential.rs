@@ -6,8 +6,8 @@ use russh::keys::ssh_key::certificate::{CertType, OptionsMap};
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Certificate, PublicKey};
 
-use crate::accounts::{Accounts, Presented};
-use crate::auth::KeyBlob;
+use crate::accounts::Accounts;
+use crate::auth::{KeyBlob, Presented};
 use crate::request;
 
 /// Looks a key up: at once where only the configuration has to be asked, which saves two changes of threads at every login,
@@ -66,5 +66,6 @@ pub(super) fn present(certificate: &Certificate) -> Result<Presented, String> {
         },
         key,
         authority,
+        signed_with: certificate.signature().algorithm().as_str().to_owned(),
     })
 }

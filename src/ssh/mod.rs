@@ -9,6 +9,7 @@ mod channel;
 mod credential;
 mod entered;
 mod handler;
+mod heard;
 mod host_key;
 mod server;
 mod status;

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::handler::Client;
+use super::heard::{Counted, Heard};
 use super::host_key::HostKeys;
 use super::wire::Wire;
 use crate::accounts::Accounts;
@@ -54,6 +55,7 @@ struct Live {
     russh: Arc<Config>,
     banner: Option<String>,
     login_grace: Duration,
+    max_attempts: u32,
     limits: config::Limits,
 }
 
@@ -92,6 +94,10 @@ impl Service {
         self.settings.load().banner.clone()
     }
 
+    pub(super) fn max_attempts(&self) -> u32 {
+        self.settings.load().max_attempts
+    }
+
     /// How much the tunnels of a session that begins now may hold.
     pub(super) fn bounds(&self) -> Bounds {
         bounds(&self.settings.load().limits)
@@ -113,8 +119,10 @@ impl Service {
         let (entered, mut entering) = oneshot::channel();
         let flows = Flows::new(&self.memory, settings.limits.buffer_memory);
         let patience = settings.limits.keepalive.map(|keepalive| keepalive.patience());
-        let wire = Box::new(Wire::new(stream, cut, flows.clone(), patience));
-        let handler = Box::new(Client::new(Arc::clone(self), client, server, flows, entered));
+        let heard = Heard::default();
+        let wire = Wire::new(stream, cut, flows.clone(), patience);
+        let wire = Box::new(Counted::new(wire, heard.clone()));
+        let handler = Box::new(Client::new(Arc::clone(self), client, server, flows, heard, entered));
         let grace = Instant::now() + settings.login_grace;
         // What only begins and ends a connection is in boxes, which are gone meanwhile.
         let greeting = Box::pin(run_stream(Arc::clone(&settings.russh), wire, handler));
@@ -229,7 +237,8 @@ impl Live {
                 rekey_time_limit: settings.limits.rekey_time,
             },
             preferred: PREFERRED,
-            max_auth_attempts: usize::try_from(settings.max_attempts).unwrap_or(usize::MAX),
+            // The opening `none` is among what the library counts.
+            max_auth_attempts: usize::try_from(settings.max_attempts).map_or(usize::MAX, |most| most.saturating_add(1)),
             inactivity_timeout: None,
             keepalive_interval: keepalive.map(|keepalive| keepalive.interval),
             keepalive_max: keepalive.map_or(0, |keepalive| usize::try_from(keepalive.count).unwrap_or(usize::MAX)),
@@ -240,6 +249,7 @@ impl Live {
             russh: Arc::new(russh),
             banner: settings.banner,
             login_grace: settings.login_grace,
+            max_attempts: settings.max_attempts,
             limits: settings.limits,
         }
     }

@@ -11,6 +11,7 @@
 mod abi;
 mod compiled;
 mod counts;
+mod credentials;
 mod crowd;
 #[allow(dead_code, reason = "the suite of odd components uses the rest")]
 #[path = "../fuzz/dice.rs"]

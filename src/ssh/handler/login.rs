@@ -1,14 +1,17 @@
 //! How a client becomes a user: what it shows, whose that is, and what begins once they are in.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use russh::keys::Certificate;
+use russh::keys::{Algorithm, Certificate};
 use russh::server::{Auth, PublicKeyOffer, Session, VerifiedPublicKey};
+use russh::{MethodKind, MethodSet};
 
 use super::{Answer, Client};
-use crate::accounts::{Accounts, Admitted, Standing};
+use crate::accounts::{Accounts, Admitted, Proof, Standing};
 use crate::audit::{Event, LoggedIn, Subject};
+use crate::auth::{Refusal, is_sound_signature};
 use crate::forwarder::Visit;
 use crate::request::{Connection, clipped};
 use crate::ssh::credential::{aside, blob, look_up, present};
@@ -21,60 +24,130 @@ pub(super) enum Login {
     Done,
 }
 
+/// What a client has tried so far.
+pub(super) struct Tried {
+    /// Refused requests of this connection, as OpenSSH counts them: a refused key is one, the opening `none` is not.
+    failures: u32,
+    most: u32,
+    /// Something was asked.
+    began: bool,
+    /// A failure was written to the audit log.
+    is_on_record: bool,
+    /// The most telling of the keys that were offered and refused.
+    declined: Option<Declined>,
+}
+
+/// A key that was offered, and may not log in.
+struct Declined {
+    user: String,
+    fingerprint: Option<String>,
+    reason: String,
+}
+
+impl Tried {
+    pub(super) fn new(most: u32) -> Self {
+        Self {
+            failures: 0,
+            most,
+            began: false,
+            is_on_record: false,
+            declined: None,
+        }
+    }
+
+    /// The library ends the connection with the request that follows the last permitted one. It counts the opening `none`,
+    /// so it is told one more, and a client that began otherwise is refused here unheard.
+    fn are_used_up(&mut self) -> bool {
+        self.began = true;
+        self.failures >= self.most
+    }
+}
+
 impl Client {
+    /// The question which methods there are. It is an attempt only for those who ask again.
+    pub(super) fn ask_for_methods(&mut self) -> Auth {
+        match self.tried.began {
+            true => self.tried.failures += 1,
+            false => self.tried.began = true,
+        }
+        self.reject()
+    }
+
     pub(super) async fn show_password(&mut self, user: &str, password: &str) -> Auth {
-        if !self.service.accounts().have_passwords() {
-            return Auth::reject();
+        if self.tried.are_used_up() || !self.service.accounts().have_passwords() {
+            return self.fail();
         }
         let (name, password, client) = (user.to_owned(), password.to_owned(), self.client.ip());
         let service = Arc::clone(&self.service);
         let _turn = service.turn_to_hash().await;
         let accounts = self.accounts();
-        let admitted = aside(move || accounts.by_password(&name, &password, client)).await;
-        self.conclude(user, "password", None, admitted)
+        let admitted = aside(move || {
+            let proof = accounts.check_password(&name, &password);
+            let proof = proof.map_err(|error| error.to_string())?;
+            judge(&accounts, &name, &proof, client)
+        });
+        self.conclude(user, "password", None, admitted.await)
     }
 
+    /// A key is answered by whether it may log in, and that is all that can be learned.
     pub(super) async fn offer_key(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Auth {
-        let Some(key) = blob(offer.public_key.key_data()) else {
-            return Auth::reject();
-        };
-        let (name, client) = (user.to_owned(), self.client.ip());
-        let fingerprint = key.fingerprint();
-        // russh shows the key of a certificate here as if it came without one, so where a certificate
-        // could let the user in, the answer waits for the proof.
-        let known = look_up(self.service.accounts(), move |accounts| {
-            match accounts.by_key(&name, &key, client) {
-                Err(_) if accounts.take_certificates(&name) => Ok(()),
-                admitted => admitted.map(drop),
-            }
-        });
-        match known.await {
-            Ok(()) => Auth::Accept,
-            Err(reason) => {
-                self.refused(user, "publickey", Some(fingerprint), reason);
-                Auth::reject()
-            }
+        if self.tried.are_used_up() {
+            return self.fail();
         }
+        let Some(key) = blob(offer.public_key.key_data()) else {
+            return self.decline(
+                user,
+                None,
+                "the key is of a type or length that is not accepted".to_owned(),
+            );
+        };
+        let fingerprint = Some(key.fingerprint());
+        if let Err(reason) = check_algorithm(offer.algorithm) {
+            return self.decline(user, fingerprint, reason);
+        }
+        let (name, client) = (user.to_owned(), self.client.ip());
+        let proof = Proof::Key(key);
+        let accounts = self.service.accounts();
+        let takes_certificates = accounts.take_certificates();
+        let known = look_up(accounts, move |accounts| judge(accounts, &name, &proof, client)).await;
+        let Err(reason) = known else {
+            return Auth::Accept;
+        };
+        // The library shows the key of a certificate as if it came without one. Whether the certificate lets the user in is
+        // answered once it is proven, for every user alike.
+        let algorithm = offer.algorithm.to_string();
+        if takes_certificates && self.heard.may_be_certificate(user, &algorithm, offer.public_key) {
+            return Auth::Accept;
+        }
+        self.decline(user, fingerprint, reason)
     }
 
     pub(super) async fn show_key(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Auth {
+        let sound = check_algorithm(key.algorithm);
         let Some(key) = blob(key.public_key.key_data()) else {
-            return Auth::reject();
+            return self.fail();
         };
         let (name, client) = (user.to_owned(), self.client.ip());
         let fingerprint = Some(key.fingerprint());
         let accounts = self.accounts();
-        let admitted = look_up(accounts, move |accounts| accounts.by_key(&name, &key, client)).await;
+        let admitted = look_up(accounts, move |accounts| {
+            sound?;
+            judge(accounts, &name, &Proof::Key(key), client)
+        });
+        let admitted = admitted.await;
         self.conclude(user, "publickey", fingerprint, admitted)
     }
 
+    /// The algorithm of the user's own signature was looked at when the certificate was offered: the library makes sure that
+    /// it is the same.
     pub(super) async fn show_certificate(&mut self, user: &str, certificate: &Certificate) -> Auth {
         let presented = present(certificate);
         let fingerprint = presented.as_ref().ok().map(|presented| presented.key.fingerprint());
         let (name, client) = (user.to_owned(), self.client.ip());
         let accounts = self.accounts();
         let admitted = look_up(accounts, move |accounts| {
-            accounts.by_certificate(&name, &presented?, client)
+            let proof = Proof::Certificate(Box::new(presented?));
+            judge(accounts, &name, &proof, client)
         });
         let admitted = admitted.await;
         self.conclude(user, "certificate", fingerprint, admitted)
@@ -106,7 +179,7 @@ impl Client {
             Err(reason) => reason,
         };
         self.refused(user, method, fingerprint, refused);
-        Auth::reject()
+        self.fail()
     }
 
     fn enter(&mut self, user: &str) -> bool {
@@ -115,7 +188,40 @@ impl Client {
         self.guard.is_some()
     }
 
-    fn refused(&self, user: &str, method: &'static str, fingerprint: Option<String>, reason: String) {
+    /// An offer is no failed login: clients offer one key after the other. If none of them comes to anything, the end of the
+    /// connection is on record with this one.
+    fn decline(&mut self, user: &str, fingerprint: Option<String>, reason: String) -> Auth {
+        let user = clipped(user);
+        tracing::debug!(session = self.id, user, client = %self.client, reason, "a key was offered and refused");
+        let is_telling = |declined: &Declined| declined.reason != Refusal::NotListed.to_string();
+        if !self.tried.declined.as_ref().is_some_and(is_telling) {
+            self.tried.declined = Some(Declined {
+                user,
+                fingerprint,
+                reason,
+            });
+        }
+        self.fail()
+    }
+
+    fn fail(&mut self) -> Auth {
+        self.tried.failures += 1;
+        self.reject()
+    }
+
+    /// Every method can be tried again: the library would not offer one that failed any more.
+    fn reject(&self) -> Auth {
+        let mut methods = MethodSet::from([MethodKind::PublicKey].as_slice());
+        if self.service.accounts().have_passwords() {
+            methods.push(MethodKind::Password);
+        }
+        Auth::Reject {
+            proceed_with_methods: Some(methods),
+            partial_success: false,
+        }
+    }
+
+    fn refused(&mut self, user: &str, method: &'static str, fingerprint: Option<String>, reason: String) {
         let user = &clipped(user);
         tracing::info!(session = self.id, user, client = %self.client, method, reason, "login refused");
         let subject = Subject {
@@ -130,6 +236,17 @@ impl Client {
             reason,
         };
         self.service.desk.audit.record(&subject, &event);
+        self.tried.is_on_record = true;
+    }
+
+    /// The connection ends. If nobody came in, and nothing says so yet, the keys that were offered do.
+    pub(super) fn leave(&mut self) {
+        if !matches!(self.login, Login::Nobody) || self.tried.is_on_record {
+            return;
+        }
+        if let Some(declined) = self.tried.declined.take() {
+            self.refused(&declined.user, "publickey", declined.fingerprint, declined.reason);
+        }
     }
 
     /// The user is in: the visit begins, and whoever serves the connection is told.
@@ -162,5 +279,20 @@ impl Client {
         }
         self.visit = Some(visit);
         Ok(())
+    }
+}
+
+fn judge(accounts: &Accounts, user: &str, proof: &Proof, client: IpAddr) -> Result<Admitted, String> {
+    accounts.judge(user, proof, client).map_err(|error| error.to_string())
+}
+
+/// A key may be listed, and its signature prove nothing.
+fn check_algorithm(algorithm: &Algorithm) -> Result<(), String> {
+    let name = algorithm.as_str();
+    match is_sound_signature(name) {
+        true => Ok(()),
+        false => Err(format!(
+            "the client signs with {name}, which is no longer secure: it has to offer rsa-sha2-256 or rsa-sha2-512"
+        )),
     }
 }

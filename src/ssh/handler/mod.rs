@@ -15,6 +15,7 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::entered::Entered;
+use super::heard::Heard;
 use super::server::Service;
 use crate::accounts::Accounts;
 use crate::forwarder::{Listening, Visit};
@@ -23,7 +24,7 @@ use crate::relay::{Flows, Throttle};
 use crate::request::{Requested, clipped, new_id};
 
 use forwarding::claimed;
-use login::Login;
+use login::{Login, Tried};
 use shell::Shell;
 
 /// One SSH connection, from its first packet to its last.
@@ -35,9 +36,11 @@ pub(super) struct Client {
     began: Instant,
     flows: Flows,
     throttle: Throttle,
+    heard: Heard,
     login: Login,
     /// Who said last whether the user may log in.
     asked: Weak<Accounts>,
+    tried: Tried,
     /// Told once the user is in.
     entered: Option<oneshot::Sender<Entered>>,
     visit: Option<Arc<Visit>>,
@@ -56,9 +59,12 @@ impl Client {
         client: SocketAddr,
         server: SocketAddr,
         flows: Flows,
+        heard: Heard,
         entered: oneshot::Sender<Entered>,
     ) -> Self {
         Self {
+            heard,
+            tried: Tried::new(service.max_attempts()),
             throttle: Throttle::new(flows.clone(), service.bounds()),
             flows,
             service,
@@ -83,6 +89,12 @@ impl Client {
     }
 }
 
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
 /// The library keeps room for a handler, and for the largest of these futures, several times in the task of a session, as
 /// long as it lasts. So the handler is in a box, and so is what takes much room and is asked for now and then.
 impl Handler for Box<Client> {
@@ -96,7 +108,7 @@ impl Handler for Box<Client> {
     }
 
     async fn auth_none(&mut self, _user: &str) -> Answer<Auth> {
-        Ok(Auth::reject())
+        Ok(self.ask_for_methods())
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Answer<Auth> {
