@@ -16,6 +16,7 @@ mod forwarding;
 #[allow(dead_code, reason = "the suite of the command line has policies of its own")]
 mod guests;
 mod harness;
+mod late;
 mod leaks;
 mod limits;
 mod login;
