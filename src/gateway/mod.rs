@@ -3,6 +3,7 @@
 mod accept;
 mod changes;
 mod current;
+mod doorway;
 mod drain;
 mod keys;
 mod prepare;
@@ -27,6 +28,7 @@ use crate::ssh::Service;
 use crate::workers::Workers;
 
 use current::InForce;
+use doorway::{Doorway, Sparing};
 
 pub use prepare::{Prepared, state_directory};
 pub use start::StartError;
@@ -44,7 +46,9 @@ struct Shared {
     in_force: InForce,
     workers: Workers,
     sessions: Arc<AtomicUsize>,
-    unauthenticated: Arc<AtomicUsize>,
+    /// Those who have not logged in.
+    doorway: Arc<Doorway>,
+    refusals: Mutex<Sparing>,
     /// Stops accepting and watching.
     closing: CancellationToken,
     /// Ends every session.

@@ -98,13 +98,14 @@ impl Service {
     }
 
     /// Serves one connection until it ends, or until `stop`: then the client is told to go.
-    /// `login` is held while nobody has logged in.
+    /// `login` is held while nobody has logged in, and until then `evicted` ends the connection, too.
     pub async fn serve<G: Send>(
         self: &Arc<Self>,
         stream: TcpStream,
         client: SocketAddr,
         server: SocketAddr,
         login: G,
+        evicted: CancellationToken,
         stop: CancellationToken,
     ) {
         let settings = self.settings.load_full();
@@ -124,6 +125,7 @@ impl Service {
                 Err(error) => return tracing::debug!(%client, %error, "no SSH client"),
             },
             () = sleep_until(grace) => return,
+            () = evicted.cancelled() => return,
         };
         let mut entered = tokio::select! {
             ended = &mut session => {
@@ -138,9 +140,10 @@ impl Service {
                 tracing::info!(%client, "nobody logged in in time");
                 return;
             }
+            () = evicted.cancelled() => return,
             () = stop.cancelled() => return,
         };
-        drop(login);
+        drop((login, evicted));
         let visit = Arc::clone(&entered.visit);
         let unused = self.unused(&visit, settings.limits.unused_connection_timeout);
         let revoked;
