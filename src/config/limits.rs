@@ -119,6 +119,7 @@ impl Limits {
             sessions: self.sessions.min(other.sessions),
             sessions_per_user: self.sessions_per_user.min(other.sessions_per_user),
             unauthenticated: self.unauthenticated.min(other.unauthenticated),
+            unauthenticated_per_source: self.unauthenticated_per_source.min(other.unauthenticated_per_source),
             tunnels_per_session: self.tunnels_per_session.min(other.tunnels_per_session),
             listeners_per_session: self.listeners_per_session.min(other.listeners_per_session),
             dial_timeout: self.dial_timeout.min(other.dial_timeout),

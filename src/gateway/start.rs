@@ -147,6 +147,7 @@ pub(super) fn settings(config: &Config, accounts: &Accounts, host_keys: HostKeys
         login_grace: config.auth.login_grace,
         max_attempts: config.auth.max_attempts,
         limits: config.limits.clone(),
+        algorithms: config.algorithms,
     }
 }
 

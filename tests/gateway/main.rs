@@ -9,6 +9,7 @@
 )]
 
 mod abi;
+mod algorithms;
 mod compiled;
 mod counts;
 mod crowd;
