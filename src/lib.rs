@@ -77,14 +77,16 @@
 //! - **A login is asked again.** [`Standing`](accounts::Standing) keeps what a client proved and asks what that gives now. A
 //!   session whose user may no longer log in ends.
 //! - **Every decision has a line**, and every tunnel and listener that was opened exactly one end.
-//! - **No slow reader stops another.** The session loop always takes in what arrives; what waits is counted by tunnel and in
-//!   all, and the client is throttled by SSH's own window.
+//! - **No slow reader stops another.** The session loop always takes in what arrives, even while the client takes nothing;
+//!   what waits is counted by tunnel and in all, and the client is throttled by SSH's own window. While much waits for the
+//!   client, its targets are not read.
 //! - **Bounded everywhere**: connections, logins, sessions, tunnels, listeners, decisions at once, look-ups, bytes held.
 //!
 //! # Who may lie, and what it gains them
 //!
 //! - **A client that has not logged in** can send any bytes, slowly or in great number. It holds one of a bounded number of
-//!   places for `login-grace`. Which users exist does not show in the replies.
+//!   places for `login-grace`. Its network gets few of them, and has to make room for clients from quieter ones, so a flood
+//!   from one place does not keep others out. Which users exist does not show in the replies.
 //! - **A user** chooses every field of a request. What is compared with a rule is the canonical form, so that `127.1`,
 //!   `LOCALHOST.` and `[::ffff:127.0.0.1]` are what they mean; the originator of a connection is the client's claim and is
 //!   passed on as that. At worst a user has what the policy allows them, up to the limits of a session.

@@ -1,66 +1,107 @@
 //! The PROXY protocol header of a trusted load balancer, versions 1 and 2 (HAProxy's `proxy-protocol.txt`).
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use ppp::{HeaderResult, PartialResult, v1, v2};
+use ppp::{v1, v2};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Reads the header and nothing behind it; answers the client's address and the one it connected
 /// to, or nothing where the balancer speaks for itself (a health check).
 ///
+/// A header of version 2 says how long it is, up to 64 KiB: addresses, and then further fields (TLVs), which are skipped.
+///
 /// # Errors
 /// Where there is no such header: a source that is trusted to send one must.
 pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(SocketAddr, SocketAddr)>> {
-    let mut header = Vec::with_capacity(128);
-    while header.len() < MOST {
-        // A byte at a time, because what follows belongs to SSH.
-        header.push(stream.read_u8().await?);
-        // A line is judged once it is whole; half of it can look wrong.
-        if header.starts_with(b"P") && !header.ends_with(b"\r\n") && header.len() < MOST_LINE {
-            continue;
+    // Of what follows nothing is read: it belongs to SSH.
+    let read = match stream.read_u8().await {
+        Ok(b'P') => read_line(stream).await,
+        Ok(b'\r') => read_binary(stream).await,
+        Ok(_) => Err(invalid("what came instead is neither of version 1 nor of version 2")),
+        Err(error) => Err(error),
+    };
+    read.map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => invalid("the connection ended before the end of the header"),
+        _ => error,
+    })
+}
+
+/// Version 1: a line of text.
+async fn read_line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(SocketAddr, SocketAddr)>> {
+    let mut line = b"P".to_vec();
+    while !line.ends_with(b"\r\n") {
+        if line.len() == MOST_LINE {
+            return Err(invalid(format_args!(
+                "a header of version 1 has no more than {MOST_LINE} bytes, and this is longer"
+            )));
         }
-        let parsed = HeaderResult::parse(&header);
-        if parsed.is_incomplete() {
-            continue;
-        }
-        return match parsed {
-            HeaderResult::V1(Ok(header)) => Ok(match header.addresses {
-                v1::Addresses::Tcp4(ip) => Some((
-                    (ip.source_address, ip.source_port).into(),
-                    (ip.destination_address, ip.destination_port).into(),
-                )),
-                v1::Addresses::Tcp6(ip) => Some((
-                    (ip.source_address, ip.source_port).into(),
-                    (ip.destination_address, ip.destination_port).into(),
-                )),
-                v1::Addresses::Unknown => None,
-            }),
-            HeaderResult::V2(Ok(header)) if header.command == v2::Command::Local => Ok(None),
-            HeaderResult::V2(Ok(header)) => Ok(match header.addresses {
-                v2::Addresses::IPv4(ip) => Some((
-                    (ip.source_address, ip.source_port).into(),
-                    (ip.destination_address, ip.destination_port).into(),
-                )),
-                v2::Addresses::IPv6(ip) => Some((
-                    (ip.source_address, ip.source_port).into(),
-                    (ip.destination_address, ip.destination_port).into(),
-                )),
-                v2::Addresses::Unix(_) | v2::Addresses::Unspecified => None,
-            }),
-            HeaderResult::V1(Err(error)) => Err(invalid(error)),
-            HeaderResult::V2(Err(error)) => Err(invalid(error)),
-        };
+        line.push(stream.read_u8().await?);
     }
-    Err(invalid("it is too long"))
+    let header = v1::Header::try_from(line.as_slice()).map_err(invalid)?;
+    Ok(match header.addresses {
+        v1::Addresses::Tcp4(ip) => Some((
+            (ip.source_address, ip.source_port).into(),
+            (ip.destination_address, ip.destination_port).into(),
+        )),
+        v1::Addresses::Tcp6(ip) => Some((
+            address(ip.source_address, ip.source_port),
+            address(ip.destination_address, ip.destination_port),
+        )),
+        v1::Addresses::Unknown => None,
+    })
+}
+
+/// Version 2: a signature, what it is, and how much follows.
+async fn read_binary(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(SocketAddr, SocketAddr)>> {
+    let mut header = vec![b'\r'];
+    for expected in SIGNATURE.iter().skip(header.len()) {
+        let byte = stream.read_u8().await?;
+        if byte != *expected {
+            return Err(invalid("it begins as version 2 does and goes on otherwise"));
+        }
+        header.push(byte);
+    }
+    let (what, family, length) = (
+        stream.read_u8().await?,
+        stream.read_u8().await?,
+        stream.read_u16().await?,
+    );
+    header.extend([what, family]);
+    header.extend(length.to_be_bytes());
+    let begun = header.len();
+    header.resize(begun + usize::from(length), 0);
+    if let Some(rest) = header.get_mut(begun..) {
+        stream.read_exact(rest).await?;
+    }
+    let header = v2::Header::try_from(header.as_slice()).map_err(invalid)?;
+    if header.command == v2::Command::Local {
+        return Ok(None);
+    }
+    Ok(match header.addresses {
+        v2::Addresses::IPv4(ip) => Some((
+            (ip.source_address, ip.source_port).into(),
+            (ip.destination_address, ip.destination_port).into(),
+        )),
+        v2::Addresses::IPv6(ip) => Some((
+            address(ip.source_address, ip.source_port),
+            address(ip.destination_address, ip.destination_port),
+        )),
+        v2::Addresses::Unix(_) | v2::Addresses::Unspecified => None,
+    })
+}
+
+/// An IPv4 address that is written as one of IPv6 is what it means.
+fn address(ip: Ipv6Addr, port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V6(ip).to_canonical(), port)
 }
 
 fn invalid(error: impl ToString) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error.to_string())
 }
 
-/// Room for every address and some of version 2's further fields.
-const MOST: usize = 1024;
+/// How version 2 begins.
+const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// The longest line of version 1.
 const MOST_LINE: usize = 107;
 
@@ -99,14 +140,51 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_header_is_an_error() {
-        for bytes in [
-            b"SSH-2.0-OpenSSH_9.2\r\n".as_slice(),
-            b"PROXY TCP4 1.2.3.4 5.6.7.8 70000 22\r\n",
-            b"PROXY TCP4 1.2.3.4",
-            b"",
-        ] {
-            assert!(read_all(bytes).await.0.is_err(), "{}", bytes.escape_ascii());
+    async fn further_fields_of_any_length_are_skipped() {
+        let expected = ("192.0.2.7:40000".parse().unwrap(), "198.51.100.1:2222".parse().unwrap());
+        for value in [0, 100, 1009, 1100, 4096, u16::MAX - 12 - 3] {
+            let mut bytes = b"\r\n\r\n\0\r\nQUIT\n\x21\x11".to_vec();
+            bytes.extend((12 + 3 + value).to_be_bytes());
+            bytes.extend([192, 0, 2, 7, 198, 51, 100, 1, 0x9c, 0x40, 0x08, 0xae]);
+            // PP2_TYPE_NOOP
+            bytes.push(4);
+            bytes.extend(value.to_be_bytes());
+            bytes.extend(vec![7; value.into()]);
+            bytes.extend(b"SSH-2.0-x");
+            let (answer, rest) = read_all(&bytes).await;
+            assert_eq!(answer.unwrap(), Some(expected), "{value}");
+            assert_eq!(rest, b"SSH-2.0-x", "{value}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_mapped_address_is_the_one_it_means() {
+        let bytes = b"PROXY TCP6 ::ffff:192.0.2.7 2001:db8::1 40000 2222\r\n";
+        let expected = (
+            "192.0.2.7:40000".parse().unwrap(),
+            "[2001:db8::1]:2222".parse().unwrap(),
+        );
+        assert_eq!(read_all(bytes).await.0.unwrap(), Some(expected));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_header_is_an_error_that_says_why() {
+        let long = [b"PROXY TCP6 ".as_slice(), &[b'1'; 200], b"\r\n"].concat();
+        #[rustfmt::skip]
+        let rows: [(&[u8], &str); 9] = [
+            (b"SSH-2.0-OpenSSH_9.2\r\n", "neither of version 1 nor of version 2"),
+            (b"PROXY TCP4 1.2.3.4 5.6.7.8 70000 22\r\n", ""),
+            (b"POST / HTTP/1.1\r\n", ""),
+            (b"PROXY TCP4 1.2.3.4", "ended before the end of the header"),
+            (b"", "ended before the end of the header"),
+            (&long, "no more than 107 bytes"),
+            (b"\r\n\r\n\0\r\nSSH-2.0-x\r\n", "goes on otherwise"),
+            (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c1234", "ended before the end of the header"),
+            (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x041234", ""),
+        ];
+        for (bytes, words) in rows {
+            let error = read_all(bytes).await.0.unwrap_err().to_string();
+            assert!(error.contains(words), "{}: {error}", bytes.escape_ascii());
         }
     }
 }

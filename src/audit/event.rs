@@ -63,6 +63,15 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// Who connects from there.
+    #[must_use]
+    pub fn from_client(client: SocketAddr) -> Self {
+        Self {
+            client: Some(client),
+            ..Self::default()
+        }
+    }
+
     /// Whom this request is about.
     #[must_use]
     pub fn of(request: &ForwardRequest) -> Self {
@@ -124,6 +133,15 @@ pub enum Event {
         fingerprint: Option<String>,
         /// Why.
         reason: String,
+    },
+    /// A client and the gateway have no algorithm in common.
+    NegotiationFailed {
+        /// `kex`, `host-key`, `cipher`, `mac` or `compression`.
+        kind: &'static str,
+        /// What the gateway offers.
+        ours: Vec<String>,
+        /// What the client offers.
+        theirs: Vec<String>,
     },
     /// A connection ended.
     SessionClosed {

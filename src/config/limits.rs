@@ -52,6 +52,9 @@ pub struct Limits {
     pub sessions_per_user: usize,
     /// Connections at once that have not logged in. Default 100; past it refused at random, past twice as many all of them.
     pub unauthenticated: usize,
+    /// Connections at once that have not logged in, of one address and its neighbours (the /24 of IPv4, the /64 of IPv6).
+    /// Default 20; one more takes the place of the oldest.
+    pub unauthenticated_per_source: usize,
     /// Tunnels of one session at once. Default 1000; further ones are refused.
     pub tunnels_per_session: usize,
     /// Listeners of one session at once. Default 64; further ones are refused.
@@ -62,8 +65,8 @@ pub struct Limits {
     pub idle_timeout: Option<Duration>,
     /// How long a session may have no tunnel, whatever it listens on. Default 5m; it is then closed.
     pub unused_connection_timeout: Option<Duration>,
-    /// Questions to a silent client. Default every 30s, three times; it is then disconnected, and so is one that takes
-    /// nothing of what it is sent for as long.
+    /// Questions to a silent client. Default every 30s, three times; it is then disconnected, and so is one that something
+    /// waits for and that neither takes nor sends anything for as long.
     pub keepalive: Option<Keepalive>,
     /// Bytes one tunnel may hold for a slow reader, 32KiB to 4GiB. Default 16MiB; the sender then waits.
     pub tunnel_buffer: u64,
@@ -116,6 +119,7 @@ impl Limits {
             sessions: self.sessions.min(other.sessions),
             sessions_per_user: self.sessions_per_user.min(other.sessions_per_user),
             unauthenticated: self.unauthenticated.min(other.unauthenticated),
+            unauthenticated_per_source: self.unauthenticated_per_source.min(other.unauthenticated_per_source),
             tunnels_per_session: self.tunnels_per_session.min(other.tunnels_per_session),
             listeners_per_session: self.listeners_per_session.min(other.listeners_per_session),
             dial_timeout: self.dial_timeout.min(other.dial_timeout),
@@ -133,6 +137,7 @@ impl Default for Limits {
             sessions: 10_000,
             sessions_per_user: 100,
             unauthenticated: 100,
+            unauthenticated_per_source: 20,
             tunnels_per_session: 1_000,
             listeners_per_session: 64,
             dial_timeout: Duration::from_secs(10),
@@ -158,6 +163,7 @@ pub(super) fn limits(table: &mut Table<'_>) -> Limits {
         sessions: table.or("sessions", default.sessions, count),
         sessions_per_user: table.or("sessions-per-user", default.sessions_per_user, count),
         unauthenticated: table.or("unauthenticated", default.unauthenticated, count),
+        unauthenticated_per_source: table.or("unauthenticated-per-source", default.unauthenticated_per_source, count),
         tunnels_per_session: table.or("tunnels-per-session", default.tunnels_per_session, count),
         listeners_per_session: table.or("listeners-per-session", default.listeners_per_session, count),
         dial_timeout: table.or("dial-timeout", default.dial_timeout, |value| {

@@ -12,6 +12,7 @@
 //! Invariant: a file with any fault yields no `Config`, and all its faults at once. Only a file that is not TOML stops at its
 //! first syntax error. Secrets appear in no message and in no `Debug`.
 
+mod algorithms;
 pub(crate) mod auth;
 mod fault;
 mod json;
@@ -32,6 +33,7 @@ use std::path::Path;
 
 use crate::files::{MOST_TEXT, read_capped};
 
+pub use algorithms::{Algorithms, Preset};
 pub use auth::{Auth, Claim, InlineKey, Secret, User};
 pub use fault::{Fault, Faults};
 pub use limits::{Floors, Keepalive, Limits};
@@ -56,6 +58,8 @@ pub struct Config {
     pub users: Vec<User>,
     /// Who decides, and within which bounds.
     pub policy: Policy,
+    /// What a client may negotiate.
+    pub algorithms: Algorithms,
     /// What no policy can allow.
     pub floors: Floors,
     /// Defaults and ceilings.
@@ -136,6 +140,7 @@ fn root(file: &mut Table<'_>) -> Option<Config> {
     let auth = file.section("auth", auth::auth);
     let users = file.read("user", auth::users);
     let policy = file.section("policy", policy::policy);
+    let algorithms = file.section("algorithms", algorithms::algorithms);
     let floors = file.section("floors", limits::floors);
     let limits = file.section("limits", limits::limits);
     let audit = file.section("audit", server::audit);
@@ -150,6 +155,7 @@ fn root(file: &mut Table<'_>) -> Option<Config> {
         auth,
         users: users.unwrap_or_default(),
         policy,
+        algorithms,
         floors,
         limits,
         audit,

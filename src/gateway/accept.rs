@@ -1,15 +1,16 @@
 //! Who comes in: accept, limit, and hand over to the SSH server.
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use super::Shared;
+use super::doorway::{self, Most};
 use crate::proxy_header;
 use crate::relay::is_ours;
 
@@ -49,8 +50,19 @@ impl Shared {
             self.tasks().track_future(async move {
                 let _session = session;
                 let ending = shared.ending.clone();
-                match shared.ends(stream, peer, server).await {
-                    Ok((stream, peer, server)) => shared.service.serve(stream, peer, server, login, ending).await,
+                let evicted = login.evicted();
+                let ends = tokio::select! {
+                    ends = shared.ends(stream, peer, server) => ends,
+                    () = evicted.cancelled() => return,
+                };
+                match ends {
+                    Ok((stream, client, server)) => {
+                        if client != peer {
+                            login.is_of(client.ip(), shared.most());
+                        }
+                        let service = &shared.service;
+                        service.serve(stream, client, server, login, evicted, ending).await;
+                    }
                     Err(error) => {
                         tracing::info!(%peer, %error, "no PROXY protocol header from a source that must send one")
                     }
@@ -62,6 +74,12 @@ impl Shared {
         }
     }
 
+    /// Whether a connection from there begins with a header that says who it is.
+    fn is_balancer(&self, peer: IpAddr) -> bool {
+        let config = self.in_force.config();
+        config.server.proxy_protocol.iter().any(|net| net.contains(&peer))
+    }
+
     /// The two ends of a connection: what a trusted balancer says of them, or what they are.
     async fn ends(
         &self,
@@ -69,11 +87,10 @@ impl Shared {
         peer: SocketAddr,
         server: SocketAddr,
     ) -> io::Result<(TcpStream, SocketAddr, SocketAddr)> {
-        let config = self.in_force.config();
-        if !config.server.proxy_protocol.iter().any(|net| net.contains(&peer.ip())) {
+        if !self.is_balancer(peer.ip()) {
             return Ok((stream, peer, server));
         }
-        let patience = config.auth.login_grace;
+        let patience = self.in_force.config().auth.login_grace;
         let read = timeout(patience, proxy_header::read(&mut stream)).await;
         let (peer, server) = read
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?
@@ -82,26 +99,38 @@ impl Shared {
     }
 
     fn admit(&self, peer: SocketAddr) -> Option<Place> {
-        let limits = Arc::clone(&self.desk().judge.current().limits);
-        let login = Counted::enter(&self.unauthenticated);
-        // OpenSSH's MaxStartups: at random past the limit, ever more likely towards twice of it.
-        let past = login.count.saturating_sub(limits.unauthenticated);
-        if past > 0 && past >= chance(limits.unauthenticated) {
-            tracing::warn!(%peer, "too many clients that have not logged in (limits.unauthenticated)");
+        let refuse = |why| {
+            let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(count) = refusals.say() {
+                tracing::warn!(%peer, count, "{why}");
+            }
+        };
+        // Who comes through a balancer is known once it has said so.
+        let address = (!self.is_balancer(peer.ip())).then_some(peer.ip());
+        let Ok(login) = self.doorway.enter(address, self.most()) else {
+            refuse("too many clients that have not logged in (limits.unauthenticated)");
             return None;
-        }
+        };
         let session = Counted::enter(&self.sessions);
-        if session.count > limits.sessions {
-            tracing::warn!(%peer, "too many sessions (limits.sessions)");
+        if session.count > self.desk().judge.current().limits.sessions {
+            refuse("too many sessions (limits.sessions)");
             return None;
         }
         Some(Place { session, login })
+    }
+
+    fn most(&self) -> Most {
+        let limits = Arc::clone(&self.desk().judge.current().limits);
+        Most {
+            all: limits.unauthenticated,
+            of_source: limits.unauthenticated_per_source,
+        }
     }
 }
 
 struct Place {
     session: Counted,
-    login: Counted,
+    login: doorway::Place,
 }
 
 /// Counts a client, as long as it lasts.
@@ -123,11 +152,4 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.all.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// A number from 1 to `limit`, from the randomness of a new hash seed.
-fn chance(limit: usize) -> usize {
-    use std::hash::{BuildHasher, RandomState};
-    let random = RandomState::new().hash_one(0);
-    1 + usize::try_from(random % (limit as u64).max(1)).unwrap_or(0)
 }

@@ -1,6 +1,6 @@
 //! Every key of the configuration, and what a reload makes of a change.
 
-use crate::config::{Audit, Auth, Config, Floors, Forwarding, Limits, Policy, Server};
+use crate::config::{Algorithms, Audit, Auth, Config, Floors, Forwarding, Limits, Policy, Server};
 
 /// When a change of a key applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         auth,
         users,
         policy,
+        algorithms,
         floors,
         limits,
         audit,
@@ -57,6 +58,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         signatures,
         plugins,
     } = policy;
+    let Algorithms { preset } = algorithms;
     let Floors {
         deny,
         own_listeners,
@@ -66,6 +68,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         sessions,
         sessions_per_user,
         unauthenticated,
+        unauthenticated_per_source,
         tunnels_per_session,
         listeners_per_session,
         dial_timeout,
@@ -105,12 +108,14 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         ("policy.facts",                        *facts == new.policy.facts,                           WithPolicies),
         ("policy.allowed-signers",              *signatures == new.policy.signatures,                 WithPolicies),
         ("policy.plugin",                       *plugins == new.policy.plugins,                       WithPolicies),
+        ("algorithms.preset",                   *preset == new.algorithms.preset,                     WithPolicies),
         ("floors.deny",                         *deny == new.floors.deny,                             TakesAtOnce),
         ("floors.own-listeners",                *own_listeners == new.floors.own_listeners,           TakesAtOnce),
         ("floors.privileged-listen-ports",      *privileged_listen_ports == new.floors.privileged_listen_ports, TakesAtOnce),
         ("limits.sessions",                     *sessions == new.limits.sessions,                     TakesAtOnce),
         ("limits.sessions-per-user",            *sessions_per_user == new.limits.sessions_per_user,   TakesAtOnce),
         ("limits.unauthenticated",              *unauthenticated == new.limits.unauthenticated,       TakesAtOnce),
+        ("limits.unauthenticated-per-source",   *unauthenticated_per_source == new.limits.unauthenticated_per_source, TakesAtOnce),
         ("limits.tunnels-per-session",          *tunnels_per_session == new.limits.tunnels_per_session, TakesAtOnce),
         ("limits.listeners-per-session",        *listeners_per_session == new.limits.listeners_per_session, TakesAtOnce),
         ("limits.dial-timeout",                 *dial_timeout == new.limits.dial_timeout,             TakesAtOnce),

@@ -3,6 +3,7 @@
 mod accept;
 mod changes;
 mod current;
+mod doorway;
 mod drain;
 mod keys;
 mod prepare;
@@ -28,6 +29,7 @@ use crate::vital::{Vital, Vitals};
 use crate::workers::Workers;
 
 use current::InForce;
+use doorway::{Doorway, Sparing};
 
 pub use prepare::{Prepared, state_directory};
 pub use start::StartError;
@@ -45,7 +47,9 @@ struct Shared {
     in_force: InForce,
     workers: Workers,
     sessions: Arc<AtomicUsize>,
-    unauthenticated: Arc<AtomicUsize>,
+    /// Those who have not logged in.
+    doorway: Arc<Doorway>,
+    refusals: Mutex<Sparing>,
     /// Stops accepting and watching.
     closing: CancellationToken,
     /// Ends every session.

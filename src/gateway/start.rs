@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
+use nix::errno::Errno;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -65,12 +66,8 @@ impl Gateway {
         let audit = Audit::open(&config.audit).map_err(StartError::Audit)?;
         let own = OwnListeners::default();
         let mut listeners = Vec::new();
-        for address in &config.server.listen {
-            let bound = bind(*address).map_err(|error| StartError::Bind {
-                address: *address,
-                error,
-            })?;
-            let address = bound.local_addr().unwrap_or(*address);
+        for (address, bound) in bind_all(&config.server.listen, bind)? {
+            let address = bound.local_addr().unwrap_or(address);
             own.add(address);
             listeners.push((address, bound));
         }
@@ -115,7 +112,8 @@ impl Gateway {
             sessions: Arc::default(),
             in_force,
             workers: Workers::start().map_err(StartError::Threads)?,
-            unauthenticated: Arc::default(),
+            doorway: Arc::default(),
+            refusals: Mutex::default(),
             closing: CancellationToken::new(),
             ending: CancellationToken::new(),
             swaps,
@@ -175,7 +173,36 @@ pub(super) fn settings(config: &Config, accounts: &Accounts, host_keys: HostKeys
         login_grace: config.auth.login_grace,
         max_attempts: config.auth.max_attempts,
         limits: config.limits.clone(),
+        algorithms: config.algorithms,
     }
+}
+
+/// Binds all addresses. Of several, those are left out that belong to a protocol which this system does not have, such as IPv6
+/// where the kernel has none.
+fn bind_all<L>(
+    addresses: &[SocketAddr],
+    bind: impl Fn(SocketAddr) -> io::Result<L>,
+) -> Result<Vec<(SocketAddr, L)>, StartError> {
+    let (mut bound, mut absent) = (Vec::new(), Vec::new());
+    for &address in addresses {
+        match bind(address) {
+            Ok(listener) => bound.push((address, listener)),
+            Err(error) if is_unknown_protocol(&error) => absent.push((address, error)),
+            Err(error) => return Err(StartError::Bind { address, error }),
+        }
+    }
+    for (address, error) in absent {
+        if bound.is_empty() {
+            return Err(StartError::Bind { address, error });
+        }
+        let protocol = if address.is_ipv6() { "IPv6" } else { "IPv4" };
+        tracing::warn!("this system has no {protocol}: not listening on {address}");
+    }
+    Ok(bound)
+}
+
+fn is_unknown_protocol(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32)
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -192,3 +219,46 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 const BACKLOG: i32 = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of addresses whose binding ends so: those that were bound, or the one that failed.
+    fn bound(ends: &[(&str, Option<Errno>)]) -> Result<Vec<String>, String> {
+        let addresses: Vec<SocketAddr> = ends.iter().map(|(address, _)| address.parse().unwrap()).collect();
+        let bind = |address: SocketAddr| {
+            let end = ends.iter().find(|(text, _)| *text == address.to_string());
+            end.and_then(|(_, error)| *error)
+                .map_or(Ok(()), |error| Err(io::Error::from_raw_os_error(error as i32)))
+        };
+        match bind_all(&addresses, bind) {
+            Ok(bound) => Ok(bound.iter().map(|(address, ())| address.to_string()).collect()),
+            Err(StartError::Bind { address, .. }) => Err(address.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn it_listens_on_what_there_is_and_an_address_in_use_stays_an_error() {
+        let (four, six) = ("0.0.0.0:2222", "[::]:2222");
+        let (absent, used) = (Some(Errno::EAFNOSUPPORT), Some(Errno::EADDRINUSE));
+        let listens = |addresses: &[&str]| Ok(addresses.iter().map(|&address| address.to_owned()).collect());
+        let fails = |address: &str| Err(address.to_owned());
+        #[rustfmt::skip]
+        let rows = [
+            (vec![(four, None), (six, None)],     listens(&[four, six])),
+            (vec![(four, None), (six, absent)],   listens(&[four])),
+            (vec![(six, absent), (four, None)],   listens(&[four])),
+            (vec![(four, absent), (six, None)],   listens(&[six])),
+            (vec![(six, absent)],                 fails(six)),
+            (vec![(six, absent), (four, absent)], fails(six)),
+            (vec![(four, None), (six, used)],     fails(six)),
+            (vec![(four, used), (six, absent)],   fails(four)),
+            (vec![(four, None), (six, Some(Errno::EADDRNOTAVAIL))], fails(six)),
+        ];
+        for (ends, expected) in rows {
+            assert_eq!(bound(&ends), expected, "{ends:?}");
+        }
+    }
+}

@@ -7,6 +7,8 @@ use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{tcp, unix};
 
+use super::flow::Outlet;
+
 /// The reading half of a socket, which can tell that something is there before a buffer is made for it.
 pub(super) trait Readable: AsyncRead + Unpin {
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -40,12 +42,19 @@ impl Default for Buffer {
 }
 
 impl Buffer {
-    /// At most `limit` bytes, which is asked when there is something to read; none at the end.
+    /// At most `limit` bytes, which is asked when there is something to read; none at the end. Nothing is read while too
+    /// much waits for the client.
     ///
     /// A read that does not fill its room has emptied the socket. tokio then waits for news of it, and what comes
     /// meanwhile is read in one piece; asking again at once would find little, and tell the target of each little.
-    pub(super) async fn read(&mut self, socket: &mut impl Readable, limit: impl Fn() -> usize) -> io::Result<Bytes> {
+    pub(super) async fn read(
+        &mut self,
+        socket: &mut impl Readable,
+        outlet: &Outlet,
+        limit: impl Fn() -> usize,
+    ) -> io::Result<Bytes> {
         loop {
+            outlet.open(self.piece).await;
             let limit = limit();
             if self.bytes.capacity() < MIN_READ / 4 {
                 self.bytes.reserve(self.piece.min(limit.max(MIN_READ)));
@@ -87,6 +96,7 @@ mod tests {
     use tokio::net::UnixStream;
 
     use super::*;
+    use crate::relay::{Flows, Memory};
 
     #[test]
     fn a_task_that_reads_for_longer_than_its_turn_goes_on_in_the_next() {
@@ -100,9 +110,10 @@ mod tests {
                 near.write_all(&[7; READS]).await.unwrap();
                 let (mut far, _) = far.split();
                 let mut buffer = Buffer::default();
+                let outlet = Flows::new(&Memory::default(), u64::MAX).queue(1).outlet();
                 let mut heard = 0;
                 for _ in 0..READS {
-                    heard += buffer.read(&mut far, || 1).await.unwrap().len();
+                    heard += buffer.read(&mut far, &outlet, || 1).await.unwrap().len();
                 }
                 heard
             });

@@ -6,6 +6,7 @@ use std::task::Waker;
 use futures_util::task::AtomicWaker;
 
 use super::buffer::{MAX_READ, PIECE};
+use super::gate::Gate;
 use super::lead::{Company, Lead};
 
 /// How many bytes the tunnels of all sessions hold together.
@@ -114,6 +115,7 @@ struct Shared {
     open: Mutex<HashMap<u32, Arc<Flow>>>,
     round: Round,
     company: Company,
+    gate: Gate,
 }
 
 impl Flows {
@@ -163,6 +165,18 @@ impl Flows {
         &self.0.round
     }
 
+    /// Who may add to what waits for the client.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        &self.0.gate
+    }
+
+    /// The way to the client of the tunnel that has this channel; none where there is no such tunnel.
+    #[must_use]
+    pub fn way(&self, channel: u32) -> Option<Way> {
+        self.find(channel).map(Way)
+    }
+
     pub(super) fn memory(&self) -> &Memory {
         &self.0.memory
     }
@@ -207,6 +221,22 @@ impl Flow {
     }
 }
 
+/// The way to the client through one channel.
+pub struct Way(Arc<Flow>);
+
+impl Way {
+    /// How often the client has granted something so far.
+    #[must_use]
+    pub fn grants(&self) -> u64 {
+        self.0.lead.grants()
+    }
+
+    /// Waits until the client has granted something more often than that.
+    pub async fn granted_since(&self, grants: u64) {
+        self.0.lead.granted_since(grants).await;
+    }
+}
+
 /// The client's side of one tunnel, as far as it may be sent something.
 pub(super) struct Outlet {
     flows: Flows,
@@ -222,6 +252,11 @@ impl Outlet {
         } else {
             PIECE
         }
+    }
+
+    /// Waits until the target may be read, which is expected to send so much.
+    pub(super) async fn open(&self, bytes: usize) {
+        self.flows.gate().open(bytes).await;
     }
 
     /// Counts bytes that were read of the target while they are held.

@@ -12,6 +12,7 @@
 //! what may always be on its way.
 
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -19,10 +20,15 @@ use std::time::{Duration, Instant};
 use futures_util::task::AtomicWaker;
 use tokio::time::timeout;
 
+use super::gate::LITTLE;
+
 /// Of one tunnel.
 #[derive(Default)]
 pub(super) struct Lead {
     count: Mutex<Count>,
+    /// How often the client has granted something.
+    grants: AtomicU64,
+    /// Of the one who sends: it waits for one thing at a time.
     waker: AtomicWaker,
 }
 
@@ -111,7 +117,24 @@ impl Lead {
     /// The client granted more, and may be sent so much now.
     pub(super) fn granted(&self, window: u32) {
         self.lock().granted(u64::from(window), Instant::now());
+        self.grants.fetch_add(1, Ordering::SeqCst);
         self.waker.wake();
+    }
+
+    pub(super) fn grants(&self) -> u64 {
+        self.grants.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the client has granted something more often than that.
+    pub(super) async fn granted_since(&self, grants: u64) {
+        poll_fn(|context| {
+            self.waker.register(context.waker());
+            match self.grants() > grants {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Count> {
@@ -178,8 +201,6 @@ const FIRST: u64 = 128 << 10;
 const FIRST_PATIENCE: Duration = Duration::from_millis(5);
 /// Four of the steps in which OpenSSH's client grants (`channel_check_window` in `channels.c`: three packets).
 const LEAST: u64 = 384 << 10;
-/// What somebody may wait for who types.
-const LITTLE: usize = 4 << 10;
 /// How long a tunnel counts as present after it has sent something.
 const PRESENCE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_millis(20);

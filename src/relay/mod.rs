@@ -12,6 +12,7 @@ mod buffer;
 mod clock;
 mod dial;
 mod flow;
+mod gate;
 mod inbox;
 mod lead;
 mod meter;
@@ -27,7 +28,8 @@ pub(crate) use bound::is_ours;
 pub use bound::{Accepted, Bound};
 pub use clock::Patience;
 pub use dial::{Dialled, dial};
-pub use flow::{Flows, Memory, Queued, Round};
+pub use flow::{Flows, Memory, Queued, Round, Way};
+pub use gate::{Gate, Passage};
 pub use tunnel::{Stream, part, run};
 pub use window::{Bounds, Overrun, Throttle};
 

@@ -57,7 +57,7 @@ pub async fn run(
 /// is closed from this side; false where that was so.
 pub async fn part(source: &mut impl Source, sink: &mut impl Sink, patience: Duration) -> bool {
     let parting = async {
-        if !patience.is_zero() && !sink.eof().await {
+        if !patience.is_zero() && !draining(source, sink.eof()).await {
             return;
         }
         poll_fn(|context| {
@@ -71,8 +71,19 @@ pub async fn part(source: &mut impl Source, sink: &mut impl Sink, patience: Dura
         Duration::ZERO => parting.now_or_never().is_some(),
         _ => timeout(patience, parting).await.is_ok(),
     };
-    sink.close().await;
+    draining(source, sink.close()).await;
     client_was_first
+}
+
+/// Waits for the session to take a message. What arrives meanwhile is taken and dropped: the session may be waiting for that
+/// before it takes anything.
+async fn draining<T>(source: &mut impl Source, message: impl Future<Output = T>) -> T {
+    let mut message = pin!(message);
+    poll_fn(|context| {
+        while let Poll::Ready(Some(_unwanted)) = source.poll_next(context) {}
+        message.as_mut().poll(context)
+    })
+    .await
 }
 
 async fn copy(
@@ -288,7 +299,7 @@ async fn downward(
         let allowed = meter.allow(MAX_READ).await;
         // With nothing left to spend, one more byte is one too many, but an end is an end.
         let limit = || budget.allows(allowed.min(outlet.room())).max(1);
-        let bytes = match buffer.read(&mut read, limit).await {
+        let bytes = match buffer.read(&mut read, outlet, limit).await {
             Ok(bytes) if bytes.is_empty() => {
                 sink.eof().await;
                 return Ended::Finished;

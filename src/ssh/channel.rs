@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use crate::forwarder::{Opener, Pending, Unopened};
-use crate::relay::{Flows, Inbound, Queued, Sink, Source};
+use crate::relay::{Flows, Inbound, Queued, Sink, Source, Way};
 use crate::request::{Refusal, Requested, printable};
 
 /// The client's sending side of a channel.
@@ -19,14 +19,20 @@ pub(super) struct Incoming(ChannelReadHalf);
 /// The client's receiving side of a channel.
 pub(super) struct Outgoing {
     half: ChannelWriteHalf<Msg>,
+    flows: Flows,
+    /// Of a tunnel.
+    way: Option<Way>,
     /// The end of file was sent.
     ended: bool,
 }
 
-pub(super) fn halves(channel: Channel<Msg>) -> (Incoming, Outgoing) {
+pub(super) fn halves(channel: Channel<Msg>, flows: &Flows) -> (Incoming, Outgoing) {
+    let way = flows.way(channel.id().into());
     let (read, write) = channel.split();
     let outgoing = Outgoing {
         half: write,
+        flows: flows.clone(),
+        way,
         ended: false,
     };
     (Incoming(read), outgoing)
@@ -56,14 +62,22 @@ impl Outgoing {
 impl Sink for Outgoing {
     async fn data(&mut self, bytes: &mut Bytes) -> bool {
         while !bytes.is_empty() {
+            let grants = self.way.as_ref().map(Way::grants);
             // Packet by packet: of more, nobody would know how much was sent where this ends in the middle.
             let room = self.room().await.min(bytes.len());
-            let sent = if room > 0 {
-                let sent = self.half.data_bytes(bytes.slice(..room)).await;
-                sent.is_ok().then_some(room)
-            } else {
-                // It waits, and then says how much it took. That is a copy, but only once for each window.
-                self.half.make_writer().write(bytes).await.ok()
+            let sent = match (room, &self.way) {
+                (1.., _) => {
+                    let _passage = self.flows.gate().pass(room).await;
+                    let sent = self.half.data_bytes(bytes.slice(..room)).await;
+                    sent.is_ok().then_some(room)
+                }
+                // Without a place at the gate: however long the client takes to grant more, it holds up no other tunnel.
+                (0, Some(way)) => {
+                    way.granted_since(grants.unwrap_or(0)).await;
+                    continue;
+                }
+                // It waits, and then says how much it took.
+                (0, None) => self.half.make_writer().write(bytes).await.ok(),
             };
             let Some(sent) = sent else {
                 return false;
@@ -86,6 +100,7 @@ impl Sink for Outgoing {
 pub(super) struct Asked {
     pub(super) channel: Channel<Msg>,
     pub(super) reply: ChannelOpenHandle,
+    pub(super) flows: Flows,
     pub(super) queue: Queued,
 }
 
@@ -95,7 +110,7 @@ impl Pending for Box<Asked> {
 
     async fn accept(self) -> Option<(Incoming, Outgoing, Queued)> {
         self.reply.accept().await;
-        let (source, sink) = halves(self.channel);
+        let (source, sink) = halves(self.channel, &self.flows);
         Some((source, sink, self.queue))
     }
 
@@ -168,7 +183,7 @@ impl Opener for Back {
             .map_err(|_| Unopened::Unanswered)?
             .map_err(|_| Unopened::Refused)?;
         let queue = self.flows.queue(channel.id().into());
-        let (source, sink) = halves(channel);
+        let (source, sink) = halves(channel, &self.flows);
         Ok((source, sink, queue))
     }
 }

@@ -5,6 +5,7 @@
 //! SSH does not let wait. It does not judge. Invariant: whatever the client sends, each request is
 //! answered exactly once, and a bad one is refused without ending the session.
 
+mod algorithms;
 mod channel;
 mod credential;
 mod entered;

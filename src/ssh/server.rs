@@ -4,22 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::server::{Config, RunningSession, run_stream};
-use russh::{
-    Disconnect, Limits as RekeyLimits, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac,
-};
+use russh::{Disconnect, Limits as RekeyLimits, MethodKind, MethodSet, SshId};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::algorithms::{preferred, unnegotiated};
 use super::handler::Client;
 use super::heard::{Counted, Heard};
 use super::host_key::HostKeys;
 use super::wire::Wire;
 use crate::accounts::Accounts;
-use crate::audit::Cause;
+use crate::audit::{Cause, Subject};
 use crate::config;
 use crate::forwarder::{Desk, Visit};
 use crate::relay::{Bounds, Flows, Memory};
@@ -49,6 +47,8 @@ pub struct Settings {
     pub max_attempts: u32,
     /// Ceilings, for keepalive and buffers.
     pub limits: config::Limits,
+    /// What may be negotiated.
+    pub algorithms: config::Algorithms,
 }
 
 struct Live {
@@ -104,13 +104,14 @@ impl Service {
     }
 
     /// Serves one connection until it ends, or until `stop`: then the client is told to go.
-    /// `login` is held while nobody has logged in.
+    /// `login` is held while nobody has logged in, and until then `evicted` ends the connection, too.
     pub async fn serve<G: Send>(
         self: &Arc<Self>,
         stream: TcpStream,
         client: SocketAddr,
         server: SocketAddr,
         login: G,
+        evicted: CancellationToken,
         stop: CancellationToken,
     ) {
         let settings = self.settings.load_full();
@@ -132,9 +133,13 @@ impl Service {
                 Err(error) => return tracing::debug!(%client, %error, "no SSH client"),
             },
             () = sleep_until(grace) => return,
+            () = evicted.cancelled() => return,
         };
         let mut entered = tokio::select! {
             ended = &mut session => {
+                if let Some(event) = ended.as_ref().err().and_then(|error| unnegotiated(client, error)) {
+                    self.desk.audit.record(&Subject::from_client(client), &event);
+                }
                 note_end(client, ended);
                 return;
             }
@@ -146,9 +151,10 @@ impl Service {
                 tracing::info!(%client, "nobody logged in in time");
                 return;
             }
+            () = evicted.cancelled() => return,
             () = stop.cancelled() => return,
         };
-        drop(login);
+        drop((login, evicted));
         let visit = Arc::clone(&entered.visit);
         let unused = self.unused(&visit, settings.limits.unused_connection_timeout);
         let revoked;
@@ -236,7 +242,7 @@ impl Live {
                 rekey_read_limit: rekey_bytes,
                 rekey_time_limit: settings.limits.rekey_time,
             },
-            preferred: PREFERRED,
+            preferred: preferred(settings.algorithms.preset),
             // The opening `none` is among what the library counts.
             max_auth_attempts: usize::try_from(settings.max_attempts).map_or(usize::MAX, |most| most.saturating_add(1)),
             inactivity_timeout: None,
@@ -263,36 +269,3 @@ const REJECTION: Duration = Duration::from_millis(100);
 const MAX_REASON: usize = 400;
 const FAREWELL: Duration = Duration::from_secs(1);
 const HASHES: usize = 4;
-
-/// Modern algorithms only: authenticated encryption, no SHA-1, no CBC.
-const PREFERRED: Preferred = Preferred {
-    kex: Cow::Borrowed(&[
-        kex::MLKEM768X25519_SHA256,
-        kex::CURVE25519,
-        kex::CURVE25519_PRE_RFC_8731,
-        kex::EXTENSION_SUPPORT_AS_SERVER,
-        kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
-    ]),
-    key: Cow::Borrowed(&[
-        Algorithm::Ed25519,
-        Algorithm::Ecdsa {
-            curve: EcdsaCurve::NistP256,
-        },
-        Algorithm::Ecdsa {
-            curve: EcdsaCurve::NistP384,
-        },
-        Algorithm::Ecdsa {
-            curve: EcdsaCurve::NistP521,
-        },
-        Algorithm::Rsa {
-            hash: Some(HashAlg::Sha512),
-        },
-        Algorithm::Rsa {
-            hash: Some(HashAlg::Sha256),
-        },
-    ]),
-    host_key_certificates: Cow::Borrowed(&[]),
-    cipher: Cow::Borrowed(&[cipher::AES_256_GCM, cipher::AES_128_GCM, cipher::CHACHA20_POLY1305]),
-    mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM]),
-    compression: Cow::Borrowed(&[compression::NONE]),
-};

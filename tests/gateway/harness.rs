@@ -996,6 +996,7 @@ pub mod wire {
 
     use russh::client::{self, Handle, Handler};
     use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate, load_secret_key};
+    use tokio::io::{AsyncRead, AsyncWrite};
 
     pub struct Anyone;
 
@@ -1021,7 +1022,20 @@ pub mod wire {
     }
 
     pub async fn log_in_as(gateway: &super::Reached, config: client::Config) -> Handle<Anyone> {
-        let mut client = connect_as(gateway, config).await;
+        let client = connect_as(gateway, config).await;
+        enter(gateway, client).await
+    }
+
+    /// Through a socket of one's own.
+    pub async fn log_in_over<S>(gateway: &super::Reached, socket: S) -> Handle<Anyone>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let connected = client::connect_stream(Arc::default(), socket, Anyone).await;
+        enter(gateway, connected.expect("an SSH server")).await
+    }
+
+    async fn enter(gateway: &super::Reached, mut client: Handle<Anyone>) -> Handle<Anyone> {
         let key = load_secret_key(gateway.path("id"), None).expect("the user's key");
         let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);
         let entered = client.authenticate_publickey("alice", key).await.expect("an answer");

@@ -1,12 +1,14 @@
 //! Bounds on how much of anything there may be, and what is left when somebody goes without a word.
 
-use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{PATIENCE, Server, Setup, eventually, free_port, hear, ping, wire};
+use socket2::{Domain, Socket, Type};
+
+use crate::harness::{PATIENCE, Reached, Server, Setup, eventually, free_port, hear, ping, wire};
 
 #[test]
 fn a_session_has_so_many_tunnels_and_no_more() {
@@ -89,6 +91,60 @@ fn strangers_who_say_nothing_are_bounded() {
     eventually("a place", || {
         (gateway.through("localhost:1").errors.contains("open failed")).then_some(())
     });
+}
+
+/// A connection from this address of loopback that says nothing.
+fn silent(gateway: &Reached, from: [u8; 4]) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+    socket.connect(&gateway.address().into()).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket.into()
+}
+
+/// How many of these the gateway still holds.
+fn held(silent: &[TcpStream]) -> usize {
+    let is_over = |mut stream: &TcpStream| loop {
+        match stream.read(&mut [0; 64]) {
+            Ok(1..) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+            _ => return true,
+        }
+    };
+    silent.iter().filter(|stream| !is_over(stream)).count()
+}
+
+#[test]
+fn strangers_of_one_network_share_their_places_and_the_last_to_come_have_them() {
+    let gateway = Setup::allowing()
+        .tables("[limits]\nunauthenticated-per-source = 4")
+        .start();
+    let silent: Vec<_> = (0..30)
+        .map(|number| silent(&gateway, [127, 0, 1, 1 + number % 7]))
+        .collect();
+    eventually("an end of all but four", || (held(&silent) == 4).then_some(()));
+    assert_eq!(held(&silent[26..]), 4);
+    let target = Server::named("x");
+    assert_eq!(gateway.through(&target.address()).stdout, "x");
+}
+
+#[test]
+fn strangers_of_many_networks_keep_no_quiet_one_out() {
+    let target = Server::named("x");
+    let gateway = Setup::allowing()
+        .tables("[limits]\nunauthenticated = 10\nunauthenticated-per-source = 4")
+        .start();
+    let silent: Vec<_> = (0..100)
+        .map(|number| silent(&gateway, [127, 0, 1 + number % 8, 1 + number % 5]))
+        .collect();
+    // All that come are let in or sent away; no more than twice the limit stay.
+    eventually("an end of those who are too many", || {
+        (held(&silent) <= 20).then_some(())
+    });
+    assert!(held(&silent) >= 10, "{}", held(&silent));
+    for _ in 0..3 {
+        assert_eq!(gateway.through(&target.address()).stdout, "x");
+    }
 }
 
 #[test]

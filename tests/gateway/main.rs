@@ -9,6 +9,7 @@
 )]
 
 mod abi;
+mod algorithms;
 mod compiled;
 mod counts;
 mod credentials;
@@ -20,6 +21,7 @@ mod forwarding;
 #[allow(dead_code, reason = "the suite of the command line has policies of its own")]
 mod guests;
 mod harness;
+mod late;
 mod leaks;
 mod limits;
 mod login;

@@ -312,6 +312,9 @@ wasi = "refuse"              # refuse | inert: WASI imports are refused, or link
 settings = { rules = [{ allow = "*:443" }] }             # or settings-file = "rules.toml" (TOML or JSON by extension, handed over as JSON)
 watch = true                 # swap when the file changes
 
+[algorithms]
+preset = "modern"            # modern | compatible (adds aes-ctr with encrypt-then-MAC and ECDH on NIST curves)
+
 [floors]                     # no policy can lift these; judged on resolved addresses and on listeners
 deny = ["169.254.0.0/16", "fe80::/10", "224.0.0.0/4", "ff00::/8", "0.0.0.0/8", "::/128", "255.255.255.255/32"]
 own-listeners = true         # never dial the gateway's own SSH, admin and metrics sockets
@@ -320,6 +323,7 @@ privileged-listen-ports = false
 [limits]                     # defaults and ceilings; a policy's terms can only tighten them
 sessions = 10000
 sessions-per-user = 100
+unauthenticated-per-source = 20   # before login, by address and by prefix (v4 /24, v6 /64)
 unauthenticated = 100        # start refusing at random past this many, all past twice as many
 tunnels-per-session = 1000
 listeners-per-session = 64

@@ -26,12 +26,12 @@ const WRONG: &[(&str, &str)] = &[
     ("server = 3", "1:10 server must be a table, found 3"),
     (
         "colour = 1",
-        "1:1 colour unknown key; known here: server, forwarding, auth, user, policy, floors, limits, audit",
+        "1:1 colour unknown key; known here: server, forwarding, auth, user, policy, algorithms, floors, limits, audit",
     ),
     ("[servers]", "1:2 servers unknown key; did you mean `server`?"),
     (
         "\"a\\nb\" = 1",
-        "1:1 \"a\\nb\" unknown key; known here: server, forwarding, auth, user, policy, floors, limits, audit",
+        "1:1 \"a\\nb\" unknown key; known here: server, forwarding, auth, user, policy, algorithms, floors, limits, audit",
     ),
     (
         "[admin]\nsocket = \"/run/x\"",
@@ -178,6 +178,10 @@ const WRONG: &[(&str, &str)] = &[
     (
         "[floors]\ndeny = [\"example.org\"]",
         "2:9 floors.deny[0] must be a network, as in \"10.0.0.0/8\" or \"fe80::/10\", found \"example.org\"",
+    ),
+    (
+        "[algorithms]\npreset = \"ancient\"",
+        "2:10 algorithms.preset must be one of modern, compatible, found \"ancient\"",
     ),
     (
         "[limits]\nsessions = 0",

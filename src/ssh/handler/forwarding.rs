@@ -26,6 +26,7 @@ impl Client {
         let visit = self.visit()?;
         let asked = Box::new(Asked {
             queue: self.flows.queue(channel.id().into()),
+            flows: self.flows.clone(),
             channel,
             reply,
         });

@@ -101,10 +101,11 @@ impl Handler for Box<Client> {
     type Error = russh::Error;
 
     async fn authentication_banner(&mut self) -> Answer<Option<String>> {
-        Ok(self
-            .service
-            .banner()
-            .map(|banner| banner.trim_end().to_owned() + "\r\n"))
+        let banner = self.service.banner();
+        let banner = banner.as_deref().map(str::trim_end);
+        // Of an empty one, OpenSSH would show an empty line.
+        let banner = banner.filter(|banner| !banner.is_empty());
+        Ok(banner.map(|banner| banner.to_owned() + "\r\n"))
     }
 
     async fn auth_none(&mut self, _user: &str) -> Answer<Auth> {

@@ -27,7 +27,7 @@ impl Client {
             return reply.reject(other(4, "too many session channels")).await;
         };
         let id = channel.id();
-        let (keys, screen) = halves(channel);
+        let (keys, screen) = halves(channel, &self.flows);
         // What the client types is taken at once, or the session would wait for it.
         let left = CancellationToken::new();
         self.service

@@ -88,6 +88,12 @@ def ended(pid):
 class House:
     """A folder with the keys, and the two servers that use them."""
 
+    LIMITS = (
+        "sessions = 20000\nsessions-per-user = 20000\nunauthenticated = 2000\nunauthenticated-per-source = 2000\n"
+        'drain-timeout = "0"\nunused-connection-timeout = "0"\n'
+    )
+    STARTUPS = "5000"
+
     def __init__(self, folder, binary, target_port):
         self.folder, self.binary, self.target_port = folder, binary, target_port
         self.key = f"{folder}/key"
@@ -108,8 +114,7 @@ class House:
         pathlib.Path(config).write_text(
             f'[server]\nlisten = ["127.0.0.1:{port}"]\nhost-keys = ["{self.folder}/host"]\n'
             f'[[user]]\nname = "{self.user}"\nauthorized-keys = ["{self.line}"]\n'
-            "[limits]\nsessions = 20000\nsessions-per-user = 20000\nunauthenticated = 2000\ndrain-timeout = \"0\"\n"
-            'unused-connection-timeout = "0"\n'
+            f"[limits]\n{self.LIMITS}"
             f'[[policy.plugin]]\nname = "rules"\ncomponent = "builtin:rules"\nsettings = {{ rules = [{rules}] }}\n'
             f'[audit]\nfile = "{self.folder}/audit.jsonl"\n'
         )
@@ -120,7 +125,7 @@ class House:
         pathlib.Path(keys).write_text(self.line + "\n")
         options = {
             "ListenAddress": "127.0.0.1", "Port": port, "HostKey": f"{self.folder}/host", "AuthorizedKeysFile": keys,
-            "StrictModes": "no", "PidFile": "none", "PermitRootLogin": "yes", "UsePAM": "no", "MaxStartups": "5000",
+            "StrictModes": "no", "PidFile": "none", "PermitRootLogin": "yes", "UsePAM": "no", "MaxStartups": self.STARTUPS,
             "PermitOpen": f"127.0.0.1:{self.target_port}",
         }
         os.makedirs("/run/sshd", exist_ok=True)

@@ -1,6 +1,7 @@
 """What is forwarded to. The first byte of a connection says what it does:
 
     e                  echoes what comes
+    m                  mirrors what comes: an echo that waits for nobody but its own reader
     u TOTAL            takes that many bytes, then answers one
     d TOTAL PIECE      sends that many bytes, so many at a time
 
@@ -45,8 +46,8 @@ def begin(loop, connection):
     loop.unregister(connection)
     if word == b"e":
         loop.register(connection, selectors.EVENT_READ, echo)
-    elif word in (b"u", b"d"):
-        work = take if word == b"u" else give
+    elif word in WORKS:
+        work = WORKS[word]
         threading.Thread(target=serve, args=(work, connection), daemon=True).start()
     else:
         connection.close()
@@ -98,6 +99,14 @@ def pour(connection, total, piece):
     left = total
     while left > 0:
         left -= os.sendfile(connection.fileno(), ZEROS, 0, min(piece, left))
+
+
+def mirror(connection):
+    while data := connection.recv(1 << 16):
+        connection.sendall(data)
+
+
+WORKS = {b"u": take, b"d": give, b"m": mirror}
 
 
 def number(connection):
