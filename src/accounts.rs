@@ -121,7 +121,7 @@ impl Accounts {
                 && PasswordHash::new(secret.expose()).is_err()
             {
                 let words = format!(
-                    "the password hash of {} is no PHC string: make one with argon2(1)",
+                    "the password hash of {} is no PHC string: make one with `portreeve hash-password`",
                     user.name
                 );
                 faults.push(Fault::of_key(file, "user.password-hash", words));

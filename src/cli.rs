@@ -13,6 +13,7 @@ use crate::config::{self, Config, Draft, Faults};
 use crate::embedded::Embedded;
 use crate::explain::{self, Explain};
 use crate::gateway::{Gateway, Origin, Prepared, StartError};
+use crate::password;
 use crate::plugin::{self, Plugin};
 use crate::policy::{self, Installed};
 use crate::request::printable;
@@ -50,6 +51,8 @@ enum Command {
     /// Tools for those who write policies.
     #[command(subcommand)]
     Plugin(Plugin),
+    /// Hash a password for `password-hash`: asked for on a terminal, or the first line of standard input.
+    HashPassword,
     /// What the gateway starts to compile a component; nobody else needs it.
     #[command(name = policy::SUBCOMMAND, hide = true)]
     CompileForParent {
@@ -102,6 +105,7 @@ pub fn run() -> ExitCode {
     });
     let code = match cli.command {
         Command::Completions { shell } => completions(shell),
+        Command::HashPassword => password::run(),
         Command::CompileForParent {
             memory,
             address_space,

@@ -9,8 +9,9 @@
 
 mod anatomy;
 mod artifact;
-mod bindings;
+mod calendar;
 mod compiler;
+mod contract;
 mod convert;
 mod decide;
 mod directory;
@@ -22,6 +23,7 @@ mod host;
 mod imports;
 mod load;
 mod observe;
+mod place;
 mod read;
 mod record;
 mod snapshot;

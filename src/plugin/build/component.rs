@@ -5,14 +5,17 @@ use wit_parser::Resolve;
 
 use super::failure::BuildError;
 use super::world::{self, World};
+use crate::plugin::contract::Contract;
 
 /// Makes a component of a module whose compiler knows nothing of components.
 ///
 /// # Errors
 /// Where the module does not have what the world asks for.
-pub(super) fn embed(mut module: Vec<u8>, kind: World) -> Result<Vec<u8>, BuildError> {
+pub(super) fn embed(mut module: Vec<u8>, contract: Contract, kind: World) -> Result<Vec<u8>, BuildError> {
     let mut resolve = Resolve::default();
-    let package = resolve.push_str("policy.wit", &world::whole(kind)).map_err(unfit)?;
+    let package = resolve
+        .push_str("policy.wit", &world::whole(contract, kind))
+        .map_err(unfit)?;
     let world = resolve.select_world(&[package], Some(world::NAME)).map_err(unfit)?;
     wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(unfit)?;
     encode(&module)
@@ -57,4 +60,4 @@ fn unfit(error: impl std::fmt::Display) -> BuildError {
 }
 
 /// Answers the calls of WASI preview 1 inside of the component.
-const ADAPTER: &str = include_str!("../../../plugins/adapter/wasi-none.wat");
+pub(in crate::plugin) const ADAPTER: &str = include_str!("../../../plugins/adapter/wasi-none.wat");
