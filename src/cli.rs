@@ -14,6 +14,7 @@ use crate::confined;
 use crate::embedded::Embedded;
 use crate::explain::{self, Explain};
 use crate::gateway::{Gateway, Origin, Prepared, StartError};
+use crate::password;
 use crate::plugin::{self, Plugin};
 use crate::policy::{self, Installed};
 use crate::request::printable;
@@ -51,6 +52,8 @@ enum Command {
     /// Tools for those who write policies.
     #[command(subcommand)]
     Plugin(Plugin),
+    /// Hash a password for `password-hash`: asked for on a terminal, or the first line of standard input.
+    HashPassword,
     /// What this program starts to read or compile a component; not for people.
     #[command(name = confined::SUBCOMMAND, hide = true)]
     WorkForParent(confined::Order),
@@ -99,6 +102,7 @@ pub fn run() -> ExitCode {
     let code = match cli.command {
         Command::Completions { shell } => completions(shell),
         Command::WorkForParent(order) => work(&order),
+        Command::HashPassword => password::run(),
         Command::Serve { config, listen } => within_runtime(serve(config, listen)),
         Command::Check { config, json } => within_runtime(check(config, json)),
         Command::Explain(question) => within_runtime(explain::run(question)),

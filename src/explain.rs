@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::audit::{Decided, VerdictWord};
@@ -13,8 +14,8 @@ use crate::auth::ForwardLimits;
 use crate::cli::{self, DENIED, INVALID, UNDECIDED, plain};
 use crate::gateway::Prepared;
 use crate::judgement::{Judgement, Question, Way};
-use crate::plugin::{fail, invalid};
-use crate::request::{Action, Connection, Credential, Endpoint, ForwardRequest, Requested, new_id};
+use crate::plugin::{fact, fail, invalid};
+use crate::request::{Action, Certificate, Connection, Credential, Endpoint, Fact, ForwardRequest, Requested, new_id};
 
 /// Ask the configured policy: may this be forwarded, and why?
 #[derive(Args)]
@@ -31,6 +32,18 @@ pub struct Explain {
     /// The fingerprint of the user's key; without it every key that is listed for the user is judged.
     #[arg(long, value_name = "SHA256:…")]
     key: Option<String>,
+    /// How the user logged in; without it with a key.
+    #[arg(long, value_name = "WORD", conflicts_with = "key")]
+    method: Option<String>,
+    /// A principal of the certificate that the user logged in with; may be given several times.
+    #[arg(long = "principal", value_name = "NAME", conflicts_with = "key")]
+    principals: Vec<String>,
+    /// A claim of the user, in the place of a configured one; whole numbers, true and false are what they look like.
+    #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = fact)]
+    claims: Vec<(String, Fact)>,
+    /// When it is asked, as in 2026-11-24T09:00:00Z; without it, now.
+    #[arg(long, value_name = "TIME")]
+    now: Option<Timestamp>,
     /// The address the client comes from.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     client: std::net::IpAddr,
@@ -90,13 +103,14 @@ pub async fn run(question: Explain) -> u8 {
                 return fail(INVALID, &words, question.json);
             }
         },
-        None if listed.is_empty() => vec![(None, ForwardLimits::default())],
+        // No key has a part in such a login.
+        None if listed.is_empty() || question.without_key() => vec![(None, ForwardLimits::default())],
         None => listed
             .into_iter()
             .map(|(fingerprint, limits)| (Some(fingerprint), limits))
             .collect(),
     };
-    if !accounts.knows(&question.user) && keys.iter().all(|(key, _)| key.is_none()) {
+    if !accounts.knows(&question.user) && !question.without_key() && keys.iter().all(|(key, _)| key.is_none()) {
         let _ = cli::fail(
             INVALID,
             &format!(
@@ -107,37 +121,36 @@ pub async fn run(question: Explain) -> u8 {
     }
     let mut answers = Vec::new();
     for (key, limits) in keys {
-        let credential = Credential {
-            method: "publickey".to_owned(),
-            fingerprint: key.clone(),
-            certificate: None,
-        };
-        let mut principal = accounts.principal(&question.user, credential);
+        let mut principal = accounts.principal(&question.user, question.credential(key.clone()));
+        for (name, value) in &question.claims {
+            principal.claims.retain(|(configured, _)| configured != name);
+            principal.claims.push((name.clone(), value.clone()));
+        }
         principal.groups.extend(question.groups.iter().cloned());
         let target = Endpoint::Tcp {
             host: crate::request::Host::Any,
             port: 0,
         };
         let model = ForwardRequest::dry(&question.user, question.action, target);
-        let judgement = judge
-            .judge(Question {
-                id: new_id("f"),
-                action: question.action,
-                requested: requested.clone(),
-                listener: listener.clone(),
-                originator: None,
-                principal: Arc::new(principal),
-                connection: Arc::new(Connection {
-                    client: SocketAddr::new(question.client, 0),
-                    ..Connection::clone(&model.connection)
-                }),
-                limits: Arc::new(limits),
-                dry_run: true,
-                again: None,
-                verdicts: None,
-                names: crate::names::places_of_one(),
-            })
-            .await;
+        let now = question.now.unwrap_or_else(Timestamp::now);
+        let asked = Question {
+            id: new_id("f"),
+            action: question.action,
+            requested: requested.clone(),
+            listener: listener.clone(),
+            originator: None,
+            principal: Arc::new(principal),
+            connection: Arc::new(Connection {
+                client: SocketAddr::new(question.client, 0),
+                ..Connection::clone(&model.connection)
+            }),
+            limits: Arc::new(limits),
+            dry_run: true,
+            again: None,
+            verdicts: None,
+            names: crate::names::places_of_one(),
+        };
+        let judgement = judge.judge_at(asked, now).await;
         answers.push(answer(key, judgement));
     }
     let strictest = answers.iter().max_by_key(|answer| answer.code());
@@ -149,6 +162,32 @@ pub async fn run(question: Explain) -> u8 {
     match cli::print(&text) {
         cli::DONE => code,
         failed => failed,
+    }
+}
+
+impl Explain {
+    /// Whether the login that is asked about was not one with a plain key.
+    fn without_key(&self) -> bool {
+        !self.principals.is_empty() || self.method.as_deref().is_some_and(|method| method != PUBLIC_KEY)
+    }
+
+    fn credential(&self, fingerprint: Option<String>) -> Credential {
+        let certified = !self.principals.is_empty();
+        let usual = if certified { "certificate" } else { PUBLIC_KEY };
+        Credential {
+            method: self.method.clone().unwrap_or_else(|| usual.to_owned()),
+            fingerprint,
+            certificate: certified.then(|| Certificate {
+                key_id: self.user.clone(),
+                serial: 0,
+                issuer: String::new(),
+                principals: self.principals.clone(),
+                valid_after: 0,
+                valid_before: u64::MAX,
+                critical_options: Vec::new(),
+                extensions: vec![("permit-port-forwarding".to_owned(), String::new())],
+            }),
+        }
     }
 }
 
@@ -266,3 +305,5 @@ impl Answer {
         text
     }
 }
+
+const PUBLIC_KEY: &str = "publickey";

@@ -35,6 +35,7 @@
 //! | [`audit`] | one line for each thing that happened | filters |
 //! | [`explain`] | the same judgement for a request that nobody made | |
 //! | [`plugin`] | tools for those who write policies | SSH, sockets |
+//! | `password` | the hash of a password, for a configuration | who may log in |
 //! | `files` | read what others put in a file's place, without waiting and within bounds | what is in it |
 //! | [`request`] | the words that all rooms share, without I/O | all of the above |
 //!
@@ -126,6 +127,7 @@ pub mod gateway;
 pub mod judgement;
 pub mod names;
 mod open_files;
+mod password;
 pub mod plugin;
 pub mod policy;
 pub mod proxy_header;

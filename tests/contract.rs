@@ -168,6 +168,7 @@ fn a_change_of_a_published_version_is_noticed() {
         ("        timed-out,\n",                 "        timed-out,\n        refused,\n",                   "interface `names`"),
         ("user: string) -> u32",                 "user: string) -> u64",                                     "interface `view`"),
         ("    import view;\n",                   "",                                                         "world `policy`"),
+        ("        refuse,\n        permit,\n",     "        permit,\n        refuse,\n",                         "interface `types`"),
         ("    export observer;\n",               "",                                                         "world `observing-policy`"),
         ("interface decision {",                 "interface clock { now: func() -> u64; }\ninterface decision {", "`clock` was not there"),
     ];
@@ -197,7 +198,7 @@ fn comments_and_layout_may_change() {
 #[test]
 fn a_later_version_of_the_track_may_add_and_only_add() {
     let published = Contract::parse(&contract());
-    let later = contract().replace("@0.1.0", "@0.1.1");
+    let later = contract().replace("@0.2.0", "@0.2.1");
     let added = later
         .replace(
             "world policy {\n",

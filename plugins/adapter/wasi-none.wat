@@ -66,7 +66,7 @@
   (func (export "poll_oneoff") (param i32 i32 i32 i32) (result i32)
     (i32.store (local.get 3) (i32.const 0))
     (i32.const 0))
-  (func (export "proc_exit") (param i32) (unreachable))
+  (func $proc_exit (export "proc_exit") (param i32) (unreachable))
   (func (export "proc_raise") (param i32) (result i32) (i32.const 58))
 
   (func (export "fd_advise") (param i32 i64 i64 i32) (result i32) (i32.const 8))

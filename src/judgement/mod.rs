@@ -79,13 +79,22 @@ impl Judge {
         self.judge_by(&self.current(), question).await
     }
 
+    /// Judges a request by what is in force, as if it were asked at that moment.
+    pub async fn judge_at(&self, question: Question, now: Timestamp) -> Judgement {
+        self.judged(&self.current(), question, now).await
+    }
+
     /// Judges a request by what was in force when it came.
     pub async fn judge_by(&self, current: &Arc<Current>, question: Question) -> Judgement {
+        self.judged(current, question, Timestamp::now()).await
+    }
+
+    async fn judged(&self, current: &Arc<Current>, question: Question, now: Timestamp) -> Judgement {
         let mut decided = question.blank();
         let outcome = match before_policy(&question, &current.house) {
             Ok(target) => {
                 decided.target = Some(target.clone());
-                self.ask(question, target, current, &mut decided).await
+                self.ask(question, target, now, current, &mut decided).await
             }
             Err(refusal) => Err(refusal),
         };
@@ -123,6 +132,7 @@ impl Judge {
         &self,
         question: Question,
         target: Endpoint,
+        now: Timestamp,
         current: &Arc<Current>,
         decided: &mut Decided,
     ) -> Result<Permit, Refusal> {
@@ -130,7 +140,7 @@ impl Judge {
         let limits = question.limits;
         let request = Arc::new(ForwardRequest {
             id: question.id,
-            now: Timestamp::now(),
+            now,
             action: question.action,
             target: target.clone(),
             requested: question.requested,

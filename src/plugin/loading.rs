@@ -8,8 +8,9 @@ use clap::Args;
 use serde_json::Value as Json;
 
 use super::project::{FILE, Keys, Project, Setup, named, shown};
+use super::wasi::WasiFlags;
 use super::wrong::Unready;
-use crate::config::{self, Faults, Grant, Policy, Signatures, Source, Wasi};
+use crate::config::{self, Faults, Grant, Policy, Signatures, Source};
 use crate::gateway::state_directory;
 use crate::policy::Workshop;
 use crate::request::Fact;
@@ -35,9 +36,8 @@ pub(super) struct Loading {
     /// Let it rewrite.
     #[arg(long)]
     rewrite: bool,
-    /// Link WASI imports, with nothing behind them.
-    #[arg(long)]
-    wasi_inert: bool,
+    #[command(flatten)]
+    wasi: WasiFlags,
     /// How long a decision may compute, instead of the configured 50 ms, as in 20ms.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     deadline: Option<Duration>,
@@ -140,9 +140,7 @@ impl Loading {
         plugin.grants.sort();
         plugin.grants.dedup();
         plugin.rewrite |= self.rewrite;
-        if self.wasi_inert {
-            plugin.wasi = Wasi::Inert;
-        }
+        plugin.wasi = self.wasi.said().unwrap_or(plugin.wasi);
         if let Some(path) = &self.settings {
             plugin.settings = settings(path)?;
         }
@@ -236,6 +234,24 @@ pub(super) fn source(component: &str) -> Result<Source, Unready> {
         return Ok(projected(component)?.plugin.component);
     }
     Ok(named(component)?)
+}
+
+/// The file of a component: the file that is named, or what the project of a folder builds.
+///
+/// # Errors
+/// Where a folder has no project, or its component is no file.
+pub(super) fn file(path: &Path) -> Result<PathBuf, Unready> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    match of_folder(path)?.plugin.component {
+        Source::File(component) => Ok(component),
+        other => Err(Unready::Usage(format!(
+            "{}: its component is no file: {}",
+            path.display(),
+            shown(&other)
+        ))),
+    }
 }
 
 /// A settings file.

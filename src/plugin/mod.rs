@@ -12,6 +12,7 @@ mod bench;
 mod bindings;
 mod build;
 mod check;
+mod contract;
 mod inspect;
 mod language;
 mod loading;
@@ -25,11 +26,15 @@ mod sign;
 mod template;
 mod test;
 mod verify;
+mod wasi;
+mod wit;
 mod wrong;
 
 use std::ffi::OsString;
 
 pub use build::{Making, perform};
+pub use contract::Contract;
+pub(crate) use run::fact;
 pub(crate) use wrong::{fail, invalid};
 
 use clap::Subcommand;
@@ -41,6 +46,8 @@ pub enum Plugin {
     New(new::New),
     /// Compile a policy and make a component of it.
     Build(build::Build),
+    /// Print the contract (WIT), or the adapter for WASI preview 1.
+    Wit(wit::Wit),
     /// Show what a component is, or what changed between two.
     Inspect(inspect::Inspect),
     /// Send a component through every gate of a swap, without a gateway.
@@ -64,6 +71,7 @@ pub async fn run(command: Plugin) -> u8 {
     match command {
         Plugin::New(command) => new::run(&command),
         Plugin::Build(command) => build::run(&command),
+        Plugin::Wit(command) => wit::run(&command),
         Plugin::Inspect(command) => inspect::run(command).await,
         Plugin::Check(command) => check::run(command).await,
         Plugin::Test(command) => test::run(command).await,

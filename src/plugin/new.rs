@@ -10,6 +10,7 @@ use clap::Args;
 use thiserror::Error;
 
 use super::bindings;
+use super::contract::Contract;
 use super::language::Language;
 use super::template::{self, Template};
 use crate::cli::{FAILED, INVALID, fail, plain, print};
@@ -124,7 +125,7 @@ fn fill(draft: &Path, name: &str, language: Language) -> io::Result<()> {
         }
         fs::write(path, text)?;
     }
-    bindings::write(bindings::of(language), &draft.join("bindings"))?;
+    bindings::write(&bindings::of(language, Contract::default()), &draft.join("bindings"))?;
     bindings::write(vendored, draft)
 }
 

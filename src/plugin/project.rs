@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 
 use super::build::World;
+use super::contract::Contract;
 use super::language::Language;
 use crate::config::policy::{self, DEADLINE, MEMORY};
 use crate::config::{self, Document, Fault, Faults, Grant, Plugin, Source, Table, Wasi};
@@ -19,6 +20,8 @@ pub(super) struct Project {
     pub(super) name: String,
     /// What it is written in, where `plugin build` builds it.
     pub(super) language: Option<Language>,
+    /// The version of the contract that it is built for, if it says so.
+    pub(super) contract: Option<Contract>,
     /// Which exports it has.
     pub(super) world: World,
     /// How its component is loaded.
@@ -55,6 +58,7 @@ impl Project {
             let name = table.required("name", "what the policy is called", policy::plugin_name);
             let language = table.read("language", |value| value.one_of(&Language::WORDS));
             let world = table.read("world", |value| value.one_of(&World::WORDS));
+            let contract = table.read("contract", |value| value.one_of(&Contract::WORDS));
             let keys = Keys::read(table);
             if keys.component.is_none() && !table.has("component") {
                 table.fault("component", "missing: the file that is built, as in \"policy.wasm\"");
@@ -62,6 +66,7 @@ impl Project {
             Some(Self {
                 name: name?,
                 language,
+                contract,
                 world: world.unwrap_or(World::Policy),
                 keys,
             })

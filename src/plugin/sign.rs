@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::loading;
 use super::wrong::no_folder;
 use crate::cli::{self, FAILED, INVALID, plain};
 use crate::files::{self, MOST_COMPONENT};
@@ -10,7 +11,8 @@ use crate::signature::{self, SignError};
 /// Sign a component, as `ssh-keygen -Y sign -n policy@portreeve` does.
 #[derive(Args)]
 pub struct Sign {
-    /// The component.
+    /// The component, or the folder of a project (with a `policy.toml`).
+    #[arg(value_name = "FILE|DIR")]
     file: PathBuf,
     /// An OpenSSH private key, or a public key or certificate whose private half ssh-agent has.
     #[arg(long, value_name = "KEY")]
@@ -22,23 +24,23 @@ pub struct Sign {
 
 /// Writes the signature; the exit code is the answer.
 pub(super) fn run(command: &Sign) -> u8 {
-    let folders = no_folder(&command.file, "component", "policy.wasm")
-        .and_then(|()| no_folder(&command.key, "key", "id_ed25519"));
-    if let Err(wrong) = folders {
+    if let Err(wrong) = no_folder(&command.key, "key", "id_ed25519") {
         return wrong.report(INVALID, false);
     }
-    let bytes = match files::read(&command.file, MOST_COMPONENT) {
+    let component = match loading::file(&command.file) {
+        Ok(component) => component,
+        Err(unready) => return unready.report(false),
+    };
+    let bytes = match files::read(&component, MOST_COMPONENT) {
         Ok(bytes) => bytes,
-        Err(error) => return cli::fail(INVALID, &format!("{}: {error}", command.file.display())),
+        Err(error) => return cli::fail(INVALID, &format!("{}: {error}", component.display())),
     };
     let (signature, fingerprint) = match signature::sign(&bytes, &command.key) {
         Ok(signed) => signed,
         Err(error) => return cli::fail(code(&error), &error.to_string()),
     };
-    let output = command
-        .output
-        .clone()
-        .unwrap_or_else(|| signature::beside(&command.file));
+    let output = command.output.clone();
+    let output = output.unwrap_or_else(|| signature::beside(&component));
     if output.as_os_str() == "-" {
         return cli::print(&signature);
     }
@@ -48,7 +50,7 @@ pub(super) fn run(command: &Sign) -> u8 {
     }
     match files::replace(&output, &signature, None) {
         Ok(()) => {
-            let file = command.file.display();
+            let file = component.display();
             let told = format!("{file}: signed by {fingerprint}, written to {}", output.display());
             cli::print(&(plain(&told) + "\n"))
         }

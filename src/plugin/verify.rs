@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::loading;
 use super::wrong::{Wrong, no_folder};
 use crate::cli::{self, FAILED, INVALID, plain};
 use crate::files::{self, MOST_COMPONENT};
@@ -10,7 +11,8 @@ use crate::signature::{self, AllowedSigners, Refused};
 /// Check the signature of a component, as `ssh-keygen -Y verify -n policy@portreeve` does.
 #[derive(Args)]
 pub struct Verify {
-    /// The component.
+    /// The component, or the folder of a project (with a `policy.toml`).
+    #[arg(value_name = "FILE|DIR")]
     file: PathBuf,
     /// Whose signatures count: a file as ssh-keygen(1) describes under ALLOWED SIGNERS.
     #[arg(long, value_name = "FILE")]
@@ -34,9 +36,13 @@ pub(super) fn run(command: &Verify) -> u8 {
     if let Err(wrong) = command.no_folders() {
         return wrong.report(INVALID, command.json);
     }
-    let bytes = match files::read(&command.file, MOST_COMPONENT) {
+    let component = match loading::file(&command.file) {
+        Ok(component) => component,
+        Err(unready) => return unready.report(command.json),
+    };
+    let bytes = match files::read(&component, MOST_COMPONENT) {
         Ok(bytes) => bytes,
-        Err(error) => return Wrong::file(&command.file, error).report(INVALID, command.json),
+        Err(error) => return Wrong::file(&component, error).report(INVALID, command.json),
     };
     let allowed = match AllowedSigners::read(&command.allowed_signers) {
         Ok(allowed) => allowed,
@@ -53,12 +59,12 @@ pub(super) fn run(command: &Verify) -> u8 {
     let signature = command
         .signature
         .clone()
-        .unwrap_or_else(|| signature::beside(&command.file));
+        .unwrap_or_else(|| signature::beside(&component));
     let revoked = command.revoked_keys.as_deref();
     let signer = match signature::checked(&bytes, &signature, &allowed, revoked, &command.signers) {
         Ok(signer) => signer,
         Err(refused) => {
-            return Wrong::file(&command.file, &refused).report(command.code(&refused), command.json);
+            return Wrong::file(&component, &refused).report(command.code(&refused), command.json);
         }
     };
     if command.json {
@@ -68,14 +74,13 @@ pub(super) fn run(command: &Verify) -> u8 {
         .authority
         .map(|key| format!(", certified by {key}"))
         .unwrap_or_default();
-    let file = command.file.display();
+    let file = component.display();
     let told = format!("{file}: signed by {} with {}{by}", signer.principal, signer.fingerprint);
     cli::print(&(plain(&told) + "\n"))
 }
 
 impl Verify {
     fn no_folders(&self) -> Result<(), Wrong> {
-        no_folder(&self.file, "component", "policy.wasm")?;
         no_folder(&self.allowed_signers, "file", "allowed_signers")?;
         if let Some(signature) = &self.signature {
             no_folder(signature, "signature", "policy.wasm.sig")?;

@@ -156,6 +156,12 @@ impl Anatomy {
         Track::of(&exports)
     }
 
+    /// Whether this gateway serves its track.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        self.served().is_ok()
+    }
+
     /// The version of the world that this gateway speaks.
     #[must_use]
     pub fn ours() -> &'static str {

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Failure;
-use super::bindings::portreeve::policy::types as wit;
+use super::contract::newest::types as wit;
 use crate::request::printable;
 use crate::request::{
     Action, AddressRule, AddressRules, Certificate, Connection, Denial, Effect, Endpoint, Fact, ForwardRequest, Host,
@@ -70,6 +70,7 @@ fn principal(principal: &Principal) -> wit::Principal {
         groups: principal.groups.clone(),
         credential: wit::Credential {
             method: credential.method.clone(),
+            methods: credential.methods(),
             fingerprint: credential.fingerprint.clone(),
             certificate: credential.certificate.as_ref().map(certificate),
         },
@@ -120,6 +121,9 @@ pub(super) fn verdict(verdict: wit::Verdict, asked: &ForwardRequest, may_rewrite
 }
 
 fn denial(given: wit::Denial) -> Result<Denial, Failure> {
+    if given.code.is_empty() && given.reason.is_empty() && given.tell_user.is_none() {
+        return Ok(never_set());
+    }
     if given.code.is_empty() || given.code.chars().any(|one| one.is_control() || one.is_whitespace()) {
         return Err(malformed(format!(
             "the denial's code `{}` is no plain word",
@@ -139,6 +143,16 @@ fn denial(given: wit::Denial) -> Result<Denial, Failure> {
             .map(|sentence| printable(&sentence, MAX_SENTENCE))
             .filter(|sentence| !sentence.trim().is_empty()),
     })
+}
+
+/// What a language gives a verdict that its policy never set: a denial in which nothing is said.
+fn never_set() -> Denial {
+    Denial {
+        code: NO_VERDICT.to_owned(),
+        reason: "the policy returned without setting a verdict: its answer is a denial with no code and no reason"
+            .to_owned(),
+        tell_user: None,
+    }
 }
 
 fn redirect(given: wit::Redirect, asked: &ForwardRequest) -> Result<Redirect, Failure> {
@@ -247,6 +261,8 @@ fn within(what: &str, count: usize, limit: usize) -> Result<(), Failure> {
 /// The one obligation that this gateway knows: a Unix socket that nobody listens on any more may
 /// be removed before a listener binds its path (OpenSSH's `StreamLocalBindUnlink`).
 const REPLACE_SOCKET: &str = "replace-socket";
+/// The code of a denial that the policy never set.
+const NO_VERDICT: &str = "no-verdict";
 const MAX_NAME: usize = 128;
 const MAX_TEXT: usize = 4096;
 /// What an SSH client shows on one line without drowning the rest.

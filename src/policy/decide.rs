@@ -8,13 +8,14 @@ use futures_util::FutureExt;
 use wasmtime::component::ComponentExportIndex;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
-use super::bindings::{Policy, PolicyPre};
+use super::contract::newest::types as wit;
+use super::contract::{Policy, PolicyPre};
 use super::engine::{Meter, Sandbox};
 use super::failure::{Failure, Problem};
 use super::host::{Facts, Guest, Label, Phase};
 use super::stock::{Prepared, Stock};
 use super::wasi::Inert;
-use super::{Installed, PolicyRef, convert};
+use super::{Installed, PolicyRef, convert, place};
 use crate::names::Lookups;
 use crate::request::{ForwardRequest, Verdict};
 use crate::signature::Signer;
@@ -25,7 +26,7 @@ pub(super) struct Loaded {
     pub(super) reference: PolicyRef,
     /// Who signed it, where that was demanded.
     pub(super) signer: Option<Signer>,
-    pub(super) pre: PolicyPre<Guest>,
+    pub(super) pre: PolicyPre,
     /// Where it exports `on-ended`, if it does.
     pub(super) observer: Option<ComponentExportIndex>,
     /// Whether each instance must be configured; not where the component is a snapshot that was
@@ -82,7 +83,9 @@ impl Loaded {
             .await;
         let answer = asked.unwrap_or_else(|_| Err(Failure::Host("a panic in the host".to_owned())));
         if let Some(recorder) = &facts.recorder {
-            recorder.spent(store.get_fuel().ok(), store.data().ceiling.taken());
+            // What a guest that was cut off has used was not added up.
+            let fuel = store.get_fuel().ok().filter(|_| answer.is_ok());
+            recorder.spent(fuel, store.data().ceiling.taken());
             if let Ok(given) = &answer {
                 recorder.answered(given);
             }
@@ -103,7 +106,7 @@ impl Loaded {
         store: &mut Store<Guest>,
         ready: Option<Policy>,
         request: &ForwardRequest,
-    ) -> Result<super::bindings::portreeve::policy::types::Verdict, Failure> {
+    ) -> Result<wit::Verdict, Failure> {
         let policy = match ready {
             Some(policy) => policy,
             None => configured(&self.pre, self.settings_for_each(), store).await?,
@@ -116,10 +119,7 @@ impl Loaded {
             guest.wasi.get_or_insert_with(Inert::new).begin(now, &request.id);
         }
         let request = convert::request(request);
-        let called = policy
-            .portreeve_policy_decision()
-            .call_decide(&mut *store, &request)
-            .await;
+        let called = policy.decide(&mut *store, request).await;
         called.map_err(|error| classify(&error, store.data()))
     }
 
@@ -164,7 +164,7 @@ fn fill_up(store: &mut Store<Guest>, sandbox: &Sandbox) {
 
 /// Makes an instance that can be asked.
 pub(super) async fn configured(
-    pre: &PolicyPre<Guest>,
+    pre: &PolicyPre,
     settings: Option<&str>,
     store: &mut Store<Guest>,
 ) -> Result<Policy, Failure> {
@@ -185,10 +185,7 @@ pub(super) async fn configure(
     settings: &str,
 ) -> Result<Result<(), Vec<Problem>>, Failure> {
     store.data_mut().enter(Phase::Configure);
-    let called = policy
-        .portreeve_policy_lifecycle()
-        .call_configure(&mut *store, settings)
-        .await;
+    let called = policy.configure(&mut *store, settings).await;
     let answer = called.map_err(|error| classify(&error, store.data()))?;
     Ok(answer.map_err(|problems| {
         problems
@@ -202,10 +199,11 @@ pub(super) async fn configure(
     }))
 }
 
-/// Tells apart what went wrong in a guest.
+/// Tells apart what went wrong in a guest: with where it was, and with what it said last.
 pub(super) fn classify(error: &wasmtime::Error, guest: &Guest) -> Failure {
+    let place = place::of(error);
     if guest.clock.overdue {
-        return Failure::Deadline;
+        return Failure::Overdue(place);
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return Failure::QueueFull;
@@ -213,14 +211,14 @@ pub(super) fn classify(error: &wasmtime::Error, guest: &Guest) -> Failure {
     let words = format!("{:#}", error.root_cause());
     if let Some(trap) = error.downcast_ref::<Trap>() {
         return match trap {
-            Trap::StackOverflow => Failure::Stack,
-            Trap::Interrupt => Failure::Deadline,
-            _ if guest.ceiling.reached => Failure::Memory(words),
-            _ => Failure::Trap(words),
+            Trap::StackOverflow => Failure::Stack(place),
+            Trap::Interrupt => Failure::Overdue(place),
+            _ if guest.ceiling.reached => Failure::Memory(words + &place),
+            _ => Failure::Trap(words + &place + &guest.last_words()),
         };
     }
     if guest.ceiling.reached {
-        return Failure::Memory(words);
+        return Failure::Memory(words + &place);
     }
     if words.contains("fuel allocated for hostcalls") {
         return Failure::Oversized("more than 1 MiB crossed the border".to_owned());

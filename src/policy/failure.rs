@@ -12,12 +12,15 @@ pub enum Failure {
     /// The guest computed past its deadline.
     #[error("the policy did not decide within its deadline")]
     Deadline,
+    /// The same, and where it was then.
+    #[error("the policy did not decide within its deadline{0}")]
+    Overdue(String),
     /// The guest asked for more memory than `policy.memory` and then gave up.
     #[error("the policy needs more memory than it may have: {0}")]
     Memory(String),
     /// The guest recursed too deeply.
-    #[error("the policy overflowed its stack")]
-    Stack,
+    #[error("the policy overflowed its stack{0}")]
+    Stack(String),
     /// The answer is no verdict.
     #[error("the policy's answer is malformed: {0}")]
     Malformed(String),
@@ -47,9 +50,9 @@ impl Failure {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Trap(_) => "trap",
-            Self::Deadline => "deadline",
+            Self::Deadline | Self::Overdue(_) => "deadline",
             Self::Memory(_) => "memory",
-            Self::Stack => "stack",
+            Self::Stack(_) => "stack",
             Self::Malformed(_) => "malformed-verdict",
             Self::Oversized(_) => "oversized-verdict",
             Self::UnknownObligation(_) => "unknown-obligation",
@@ -140,11 +143,19 @@ pub enum LoadError {
         "it imports `{0}`: build it without WASI (for Rust the target wasm32-unknown-unknown, otherwise the stub adapter), or set `wasi = \"inert\"` for the plugin, which links WASI with nothing behind it"
     )]
     WasiRefused(String),
+    /// An interface that its track of the contract does not have.
+    #[error("it imports `{interface}`, which portreeve:policy has since {since}: build it for that version")]
+    Later {
+        /// The full import name.
+        interface: String,
+        /// The version that has it.
+        since: &'static str,
+    },
     /// An import that nobody offers.
     #[error("it imports `{0}`, which this gateway does not offer: only the interfaces of portreeve:policy are")]
     UnknownImport(String),
     /// The interfaces have the right names and other types.
-    #[error("its interfaces are not those of portreeve:policy {ours}: {error}", ours = super::track::NEWEST)]
+    #[error("its interfaces are not those of the portreeve:policy that it was built for: {error}")]
     Types {
         /// The first difference.
         error: String,
@@ -155,6 +166,14 @@ pub enum LoadError {
     /// It failed when it was configured or tried.
     #[error("it fails when it is tried: {0}")]
     Trial(Failure),
+    /// It failed to answer the test request.
+    #[error("it fails when it is tried: {failure} (the test request was: {asked})")]
+    TestRequest {
+        /// The request, in words.
+        asked: String,
+        /// How it failed.
+        failure: Failure,
+    },
     /// It does not load, and another that served under its name before was kept.
     #[error("{error}; what served last under this name is kept as {kept}: to go back to it, name that file")]
     ServedBefore {

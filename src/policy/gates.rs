@@ -169,10 +169,13 @@ fn gate_of(error: &LoadError) -> GateName {
             GateName::Component
         }
         LoadError::NotAPolicy(_) | LoadError::Version { .. } => GateName::World,
-        LoadError::NotGranted { .. } | LoadError::WasiRefused(_) | LoadError::UnknownImport(_) => GateName::Imports,
+        LoadError::NotGranted { .. }
+        | LoadError::WasiRefused(_)
+        | LoadError::Later { .. }
+        | LoadError::UnknownImport(_) => GateName::Imports,
         LoadError::Types { .. } => GateName::Types,
         LoadError::Settings(_) => GateName::Settings,
-        LoadError::Trial(_) => GateName::Trial,
+        LoadError::Trial(_) | LoadError::TestRequest { .. } => GateName::Trial,
         // An engine that does not start, and whatever is added later, ends at the compiler.
         _ => GateName::Compiles,
     }

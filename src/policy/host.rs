@@ -1,4 +1,4 @@
-//! What a guest can reach: the four interfaces of the world, each with a budget.
+//! What a guest can reach: the interfaces of the world, each with a budget.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Result};
 
-use super::bindings::portreeve::policy::log::Level;
-use super::bindings::portreeve::policy::names::LookupError;
-use super::bindings::portreeve::policy::state::StateError as WitStateError;
-use super::bindings::portreeve::policy::{log, names, state, types, view};
-use super::convert;
+use super::contract::newest::calendar::{CalendarError, LocalTime};
+use super::contract::newest::log::Level;
+use super::contract::newest::names::LookupError;
+use super::contract::newest::state::StateError as WitStateError;
+use super::contract::newest::{calendar, log, names, state, types, view};
 use super::engine::TICK;
 use super::record::Recorder;
 use super::state::{Clock, State, StateError};
 use super::wasi::Inert;
+use super::{calendar as zones, convert};
 use crate::names::{Lookups, NameError};
 use crate::request::{Fact, Host, printable};
 
@@ -32,6 +33,9 @@ pub(super) struct Guest {
     facts: Arc<Facts>,
     logged: Budget,
     asked: Budget,
+    dated: Budget,
+    /// Its last line of the level `error`.
+    complaint: Option<String>,
 }
 
 /// Who speaks, for the log.
@@ -86,7 +90,7 @@ impl Facts {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Only `log` may be called.
+    /// Only `log` and `calendar` may be called.
     Configure,
     Decide,
 }
@@ -124,6 +128,8 @@ impl Guest {
             facts,
             logged: Budget(MAX_LINES),
             asked: Budget(MAX_STATE_CALLS),
+            dated: Budget(MAX_DATES),
+            complaint: None,
         }
     }
 
@@ -138,6 +144,9 @@ impl Guest {
         } else {
             printable(message, MAX_LINE)
         };
+        if level == Level::Error {
+            self.complaint = Some(message.clone());
+        }
         if let Some(recorder) = &self.facts.recorder {
             return recorder.line(level, message);
         }
@@ -153,6 +162,12 @@ impl Guest {
             Level::Warn => tracing::warn!(target: "policy", %policy, digest, forward, "{message}"),
             Level::Error => tracing::error!(target: "policy", %policy, digest, forward, "{message}"),
         }
+    }
+
+    /// What it said last of what went wrong, for the one who reads of its trap; empty if it said nothing.
+    pub(super) fn last_words(&self) -> String {
+        let complaint = self.complaint.as_ref();
+        complaint.map_or_else(String::new, |words| format!("; its last line in the log: {words}"))
     }
 
     /// What it printed, as lines of its log.
@@ -173,6 +188,8 @@ impl Guest {
         self.clock = GuestClock::new(deadline);
         self.logged = Budget(MAX_LINES);
         self.asked = Budget(MAX_STATE_CALLS);
+        self.dated = Budget(MAX_DATES);
+        self.complaint = None;
         self.label = label;
         self.facts = facts;
         self.lookups = lookups;
@@ -185,6 +202,19 @@ impl log::Host for Guest {
     async fn write(&mut self, level: Level, message: String) -> Result<()> {
         self.say(level, &message);
         Ok(())
+    }
+}
+
+impl calendar::Host for Guest {
+    /// Also from `configure`, which can so refuse a zone that does not exist.
+    async fn local(&mut self, unix_ms: u64, zone: String) -> Result<Result<LocalTime, CalendarError>> {
+        let answer = if self.dated.take() {
+            zones::local(unix_ms, &zone)
+        } else {
+            Err(CalendarError::OverBudget)
+        };
+        self.note(|recorder| recorder.told_time(unix_ms, &zone, &answer));
+        Ok(answer)
     }
 }
 
@@ -271,7 +301,7 @@ impl Guest {
 
     fn may_view(&self) -> Result<()> {
         if self.phase == Phase::Configure {
-            wasmtime::bail!("only `log` may be called from `configure`");
+            wasmtime::bail!("only `log` and `calendar` may be called from `configure`");
         }
         Ok(())
     }
@@ -393,4 +423,5 @@ impl GuestClock {
 const MAX_LINES: u32 = 64;
 const MAX_LINE: usize = 1024;
 const MAX_STATE_CALLS: u32 = 64;
+const MAX_DATES: u32 = 256;
 const MAX_RESOURCES: usize = 256;

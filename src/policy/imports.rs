@@ -1,19 +1,18 @@
 //! What a component may import, and what it is linked with.
 
-use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
+use wasmtime::component::{Component, InstancePre, Linker};
 
-use super::bindings::PolicyPre;
-use super::bindings::portreeve::policy as world;
+use super::contract::{Offers, PolicyPre};
 use super::failure::LoadError;
 use super::host::Guest;
-use super::track::{Track, ours};
+use super::track::{NEWEST, Track, ours};
 use super::trial::Trial;
 use super::wasi;
 use crate::config::{Grant, Plugin, Source, Wasi};
 
 impl Trial<'_> {
     /// Links what is granted and nothing else, and checks all types in both directions.
-    pub(super) fn link(&self, component: &Component) -> Result<(Linker<Guest>, PolicyPre<Guest>), LoadError> {
+    pub(super) fn link(&self, component: &Component) -> Result<(Linker<Guest>, PolicyPre), LoadError> {
         let engine = &self.sandbox.engine;
         let kind = component.component_type();
         let exports: Vec<_> = kind.exports(engine).map(|(name, _)| name).collect();
@@ -22,23 +21,19 @@ impl Trial<'_> {
             check_import(self.config, Some(track), name)?;
         }
         let mut linker = Linker::new(engine);
-        let linked = self.add_granted(&mut linker);
+        let linked = self.add_granted(&mut linker, track);
         linked.map_err(|error| LoadError::Engine(format!("{error:#}")))?;
         let pre = typed(linker.instantiate_pre(component))?;
         Ok((linker, pre))
     }
 
-    fn add_granted(&self, linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-        world::log::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
-        if grants(self.config, Grant::Names) || links_anyway(self.config, Grant::Names) {
-            world::names::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
-        }
-        if grants(self.config, Grant::State) {
-            world::state::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
-        }
-        if grants(self.config, Grant::View) {
-            world::view::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
-        }
+    fn add_granted(&self, linker: &mut Linker<Guest>, track: &Track) -> wasmtime::Result<()> {
+        let offers = Offers {
+            names: grants(self.config, Grant::Names) || links_anyway(self.config, Grant::Names),
+            state: grants(self.config, Grant::State),
+            view: grants(self.config, Grant::View),
+        };
+        offers.add_to(linker, track.contract)?;
         if self.config.wasi == Wasi::Inert {
             wasi::add_to_linker(linker)?;
         }
@@ -46,7 +41,7 @@ impl Trial<'_> {
     }
 }
 
-pub(super) fn typed(pre: wasmtime::Result<InstancePre<Guest>>) -> Result<PolicyPre<Guest>, LoadError> {
+pub(super) fn typed(pre: wasmtime::Result<InstancePre<Guest>>) -> Result<PolicyPre, LoadError> {
     pre.and_then(PolicyPre::new).map_err(|error| LoadError::Types {
         error: format!("{error:#}"),
     })
@@ -68,6 +63,15 @@ pub(super) fn check_import(config: &Plugin, track: Option<&Track>, name: &str) -
     }
     if interface == "types" {
         return Ok(());
+    }
+    if interface == "calendar" {
+        return match track {
+            Some(track) if !track.has_calendar() => Err(LoadError::Later {
+                interface: name.to_owned(),
+                since: NEWEST,
+            }),
+            _ => Ok(()),
+        };
     }
     let grant = grant(interface).ok_or_else(|| LoadError::UnknownImport(name.to_owned()))?;
     if grants(config, grant) || links_anyway(config, grant) {

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use tokio::time::timeout;
 use wasmtime::component::{Component, ComponentExportIndex};
 
-use super::bindings::PolicyPre;
+use super::contract::PolicyPre;
 use super::decide::{Loaded, configured};
 use super::engine::Sandbox;
 use super::failure::{Failure, LoadError};
-use super::host::{Facts, Guest};
+use super::host::Facts;
 use super::imports::{grants, typed};
 use super::snapshot::state_of;
 use super::stock::{Recipe, Stock};
@@ -56,8 +56,8 @@ async fn try_load(
     let asked = loaded.decide(sandbox, &facts, &request, lookups, deadline);
     match timeout(deadline * 4 + SLACK, asked).await {
         Ok((Ok(_), _)) => {}
-        Ok((Err(failure), _)) => return Err(LoadError::Trial(failure)),
-        Err(_) => return Err(LoadError::Trial(Failure::Deadline)),
+        Ok((Err(failure), _)) => return Err(on_the_test_request(&request, failure)),
+        Err(_) => return Err(on_the_test_request(&request, Failure::Deadline)),
     }
     loaded.stock = trial.stock(&loaded).await;
     Ok(loaded)
@@ -132,7 +132,7 @@ impl Trial<'_> {
     fn loaded(
         &self,
         described: Description,
-        pre: PolicyPre<Guest>,
+        pre: PolicyPre,
         observer: Option<ComponentExportIndex>,
         configures: bool,
     ) -> Loaded {
@@ -201,6 +201,18 @@ fn probe() -> ForwardRequest {
         port: 1,
     };
     ForwardRequest::dry("probe", Action::Connect, target)
+}
+
+fn on_the_test_request(request: &ForwardRequest, failure: Failure) -> LoadError {
+    LoadError::TestRequest {
+        asked: format!(
+            "{} {} by user {}",
+            request.action.as_str(),
+            request.target,
+            request.principal.user
+        ),
+        failure,
+    }
 }
 
 /// Bytes of a component that takes longer to compile a second time than a snapshot of it wins back:

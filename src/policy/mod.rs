@@ -9,8 +9,9 @@
 
 mod anatomy;
 mod artifact;
-mod bindings;
+mod calendar;
 mod compiler;
+mod contract;
 mod convert;
 mod decide;
 mod directory;
@@ -24,6 +25,7 @@ mod imports;
 mod load;
 mod nesting;
 mod observe;
+mod place;
 mod read;
 mod record;
 mod rehearsal;

@@ -7,8 +7,7 @@ use tokio::time::timeout;
 use wasmtime::Store;
 use wasmtime::component::{Component, ComponentExportIndex, Instance};
 
-use super::bindings::PolicyIndices;
-use super::bindings::portreeve::policy::types::{Ended, SocketAddress};
+use super::contract::newest::types::{Ended, SocketAddress};
 use super::decide::{Loaded, classify, configure, store};
 use super::failure::Failure;
 use super::generation::Generation;
@@ -35,7 +34,7 @@ pub struct ForwardEnded {
 
 /// Where a component exports `on-ended`, if it does.
 pub(super) fn find(component: &Component) -> Option<ComponentExportIndex> {
-    let interface = component.get_export_index(None, track::full("observer"))?;
+    let interface = track::full_of_each("observer").find_map(|name| component.get_export_index(None, name))?;
     component.get_export_index(Some(&interface), "on-ended")
 }
 
@@ -94,7 +93,8 @@ impl Generation {
         let mut store = store(&self.sandbox, guest);
         let told = loaded.observe(&mut store, export, ended).await;
         if let Some(recorder) = &self.facts.recorder {
-            recorder.spent(store.get_fuel().ok(), store.data().ceiling.taken());
+            let fuel = store.get_fuel().ok().filter(|_| told.is_ok());
+            recorder.spent(fuel, store.data().ceiling.taken());
         }
         store.data_mut().say_printed();
         told
@@ -111,8 +111,7 @@ impl Loaded {
         let made = self.pre.instance_pre().instantiate_async(&mut *store).await;
         let instance = made.map_err(|error| classify(&error, store.data()))?;
         if self.configures {
-            let policy =
-                PolicyIndices::new(self.pre.instance_pre()).and_then(|indices| indices.load(&mut *store, &instance));
+            let policy = self.pre.of(&mut *store, &instance);
             let policy = policy.map_err(|error| classify(&error, store.data()))?;
             let _ = configure(&policy, store, &self.settings).await?;
             store.data_mut().enter(Phase::Decide);

@@ -6,10 +6,12 @@ use std::time::Instant;
 
 use serde::{Serialize, Serializer};
 
-use super::bindings::portreeve::policy::log::Level;
-use super::bindings::portreeve::policy::names::LookupError;
-use super::bindings::portreeve::policy::state::StateError;
-use super::bindings::portreeve::policy::types as wit;
+use super::calendar;
+use super::contract::newest::calendar::{CalendarError, LocalTime};
+use super::contract::newest::log::Level;
+use super::contract::newest::names::LookupError;
+use super::contract::newest::state::StateError;
+use super::contract::newest::types as wit;
 use crate::request::{Fact, printable};
 
 /// What was seen of a component while it was loaded or asked.
@@ -18,7 +20,7 @@ pub struct Observed {
     /// Its lines for the operator, bounded as they are where it serves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<Line>,
-    /// Its calls of `names`, `state` and `view`, in order.
+    /// Its calls of `calendar`, `names`, `state` and `view`, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<Call>,
     /// Fuel that it used, where the engine counts it.
@@ -140,6 +142,16 @@ impl Recorder {
         let mut observed = self.lock();
         observed.obligations = facts(&terms.obligations);
         observed.hints = facts(&terms.hints);
+    }
+
+    pub(super) fn told_time(&self, unix_ms: u64, zone: &str, answer: &Result<LocalTime, CalendarError>) {
+        let answer = match answer {
+            Ok(time) => calendar::text(time),
+            Err(CalendarError::UnknownZone) => "unknown-zone".to_owned(),
+            Err(CalendarError::OutOfRange) => "out-of-range".to_owned(),
+            Err(CalendarError::OverBudget) => "over-budget".to_owned(),
+        };
+        self.call(format!("calendar.local({unix_ms}, {})", quoted(zone)), answer);
     }
 
     pub(super) fn resolved(&self, host: &str, answer: &Result<Vec<String>, LookupError>) {

@@ -26,7 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use wasmtime::Store;
 
-use super::bindings::{Policy, PolicyPre};
+use super::contract::{Policy, PolicyPre};
 use super::decide::{configured, store};
 use super::engine::{CLEARING, PREPARED, Sandbox};
 use super::failure::{Failure, LoadError};
@@ -45,7 +45,7 @@ pub(super) struct Stock {
 
 /// All that goes into an instance before a request is known.
 pub(super) struct Recipe {
-    pub(super) pre: PolicyPre<Guest>,
+    pub(super) pre: PolicyPre,
     /// What it is configured with, where it is not a snapshot.
     pub(super) settings: Option<String>,
     pub(super) label: Label,

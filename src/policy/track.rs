@@ -16,16 +16,33 @@ pub(super) struct Track {
     pub(super) version: &'static str,
     /// The versions that a component may have been built for.
     range: &'static str,
+    /// Whose bindings it is served with.
+    pub(super) contract: Contract,
+}
+
+/// Which bindings serve a track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Contract {
+    V0_1,
+    V0_2,
 }
 
 /// What this gateway serves; the last one is the newest.
-const TRACKS: &[Track] = &[Track {
-    version: NEWEST,
-    range: ">=0.1.0, <0.2.0",
-}];
+const TRACKS: &[Track] = &[
+    Track {
+        version: "0.1.0",
+        range: ">=0.1.0, <0.2.0",
+        contract: Contract::V0_1,
+    },
+    Track {
+        version: NEWEST,
+        range: ">=0.2.0, <0.3.0",
+        contract: Contract::V0_2,
+    },
+];
 
 /// The version of `wit/policy.wit`.
-pub(super) const NEWEST: &str = "0.1.0";
+pub(super) const NEWEST: &str = "0.2.0";
 
 /// What every policy exports.
 const EXPORTED: [&str; 2] = ["lifecycle", "decision"];
@@ -58,6 +75,11 @@ impl Track {
         }
     }
 
+    /// Whether its guests can ask for local times.
+    pub(super) fn has_calendar(&self) -> bool {
+        self.contract != Contract::V0_1
+    }
+
     fn has(&self, version: &str) -> bool {
         matches!(
             (VersionReq::parse(self.range), Version::parse(version)),
@@ -66,7 +88,7 @@ impl Track {
     }
 }
 
-/// The interface and version of a name like `portreeve:policy/log@0.1.0`.
+/// The interface and version of a name like `portreeve:policy/log@0.2.0`.
 pub(super) fn ours(name: &str) -> Option<(&str, &str)> {
     let rest = name.strip_prefix("portreeve:policy/")?;
     Some(rest.split_once('@').unwrap_or((rest, "")))
@@ -75,6 +97,13 @@ pub(super) fn ours(name: &str) -> Option<(&str, &str)> {
 /// The whole name of an interface, as the newest track has it.
 pub(super) fn full(interface: &str) -> String {
     format!("portreeve:policy/{interface}@{NEWEST}")
+}
+
+/// The whole name of an interface in each track.
+pub(super) fn full_of_each(interface: &str) -> impl Iterator<Item = String> {
+    TRACKS
+        .iter()
+        .map(move |track| format!("portreeve:policy/{interface}@{}", track.version))
 }
 
 fn foreign(version: &str) -> LoadError {
@@ -110,13 +139,15 @@ mod tests {
         };
         assert_eq!(of("@0.1.0", "@0.1.0"), Ok("0.1.0"));
         assert_eq!(of("@0.1.9", "@0.1.0"), Ok("0.1.0"));
+        assert_eq!(of("@0.2.0", "@0.2.3"), Ok("0.2.0"));
         for (one, two, words) in [
             (
-                "@0.2.0",
-                "@0.2.0",
-                "it was built for portreeve:policy 0.2.0; this gateway speaks 0.1.0",
+                "@0.3.0",
+                "@0.3.0",
+                "it was built for portreeve:policy 0.3.0; this gateway speaks 0.2.0 and runs components for >=0.1.0, <0.2.0 or >=0.2.0, <0.3.0",
             ),
             ("@0.1.0", "@0.2.0", "it was built for portreeve:policy 0.2.0"),
+            ("@0.2.0", "@0.1.0", "it was built for portreeve:policy 0.1.0"),
             (
                 "@0.1.0-draft",
                 "@0.1.0-draft",
@@ -133,7 +164,7 @@ mod tests {
     fn what_exports_no_decision_is_no_policy() {
         let error = found(&["portreeve:policy/lifecycle@0.1.0"]).expect_err("it decides nothing");
         assert!(
-            error.contains("it does not export `portreeve:policy/decision@0.1.0`"),
+            error.contains("it does not export `portreeve:policy/decision@0.2.0`"),
             "{error}"
         );
         assert!(found(&["wasi:cli/run@0.2.0"]).is_err());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 use wasmtime::component::{Component, Instance};
 
-use super::bindings::{Policy, PolicyIndices, PolicyPre};
+use super::contract::{Policy, PolicyPre};
 use super::decide::{classify, configure, store};
 use super::engine::Sandbox;
 use super::failure::{Failure, LoadError};
@@ -78,7 +78,7 @@ impl<'a> Trial<'a> {
     pub(super) async fn configured_in_time(
         &self,
         component: &Component,
-        pre: &PolicyPre<Guest>,
+        pre: &PolicyPre,
     ) -> Result<(Description, Duration, wasmtime::Store<Guest>, Instance), LoadError> {
         let configured = timeout(self.patience(), self.configured(component, pre)).await;
         configured.unwrap_or(Err(LoadError::Trial(Failure::Deadline)))
@@ -92,7 +92,7 @@ impl<'a> Trial<'a> {
     async fn configured(
         &self,
         component: &Component,
-        pre: &PolicyPre<Guest>,
+        pre: &PolicyPre,
     ) -> Result<(Description, Duration, wasmtime::Store<Guest>, Instance), LoadError> {
         let made = self.described(component, pre).await?;
         let Instantiated {
@@ -110,27 +110,21 @@ impl<'a> Trial<'a> {
     }
 
     /// Instantiates and describes.
-    pub(super) async fn described(
-        &self,
-        component: &Component,
-        pre: &PolicyPre<Guest>,
-    ) -> Result<Instantiated, LoadError> {
+    pub(super) async fn described(&self, component: &Component, pre: &PolicyPre) -> Result<Instantiated, LoadError> {
         let mut store = self.store(self.facts, self.deadline * CONFIGURE_FACTOR);
         let _running = self.sandbox.running();
         let made = pre.instance_pre().instantiate_async(&mut store).await;
         let instance = made.map_err(|error| LoadError::Trial(classify(&error, store.data())))?;
-        let policy = PolicyIndices::new(pre.instance_pre())
-            .and_then(|indices| indices.load(&mut store, &instance))
-            .map_err(|error| LoadError::Types {
-                error: format!("{error:#}"),
-            })?;
+        let policy = pre.of(&mut store, &instance).map_err(|error| LoadError::Types {
+            error: format!("{error:#}"),
+        })?;
         if let Some(export) = observe::find(component) {
             let fits = observe::check(&mut store, &instance, &export);
             fits.map_err(|error| LoadError::Types {
                 error: format!("{error:#}"),
             })?;
         }
-        let called = policy.portreeve_policy_lifecycle().call_describe(&mut store).await;
+        let called = policy.describe(&mut store).await;
         let described = called.map_err(|error| LoadError::Trial(classify(&error, store.data())))?;
         let described = Description {
             name: printable(&described.name, 128),

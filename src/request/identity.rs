@@ -27,6 +27,14 @@ pub struct Credential {
     pub certificate: Option<Certificate>,
 }
 
+impl Credential {
+    /// All methods that succeeded, in order. A login is complete with the first one, so it is the only one.
+    #[must_use]
+    pub fn methods(&self) -> Vec<String> {
+        vec![self.method.clone()]
+    }
+}
+
 /// An OpenSSH user certificate that was verified (OpenSSH `PROTOCOL.certkeys`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -245,3 +245,57 @@ fn completions_are_printed_for_every_shell() {
         assert!(ran.out.contains("portreeve") && ran.out.contains("explain"), "{shell}");
     }
 }
+
+#[test]
+fn a_password_is_hashed_for_the_configuration() {
+    use std::io::Write;
+    let home = Home::new();
+    let hashed = |typed: &str| {
+        let mut child = home
+            .portreeve()
+            .arg("hash-password")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        crate::program::Ran::from(child.wait_with_output().unwrap())
+    };
+    let ran = hashed("correct horse\n");
+    assert!(ran.code == 0 && ran.out.starts_with("$argon2id$v=19$"), "{ran:?}");
+    let configuration = home.file(
+        "portreeve.toml",
+        format!(
+            "[[user]]\nname = \"alice\"\npassword-hash = \"{}\"\n[[policy.plugin]]\nname = \"rules\"\ncomponent = \"builtin:rules\"\n",
+            ran.out.trim()
+        ),
+    );
+    let checked = home.run(&["check", "--config", &configuration]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    let ran = hashed("\n");
+    assert!(ran.code == 2 && ran.err.contains("the password is empty"), "{ran:?}");
+}
+
+#[test]
+fn wasi_is_said_in_one_way_everywhere() {
+    let home = Home::new();
+    let component = home.file("policy.wasm", Guest::that(allows()).build());
+    home.file("audit.jsonl", "");
+    for said in [&["--wasi", "inert"][..], &["--wasi", "refuse"], &["--wasi-inert"]] {
+        let checked = home.run(&[&["plugin", "check", &component], said].concat());
+        assert_eq!(checked.code, 0, "{said:?}: {checked:?}");
+        let replayed = home.run(&[&["plugin", "replay", &component, "--against", "audit.jsonl"], said].concat());
+        assert_ne!(replayed.code, 2, "{said:?}: {replayed:?}");
+    }
+    for command in [
+        &["plugin", "check"][..],
+        &["plugin", "replay", "--against", "audit.jsonl"],
+    ] {
+        let ran = home.run(&[command, &[&component, "--wasi", "some"]].concat());
+        assert!(
+            ran.code == 2 && ran.err.contains("expected `refuse` or `inert`"),
+            "{ran:?}"
+        );
+    }
+}

@@ -14,6 +14,7 @@ mod abi;
 mod audit_log;
 mod commands;
 mod confined;
+mod explain;
 #[path = "../gateway/guests.rs"]
 mod guests;
 mod plugin_check;
@@ -25,5 +26,6 @@ mod plugin_replay;
 mod plugin_run;
 mod plugin_signatures;
 mod plugin_test;
+mod plugin_tracks;
 mod program;
 mod serve;

@@ -11,10 +11,10 @@ fn a_component_is_described_whole() {
     for words in [
         "policy      test 1.0.0",
         "summary     a policy of the tests",
-        "world       portreeve:policy/policy@0.1.0 (track 0.1; this gateway speaks 0.1.0)",
-        "imports     portreeve:policy/names@0.1.0 refused: ",
-        "imports     portreeve:policy/log@0.1.0 granted (log)",
-        "exports     portreeve:policy/decision@0.1.0",
+        "world       portreeve:policy/policy@0.2.0 (track 0.2; this gateway speaks 0.2.0)",
+        "imports     portreeve:policy/names@0.2.0 refused: ",
+        "imports     portreeve:policy/log@0.2.0 granted (log)",
+        "exports     portreeve:policy/decision@0.2.0",
         "resources   1 memory with 128.0 KiB at first, 1 table",
         "settings    no schema",
     ] {
@@ -24,6 +24,23 @@ fn a_component_is_described_whole() {
     let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((ran.code, &report["refused"]), (0, &serde_json::json!([])));
     assert_eq!(report["size"], component.len());
+}
+
+#[test]
+fn an_older_track_is_named_with_the_way_on() {
+    let home = Home::new();
+    let component = Guest::that(allows()).of_track_0_1().importing_names().build();
+    let file = home.file("policy.wasm", component);
+    let ran = home.run(&["plugin", "inspect", "--grant", "names", &file]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    for words in [
+        "world       portreeve:policy/policy@0.1.0 (track 0.1: it is served; this gateway speaks 0.2.0, \
+         docs/versions.md says how to move)",
+        "imports     portreeve:policy/names@0.1.0 granted (names)",
+        "policy      test 1.0.0",
+    ] {
+        assert!(ran.out.contains(words), "{words}\n{}", ran.out);
+    }
 }
 
 #[test]
@@ -45,7 +62,7 @@ fn what_is_broken_is_still_described() {
     let table = [
         ("a core module",     good.core(),                               "fault       it is a core module, not a component: make one of it"),
         ("text",              b"hello".to_vec(),                         "fault       it is not WebAssembly"),
-        ("of another version", Guest::that(allows()).for_world("0.9.0").build(), "fault       it was built for portreeve:policy 0.9.0; this gateway speaks 0.1.0"),
+        ("of another version", Guest::that(allows()).for_world("0.9.0").build(), "fault       it was built for portreeve:policy 0.9.0; this gateway speaks 0.2.0"),
         ("cut",               cut,                                       "fault       it is damaged: "),
     ];
     for (what, component, words) in table {
@@ -77,8 +94,8 @@ fn two_components_are_compared() {
     for words in [
         "version     1.0.0 → 1.1.0",
         "sha256      ",
-        "import      + portreeve:policy/names@0.1.0",
-        "not granted portreeve:policy/names@0.1.0: ",
+        "import      + portreeve:policy/names@0.2.0",
+        "not granted portreeve:policy/names@0.2.0: ",
     ] {
         assert!(ran.out.contains(words), "{words}\n{}", ran.out);
     }

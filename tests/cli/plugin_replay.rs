@@ -284,6 +284,36 @@ fn several_logs_are_one() {
     assert_eq!((code, &answer["asked"], errors.as_str()), (0, &3.into(), ""));
 }
 
+/// As logrotate and gzip leave them.
+fn compressed(text: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn a_compressed_log_is_read_as_it_was() {
+    let home = logged(&three());
+    let text = fs::read(home.path("audit.jsonl")).unwrap();
+    let half = text.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    #[rustfmt::skip]
+    let table = [
+        ("one",           compressed(&text)),
+        // What `cat a.gz b.gz` gives.
+        ("two in a row",  [compressed(&text[..half]), compressed(&text[half..])].concat()),
+    ];
+    for (what, bytes) in table {
+        home.file("audit.jsonl", bytes);
+        let (code, answer, errors) = rules(&home, &[]);
+        assert_eq!((code, &answer["asked"], errors.as_str()), (0, &3.into(), ""), "{what}");
+    }
+    let whole = compressed(&text);
+    home.file("audit.jsonl", &whole[..whole.len() - 12]);
+    let ran = replay(&home, "builtin:rules", &["--settings", "rules.toml"]);
+    assert!(ran.code == 1 && ran.err.contains("audit.jsonl"), "cut off: {ran:?}");
+}
+
 #[test]
 fn without_the_login_the_groups_come_from_a_configuration() {
     let home = logged(&three()[1..]);

@@ -96,6 +96,29 @@ fn what_is_signed_here_is_verified_by_ssh_keygen() {
 }
 
 #[test]
+fn a_project_is_named_by_its_folder() {
+    let home = signing();
+    fs::create_dir(home.path("mine")).unwrap();
+    home.file("mine/policy.toml", "name = \"mine\"\ncomponent = \"../policy.wasm\"\n");
+    let signed = home.run(&["plugin", "sign", "mine", "--key", "ed25519"]);
+    assert!(signed.code == 0 && home.path("policy.wasm.sig").is_file(), "{signed:?}");
+    let verified = home.run(&["plugin", "verify", "mine", "--allowed-signers", "allowed"]);
+    assert!(
+        verified.code == 0 && verified.out.contains("signed by ed25519@example.org"),
+        "{verified:?}"
+    );
+    home.file("mine/policy.toml", "name = \"mine\"\ncomponent = \"builtin:rules\"\n");
+    for command in [
+        &["plugin", "sign", "mine", "--key", "ed25519"][..],
+        &["plugin", "verify", "mine", "--allowed-signers", "allowed"],
+        &["plugin", "sign", ".", "--key", "ed25519"],
+    ] {
+        let ran = home.run(command);
+        assert!(ran.code == 2 && !ran.err.is_empty(), "{command:?}: {ran:?}");
+    }
+}
+
+#[test]
 fn what_ssh_keygen_signs_is_verified_here() {
     let home = signing();
     for (kind, _) in KINDS {
@@ -368,9 +391,9 @@ fn a_folder_in_the_place_of_a_file_is_said_with_the_mend() {
     #[rustfmt::skip]
     let table: [(&[&str], &str); 6] = [
         (&["sign", "policy.wasm", "--key", "folder"],                "folder is a folder: name the key in it, as in folder/id_ed25519"),
-        (&["sign", "folder", "--key", "ed25519"],                    "folder is a folder: name the component in it, as in folder/policy.wasm"),
+        (&["sign", "folder", "--key", "ed25519"],                    "folder: there is no policy.toml: name the component's file, or the folder of a project"),
         (&["verify", "policy.wasm", "--allowed-signers", "folder"],  "folder is a folder: name the file in it, as in folder/allowed_signers"),
-        (&["verify", "folder", allowed[0], allowed[1]],              "folder is a folder: name the component in it, as in folder/policy.wasm"),
+        (&["verify", "folder", allowed[0], allowed[1]],              "folder: there is no policy.toml: name the component's file, or the folder of a project"),
         (&["verify", "policy.wasm", allowed[0], allowed[1], "--signature", "folder"],    "folder is a folder: name the signature in it, as in folder/policy.wasm.sig"),
         (&["verify", "policy.wasm", allowed[0], allowed[1], "--revoked-keys", "folder"], "folder is a folder: name the list in it, as in folder/revoked_keys"),
     ];

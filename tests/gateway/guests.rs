@@ -14,7 +14,7 @@ pub struct Guest {
     version: String,
     schema: Option<String>,
     world: String,
-    imports: &'static str,
+    imports: String,
     /// Functions that nobody calls.
     idle: String,
 }
@@ -133,7 +133,7 @@ impl Guest {
             version: "1.0.0".to_owned(),
             schema: None,
             world: include_str!("../../wit/policy.wit").to_owned(),
-            imports: "",
+            imports: String::new(),
             idle: String::new(),
         }
     }
@@ -186,9 +186,16 @@ impl Guest {
         self
     }
 
-    /// Builds it for another version of the world.
+    /// Builds it for another version of the world, with the same types. Imports are added after this.
     pub fn for_world(mut self, version: &str) -> Self {
-        self.world = self.world.replace("@0.1.0", &format!("@{version}"));
+        self.world = self.world.replace("@0.2.0", &format!("@{version}"));
+        self
+    }
+
+    /// Builds it for track 0.1, as it was published. Imports are added after this.
+    #[allow(dead_code, reason = "of the suite of the program")]
+    pub fn of_track_0_1(mut self) -> Self {
+        self.world = include_str!("../../wit/published/0.1.0/policy.wit").to_owned();
         self
     }
 
@@ -197,19 +204,23 @@ impl Guest {
         self.world = self
             .world
             .replacen("world policy {", "world policy {\n    import stranger: func();", 1);
-        self.imports = "(import \"$root\" \"stranger\" (func $stranger))";
+        self.imports = "(import \"$root\" \"stranger\" (func $stranger))".to_owned();
         self
     }
 
     /// Imports the interface `names`.
     pub fn importing_names(mut self) -> Self {
-        self.imports = "(import \"portreeve:policy/names@0.1.0\" \"resolve\" (func $resolve (param i32 i32 i32)))";
+        let package = self.world().package().to_owned();
+        self.imports =
+            format!("(import \"portreeve:policy/names@{package}\" \"resolve\" (func $resolve (param i32 i32 i32)))");
         self
     }
 
     /// Imports `add` of the interface `state`.
     pub fn importing_state(mut self) -> Self {
-        self.imports = "(import \"portreeve:policy/state@0.1.0\" \"add\" (func $add (param i32 i32 i64 i32 i32)))";
+        let package = self.world().package().to_owned();
+        self.imports =
+            format!("(import \"portreeve:policy/state@{package}\" \"add\" (func $add (param i32 i32 i64 i32 i32)))");
         self
     }
 
@@ -275,7 +286,7 @@ impl Guest {
         let configured = world.lower(&world.result("lifecycle", "configure"), &V::Done, &mut image);
         let (data, heap) = image.finish();
         let pages = heap / 65536 + 2;
-        let imports = self.imports;
+        let imports = &self.imports;
         let idle = &self.idle;
         let text = format!(
             r#"(module

@@ -143,8 +143,8 @@ pub fn impostors() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("a core module", good().core(), "it is a core module, not a component"),
         (
             "another version",
-            good().for_world("0.2.0").build(),
-            "it was built for portreeve:policy 0.2.0; this gateway speaks 0.1.0",
+            good().for_world("0.3.0").build(),
+            "it was built for portreeve:policy 0.3.0; this gateway speaks 0.2.0",
         ),
         (
             "a stranger's import",

@@ -1,5 +1,5 @@
 // So many new forwards for a user in so many seconds. The counter is the gateway's, and outlives a swap of this policy.
-import state from "portreeve:policy/state@0.1.0";
+import state from "portreeve:policy/state@0.2.0";
 import { allow, deny } from "portreeve";
 import type { Problem, Request, Verdict } from "portreeve";
 

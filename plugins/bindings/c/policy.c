@@ -3,41 +3,46 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Imported Functions from `portreeve:policy/log@0.1.0`
+// Imported Functions from `portreeve:policy/calendar@0.2.0`
 
-__attribute__((__import_module__("portreeve:policy/log@0.1.0"), __import_name__("write")))
-extern void __wasm_import_log_write(int32_t, uint8_t *, size_t);
+__attribute__((__import_module__("portreeve:policy/calendar@0.2.0"), __import_name__("local")))
+extern void __wasm_import_calendar_local(int64_t, uint8_t *, size_t, uint8_t *);
 
-// Imported Functions from `portreeve:policy/names@0.1.0`
+// Imported Functions from `portreeve:policy/names@0.2.0`
 
-__attribute__((__import_module__("portreeve:policy/names@0.1.0"), __import_name__("resolve")))
+__attribute__((__import_module__("portreeve:policy/names@0.2.0"), __import_name__("resolve")))
 extern void __wasm_import_names_resolve(uint8_t *, size_t, uint8_t *);
 
-// Imported Functions from `portreeve:policy/state@0.1.0`
+// Imported Functions from `portreeve:policy/state@0.2.0`
 
-__attribute__((__import_module__("portreeve:policy/state@0.1.0"), __import_name__("get")))
+__attribute__((__import_module__("portreeve:policy/state@0.2.0"), __import_name__("get")))
 extern void __wasm_import_state_get(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("portreeve:policy/state@0.1.0"), __import_name__("put")))
+__attribute__((__import_module__("portreeve:policy/state@0.2.0"), __import_name__("put")))
 extern void __wasm_import_state_put(uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("portreeve:policy/state@0.1.0"), __import_name__("add")))
+__attribute__((__import_module__("portreeve:policy/state@0.2.0"), __import_name__("add")))
 extern void __wasm_import_state_add(uint8_t *, size_t, int64_t, int32_t, uint8_t *);
 
-// Imported Functions from `portreeve:policy/view@0.1.0`
+// Imported Functions from `portreeve:policy/view@0.2.0`
 
-__attribute__((__import_module__("portreeve:policy/view@0.1.0"), __import_name__("open-forwards")))
+__attribute__((__import_module__("portreeve:policy/view@0.2.0"), __import_name__("open-forwards")))
 extern int32_t __wasm_import_view_open_forwards(uint8_t *, size_t);
 
-__attribute__((__import_module__("portreeve:policy/view@0.1.0"), __import_name__("fact")))
+__attribute__((__import_module__("portreeve:policy/view@0.2.0"), __import_name__("fact")))
 extern void __wasm_import_view_fact(uint8_t *, size_t, uint8_t *);
 
-// Exported Functions from `portreeve:policy/observer@0.1.0`
+// Imported Functions from `portreeve:policy/log@0.2.0`
+
+__attribute__((__import_module__("portreeve:policy/log@0.2.0"), __import_name__("write")))
+extern void __wasm_import_log_write(int32_t, uint8_t *, size_t);
+
+// Exported Functions from `portreeve:policy/observer@0.2.0`
 
 
-// Exported Functions from `portreeve:policy/lifecycle@0.1.0`
+// Exported Functions from `portreeve:policy/lifecycle@0.2.0`
 
-__attribute__((__weak__, __export_name__("cabi_post_portreeve:policy/lifecycle@0.1.0#describe")))
+__attribute__((__weak__, __export_name__("cabi_post_portreeve:policy/lifecycle@0.2.0#describe")))
 void __wasm_export_policy_describe_post_return(uint8_t * arg0) {
   if ((*((size_t*) (arg0 + sizeof(void*)))) > 0) {
     free(*((uint8_t **) (arg0 + 0)));
@@ -61,7 +66,7 @@ void __wasm_export_policy_describe_post_return(uint8_t * arg0) {
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_portreeve:policy/lifecycle@0.1.0#configure")))
+__attribute__((__weak__, __export_name__("cabi_post_portreeve:policy/lifecycle@0.2.0#configure")))
 void __wasm_export_policy_configure_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -88,15 +93,35 @@ void __wasm_export_policy_configure_post_return(uint8_t * arg0) {
   }
 }
 
-// Exported Functions from `portreeve:policy/decision@0.1.0`
+// Exported Functions from `portreeve:policy/decision@0.2.0`
 
-__attribute__((__weak__, __export_name__("cabi_post_portreeve:policy/decision@0.1.0#decide")))
+__attribute__((__weak__, __export_name__("cabi_post_portreeve:policy/decision@0.2.0#decide")))
 void __wasm_export_policy_decide_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
+      if ((*((size_t*) (arg0 + (8+1*sizeof(void*))))) > 0) {
+        free(*((uint8_t **) (arg0 + 8)));
+      }
+      if ((*((size_t*) (arg0 + (8+3*sizeof(void*))))) > 0) {
+        free(*((uint8_t **) (arg0 + (8+2*sizeof(void*)))));
+      }
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + (8+4*sizeof(void*))))) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          if ((*((size_t*) (arg0 + (8+6*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (8+5*sizeof(void*)))));
+          }
+          break;
+        }
+      }
       break;
     }
     case 1: {
+      break;
+    }
+    case 2: {
       size_t len = *((size_t*) (arg0 + (56+1*sizeof(void*))));
       if (len > 0) {
         uint8_t *ptr = *((uint8_t **) (arg0 + 56));
@@ -205,26 +230,6 @@ void __wasm_export_policy_decide_post_return(uint8_t * arg0) {
           }
         }
         free(ptr13);
-      }
-      break;
-    }
-    case 2: {
-      if ((*((size_t*) (arg0 + (8+1*sizeof(void*))))) > 0) {
-        free(*((uint8_t **) (arg0 + 8)));
-      }
-      if ((*((size_t*) (arg0 + (8+3*sizeof(void*))))) > 0) {
-        free(*((uint8_t **) (arg0 + (8+2*sizeof(void*)))));
-      }
-      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + (8+4*sizeof(void*))))) {
-        case 0: {
-          break;
-        }
-        case 1: {
-          if ((*((size_t*) (arg0 + (8+6*sizeof(void*))))) > 0) {
-            free(*((uint8_t **) (arg0 + (8+5*sizeof(void*)))));
-          }
-          break;
-        }
       }
       break;
     }
@@ -384,6 +389,12 @@ static uint8_t RET_AREA[(80+14*sizeof(void*))];
 
 // Helper Functions
 
+void calendar_result_local_time_calendar_error_free(calendar_result_local_time_calendar_error_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+  }
+}
+
 void names_lookup_error_free(names_lookup_error_t *ptr) {
   switch ((int32_t) ptr->tag) {
     case 4: {
@@ -516,6 +527,7 @@ void policy_option_certificate_free(policy_option_certificate_t *ptr) {
 
 void policy_credential_free(policy_credential_t *ptr) {
   policy_string_free(&ptr->method);
+  policy_list_string_free(&ptr->methods);
   policy_option_string_free(&ptr->fingerprint);
   policy_option_certificate_free(&ptr->certificate);
 }
@@ -642,12 +654,12 @@ void policy_redirect_free(policy_redirect_t *ptr) {
 
 void policy_verdict_free(policy_verdict_t *ptr) {
   switch ((int32_t) ptr->tag) {
-    case 1: {
-      policy_terms_free(&ptr->val.allow_with);
+    case 0: {
+      policy_denial_free(&ptr->val.deny);
       break;
     }
     case 2: {
-      policy_denial_free(&ptr->val.deny);
+      policy_terms_free(&ptr->val.allow_with);
       break;
     }
     case 3: {
@@ -750,8 +762,40 @@ void policy_string_free(policy_string_t *ret) {
 
 // Component Adapters
 
-void log_write(log_level_t level, policy_string_t *message) {
-  __wasm_import_log_write((int32_t) level, (uint8_t *) (*message).ptr, (*message).len);
+bool calendar_local(uint64_t unix_ms, policy_string_t *zone, calendar_local_time_t *ret, calendar_calendar_error_t *err) {
+  __attribute__((__aligned__(4)))
+  uint8_t ret_area[20];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_calendar_local((int64_t) (unix_ms), (uint8_t *) (*zone).ptr, (*zone).len, ptr);
+  calendar_result_local_time_calendar_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (calendar_local_time_t) {
+        (int32_t) *((int32_t*) (ptr + 4)),
+        (uint8_t) (uint8_t) ((int32_t) *((uint8_t*) (ptr + 8))),
+        (uint8_t) (uint8_t) ((int32_t) *((uint8_t*) (ptr + 9))),
+        (uint8_t) (uint8_t) ((int32_t) *((uint8_t*) (ptr + 10))),
+        (uint8_t) (uint8_t) ((int32_t) *((uint8_t*) (ptr + 11))),
+        (uint8_t) (uint8_t) ((int32_t) *((uint8_t*) (ptr + 12))),
+        (uint8_t) (uint8_t) ((int32_t) *((uint8_t*) (ptr + 13))),
+        (int32_t) *((int32_t*) (ptr + 16)),
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + 4));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
 }
 
 bool names_resolve(policy_string_t *host, policy_list_string_t *ret, names_lookup_error_t *err) {
@@ -992,8 +1036,12 @@ bool view_fact(policy_string_t *name, view_value_t *ret) {
   return option.is_some;
 }
 
+void log_write(log_level_t level, policy_string_t *message) {
+  __wasm_import_log_write((int32_t) level, (uint8_t *) (*message).ptr, (*message).len);
+}
+
 #ifdef POLICY_OBSERVES
-__attribute__((__export_name__("portreeve:policy/observer@0.1.0#on-ended")))
+__attribute__((__export_name__("portreeve:policy/observer@0.2.0#on-ended")))
 void __wasm_export_policy_on_ended(uint8_t * arg, size_t arg0, uint8_t * arg1, size_t arg2, int64_t arg3, int64_t arg4, int64_t arg5, int32_t arg6, uint8_t * arg7, size_t arg8, int32_t arg9) {
   policy_option_socket_address_t option;
   switch (arg6) {
@@ -1022,7 +1070,7 @@ void __wasm_export_policy_on_ended(uint8_t * arg, size_t arg0, uint8_t * arg1, s
 }
 #endif
 
-__attribute__((__export_name__("portreeve:policy/lifecycle@0.1.0#describe")))
+__attribute__((__export_name__("portreeve:policy/lifecycle@0.2.0#describe")))
 uint8_t * __wasm_export_policy_describe(void) {
   exports_lifecycle_description_t ret;
   policy_describe(&ret);
@@ -1044,7 +1092,7 @@ uint8_t * __wasm_export_policy_describe(void) {
   return ptr;
 }
 
-__attribute__((__export_name__("portreeve:policy/lifecycle@0.1.0#configure")))
+__attribute__((__export_name__("portreeve:policy/lifecycle@0.2.0#configure")))
 uint8_t * __wasm_export_policy_configure(uint8_t * arg, size_t arg0) {
   policy_string_t arg1 = (policy_string_t) { (uint8_t*)(arg), (arg0) };
   exports_lifecycle_result_void_list_problem_t ret;
@@ -1064,7 +1112,7 @@ uint8_t * __wasm_export_policy_configure(uint8_t * arg, size_t arg0) {
   return ptr;
 }
 
-__attribute__((__export_name__("portreeve:policy/decision@0.1.0#decide")))
+__attribute__((__export_name__("portreeve:policy/decision@0.2.0#decide")))
 uint8_t * __wasm_export_policy_decide(uint8_t * arg) {
   policy_endpoint_t variant;
   variant.tag = (int32_t) *((uint8_t*) (arg + (8+3*sizeof(void*))));
@@ -1124,19 +1172,19 @@ uint8_t * __wasm_export_policy_decide(uint8_t * arg) {
     }
   }
   policy_option_string_t option2;
-  switch ((int32_t) *((uint8_t*) (arg + (8+24*sizeof(void*))))) {
+  switch ((int32_t) *((uint8_t*) (arg + (8+26*sizeof(void*))))) {
     case 0: {
       option2.is_some = false;
       break;
     }
     case 1: {
       option2.is_some = true;
-      option2.val = (policy_string_t) { (uint8_t*)(*((uint8_t **) (arg + (8+25*sizeof(void*))))), (*((size_t*) (arg + (8+26*sizeof(void*))))) };
+      option2.val = (policy_string_t) { (uint8_t*)(*((uint8_t **) (arg + (8+27*sizeof(void*))))), (*((size_t*) (arg + (8+28*sizeof(void*))))) };
       break;
     }
   }
   policy_option_certificate_t option3;
-  switch ((int32_t) *((uint8_t*) (arg + (16+26*sizeof(void*))))) {
+  switch ((int32_t) *((uint8_t*) (arg + (16+28*sizeof(void*))))) {
     case 0: {
       option3.is_some = false;
       break;
@@ -1144,14 +1192,14 @@ uint8_t * __wasm_export_policy_decide(uint8_t * arg) {
     case 1: {
       option3.is_some = true;
       option3.val = (policy_certificate_t) {
-        (policy_string_t) (policy_string_t) { (uint8_t*)(*((uint8_t **) (arg + (24+26*sizeof(void*))))), (*((size_t*) (arg + (24+27*sizeof(void*))))) },
-        (uint64_t) (uint64_t) (*((int64_t*) (arg + (24+28*sizeof(void*))))),
-        (policy_string_t) (policy_string_t) { (uint8_t*)(*((uint8_t **) (arg + (32+28*sizeof(void*))))), (*((size_t*) (arg + (32+29*sizeof(void*))))) },
-        (policy_list_string_t) (policy_list_string_t) { (policy_string_t*)(*((uint8_t **) (arg + (32+30*sizeof(void*))))), (*((size_t*) (arg + (32+31*sizeof(void*))))) },
-        (uint64_t) (uint64_t) (*((int64_t*) (arg + (32+32*sizeof(void*))))),
-        (uint64_t) (uint64_t) (*((int64_t*) (arg + (40+32*sizeof(void*))))),
-        (policy_list_tuple2_string_string_t) (policy_list_tuple2_string_string_t) { (policy_tuple2_string_string_t*)(*((uint8_t **) (arg + (48+32*sizeof(void*))))), (*((size_t*) (arg + (48+33*sizeof(void*))))) },
+        (policy_string_t) (policy_string_t) { (uint8_t*)(*((uint8_t **) (arg + (24+28*sizeof(void*))))), (*((size_t*) (arg + (24+29*sizeof(void*))))) },
+        (uint64_t) (uint64_t) (*((int64_t*) (arg + (24+30*sizeof(void*))))),
+        (policy_string_t) (policy_string_t) { (uint8_t*)(*((uint8_t **) (arg + (32+30*sizeof(void*))))), (*((size_t*) (arg + (32+31*sizeof(void*))))) },
+        (policy_list_string_t) (policy_list_string_t) { (policy_string_t*)(*((uint8_t **) (arg + (32+32*sizeof(void*))))), (*((size_t*) (arg + (32+33*sizeof(void*))))) },
+        (uint64_t) (uint64_t) (*((int64_t*) (arg + (32+34*sizeof(void*))))),
+        (uint64_t) (uint64_t) (*((int64_t*) (arg + (40+34*sizeof(void*))))),
         (policy_list_tuple2_string_string_t) (policy_list_tuple2_string_string_t) { (policy_tuple2_string_string_t*)(*((uint8_t **) (arg + (48+34*sizeof(void*))))), (*((size_t*) (arg + (48+35*sizeof(void*))))) },
+        (policy_list_tuple2_string_string_t) (policy_list_tuple2_string_string_t) { (policy_tuple2_string_string_t*)(*((uint8_t **) (arg + (48+36*sizeof(void*))))), (*((size_t*) (arg + (48+37*sizeof(void*))))) },
       };
       break;
     }
@@ -1169,108 +1217,108 @@ uint8_t * __wasm_export_policy_decide(uint8_t * arg) {
       (policy_list_string_t) (policy_list_string_t) { (policy_string_t*)(*((uint8_t **) (arg + (8+20*sizeof(void*))))), (*((size_t*) (arg + (8+21*sizeof(void*))))) },
       (policy_credential_t) (policy_credential_t) {
         (policy_string_t) (policy_string_t) { (uint8_t*)(*((uint8_t **) (arg + (8+22*sizeof(void*))))), (*((size_t*) (arg + (8+23*sizeof(void*))))) },
+        (policy_list_string_t) (policy_list_string_t) { (policy_string_t*)(*((uint8_t **) (arg + (8+24*sizeof(void*))))), (*((size_t*) (arg + (8+25*sizeof(void*))))) },
         (policy_option_string_t) option2,
         (policy_option_certificate_t) option3,
       },
-      (policy_list_tuple2_string_value_t) (policy_list_tuple2_string_value_t) { (policy_tuple2_string_value_t*)(*((uint8_t **) (arg + (48+36*sizeof(void*))))), (*((size_t*) (arg + (48+37*sizeof(void*))))) },
+      (policy_list_tuple2_string_value_t) (policy_list_tuple2_string_value_t) { (policy_tuple2_string_value_t*)(*((uint8_t **) (arg + (48+38*sizeof(void*))))), (*((size_t*) (arg + (48+39*sizeof(void*))))) },
     },
     (policy_connection_t) (policy_connection_t) {
-      (policy_string_t) (policy_string_t) { (uint8_t*)(*((uint8_t **) (arg + (48+38*sizeof(void*))))), (*((size_t*) (arg + (48+39*sizeof(void*))))) },
+      (policy_string_t) (policy_string_t) { (uint8_t*)(*((uint8_t **) (arg + (48+40*sizeof(void*))))), (*((size_t*) (arg + (48+41*sizeof(void*))))) },
       (policy_socket_address_t) (policy_socket_address_t) {
-        (policy_string_t) (policy_string_t) { (uint8_t*)(*((uint8_t **) (arg + (48+40*sizeof(void*))))), (*((size_t*) (arg + (48+41*sizeof(void*))))) },
-        (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (arg + (48+42*sizeof(void*))))),
+        (policy_string_t) (policy_string_t) { (uint8_t*)(*((uint8_t **) (arg + (48+42*sizeof(void*))))), (*((size_t*) (arg + (48+43*sizeof(void*))))) },
+        (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (arg + (48+44*sizeof(void*))))),
       },
       (policy_socket_address_t) (policy_socket_address_t) {
-        (policy_string_t) (policy_string_t) { (uint8_t*)(*((uint8_t **) (arg + (48+43*sizeof(void*))))), (*((size_t*) (arg + (48+44*sizeof(void*))))) },
-        (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (arg + (48+45*sizeof(void*))))),
+        (policy_string_t) (policy_string_t) { (uint8_t*)(*((uint8_t **) (arg + (48+45*sizeof(void*))))), (*((size_t*) (arg + (48+46*sizeof(void*))))) },
+        (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (arg + (48+47*sizeof(void*))))),
       },
-      (policy_string_t) (policy_string_t) { (uint8_t*)(*((uint8_t **) (arg + (48+46*sizeof(void*))))), (*((size_t*) (arg + (48+47*sizeof(void*))))) },
-      (uint64_t) (uint64_t) (*((int64_t*) (arg + (48+48*sizeof(void*))))),
+      (policy_string_t) (policy_string_t) { (uint8_t*)(*((uint8_t **) (arg + (48+48*sizeof(void*))))), (*((size_t*) (arg + (48+49*sizeof(void*))))) },
+      (uint64_t) (uint64_t) (*((int64_t*) (arg + (48+50*sizeof(void*))))),
     },
-    (bool) (int32_t) *((uint8_t*) (arg + (56+48*sizeof(void*)))),
-    (policy_list_tuple2_string_value_t) (policy_list_tuple2_string_value_t) { (policy_tuple2_string_value_t*)(*((uint8_t **) (arg + (56+49*sizeof(void*))))), (*((size_t*) (arg + (56+50*sizeof(void*))))) },
+    (bool) (int32_t) *((uint8_t*) (arg + (56+50*sizeof(void*)))),
+    (policy_list_tuple2_string_value_t) (policy_list_tuple2_string_value_t) { (policy_tuple2_string_value_t*)(*((uint8_t **) (arg + (56+51*sizeof(void*))))), (*((size_t*) (arg + (56+52*sizeof(void*))))) },
   };
   exports_decision_verdict_t ret;
-  memset(&ret, 0, sizeof ret);
-  ret.tag = 0xff; // No verdict: one that is forgotten must not be an allow.
+  memset(&ret, 0, sizeof ret); // A denial that says nothing, until the policy sets a verdict.
   policy_decide(&arg6, &ret);
   free(arg);
   uint8_t *ptr = (uint8_t *) &RET_AREA;
   switch ((int32_t) (ret).tag) {
     case 0: {
+      const policy_denial_t *payload = &(ret).val.deny;
       *((int8_t*)(ptr + 0)) = 0;
-      break;
-    }
-    case 1: {
-      const policy_terms_t *payload7 = &(ret).val.allow_with;
-      *((int8_t*)(ptr + 0)) = 1;
-      if (((*payload7).max_seconds).is_some) {
-        const uint32_t *payload9 = &((*payload7).max_seconds).val;
-        *((int8_t*)(ptr + 8)) = 1;
-        *((int32_t*)(ptr + 12)) = (int32_t) (*payload9);
-      } else {
-        *((int8_t*)(ptr + 8)) = 0;
-      }
-      if (((*payload7).idle_seconds).is_some) {
-        const uint32_t *payload11 = &((*payload7).idle_seconds).val;
-        *((int8_t*)(ptr + 16)) = 1;
-        *((int32_t*)(ptr + 20)) = (int32_t) (*payload11);
-      } else {
-        *((int8_t*)(ptr + 16)) = 0;
-      }
-      if (((*payload7).max_bytes).is_some) {
-        const uint64_t *payload13 = &((*payload7).max_bytes).val;
-        *((int8_t*)(ptr + 24)) = 1;
-        *((int64_t*)(ptr + 32)) = (int64_t) (*payload13);
-      } else {
-        *((int8_t*)(ptr + 24)) = 0;
-      }
-      if (((*payload7).bytes_per_second).is_some) {
-        const uint64_t *payload15 = &((*payload7).bytes_per_second).val;
-        *((int8_t*)(ptr + 40)) = 1;
-        *((int64_t*)(ptr + 48)) = (int64_t) (*payload15);
-      } else {
-        *((int8_t*)(ptr + 40)) = 0;
-      }
-      *((size_t*)(ptr + (56+1*sizeof(void*)))) = ((*payload7).address_rules).len;
-      *((uint8_t **)(ptr + 56)) = (uint8_t *) ((*payload7).address_rules).ptr;
-      if (((*payload7).recheck_seconds).is_some) {
-        const uint32_t *payload17 = &((*payload7).recheck_seconds).val;
-        *((int8_t*)(ptr + (56+2*sizeof(void*)))) = 1;
-        *((int32_t*)(ptr + (60+2*sizeof(void*)))) = (int32_t) (*payload17);
-      } else {
-        *((int8_t*)(ptr + (56+2*sizeof(void*)))) = 0;
-      }
-      if (((*payload7).reuse_seconds).is_some) {
-        const uint32_t *payload19 = &((*payload7).reuse_seconds).val;
-        *((int8_t*)(ptr + (64+2*sizeof(void*)))) = 1;
-        *((int32_t*)(ptr + (68+2*sizeof(void*)))) = (int32_t) (*payload19);
-      } else {
-        *((int8_t*)(ptr + (64+2*sizeof(void*)))) = 0;
-      }
-      *((size_t*)(ptr + (72+3*sizeof(void*)))) = ((*payload7).tags).len;
-      *((uint8_t **)(ptr + (72+2*sizeof(void*)))) = (uint8_t *) ((*payload7).tags).ptr;
-      *((size_t*)(ptr + (72+5*sizeof(void*)))) = ((*payload7).obligations).len;
-      *((uint8_t **)(ptr + (72+4*sizeof(void*)))) = (uint8_t *) ((*payload7).obligations).ptr;
-      *((size_t*)(ptr + (72+7*sizeof(void*)))) = ((*payload7).hints).len;
-      *((uint8_t **)(ptr + (72+6*sizeof(void*)))) = (uint8_t *) ((*payload7).hints).ptr;
-      break;
-    }
-    case 2: {
-      const policy_denial_t *payload28 = &(ret).val.deny;
-      *((int8_t*)(ptr + 0)) = 2;
-      *((size_t*)(ptr + (8+1*sizeof(void*)))) = ((*payload28).code).len;
-      *((uint8_t **)(ptr + 8)) = (uint8_t *) ((*payload28).code).ptr;
-      *((size_t*)(ptr + (8+3*sizeof(void*)))) = ((*payload28).reason).len;
-      *((uint8_t **)(ptr + (8+2*sizeof(void*)))) = (uint8_t *) ((*payload28).reason).ptr;
-      if (((*payload28).tell_user).is_some) {
-        const policy_string_t *payload30 = &((*payload28).tell_user).val;
+      *((size_t*)(ptr + (8+1*sizeof(void*)))) = ((*payload).code).len;
+      *((uint8_t **)(ptr + 8)) = (uint8_t *) ((*payload).code).ptr;
+      *((size_t*)(ptr + (8+3*sizeof(void*)))) = ((*payload).reason).len;
+      *((uint8_t **)(ptr + (8+2*sizeof(void*)))) = (uint8_t *) ((*payload).reason).ptr;
+      if (((*payload).tell_user).is_some) {
+        const policy_string_t *payload8 = &((*payload).tell_user).val;
         *((int8_t*)(ptr + (8+4*sizeof(void*)))) = 1;
-        *((size_t*)(ptr + (8+6*sizeof(void*)))) = (*payload30).len;
-        *((uint8_t **)(ptr + (8+5*sizeof(void*)))) = (uint8_t *) (*payload30).ptr;
+        *((size_t*)(ptr + (8+6*sizeof(void*)))) = (*payload8).len;
+        *((uint8_t **)(ptr + (8+5*sizeof(void*)))) = (uint8_t *) (*payload8).ptr;
       } else {
         *((int8_t*)(ptr + (8+4*sizeof(void*)))) = 0;
       }
+      break;
+    }
+    case 1: {
+      *((int8_t*)(ptr + 0)) = 1;
+      break;
+    }
+    case 2: {
+      const policy_terms_t *payload10 = &(ret).val.allow_with;
+      *((int8_t*)(ptr + 0)) = 2;
+      if (((*payload10).max_seconds).is_some) {
+        const uint32_t *payload12 = &((*payload10).max_seconds).val;
+        *((int8_t*)(ptr + 8)) = 1;
+        *((int32_t*)(ptr + 12)) = (int32_t) (*payload12);
+      } else {
+        *((int8_t*)(ptr + 8)) = 0;
+      }
+      if (((*payload10).idle_seconds).is_some) {
+        const uint32_t *payload14 = &((*payload10).idle_seconds).val;
+        *((int8_t*)(ptr + 16)) = 1;
+        *((int32_t*)(ptr + 20)) = (int32_t) (*payload14);
+      } else {
+        *((int8_t*)(ptr + 16)) = 0;
+      }
+      if (((*payload10).max_bytes).is_some) {
+        const uint64_t *payload16 = &((*payload10).max_bytes).val;
+        *((int8_t*)(ptr + 24)) = 1;
+        *((int64_t*)(ptr + 32)) = (int64_t) (*payload16);
+      } else {
+        *((int8_t*)(ptr + 24)) = 0;
+      }
+      if (((*payload10).bytes_per_second).is_some) {
+        const uint64_t *payload18 = &((*payload10).bytes_per_second).val;
+        *((int8_t*)(ptr + 40)) = 1;
+        *((int64_t*)(ptr + 48)) = (int64_t) (*payload18);
+      } else {
+        *((int8_t*)(ptr + 40)) = 0;
+      }
+      *((size_t*)(ptr + (56+1*sizeof(void*)))) = ((*payload10).address_rules).len;
+      *((uint8_t **)(ptr + 56)) = (uint8_t *) ((*payload10).address_rules).ptr;
+      if (((*payload10).recheck_seconds).is_some) {
+        const uint32_t *payload20 = &((*payload10).recheck_seconds).val;
+        *((int8_t*)(ptr + (56+2*sizeof(void*)))) = 1;
+        *((int32_t*)(ptr + (60+2*sizeof(void*)))) = (int32_t) (*payload20);
+      } else {
+        *((int8_t*)(ptr + (56+2*sizeof(void*)))) = 0;
+      }
+      if (((*payload10).reuse_seconds).is_some) {
+        const uint32_t *payload22 = &((*payload10).reuse_seconds).val;
+        *((int8_t*)(ptr + (64+2*sizeof(void*)))) = 1;
+        *((int32_t*)(ptr + (68+2*sizeof(void*)))) = (int32_t) (*payload22);
+      } else {
+        *((int8_t*)(ptr + (64+2*sizeof(void*)))) = 0;
+      }
+      *((size_t*)(ptr + (72+3*sizeof(void*)))) = ((*payload10).tags).len;
+      *((uint8_t **)(ptr + (72+2*sizeof(void*)))) = (uint8_t *) ((*payload10).tags).ptr;
+      *((size_t*)(ptr + (72+5*sizeof(void*)))) = ((*payload10).obligations).len;
+      *((uint8_t **)(ptr + (72+4*sizeof(void*)))) = (uint8_t *) ((*payload10).obligations).ptr;
+      *((size_t*)(ptr + (72+7*sizeof(void*)))) = ((*payload10).hints).len;
+      *((uint8_t **)(ptr + (72+6*sizeof(void*)))) = (uint8_t *) ((*payload10).hints).ptr;
       break;
     }
     case 3: {

@@ -14,12 +14,37 @@ typedef struct policy_string_t {
   size_t len;
 } policy_string_t;
 
-typedef uint8_t log_level_t;
+typedef struct calendar_local_time_t {
+  int32_t   year;
+  // 1 to 12.
+  uint8_t   month;
+  // 1 to 31.
+  uint8_t   day;
+  // 0 to 23.
+  uint8_t   hour;
+  uint8_t   minute;
+  uint8_t   second;
+  // 1 (Monday) to 7 (Sunday), as in ISO 8601.
+  uint8_t   weekday;
+  // Seconds east of UTC at that moment.
+  int32_t   utc_offset;
+} calendar_local_time_t;
 
-#define LOG_LEVEL_DEBUG 0
-#define LOG_LEVEL_INFO 1
-#define LOG_LEVEL_WARN 2
-#define LOG_LEVEL_ERROR 3
+typedef uint8_t calendar_calendar_error_t;
+
+// No zone of the database has this name.
+#define CALENDAR_CALENDAR_ERROR_UNKNOWN_ZONE 0
+// The moment is not in the years 1970 to 9999.
+#define CALENDAR_CALENDAR_ERROR_OUT_OF_RANGE 1
+#define CALENDAR_CALENDAR_ERROR_OVER_BUDGET 2
+
+typedef struct {
+  bool is_err;
+  union {
+    calendar_local_time_t ok;
+    calendar_calendar_error_t err;
+  } val;
+} calendar_result_local_time_calendar_error_t;
 
 typedef struct names_lookup_error_t {
   uint8_t tag;
@@ -146,8 +171,10 @@ typedef struct {
 
 // How the user proved who they are.
 typedef struct policy_credential_t {
-  // `publickey`, `certificate`, `password`, `keyboard-interactive`; more may be added.
+  // The method that completed the login: `publickey`, `certificate`, `password`, `keyboard-interactive`; more may be added.
   policy_string_t   method;
+  // All methods that succeeded, in their order; the last one is `method`.
+  policy_list_string_t   methods;
   // SHA-256 fingerprint of the user's key, where a key was used.
   policy_option_string_t   fingerprint;
   policy_option_certificate_t   certificate;
@@ -243,8 +270,8 @@ typedef struct policy_request_t {
 
 typedef uint8_t policy_effect_t;
 
-#define POLICY_EFFECT_PERMIT 0
-#define POLICY_EFFECT_REFUSE 1
+#define POLICY_EFFECT_REFUSE 0
+#define POLICY_EFFECT_PERMIT 1
 
 // Judged by the gateway on every resolved address before it dials; the first match wins,
 // and an address that no rule matches is permitted.
@@ -312,18 +339,19 @@ typedef struct policy_redirect_t {
   policy_option_terms_t   terms;
 } policy_redirect_t;
 
+// `deny` is first: a verdict that was never set refuses. The gateway says so (`no-verdict`).
 typedef struct policy_verdict_t {
   uint8_t tag;
   union {
-    policy_terms_t     allow_with;
     policy_denial_t     deny;
+    policy_terms_t     allow_with;
     policy_redirect_t     rewrite;
   } val;
 } policy_verdict_t;
 
-#define POLICY_VERDICT_ALLOW 0
-#define POLICY_VERDICT_ALLOW_WITH 1
-#define POLICY_VERDICT_DENY 2
+#define POLICY_VERDICT_DENY 0
+#define POLICY_VERDICT_ALLOW 1
+#define POLICY_VERDICT_ALLOW_WITH 2
 #define POLICY_VERDICT_REWRITE 3
 
 // A fault in the settings: where (a JSON pointer) and what.
@@ -359,6 +387,13 @@ typedef struct {
   view_value_t val;
 } view_option_value_t;
 
+typedef uint8_t log_level_t;
+
+#define LOG_LEVEL_DEBUG 0
+#define LOG_LEVEL_INFO 1
+#define LOG_LEVEL_WARN 2
+#define LOG_LEVEL_ERROR 3
+
 typedef policy_ended_t exports_observer_ended_t;
 
 typedef policy_description_t exports_lifecycle_description_t;
@@ -381,36 +416,42 @@ typedef policy_request_t exports_decision_request_t;
 
 typedef policy_verdict_t exports_decision_verdict_t;
 
-// Imported Functions from `portreeve:policy/log@0.1.0`
-extern void log_write(log_level_t level, policy_string_t *message);
+// Imported Functions from `portreeve:policy/calendar@0.2.0`
+// What clocks show in a zone, such as `Europe/Berlin` or `UTC`, so many milliseconds after 1970 began in UTC: `request.now`.
+extern bool calendar_local(uint64_t unix_ms, policy_string_t *zone, calendar_local_time_t *ret, calendar_calendar_error_t *err);
 
-// Imported Functions from `portreeve:policy/names@0.1.0`
+// Imported Functions from `portreeve:policy/names@0.2.0`
 // All addresses of a name, in the order in which they would be dialled.
 extern bool names_resolve(policy_string_t *host, policy_list_string_t *ret, names_lookup_error_t *err);
 
-// Imported Functions from `portreeve:policy/state@0.1.0`
+// Imported Functions from `portreeve:policy/state@0.2.0`
 extern bool state_get(policy_string_t *key, policy_option_list_u8_t *ret, state_state_error_t *err);
 extern bool state_put(policy_string_t *key, policy_list_u8_t *value, uint32_t ttl_seconds, state_state_error_t *err);
 // Adds to a counter that returns to zero when its window ends; answers the new value.
 extern bool state_add(policy_string_t *key, int64_t delta, uint32_t window_seconds, int64_t *ret, state_state_error_t *err);
 
-// Imported Functions from `portreeve:policy/view@0.1.0`
+// Imported Functions from `portreeve:policy/view@0.2.0`
 // Open tunnels and listeners of a user on this gateway.
 extern uint32_t view_open_forwards(policy_string_t *user);
 // A fact that the administrator configured.
 extern bool view_fact(policy_string_t *name, view_value_t *ret);
 
-// Exported Functions from `portreeve:policy/observer@0.1.0`
+// Imported Functions from `portreeve:policy/log@0.2.0`
+extern void log_write(log_level_t level, policy_string_t *message);
+
+// Exported Functions from `portreeve:policy/observer@0.2.0`
 void policy_on_ended(exports_observer_ended_t *event);
 
-// Exported Functions from `portreeve:policy/lifecycle@0.1.0`
+// Exported Functions from `portreeve:policy/lifecycle@0.2.0`
 void policy_describe(exports_lifecycle_description_t *ret);
 bool policy_configure(policy_string_t *settings, policy_list_problem_t *err);
 
-// Exported Functions from `portreeve:policy/decision@0.1.0`
+// Exported Functions from `portreeve:policy/decision@0.2.0`
 void policy_decide(exports_decision_request_t *request, exports_decision_verdict_t *ret);
 
 // Helper Functions
+
+void calendar_result_local_time_calendar_error_free(calendar_result_local_time_calendar_error_t *ptr);
 
 void names_lookup_error_free(names_lookup_error_t *ptr);
 

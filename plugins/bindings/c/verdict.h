@@ -12,6 +12,7 @@
 // A text to return.
 static inline policy_string_t text(const char *words) {
   policy_string_t made;
+  if (!words) __builtin_trap();
   policy_string_dup(&made, words);
   return made;
 }

@@ -1,4 +1,4 @@
-// The types of portreeve:policy@0.1.0 as a policy in JavaScript or TypeScript sees them.
+// The types of portreeve:policy@0.2.0 as a policy in JavaScript or TypeScript sees them.
 // Whole numbers of 64 bits are of type `number`: past 2^53 (Number.MAX_SAFE_INTEGER) they lose digits.
 
 declare module "portreeve" {
@@ -32,6 +32,8 @@ declare module "portreeve" {
   export interface Credential {
     /** `publickey`, `certificate`, `password`, `keyboard-interactive`; more may be added. */
     method: string;
+    /** All methods that succeeded, in their order; the last one is `method`. */
+    methods: string[];
     /** SHA-256 fingerprint of the user's key, where a key was used. */
     fingerprint: string | null;
     certificate: Certificate | null;
@@ -75,7 +77,7 @@ declare module "portreeve" {
   export interface Request {
     /** Unique; the audit log's `forward`. */
     id: string;
-    /** The one clock of this decision, Unix milliseconds: `Date` has none. */
+    /** The one clock of this decision, Unix milliseconds: `Date.now()` is this, too. Zones are in `calendar`. */
     now: number;
     action: Action;
     /** The endpoint in canonical form: decide on this one. */
@@ -192,13 +194,39 @@ declare module "portreeve" {
   export const log: { write(level: "debug" | "info" | "warn" | "error", message: string): void };
 }
 
-declare module "portreeve:policy/log@0.1.0" {
+declare module "portreeve:policy/log@0.2.0" {
   const log: { write(level: "debug" | "info" | "warn" | "error", message: string): void };
   export default log;
 }
 
+/** Local time, from the gateway's time-zone database; needs no grant. */
+declare module "portreeve:policy/calendar@0.2.0" {
+  export interface LocalTime {
+    year: number;
+    /** 1 to 12. */
+    month: number;
+    /** 1 to 31. */
+    day: number;
+    /** 0 to 23. */
+    hour: number;
+    minute: number;
+    second: number;
+    /** 1 (Monday) to 7 (Sunday). */
+    weekday: number;
+    /** Seconds east of UTC at that moment. */
+    utcOffset: number;
+  }
+  /** The `payload` of the `Error` that `local` throws. */
+  export type CalendarError = "unknown-zone" | "out-of-range" | "over-budget";
+  const calendar: {
+    /** What clocks show in a zone, such as `Europe/Berlin`, so many milliseconds after 1970 began in UTC: `request.now`. */
+    local(unixMs: number, zone: string): LocalTime;
+  };
+  export default calendar;
+}
+
 /** Name resolution by the gateway (grant `names`). */
-declare module "portreeve:policy/names@0.1.0" {
+declare module "portreeve:policy/names@0.2.0" {
   /** The `payload` of the `Error` that `resolve` throws. */
   export type LookupError =
     | { tag: "not-granted" }
@@ -214,7 +242,7 @@ declare module "portreeve:policy/names@0.1.0" {
 }
 
 /** Small shared state that outlives an instance and a swap (grant `state`). */
-declare module "portreeve:policy/state@0.1.0" {
+declare module "portreeve:policy/state@0.2.0" {
   /** The `payload` of the `Error` that all three throw. */
   export type StateError =
     | { tag: "not-granted" }
@@ -231,7 +259,7 @@ declare module "portreeve:policy/state@0.1.0" {
 }
 
 /** Facts on demand (grant `view`). */
-declare module "portreeve:policy/view@0.1.0" {
+declare module "portreeve:policy/view@0.2.0" {
   import type { Value } from "portreeve";
   const view: {
     /** Open tunnels and listeners of a user on this gateway. */

@@ -1,5 +1,5 @@
 // Short forms for policies in JavaScript and TypeScript: verdicts, terms and values. portreeve.d.ts has their types.
-import log from "portreeve:policy/log@0.1.0";
+import log from "portreeve:policy/log@0.2.0";
 
 export { log };
 

@@ -11,6 +11,6 @@
 
 wit_bindgen::generate!({
     world: "policy",
-    path: "../../wit",
+    path: "../../wit/published/0.1.0",
     pub_export_macro: true,
 });

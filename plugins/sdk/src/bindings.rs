@@ -25,10 +25,10 @@ wit_bindgen::generate!({
 /// are joined when the component is made.
 pub mod observing {
     wit_bindgen::generate!({
-        inline: "package portreeve:sdk; world observing { export portreeve:policy/observer@0.1.0; }",
+        inline: "package portreeve:sdk; world observing { export portreeve:policy/observer@0.2.0; }",
         path: "wit",
         world: "portreeve:sdk/observing",
-        with: { "portreeve:policy/types@0.1.0": crate::bindings::portreeve::policy::types },
+        with: { "portreeve:policy/types@0.2.0": crate::bindings::portreeve::policy::types },
         pub_export_macro: true,
         export_macro_name: "export_observer",
     });

@@ -36,6 +36,26 @@ pub mod log {
     }
 }
 
+/// Local time, from the gateway's time-zone database: at most 256 calls in a decision. Always granted, also in `check`.
+pub mod calendar {
+    use super::gateway;
+    pub use crate::bindings::portreeve::policy::calendar::{CalendarError, LocalTime};
+
+    /// What clocks show in a zone such as `Europe/Berlin`, so many milliseconds after 1970 began in UTC: `request.now`.
+    ///
+    /// # Errors
+    /// If there is no such zone, or the moment is after the year 9999.
+    pub fn local(unix_millis: u64, zone: &str) -> Result<LocalTime, CalendarError> {
+        gateway::calendar::local(unix_millis, zone)
+    }
+
+    /// Whether there is a zone of this name.
+    #[must_use]
+    pub fn knows(zone: &str) -> bool {
+        local(0, zone).is_ok()
+    }
+}
+
 /// Name resolution by the gateway: at most 8 names in a decision. Granted by `grants = ["names"]`.
 pub mod names {
     use std::net::IpAddr;

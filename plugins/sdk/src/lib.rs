@@ -30,7 +30,7 @@
 //! |---|---|
 //! | [`policy!`] | makes a component of the functions |
 //! | [`settings`] | reads the settings, and says where a fault is |
-//! | [`log`], [`names`], [`state`], [`view`] | what the gateway offers; all but `log` must be granted in its configuration |
+//! | [`log`], [`calendar`], [`names`], [`state`], [`view`] | what the gateway offers; the last three must be granted in its configuration |
 //! | [`time`], [`Network`] | weekdays, times of day and networks, for settings and conditions |
 //! | [`testing`] | requests, and a gateway's answers, for unit tests on the host |
 //!
@@ -60,5 +60,5 @@ pub use bindings::portreeve::policy::types::{
     Action, AddressRule, Certificate, Connection, Credential, Denial, Effect, Ended, Endpoint, HostPort, Principal,
     Problem, Redirect, Request, SocketAddress, Terms, Value, Verdict,
 };
-pub use host::{log, names, state, view};
+pub use host::{calendar, log, names, state, view};
 pub use network::Network;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use crate::calendar::{self, CalendarError};
 use crate::time::{Moment, UtcOffset};
 use crate::{Action, Certificate, Endpoint, HostPort, Request, SocketAddress, Value};
 
@@ -106,6 +107,15 @@ impl Request {
     #[must_use]
     pub fn peer(&self) -> Option<&SocketAddress> {
         self.originator.as_ref().filter(|_| self.is_accept())
+    }
+
+    /// Weekday and time of day of the decision, in a zone such as `Europe/Berlin`.
+    ///
+    /// # Errors
+    /// If the gateway does not know the zone. A `check` of the settings can find that out with
+    /// [`calendar::knows`](crate::calendar::knows).
+    pub fn moment_in(&self, zone: &str) -> Result<Moment, CalendarError> {
+        calendar::local(self.now, zone).map(|local| Moment::shown(&local))
     }
 
     /// Weekday and time of day of the decision, by a clock that is this much ahead of UTC.

@@ -1,12 +1,14 @@
-//! Weekdays and times of day, as a clock at a fixed distance from UTC shows them.
+//! Weekdays and times of day, as a clock shows them.
 //!
-//! There are no time zones here: their data would be larger than a policy. Where summer time matters, the gateway's own
-//! rules (`builtin:rules`) know every zone.
+//! The data of the time zones would be larger than a policy, so the gateway answers for them:
+//! [`Request::moment_in`](crate::Request::moment_in).
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de};
+
+use crate::calendar::LocalTime;
 
 /// A day of the week; in settings `mon` to `sun`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -40,6 +42,22 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// Of what clocks show in a zone.
+    #[must_use]
+    pub fn shown(local: &LocalTime) -> Self {
+        let weekday = match local.weekday {
+            1 => Weekday::Mon,
+            2 => Weekday::Tue,
+            3 => Weekday::Wed,
+            4 => Weekday::Thu,
+            5 => Weekday::Fri,
+            6 => Weekday::Sat,
+            _ => Weekday::Sun,
+        };
+        let time = TimeOfDay(u16::from(local.hour) * 60 + u16::from(local.minute));
+        Self { weekday, time }
+    }
+
     /// Of a time in Unix milliseconds.
     #[must_use]
     pub fn new(unix_millis: u64, offset: UtcOffset) -> Self {

@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Take};
 
+use flate2::bufread::MultiGzDecoder;
 use serde::Deserialize;
 
 use super::Line;
 
 /// The lines of a file in their order; one is held at a time.
 pub(in crate::plugin) struct Lines {
-    reader: BufReader<Take<File>>,
+    reader: Box<dyn BufRead + Send>,
     number: u64,
     bytes: Vec<u8>,
 }
@@ -38,7 +39,7 @@ impl Lines {
     /// Those of the first so many bytes of a file.
     pub(in crate::plugin) fn of(file: File, length: u64) -> Self {
         Self {
-            reader: BufReader::with_capacity(BUFFER, file.take(length)),
+            reader: plain(BufReader::with_capacity(BUFFER, file.take(length))),
             number: 0,
             bytes: Vec::new(),
         }
@@ -124,6 +125,17 @@ impl<'a> Text<'a> {
     }
 }
 
+/// What was compressed with gzip, as rotated logs are, is read as if it were not.
+fn plain(mut reader: BufReader<Take<File>>) -> Box<dyn BufRead + Send> {
+    match reader.fill_buf() {
+        Ok(start) if start.starts_with(GZIP) => Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(reader))),
+        // An error is met again by whoever reads on.
+        _ => Box::new(reader),
+    }
+}
+
+/// With which a file of gzip begins (RFC 1952).
+const GZIP: &[u8] = &[0x1f, 0x8b];
 const BUFFER: usize = 1 << 20;
 /// The gateway writes none that is nearly as long.
 const MAX_LINE: u64 = 16 << 20;

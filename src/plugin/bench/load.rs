@@ -51,7 +51,9 @@ async fn keeps(generation: &Arc<Generation>, asking: &Asking, deadline: Duration
             // A trap of the guest is an answer; one that came too late is none.
             let undecided = matches!(
                 opinion.verdict,
-                Err(crate::policy::Failure::QueueFull | crate::policy::Failure::Deadline)
+                Err(crate::policy::Failure::QueueFull
+                    | crate::policy::Failure::Deadline
+                    | crate::policy::Failure::Overdue(_))
             );
             undecided || due.elapsed() > deadline
         });

@@ -22,22 +22,32 @@ pub(super) fn build(sources: &Sources<'_>) -> Result<Vec<u8>, BuildError> {
         None
     };
     let linker = plus_plus.as_ref().unwrap_or(&c);
-    let mut objects = vec![c.compile(sources, &bindings.join("policy.c"), &bindings, false)?];
+    let mut objects = vec![c.compile(sources, &bindings.join("policy.c"), &bindings, Whose::Ours)?];
+    let checks = bindings.join("checks.c");
+    // Bindings that a project has from an earlier version are without: there the checks trap without a word.
+    let said = checks.is_file();
+    if said {
+        objects.push(c.compile(sources, &checks, &bindings, Whose::Ours)?);
+    }
     for source in own(sources, plus)? {
         let compiler = if source.extension().is_some_and(|ending| ending == "c") {
             &c
         } else {
             linker
         };
-        objects.push(compiler.compile(sources, &source, &bindings, true)?);
+        objects.push(compiler.compile(sources, &source, &bindings, Whose::Authors { said })?);
     }
     let module = sources.scratch.join("policy.module.wasm");
     let mut link = linker.command();
-    link.args(["-mexec-model=reactor", STACK, "-Wl,--strip-all", "-o"])
+    link.args(["-mexec-model=reactor", STACK, STACK_FIRST, "-Wl,--strip-debug", "-o"])
         .arg(&module)
         .args(objects);
     tool::run(&mut link, "")?;
-    component::embed(&fs::read(&module).map_err(BuildError::file(&module))?, sources.world)
+    component::embed(
+        &fs::read(&module).map_err(BuildError::file(&module))?,
+        sources.contract,
+        sources.world,
+    )
 }
 
 /// The author's own files.
@@ -52,6 +62,15 @@ fn own(sources: &Sources<'_>, plus: bool) -> Result<Vec<PathBuf>, BuildError> {
         )));
     }
     Ok(found)
+}
+
+/// Whose source is compiled.
+#[derive(Clone, Copy)]
+enum Whose {
+    /// That of the bindings.
+    Ours,
+    /// The author's: what the language leaves undefined is checked there, and said before it traps if the bindings can.
+    Authors { said: bool },
 }
 
 struct Compiler {
@@ -91,16 +110,21 @@ impl Compiler {
         command
     }
 
-    fn compile(&self, sources: &Sources<'_>, file: &Path, bindings: &Path, own: bool) -> Result<PathBuf, BuildError> {
+    fn compile(
+        &self,
+        sources: &Sources<'_>,
+        file: &Path,
+        bindings: &Path,
+        whose: Whose,
+    ) -> Result<PathBuf, BuildError> {
         let from = file
             .strip_prefix(&sources.folder)
             .or_else(|_| file.strip_prefix(bindings))
             .unwrap_or(file);
         let flat = from.to_string_lossy().replace(['/', '\\'], "-");
-        let object = sources.scratch.join(if own {
-            format!("{flat}.o")
-        } else {
-            "bindings.o".to_owned()
+        let object = sources.scratch.join(match whose {
+            Whose::Authors { .. } => format!("{flat}.o"),
+            Whose::Ours => format!("bindings-{flat}.o"),
         });
         let mut compile = self.command();
         compile
@@ -116,8 +140,12 @@ impl Compiler {
         if sources.observes() {
             compile.arg("-DPOLICY_OBSERVES");
         }
-        if own {
+        if let Whose::Authors { said } = whose {
             compile.args(["-Wall", "-Wextra", "-Wno-unused-parameter"]);
+            compile.args(["-fsanitize=undefined", "-fno-sanitize-recover=undefined"]);
+            if !said {
+                compile.arg("-fsanitize-trap=undefined");
+            }
         }
         tool::run(&mut compile, "")?;
         Ok(object)
@@ -144,3 +172,5 @@ const TARGET: &str = "--target=wasm32-wasi";
 const VERSIONS: [u8; 9] = [22, 21, 20, 19, 18, 17, 16, 15, 14];
 /// A decision needs little stack, and a small one keeps the instance small.
 const STACK: &str = "-Wl,-z,stack-size=65536";
+/// Below all data, so that a stack that overflows traps and writes over nothing.
+const STACK_FIRST: &str = "-Wl,--stack-first";

@@ -10,6 +10,7 @@ use wit_parser::Resolve;
 use super::failure::BuildError;
 use super::world::{self, World};
 use crate::confined::{Confinement, Order, Sealed, Task, Wrong};
+use crate::plugin::contract::Contract;
 
 /// What is to be done with a module or a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,8 @@ pub enum Making {
     Embed {
         /// Whether the world is that of an observing policy.
         observing: bool,
+        /// Of this version of the contract.
+        contract: Contract,
     },
     /// Make a component of a module that holds its world already.
     Encode,
@@ -38,9 +41,9 @@ impl Making {
 ///
 /// # Errors
 /// Fails if the module does not have what the world asks for.
-pub(super) fn embed(module: &[u8], world: World) -> Result<Vec<u8>, BuildError> {
+pub(super) fn embed(module: &[u8], contract: Contract, world: World) -> Result<Vec<u8>, BuildError> {
     let observing = world == World::Observing;
-    confined(Making::Embed { observing }, module)
+    confined(Making::Embed { observing, contract }, module)
 }
 
 /// Makes a component of a module that holds its world already.
@@ -82,8 +85,10 @@ fn confined(making: Making, input: &[u8]) -> Result<Vec<u8>, BuildError> {
 /// What is wrong with the input.
 pub fn perform(making: Making, input: Vec<u8>) -> Result<Vec<u8>, Wrong> {
     match making {
-        Making::Embed { observing: true } => embed_here(input, World::Observing),
-        Making::Embed { observing: false } => embed_here(input, World::Policy),
+        Making::Embed { observing, contract } => {
+            let world = if observing { World::Observing } else { World::Policy };
+            embed_here(input, contract, world)
+        }
         Making::Encode => encode_here(&input),
         Making::Imports => {
             let names = imports_here(&input)?;
@@ -92,10 +97,10 @@ pub fn perform(making: Making, input: Vec<u8>) -> Result<Vec<u8>, Wrong> {
     }
 }
 
-fn embed_here(mut module: Vec<u8>, kind: World) -> Result<Vec<u8>, Wrong> {
+fn embed_here(mut module: Vec<u8>, contract: Contract, kind: World) -> Result<Vec<u8>, Wrong> {
     let mut resolve = Resolve::default();
     let package = resolve
-        .push_str("policy.wit", &world::whole(kind))
+        .push_str("policy.wit", &world::whole(contract, kind))
         .map_err(Wrong::faulty)?;
     let world = resolve
         .select_world(&[package], Some(world::NAME))
@@ -137,7 +142,7 @@ fn unfit(error: impl std::fmt::Display) -> BuildError {
 }
 
 /// Answers the calls of WASI preview 1 inside of the component.
-const ADAPTER: &str = include_str!("../../../plugins/adapter/wasi-none.wat");
+pub(in crate::plugin) const ADAPTER: &str = include_str!("../../../plugins/adapter/wasi-none.wat");
 const ROOM: &str = "plugin";
 const MAX_COMPONENT: u64 = 256 << 20;
 const MAX_NAMES: u64 = 4 << 20;

@@ -39,6 +39,20 @@ pub(super) enum BuildError {
         /// What speaks against it.
         why: &'static str,
     },
+    /// The project brings bindings of another version than it says.
+    #[error(
+        "{folder}: its bindings are of portreeve:policy {brought}, and policy.toml says contract = \"{said}\": delete the folder to build \
+         against the bindings of this program",
+        folder = folder.display()
+    )]
+    Bindings {
+        /// The folder of the bindings.
+        folder: PathBuf,
+        /// Their version.
+        brought: &'static str,
+        /// That of `policy.toml`.
+        said: &'static str,
+    },
     /// A tool is not on this machine.
     #[error("{what} is missing\n{how}")]
     Missing {
@@ -77,6 +91,7 @@ impl BuildError {
         let file = match self {
             Self::NoLanguage { file, .. } | Self::NoFile { file } | Self::Target { file, .. } => Some(file),
             Self::File { path, .. } => Some(path),
+            Self::Bindings { folder, .. } => Some(folder),
             Self::Missing { .. } | Self::Failed { .. } | Self::Sources(_) | Self::Unfit(_) => None,
         };
         Wrong {
@@ -89,7 +104,7 @@ impl BuildError {
     /// What is wrong in `policy.toml` is wrong input; anything else was tried.
     pub(super) fn code(&self) -> u8 {
         match self {
-            Self::NoLanguage { .. } | Self::NoFile { .. } | Self::Target { .. } => INVALID,
+            Self::NoLanguage { .. } | Self::NoFile { .. } | Self::Target { .. } | Self::Bindings { .. } => INVALID,
             _ => FAILED,
         }
     }

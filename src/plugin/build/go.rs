@@ -36,7 +36,11 @@ pub(super) fn build(sources: &Sources<'_>) -> Result<Vec<u8>, BuildError> {
         go.arg("-overlay").arg(overlay(sources)?);
     }
     tool::run(go.arg("policy/bindings"), "")?;
-    component::embed(&fs::read(&module).map_err(BuildError::file(&module))?, sources.world)
+    component::embed(
+        &fs::read(&module).map_err(BuildError::file(&module))?,
+        sources.contract,
+        sources.world,
+    )
 }
 
 fn missing() -> BuildError {
@@ -62,7 +66,7 @@ fn check_module(sources: &Sources<'_>) -> Result<(), BuildError> {
 /// Lets the compiler see the bindings where the project would have them.
 fn overlay(sources: &Sources<'_>) -> Result<std::path::PathBuf, BuildError> {
     let there = sources.bindings()?;
-    let files: Map<_, _> = bindings::of(sources.language)
+    let files: Map<_, _> = bindings::of(sources.language, sources.contract)
         .iter()
         .map(|(name, _)| {
             let seen = sources.folder.join("bindings").join(name);
@@ -74,5 +78,6 @@ fn overlay(sources: &Sources<'_>) -> Result<std::path::PathBuf, BuildError> {
     Ok(path)
 }
 
-/// Without symbols, and with leave to use the runtime's allocator before the runtime has started.
-const LINKER: &str = "-ldflags=-s -w -checklinkname=0 -buildid=";
+/// Without what a debugger wants, but with the names of functions (2 % of the size), and with leave to use the runtime's allocator
+/// before the runtime has started.
+const LINKER: &str = "-ldflags=-w -checklinkname=0 -buildid=";

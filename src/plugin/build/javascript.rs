@@ -29,7 +29,13 @@ pub(super) fn build(sources: &Sources<'_>) -> Result<Vec<u8>, BuildError> {
         copy(&file, &modules.join(name))?;
     }
     let bindings = sources.bindings()?;
-    copy(&bindings.join("entry.js"), &modules.join("entry.js"))?;
+    for name in ["entry.js", "surroundings.js"] {
+        let from = bindings.join(name);
+        // Bindings that a project has from an earlier version have the first only.
+        if name == "entry.js" || from.is_file() {
+            copy(&from, &modules.join(name))?;
+        }
+    }
     copy(
         &bindings.join("portreeve.js"),
         &modules.join("node_modules/portreeve/portreeve.js"),
@@ -49,7 +55,11 @@ pub(super) fn build(sources: &Sources<'_>) -> Result<Vec<u8>, BuildError> {
         .arg(&modules)
         .arg("-o")
         .arg(&made);
-    tool::run(&mut command, HINT)?;
+    let hint = format!(
+        "of portreeve:policy there are log@{version} and what policy.toml grants, all of version {version}",
+        version = sources.contract.version()
+    );
+    tool::run(&mut command, &hint)?;
     fs::read(&made).map_err(BuildError::file(&made))
 }
 
@@ -97,4 +107,3 @@ fn copy(from: &Path, to: &Path) -> Result<(), BuildError> {
 
 const PACKAGE: &str = r#"{ "name": "portreeve", "type": "module", "main": "portreeve.js" }"#;
 const PACKAGES: &str = "--save-dev componentize-qjs@0.4.5 typescript@5.9";
-const HINT: &str = "of portreeve:policy there are log@0.1.0 and what policy.toml grants";

@@ -7,6 +7,7 @@
 mod c;
 mod component;
 mod failure;
+mod flags;
 mod go;
 mod javascript;
 mod python;
@@ -22,10 +23,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+pub(super) use self::component::ADAPTER;
 pub use self::component::{Making, perform};
 use self::failure::BuildError;
 pub(super) use self::world::World;
 use super::bindings;
+use super::contract::Contract;
 use super::language::Language;
 use super::project::{self, Project};
 use super::wrong::invalid;
@@ -66,6 +69,9 @@ struct Built {
     imports: Vec<String>,
     /// Those of them for which the project has no grant.
     not_granted: Vec<String>,
+    /// The version of the contract of bindings that the project brings, where this program has newer ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    older: Option<&'static str>,
 }
 
 impl Built {
@@ -92,6 +98,14 @@ impl Built {
                 plain(name)
             ));
         }
+        if let Some(older) = self.older {
+            text.push_str(&format!(
+                "its folder `bindings` is of portreeve:policy {older}, in which a verdict that was never set may be an allow: delete the folder \
+                 to build against the bindings of this program, for {newest} (docs/versions.md says what changed) or, with \
+                 `contract = \"{older}\"` in policy.toml, for {older}\n",
+                newest = Contract::default().version(),
+            ));
+        }
         text
     }
 }
@@ -114,7 +128,8 @@ fn build(folder: &Path, project: &Project) -> Result<Built, BuildError> {
         target::Refusal::File(path, error) => BuildError::File { path, error },
     })?;
     let grants = project.keys.grants.as_deref().unwrap_or_default();
-    let sources = Sources::new(folder, language, project.world, grants)?;
+    let mut sources = Sources::new(folder, language, project.world, grants)?;
+    sources.contract = contract(&sources, project.contract)?;
     let bytes = match language {
         Language::Rust => rust::build(&sources),
         Language::C | Language::Cpp => c::build(&sources),
@@ -124,14 +139,31 @@ fn build(folder: &Path, project: &Project) -> Result<Built, BuildError> {
     }?;
     let imports = component::imports(&bytes)?;
     put(&bytes, target)?;
-    let granted = |name: &str| interface(name).is_some_and(|short| short == "log" || is_granted(grants, short));
+    let granted = |name: &str| interface(name).is_some_and(|short| is_granted(grants, short));
     Ok(Built {
         component: target.clone(),
         bytes: bytes.len(),
         sha256: crate::policy::digest(&bytes),
         not_granted: imports.iter().filter(|name| !granted(name)).cloned().collect(),
+        older: sources.older_bindings(),
         imports,
     })
+}
+
+/// The contract that a project is built for: what `policy.toml` says, else that of the bindings that it brings, else the newest.
+fn contract(sources: &Sources<'_>, said: Option<Contract>) -> Result<Contract, BuildError> {
+    let brought = sources
+        .has_bindings()
+        .then(|| bindings::contract_of(sources.language, &sources.folder.join("bindings")))
+        .flatten();
+    match (said, brought) {
+        (Some(said), Some(brought)) if said != brought => Err(BuildError::Bindings {
+            folder: sources.folder.join("bindings"),
+            brought: brought.version(),
+            said: said.version(),
+        }),
+        (said, brought) => Ok(said.or(brought).unwrap_or_default()),
+    }
 }
 
 /// The new file takes the place of the old one at once, so that a gateway which watches it never reads half of it.
@@ -160,7 +192,8 @@ fn interface(name: &str) -> Option<&str> {
 
 fn is_granted(grants: &[Grant], interface: &str) -> bool {
     let words = [("names", Grant::Names), ("state", Grant::State), ("view", Grant::View)];
-    words
+    let free = ["log", "calendar"].contains(&interface);
+    free || words
         .iter()
         .any(|(word, grant)| *word == interface && grants.contains(grant))
 }
@@ -172,6 +205,7 @@ struct Sources<'a> {
     /// What is made on the way, in the folder `build` of the project.
     scratch: PathBuf,
     language: Language,
+    contract: Contract,
     world: World,
     grants: &'a [Grant],
 }
@@ -187,6 +221,7 @@ impl<'a> Sources<'a> {
             folder,
             scratch,
             language,
+            contract: Contract::default(),
             world,
             grants,
         })
@@ -194,6 +229,12 @@ impl<'a> Sources<'a> {
 
     fn observes(&self) -> bool {
         self.world == World::Observing
+    }
+
+    /// The version of the project's own bindings, where this program has newer ones.
+    fn older_bindings(&self) -> Option<&'static str> {
+        let older = self.has_bindings() && self.contract != Contract::default();
+        older.then(|| self.contract.version())
     }
 
     /// Whether the project brings the bindings.
@@ -207,14 +248,14 @@ impl<'a> Sources<'a> {
             return Ok(self.folder.join("bindings"));
         }
         let folder = self.scratch.join("bindings");
-        bindings::write(bindings::of(self.language), &folder).map_err(BuildError::file(&folder))?;
+        bindings::write(&bindings::of(self.language, self.contract), &folder).map_err(BuildError::file(&folder))?;
         Ok(folder)
     }
 
     /// A file with the contract as far as it is granted.
     fn wit(&self) -> Result<PathBuf, BuildError> {
         let path = self.scratch.join("policy.wit");
-        fs::write(&path, world::narrowed(self.world, self.grants)).map_err(BuildError::file(&path))?;
+        fs::write(&path, world::narrowed(self.contract, self.world, self.grants)).map_err(BuildError::file(&path))?;
         Ok(path)
     }
 
@@ -292,6 +333,7 @@ mod tests {
             sha256: String::new(),
             imports: vec!["\x1b[32m".to_owned()],
             not_granted: vec!["\x1b[33m".to_owned()],
+            older: None,
         };
         let sentence = built.sentence();
         assert!(sentence.contains("[31m") && sentence.contains("[33m"), "{sentence:?}");

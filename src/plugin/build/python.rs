@@ -17,13 +17,21 @@ pub(super) fn build(sources: &Sources<'_>) -> Result<Vec<u8>, BuildError> {
         .or_else(|| tool::on_path(&["componentize-py"]));
     let program = program.ok_or_else(missing)?;
     sources.require("policy.py")?;
-    // Of the bindings only these two: the rest is there for editors, and the tool makes its own.
+    // Of the bindings only those written by hand: the rest is there for editors, and the tool makes its own.
     let bindings = sources.bindings()?;
     let modules = sources.scratch.join("modules");
     fs::create_dir_all(&modules).map_err(BuildError::file(&modules))?;
-    for name in ["portreeve.py", "portreeve_entry.py"] {
+    for name in [
+        "portreeve.py",
+        "portreeve_entry.py",
+        "portreeve_surroundings.py",
+        "portreeve_verdict.py",
+    ] {
         let path = bindings.join(name);
-        fs::copy(&path, modules.join(name)).map_err(BuildError::file(&path))?;
+        // Bindings that a project has from an earlier version have the first two only.
+        if name != "portreeve_surroundings.py" && name != "portreeve_verdict.py" || path.is_file() {
+            fs::copy(&path, modules.join(name)).map_err(BuildError::file(&path))?;
+        }
     }
     let made = sources.scratch.join("policy.component.wasm");
     let mut componentize = Command::new(program);

@@ -11,7 +11,7 @@ use std::process::Command;
 use serde::Deserialize;
 
 use super::failure::BuildError;
-use super::{Sources, component, tool};
+use super::{Sources, component, flags, tool};
 
 /// Builds the component.
 ///
@@ -71,7 +71,13 @@ impl Compiler {
         })
     }
 
-    fn compile(&self, cargo: &Path, sources: &Sources<'_>, project: &Project, flags: &str) -> Result<(), BuildError> {
+    fn compile(
+        &self,
+        cargo: &Path,
+        sources: &Sources<'_>,
+        project: &Project,
+        flags: &[String],
+    ) -> Result<(), BuildError> {
         let mut command = Command::new(cargo);
         command.current_dir(&sources.folder).args([
             "rustc",
@@ -88,12 +94,19 @@ impl Compiler {
                 command.arg("--config").arg(format!("profile.{PROFILE}.{setting}"));
             }
         }
-        for variable in ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
+        for variable in [
+            "RUSTFLAGS",
+            "CARGO_BUILD_RUSTFLAGS",
+            "RUSTC_WRAPPER",
+            "RUSTC_WORKSPACE_WRAPPER",
+        ] {
             command.env_remove(variable);
         }
         command
             .env("RUSTC", &self.program)
-            .env("CARGO_ENCODED_RUSTFLAGS", flags);
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .arg("--config")
+            .arg(flags::configured(&sources.folder, flags));
         if let Some(linker) = &self.linker {
             command
                 .env("RUSTC_BOOTSTRAP", "1")
@@ -104,7 +117,7 @@ impl Compiler {
     }
 
     /// Paths of this machine get into the messages of panics, so each gets a fixed name.
-    fn flags(&self) -> String {
+    fn flags(&self) -> Vec<String> {
         let mut flags = vec![
             STACK.to_owned(),
             format!(
@@ -127,7 +140,7 @@ impl Compiler {
                 .iter()
                 .map(|folder| format!("--remap-path-prefix={}=/registry", folder.display())),
         );
-        flags.join("\u{1f}")
+        flags
     }
 }
 
@@ -261,7 +274,7 @@ const SETTINGS: [&str; 6] = [
     "lto=true",
     "codegen-units=1",
     "panic=\"abort\"",
-    "strip=true",
+    "strip=\"debuginfo\"",
 ];
 /// A decision needs little stack, and a small one keeps the instance small.
 const STACK: &str = "-Clink-arg=-zstack-size=65536";

@@ -1,9 +1,10 @@
 //! The world that a policy is built for.
 //!
 //! The toolchains of the script languages let a component import every interface of its world, used or not; the gateway
-//! refuses an import that is not granted. So a project's world has `log` and the interfaces of its grants, and no more.
+//! refuses an import that is not granted. So a project's world has `log`, `calendar` and the interfaces of its grants, and no more.
 
 use crate::config::Grant;
+use crate::plugin::contract::Contract;
 
 /// Which exports a policy has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +22,12 @@ impl World {
 }
 
 /// The contract with one world, called [`NAME`].
-pub(super) fn narrowed(world: World, grants: &[Grant]) -> String {
-    let mut text = interfaces().to_owned();
+pub(super) fn narrowed(contract: Contract, world: World, grants: &[Grant]) -> String {
+    let mut text = interfaces(contract.wit()).to_owned();
     text.push_str("world policy {\n    import log;\n");
+    if contract.has_calendar() {
+        text.push_str("    import calendar;\n");
+    }
     for (grant, interface) in [(Grant::Names, "names"), (Grant::State, "state"), (Grant::View, "view")] {
         if grants.contains(&grant) {
             text.push_str(&format!("    import {interface};\n"));
@@ -38,20 +42,21 @@ pub(super) fn narrowed(world: World, grants: &[Grant]) -> String {
 }
 
 /// The contract with a world that imports all of its interfaces, for compilers that leave out what is not used.
-pub(super) fn whole(world: World) -> String {
-    narrowed(world, &[Grant::Names, Grant::State, Grant::View])
+pub(super) fn whole(contract: Contract, world: World) -> String {
+    narrowed(contract, world, &[Grant::Names, Grant::State, Grant::View])
 }
 
 /// The contract without its worlds, which stand at its end.
-fn interfaces() -> &'static str {
-    let end = CONTRACT.find("\nworld ").map_or(CONTRACT.len(), |before| before + 1);
-    CONTRACT.get(..end).unwrap_or(CONTRACT)
+fn interfaces(contract: &str) -> &str {
+    let first = contract.find("\nworld ").map_or(contract.len(), |before| before + 1);
+    let above = contract.get(..first).unwrap_or(contract);
+    // What is said of the first world stands above it.
+    let end = above.rfind("}\n").map_or(above.len(), |brace| brace + 2);
+    above.get(..end).unwrap_or(above)
 }
 
 /// What the world of [`narrowed`] and [`whole`] is called.
 pub(super) const NAME: &str = "policy";
-
-const CONTRACT: &str = include_str!("../../../wit/policy.wit");
 
 #[cfg(test)]
 mod tests {
@@ -81,23 +86,29 @@ mod tests {
 
     #[test]
     fn the_whole_world_is_that_of_the_contract() {
-        for (name, world) in World::WORDS {
-            let (mut imports, mut exports) = items(&whole(world), NAME);
-            let (mut theirs, mut they_export) = items(CONTRACT, name);
-            for list in [&mut imports, &mut exports, &mut theirs, &mut they_export] {
-                list.sort();
+        for (_, contract) in Contract::WORDS {
+            for (name, world) in World::WORDS {
+                let (mut imports, mut exports) = items(&whole(contract, world), NAME);
+                let (mut theirs, mut they_export) = items(contract.wit(), name);
+                for list in [&mut imports, &mut exports, &mut theirs, &mut they_export] {
+                    list.sort();
+                }
+                assert_eq!((imports, exports), (theirs, they_export));
             }
-            assert_eq!((imports, exports), (theirs, they_export));
         }
     }
 
     #[test]
     fn what_is_not_granted_is_not_in_the_world() {
-        let (imports, _) = items(&narrowed(World::Policy, &[Grant::State]), NAME);
-        let short: Vec<_> = imports
-            .iter()
-            .filter_map(|name| name.strip_prefix("portreeve:policy/"))
-            .collect();
-        assert_eq!(short, ["log@0.1.0", "state@0.1.0", "types@0.1.0"]);
+        let short = |contract| -> Vec<String> {
+            let (imports, _) = items(&narrowed(contract, World::Policy, &[Grant::State]), NAME);
+            let names = imports.iter().filter_map(|name| name.strip_prefix("portreeve:policy/"));
+            names.map(str::to_owned).collect()
+        };
+        assert_eq!(short(Contract::V0_1), ["log@0.1.0", "state@0.1.0", "types@0.1.0"]);
+        assert_eq!(
+            short(Contract::V0_2),
+            ["log@0.2.0", "calendar@0.2.0", "state@0.2.0", "types@0.2.0"]
+        );
     }
 }

@@ -35,10 +35,13 @@ pub(super) fn text(inspected: &Inspected) -> String {
     match (&inspected.world, &inspected.track) {
         (Some(world), Some(track)) => say(
             "world",
-            &plain(&format!(
-                "{world} (track {track}; this gateway speaks {})",
-                Anatomy::ours()
-            )),
+            &plain(&match Anatomy::ours() {
+                ours if world.ends_with(ours) => format!("{world} (track {track}; this gateway speaks {ours})"),
+                ours if anatomy.is_served() => format!(
+                    "{world} (track {track}: it is served; this gateway speaks {ours}, docs/versions.md says how to move)"
+                ),
+                ours => format!("{world} (track {track}; this gateway speaks {ours})"),
+            }),
         ),
         _ if anatomy.kind == Kind::Component => say("world", "none of portreeve:policy"),
         _ => {}

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::super::loading::{projected, source};
+use super::super::wasi::WasiFlags;
 use super::super::wrong::Unready;
-use crate::config::{self, Config, Grant, Plugin, Wasi};
+use crate::config::{self, Config, Grant, Plugin};
 
 /// What surrounds the component.
 #[derive(Args)]
 pub(super) struct Chain {
     /// Ask the chain of this configuration, with the component in the place of one of its plugins.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["grants", "rewrite", "wasi"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["grants", "rewrite", "wasi", "wasi_inert"])]
     config: Option<PathBuf>,
     /// Which plugin of the configuration the component replaces; needed where there are several.
     #[arg(long, value_name = "NAME", requires = "config")]
@@ -26,9 +27,8 @@ pub(super) struct Chain {
     /// It may rewrite.
     #[arg(long)]
     rewrite: bool,
-    /// What its WASI imports find: `refuse` or `inert`.
-    #[arg(long, value_name = "WORD", value_parser = wasi)]
-    wasi: Option<Wasi>,
+    #[command(flatten)]
+    wasi: WasiFlags,
 }
 
 impl Chain {
@@ -60,7 +60,7 @@ impl Chain {
         plugin.grants.sort_unstable();
         plugin.grants.dedup();
         plugin.rewrite |= self.rewrite;
-        plugin.wasi = self.wasi.unwrap_or(plugin.wasi);
+        plugin.wasi = self.wasi.said().unwrap_or(plugin.wasi);
         if let Some(path) = settings.or(self.settings.as_deref()) {
             plugin.settings_file = Some(path.to_owned());
             *plugin = plugin.settings_again()?;
@@ -93,15 +93,7 @@ fn grant(word: &str) -> Result<Grant, String> {
         "names" => Ok(Grant::Names),
         "state" => Ok(Grant::State),
         "view" => Ok(Grant::View),
-        _ => Err("there are log, names, state and view".to_owned()),
-    }
-}
-
-fn wasi(word: &str) -> Result<Wasi, String> {
-    match word {
-        "refuse" => Ok(Wasi::Refuse),
-        "inert" => Ok(Wasi::Inert),
-        _ => Err("it is refuse or inert".to_owned()),
+        _ => Err("expected one of log, names, state, view".to_owned()),
     }
 }
 

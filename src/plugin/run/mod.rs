@@ -290,7 +290,8 @@ fn split(text: &str) -> Result<(&str, &str), String> {
         .ok_or_else(|| format!("`{text}` has no `=`: write NAME=VALUE"))
 }
 
-fn fact(text: &str) -> Result<(String, Fact), String> {
+/// A claim, a fact or a value as it is written on the command line: `NAME=VALUE`.
+pub(crate) fn fact(text: &str) -> Result<(String, Fact), String> {
     let (name, value) = split(text)?;
     let value = match (value, value.parse()) {
         ("true", _) => Fact::Flag(true),

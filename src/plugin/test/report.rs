@@ -34,7 +34,7 @@ pub(super) fn text(results: &Results) -> String {
                     "  {}    {:<width$}  {:>11} fuel{}",
                     paint.good("ok"),
                     plain(&case.name),
-                    thousands(case.fuel()),
+                    case.fuel().map_or_else(|| "-".to_owned(), thousands),
                     if case.recorded { "  (recorded)" } else { "" }
                 );
             } else {
@@ -95,6 +95,42 @@ fn differences<'a>(out: &mut String, case: &'a CaseResult, told: &mut Option<&'a
         let what = format!("{step}{}", difference.what);
         let _ = writeln!(out, "        {what:<10} expected {}", indented(&difference.expected));
         let _ = writeln!(out, "        {:<10} found    {}", "", indented(&difference.found));
+    }
+    answers(out, case);
+}
+
+/// What the policy said where a case failed: the reason of each answer, and its lines.
+fn answers(out: &mut String, case: &CaseResult) {
+    for (number, answer) in case.answers.iter().enumerate() {
+        let differs = case.differences.iter().any(|difference| difference.step == number);
+        if !differs {
+            continue;
+        }
+        let step = if number == 0 {
+            String::new()
+        } else {
+            format!("then[{}] ", number - 1)
+        };
+        let mut say = |what: &str, words: &str| {
+            let what = format!("{step}{what}");
+            let _ = writeln!(out, "        {what:<10} {}", indented(words));
+        };
+        let compared = |what: &str| {
+            case.differences
+                .iter()
+                .any(|one| one.step == number && one.what == what)
+        };
+        if let Some(code) = answer.code.as_deref().filter(|_| !compared("code")) {
+            say("code", code);
+        }
+        if let Some(reason) = answer.reason.as_deref().filter(|_| !compared("reason")) {
+            say("reason", reason);
+        }
+        if !compared("log") {
+            for line in &answer.log {
+                say("log", &line.to_string());
+            }
+        }
     }
 }
 

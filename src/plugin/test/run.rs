@@ -62,8 +62,9 @@ impl CaseResult {
     }
 
     /// All the fuel that its requests used.
-    pub(super) fn fuel(&self) -> u64 {
-        self.answers.iter().filter_map(|answer| answer.fuel).sum()
+    /// None if one of them was cut off: what it used was not added up.
+    pub(super) fn fuel(&self) -> Option<u64> {
+        self.answers.iter().map(|answer| answer.fuel).sum()
     }
 }
 

@@ -1,16 +1,15 @@
 //! Each group of users connects in its own hours, and what is open is closed when they end.
 
 use portreeve_policy::settings::problem;
-use portreeve_policy::time::{TimeOfDay, UtcOffset, Weekday};
-use portreeve_policy::{Ended, Problem, Request, Verdict, log, policy};
+use portreeve_policy::time::{TimeOfDay, Weekday};
+use portreeve_policy::{Ended, Problem, Request, Verdict, calendar, log, policy};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Settings {
-    /// How far the clock of the office is ahead of UTC.
-    #[serde(default)]
-    offset: UtcOffset,
+    /// Where the office is, as in `Europe/Vienna`: its clocks count, in summer and in winter.
+    zone: String,
     hours: Vec<Hours>,
 }
 
@@ -29,7 +28,12 @@ fn decide(request: &Request, settings: &Settings) -> Verdict {
         return Verdict::deny("not-a-connection", "only connections have hours")
             .tell_user("only -L, -D, -W and -J here");
     }
-    let now = request.moment(settings.offset);
+    let Ok(now) = request.moment_in(&settings.zone) else {
+        return Verdict::deny(
+            "no-clock",
+            format!("the gateway has no time for the zone {}", settings.zone),
+        );
+    };
     let mut theirs = settings
         .hours
         .iter()
@@ -58,14 +62,20 @@ fn on_ended(ended: &Ended, _: &Settings) {
 
 /// What the types cannot say.
 fn check(settings: &Settings) -> Vec<Problem> {
+    let unknown = !calendar::knows(&settings.zone);
+    let zone = unknown.then(|| {
+        problem(
+            "/zone",
+            format!("`{}` is no time zone: write it as `Europe/Vienna`", settings.zone),
+        )
+    });
     let hours = settings.hours.iter().enumerate();
     let backwards = hours.filter(|(_, hours)| hours.from >= hours.to);
-    backwards
-        .map(|(index, hours)| {
-            let at = format!("/hours/{index}/to");
-            problem(at, format!("{} is not after {}", hours.to, hours.from))
-        })
-        .collect()
+    let backwards = backwards.map(|(index, hours)| {
+        let at = format!("/hours/{index}/to");
+        problem(at, format!("{} is not after {}", hours.to, hours.from))
+    });
+    zone.into_iter().chain(backwards).collect()
 }
 
 policy!(
@@ -84,7 +94,7 @@ mod tests {
     use portreeve_policy::{Ended, settings, testing};
 
     fn office() -> Settings {
-        let text = r#"{ "offset": "+01:00", "hours": [
+        let text = r#"{ "zone": "Europe/Vienna", "hours": [
             { "name": "databases", "groups": ["dba"], "days": ["mon", "tue", "wed", "thu", "fri"], "from": "08:00", "to": "18:00" }
         ] }"#;
         settings::read(text).expect("settings")
@@ -92,6 +102,7 @@ mod tests {
 
     #[test]
     fn a_tunnel_lasts_until_the_hours_end() {
+        let _host = testing::Host::new().zone("Europe/Vienna", 3600).install();
         let asked = testing::connect("db.internal:5432").group("dba");
         let verdict = decide(&asked.clone().at("2026-11-24T16:30:00Z").build(), &office());
         assert_eq!(verdict.terms().and_then(|terms| terms.max_seconds), Some(1800));
@@ -103,6 +114,7 @@ mod tests {
 
     #[test]
     fn who_is_in_no_group_has_no_hours() {
+        let _host = testing::Host::new().zone("Europe/Vienna", 3600).install();
         let verdict = decide(&testing::connect("db.internal:5432").build(), &office());
         assert_eq!(verdict.code(), Some("no-hours"));
     }
@@ -125,7 +137,15 @@ mod tests {
     }
 
     #[test]
+    fn a_zone_that_does_not_exist_is_a_problem() {
+        assert_eq!(check(&office())[0].at, "/zone");
+        let verdict = decide(&testing::connect("db.internal:5432").group("dba").build(), &office());
+        assert_eq!(verdict.code(), Some("no-clock"));
+    }
+
+    #[test]
     fn hours_end_after_they_begin() {
+        let _host = testing::Host::new().zone("Europe/Vienna", 3600).install();
         let mut settings = office();
         assert!(check(&settings).is_empty());
         settings.hours[0].to = settings.hours[0].from;

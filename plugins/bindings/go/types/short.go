@@ -15,6 +15,11 @@ func None[T any]() Option[T] {
 	return witTypes.None[T]()
 }
 
+// IsSet tells whether a verdict was ever set. The zero value was not: it is not an answer, and the request is refused.
+func (self Verdict) IsSet() bool {
+	return self.value != nil
+}
+
 // Allow allows on no terms.
 func Allow() Verdict {
 	return MakeVerdictAllow()

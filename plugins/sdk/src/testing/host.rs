@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::Value;
+use crate::calendar::{CalendarError, LocalTime};
 use crate::log::Level;
 use crate::names::LookupError;
 use crate::state::StateError;
@@ -14,6 +15,7 @@ use crate::state::StateError;
 /// state works.
 #[derive(Clone, Debug, Default)]
 pub struct Host {
+    zones: HashMap<String, i32>,
     names: HashMap<String, Result<Vec<String>, LookupError>>,
     values: HashMap<String, (Vec<u8>, u64)>,
     counters: HashMap<String, (i64, u64)>,
@@ -29,6 +31,13 @@ impl Host {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A zone's clocks are so many seconds ahead of UTC, all year. `UTC` is known without being told.
+    #[must_use]
+    pub fn zone(mut self, name: &str, utc_offset: i32) -> Self {
+        self.zones.insert(name.into(), utc_offset);
+        self
     }
 
     /// A name has these addresses.
@@ -122,6 +131,15 @@ impl Drop for Installed {
 }
 
 impl Host {
+    fn local(&self, unix_ms: u64, zone: &str) -> Result<LocalTime, CalendarError> {
+        let offset = match self.zones.get(zone) {
+            Some(offset) => *offset,
+            None if zone == "UTC" => 0,
+            None => return Err(CalendarError::UnknownZone),
+        };
+        local(unix_ms, offset).ok_or(CalendarError::OutOfRange)
+    }
+
     fn get(&self, key: &str) -> Option<Vec<u8>> {
         let (value, ends) = self.values.get(key)?;
         (*ends > self.clock).then(|| value.clone())
@@ -154,6 +172,35 @@ impl Host {
     }
 }
 
+/// The proleptic Gregorian date of a moment (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+fn local(unix_ms: u64, utc_offset: i32) -> Option<LocalTime> {
+    let seconds = i64::try_from(unix_ms / 1000).ok()?.checked_add(utc_offset.into())?;
+    let (days, of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let from_march = days + 719_468;
+    let (era, of_era) = (from_march.div_euclid(146_097), from_march.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    let small = |number: i64| u8::try_from(number).ok();
+    Some(LocalTime {
+        year: i32::try_from(year).ok().filter(|year| *year <= 9999)?,
+        month: small(month)?,
+        day: small(of_year - (153 * month_from_march + 2) / 5 + 1)?,
+        hour: small(of_day / 3600)?,
+        minute: small(of_day / 60 % 60)?,
+        second: small(of_day % 60)?,
+        // The first day of 1970 was a Thursday.
+        weekday: small((days + 3).rem_euclid(7) + 1)?,
+        utc_offset,
+    })
+}
+
 /// As the gateway bounds them.
 const MAX_KEY: usize = 256;
 const MAX_VALUE: usize = 64 << 10;
@@ -183,6 +230,18 @@ pub(crate) mod gateway {
             };
             if let Some(host) = current() {
                 host.borrow_mut().logged.push(format!("{level}: {message}"));
+            }
+        }
+    }
+
+    pub(crate) mod calendar {
+        use super::super::{CalendarError, Host, LocalTime, current};
+
+        /// Without a host `UTC` is known.
+        pub(crate) fn local(unix_ms: u64, zone: &str) -> Result<LocalTime, CalendarError> {
+            match current() {
+                Some(host) => host.borrow().local(unix_ms, zone),
+                None => Host::new().local(unix_ms, zone),
             }
         }
     }
@@ -230,9 +289,10 @@ pub(crate) mod gateway {
 #[cfg(test)]
 mod tests {
     use super::Host;
+    use crate::calendar::CalendarError;
     use crate::names::LookupError;
     use crate::state::StateError;
-    use crate::{Value, log, names, state, view};
+    use crate::{Value, calendar, log, names, state, view};
 
     #[test]
     fn it_answers_what_it_was_told() {
@@ -252,6 +312,19 @@ mod tests {
         assert_eq!(view::fact("other"), None);
         log::warn("words");
         assert_eq!(host.logged(), ["warn: words"]);
+    }
+
+    #[test]
+    fn clocks_show_what_the_zone_is_ahead() {
+        let _host = Host::new().zone("Europe/Berlin", 3600).install();
+        let shown =
+            |millis, zone| calendar::local(millis, zone).map(|at| (at.year, at.month, at.day, at.hour, at.weekday));
+        // `date -u -d @1795510800`: Tue 24 Nov 2026 09:00:00
+        assert_eq!(shown(1_795_510_800_999, "Europe/Berlin"), Ok((2026, 11, 24, 10, 2)));
+        assert_eq!(shown(1_709_251_199_000, "UTC"), Ok((2024, 2, 29, 23, 4)));
+        assert_eq!(shown(0, "UTC"), Ok((1970, 1, 1, 0, 4)));
+        assert_eq!(shown(u64::MAX, "UTC"), Err(CalendarError::OutOfRange));
+        assert_eq!(shown(0, "Mars"), Err(CalendarError::UnknownZone));
     }
 
     #[test]

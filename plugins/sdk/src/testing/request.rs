@@ -52,6 +52,7 @@ impl RequestBuilder {
                 groups: Vec::new(),
                 credential: Credential {
                     method: "publickey".into(),
+                    methods: vec!["publickey".into()],
                     fingerprint: Some("SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU".into()),
                     certificate: None,
                 },

@@ -367,6 +367,29 @@ static void ask_view(policy_request_t *request, policy_verdict_t *verdict) {
   deny_with(verdict, "view", &out);
 }
 
+static void ask_calendar(policy_request_t *request, policy_verdict_t *verdict, size_t number) {
+  static const char *errors[] = { "err(unknown-zone)", "err(out-of-range)", "err(over-budget)" };
+  buffer_t out = { 0 };
+  policy_string_t zone = lent(number ? "Mars/Olympus" : "Asia/Kathmandu");
+  calendar_local_time_t at;
+  calendar_calendar_error_t error;
+  if (calendar_local(request->now, &zone, &at, &error)) {
+    char line[96];
+    snprintf(line, sizeof line, "%d-%d-%d %d:%d:%d %d %d", (int)at.year, at.month, at.day, at.hour, at.minute, at.second,
+             at.weekday, (int)at.utc_offset);
+    put_words(&out, line);
+  } else {
+    put_words(&out, errors[error]);
+  }
+  deny_with(verdict, "calendar", &out);
+}
+
+static void ask_methods(policy_request_t *request, policy_verdict_t *verdict) {
+  buffer_t out = { 0 };
+  put_texts(&out, request->principal.credential.methods);
+  deny_with(verdict, "methods", &out);
+}
+
 static void write_lines(size_t number) {
   for (size_t i = 1; i <= number; i++) {
     char line[32];
@@ -480,6 +503,8 @@ void policy_decide(policy_request_t *request, policy_verdict_t *verdict) {
     put_put(&out, "big", calloc(65537, 1), 65537);
     deny_with(verdict, "large", &out);
   } else if (IS("view")) ask_view(request, verdict);
+  else if (IS("calendar")) ask_calendar(request, verdict, number);
+  else if (IS("methods")) ask_methods(request, verdict);
   else if (IS("digest")) digest(request, verdict);
   else {
     buffer_t out = { 0 };

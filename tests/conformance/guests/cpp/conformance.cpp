@@ -217,6 +217,18 @@ string ask_view(policy_string_t user) {
   return out;
 }
 
+string ask_calendar(uint64_t now, size_t number) {
+  policy_string_t zone = lent(number ? "Mars/Olympus" : "Asia/Kathmandu");
+  calendar_local_time_t at;
+  calendar_calendar_error_t error;
+  if (!calendar_local(now, &zone, &at, &error)) {
+    return array<string, 3>{ "err(unknown-zone)", "err(out-of-range)", "err(over-budget)" }[error];
+  }
+  string date = to_string(at.year) + "-" + to_string(at.month) + "-" + to_string(at.day);
+  string time = to_string(at.hour) + ":" + to_string(at.minute) + ":" + to_string(at.second);
+  return date + " " + time + " " + to_string(at.weekday) + " " + to_string(at.utc_offset);
+}
+
 string greeting = "-";
 
 // The first label of the host, or of the name of the socket; a hyphen and a number at its end are taken off.
@@ -308,6 +320,8 @@ void policy_decide(policy_request_t *request, policy_verdict_t *verdict) {
     { "names", [&] { deny_with(verdict, "names", ask_names(request->target, number)); } },
     { "state", [&] { deny_with(verdict, "state", ask_state(number)); } },
     { "large", [&] { deny_with(verdict, "large", "put=" + put("big", std::vector<uint8_t>(65537))); } },
+    { "calendar", [&] { deny_with(verdict, "calendar", ask_calendar(request->now, number)); } },
+    { "methods", [&] { deny_with(verdict, "methods", render(request->principal.credential.methods)); } },
     { "view", [&] { deny_with(verdict, "view", ask_view(request->principal.user)); } },
     { "digest", [&] { deny_with(verdict, "digest", digest(render(*request))); } },
   };

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"policy/bindings/calendar"
 	"policy/bindings/log"
 	"policy/bindings/names"
 	"policy/bindings/state"
@@ -103,6 +104,10 @@ func Decide(request Request) Verdict {
 		return Deny("state", askState(number), "")
 	case "large":
 		return Deny("large", "put="+put(state.Put("big", make([]byte, 65537), 60)), "")
+	case "calendar":
+		return Deny("calendar", askCalendar(request.Now, number), "")
+	case "methods":
+		return Deny("methods", renderList(request.Principal.Credential.Methods, quote), "")
 	case "view":
 		return Deny("view", askView(request.Principal.User), "")
 	case "digest":
@@ -264,4 +269,17 @@ func askView(user string) string {
 		fmt.Fprintf(&out, " %s=%s", name, optional(view.Fact(name), renderValue))
 	}
 	return out.String()
+}
+
+func askCalendar(now uint64, number int) string {
+	zone := "Asia/Kathmandu"
+	if number > 0 {
+		zone = "Mars/Olympus"
+	}
+	answer := calendar.Local(now, zone)
+	if answer.IsErr() {
+		return []string{"err(unknown-zone)", "err(out-of-range)", "err(over-budget)"}[answer.Err()]
+	}
+	at := answer.Ok()
+	return fmt.Sprintf("%d-%d-%d %d:%d:%d %d %d", at.Year, at.Month, at.Day, at.Hour, at.Minute, at.Second, at.Weekday, at.UtcOffset)
 }

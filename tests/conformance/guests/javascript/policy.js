@@ -1,7 +1,8 @@
 // The conformance guest in JavaScript. What it answers: tests/conformance/README.md.
-import names from "portreeve:policy/names@0.1.0";
-import state from "portreeve:policy/state@0.1.0";
-import view from "portreeve:policy/view@0.1.0";
+import calendar from "portreeve:policy/calendar@0.2.0";
+import names from "portreeve:policy/names@0.2.0";
+import state from "portreeve:policy/state@0.2.0";
+import view from "portreeve:policy/view@0.2.0";
 import { allow, deny, log, rewrite, terms } from "portreeve";
 import { digest, option, renderPeer, renderRequest, renderTexts, renderValue, quote } from "./render.js";
 
@@ -78,6 +79,10 @@ export function decide(request) {
       return deny("state", askState(number));
     case "large":
       return deny("large", `put=${put("big", new Uint8Array(65537))}`);
+    case "calendar":
+      return deny("calendar", askCalendar(request.now, number));
+    case "methods":
+      return deny("methods", renderTexts(request.principal.credential.methods));
     case "view":
       return deny("view", askView(request.principal.user));
     case "digest":
@@ -168,4 +173,13 @@ function attempted(ask) {
 function askView(user) {
   const facts = ["text", "texts", "number", "flag", "absent"].map((name) => ` ${name}=${option(view.fact(name), renderValue)}`);
   return `open=${view.openForwards(user)}${facts.join("")}`;
+}
+
+function askCalendar(now, number) {
+  try {
+    const at = calendar.local(now, number ? "Mars/Olympus" : "Asia/Kathmandu");
+    return `${at.year}-${at.month}-${at.day} ${at.hour}:${at.minute}:${at.second} ${at.weekday} ${at.utcOffset}`;
+  } catch (error) {
+    return `err(${(error).payload})`;
+  }
 }

@@ -3,7 +3,7 @@
 from componentize_py_types import Err
 from portreeve import AddressRule, Problem, Request, Verdict, allow, deny, log, rewrite, terms
 from render import digest, option, render, render_request
-from wit_world.imports import names, state, view
+from wit_world.imports import calendar, names, state, view
 from wit_world.imports.names import LookupError_Failed
 from wit_world.imports.types import Effect, Endpoint, Endpoint_Socket, Redirect, Verdict_AllowWith, Verdict_Rewrite
 
@@ -81,6 +81,10 @@ def decide(request: Request) -> Verdict:
             return deny("state", ask_state(number))
         case "large":
             return deny("large", f"put={put('big', bytes(65537))}")
+        case "calendar":
+            return deny("calendar", ask_calendar(request.now, number))
+        case "methods":
+            return deny("methods", render(request.principal.credential.methods))
         case "view":
             return deny("view", ask_view(request.principal.user))
         case "digest":
@@ -174,3 +178,11 @@ def case(error: object) -> str:
 def ask_view(user: str) -> str:
     facts = [f" {name}={option(view.fact(name))}" for name in ("text", "texts", "number", "flag", "absent")]
     return f"open={view.open_forwards(user)}" + "".join(facts)
+
+
+def ask_calendar(now: int, number: int) -> str:
+    try:
+        at = calendar.local(now, "Mars/Olympus" if number else "Asia/Kathmandu")
+    except Err as error:
+        return f"err({error.value.name.lower().replace('_', '-')})"
+    return f"{at.year}-{at.month}-{at.day} {at.hour}:{at.minute}:{at.second} {at.weekday} {at.utc_offset}"

@@ -1,7 +1,8 @@
 // The conformance guest in TypeScript. What it answers: tests/conformance/README.md.
-import names from "portreeve:policy/names@0.1.0";
-import state from "portreeve:policy/state@0.1.0";
-import view from "portreeve:policy/view@0.1.0";
+import calendar from "portreeve:policy/calendar@0.2.0";
+import names from "portreeve:policy/names@0.2.0";
+import state from "portreeve:policy/state@0.2.0";
+import view from "portreeve:policy/view@0.2.0";
 import { allow, deny, log, rewrite, terms } from "portreeve";
 import type { AddressRule, Ended, Endpoint, On, Problem, Request, Verdict } from "portreeve";
 import { digest, option, renderPeer, renderRequest, renderTexts, renderValue, quote } from "./render.js";
@@ -77,6 +78,10 @@ export function decide(request: Request): Verdict {
       return deny("state", askState(number));
     case "large":
       return deny("large", `put=${put("big", new Uint8Array(65537))}`);
+    case "calendar":
+      return deny("calendar", askCalendar(request.now, number));
+    case "methods":
+      return deny("methods", renderTexts(request.principal.credential.methods));
     case "view":
       return deny("view", askView(request.principal.user));
     case "digest":
@@ -164,4 +169,13 @@ function attempted(ask: () => string): string {
 function askView(user: string): string {
   const facts = ["text", "texts", "number", "flag", "absent"].map((name) => ` ${name}=${option(view.fact(name), renderValue)}`);
   return `open=${view.openForwards(user)}${facts.join("")}`;
+}
+
+function askCalendar(now: number, number: number): string {
+  try {
+    const at = calendar.local(now, number ? "Mars/Olympus" : "Asia/Kathmandu");
+    return `${at.year}-${at.month}-${at.day} ${at.hour}:${at.minute}:${at.second} ${at.weekday} ${at.utcOffset}`;
+  } catch (error) {
+    return `err(${(error as { payload?: string }).payload})`;
+  }
 }

@@ -20,7 +20,7 @@ class Lifecycle(Protocol):
     def configure(self, settings: str) -> None:
         """
         Checks and applies the settings, a JSON document (`{}` where there are none).
-        Called once in every instance before it decides. Only `log` may be called from here.
+        Called once in every instance before it decides. Only `log` and `calendar` may be called from here.
 
         Raises: `componentize_py_types.Err(wit_world.imports.List[Any])`
         """

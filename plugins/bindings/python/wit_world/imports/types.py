@@ -68,6 +68,7 @@ class Credential:
     How the user proved who they are.
     """
     method: str
+    methods: List[str]
     fingerprint: Optional[str]
     certificate: Optional[Certificate]
 
@@ -138,8 +139,8 @@ class Request:
     extra: List[Tuple[str, Value]]
 
 class Effect(Enum):
-    PERMIT = 0
-    REFUSE = 1
+    REFUSE = 0
+    PERMIT = 1
 
 @dataclass
 class AddressRule:
@@ -180,6 +181,11 @@ class Redirect:
 
 
 @dataclass
+class Verdict_Deny:
+    value: Denial
+
+
+@dataclass
 class Verdict_Allow:
     pass
 
@@ -190,16 +196,14 @@ class Verdict_AllowWith:
 
 
 @dataclass
-class Verdict_Deny:
-    value: Denial
-
-
-@dataclass
 class Verdict_Rewrite:
     value: Redirect
 
 
-Verdict = Union[Verdict_Allow, Verdict_AllowWith, Verdict_Deny, Verdict_Rewrite]
+Verdict = Union[Verdict_Deny, Verdict_Allow, Verdict_AllowWith, Verdict_Rewrite]
+"""
+`deny` is first: a verdict that was never set refuses. The gateway says so (`no-verdict`).
+"""
 
 
 @dataclass

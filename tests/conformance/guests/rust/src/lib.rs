@@ -11,7 +11,7 @@ use portreeve::policy::types::{
     AddressRule, Denial, Description, Effect, Ended, Endpoint, HostPort, Problem, Redirect, Request, Terms, Value,
     Verdict,
 };
-use portreeve::policy::{log, names, state, view};
+use portreeve::policy::{calendar, log, names, state, view};
 use render::Render;
 
 struct Conformance;
@@ -131,6 +131,8 @@ impl decision::Guest for Conformance {
                 let put = state::put("big", &vec![0; 65537], 60);
                 deny("large", &format!("put={}", render::put(&put)), None)
             }
+            "calendar" => deny("calendar", &asked_calendar(request.now, number), None),
+            "methods" => deny("methods", &request.principal.credential.methods.render(), None),
             "view" => deny("view", &asked_view(&request.principal.user), None),
             "digest" => deny("digest", &render::digest(&request.render()), None),
             _ => deny("echo", &request.render(), None),
@@ -245,6 +247,19 @@ fn asked_state(number: usize) -> String {
         render::added(&up),
         render::added(&down)
     )
+}
+
+fn asked_calendar(now: u64, number: usize) -> String {
+    let zone = if number > 0 { "Mars/Olympus" } else { "Asia/Kathmandu" };
+    match calendar::local(now, zone) {
+        Ok(at) => format!(
+            "{}-{}-{} {}:{}:{} {} {}",
+            at.year, at.month, at.day, at.hour, at.minute, at.second, at.weekday, at.utc_offset
+        ),
+        Err(calendar::CalendarError::UnknownZone) => "err(unknown-zone)".to_owned(),
+        Err(calendar::CalendarError::OutOfRange) => "err(out-of-range)".to_owned(),
+        Err(calendar::CalendarError::OverBudget) => "err(over-budget)".to_owned(),
+    }
 }
 
 fn asked_view(user: &str) -> String {

@@ -1,0 +1,34 @@
+//! `portreeve plugin wit`: the contract that this program speaks, for compilers and editors that want it as a file.
+
+use clap::Args;
+
+use super::build::ADAPTER;
+use super::contract::Contract;
+use crate::cli::print;
+
+/// Print the contract (WIT), or the adapter for WASI preview 1.
+#[derive(Args)]
+pub struct Wit {
+    /// A version of it that this gateway serves; without it the newest.
+    #[arg(long, value_name = "VERSION", value_parser = contract, conflicts_with = "adapter")]
+    contract: Option<Contract>,
+    /// Print the adapter that answers WASI preview 1 inside of a component, as WebAssembly text: `wasm-tools component new
+    /// --adapt wasi_snapshot_preview1=FILE` takes it.
+    #[arg(long)]
+    adapter: bool,
+}
+
+pub(super) fn run(command: &Wit) -> u8 {
+    print(match command.adapter {
+        true => ADAPTER,
+        false => command.contract.unwrap_or_default().wit(),
+    })
+}
+
+fn contract(word: &str) -> Result<Contract, String> {
+    let known = Contract::WORDS.map(|(version, _)| version);
+    let found = Contract::WORDS.into_iter().find(|(version, _)| *version == word);
+    found
+        .map(|(_, contract)| contract)
+        .ok_or_else(|| format!("expected one of {}", known.join(", ")))
+}

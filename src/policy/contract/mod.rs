@@ -1,0 +1,115 @@
+//! The contract with a guest, in the words of the newest track.
+//!
+//! Each track has bindings of its own (`generated`). A guest of an older track is served by a translation (`v0_1`): what the
+//! gateway says is put into the older types, what the guest says into the newest. So the rest of the room knows one contract.
+
+mod generated;
+mod host_v0_1;
+mod link;
+mod v0_1;
+
+use wasmtime::Store;
+use wasmtime::component::{Instance, InstancePre};
+
+use super::host::Guest;
+use super::track::{Contract, Track};
+
+/// The types of the newest track, and the traits of its imports.
+pub(super) use generated::v0_2::portreeve::policy as newest;
+pub(super) use link::Offers;
+
+use generated::{v0_1 as older, v0_2};
+use newest::types::{Description, Problem, Request, Verdict};
+
+/// A policy of any track that can be instantiated.
+#[derive(Clone)]
+pub(super) enum PolicyPre {
+    V0_1(older::PolicyPre<Guest>),
+    V0_2(v0_2::PolicyPre<Guest>),
+}
+
+/// An instance of a policy of any track.
+pub(super) enum Policy {
+    V0_1(older::Policy),
+    V0_2(v0_2::Policy),
+}
+
+impl PolicyPre {
+    /// Finds the exports of a policy, and compares their types with those of its track.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub(super) fn new(pre: InstancePre<Guest>) -> wasmtime::Result<Self> {
+        let kind = pre.component().component_type();
+        let exports: Vec<_> = kind.exports(pre.engine()).map(|(name, _)| name).collect();
+        Ok(match Track::of(&exports)?.contract {
+            Contract::V0_1 => Self::V0_1(older::PolicyPre::new(pre)?),
+            Contract::V0_2 => Self::V0_2(v0_2::PolicyPre::new(pre)?),
+        })
+    }
+
+    pub(super) fn instance_pre(&self) -> &InstancePre<Guest> {
+        match self {
+            Self::V0_1(pre) => pre.instance_pre(),
+            Self::V0_2(pre) => pre.instance_pre(),
+        }
+    }
+
+    pub(super) async fn instantiate_async(&self, store: &mut Store<Guest>) -> wasmtime::Result<Policy> {
+        Ok(match self {
+            Self::V0_1(pre) => Policy::V0_1(pre.instantiate_async(store).await?),
+            Self::V0_2(pre) => Policy::V0_2(pre.instantiate_async(store).await?),
+        })
+    }
+
+    /// The policy that an instance of this component is.
+    pub(super) fn of(&self, store: &mut Store<Guest>, instance: &Instance) -> wasmtime::Result<Policy> {
+        let pre = self.instance_pre();
+        Ok(match self {
+            Self::V0_1(_) => Policy::V0_1(older::PolicyIndices::new(pre)?.load(store, instance)?),
+            Self::V0_2(_) => Policy::V0_2(v0_2::PolicyIndices::new(pre)?.load(store, instance)?),
+        })
+    }
+}
+
+impl Policy {
+    pub(super) async fn describe(&self, store: &mut Store<Guest>) -> wasmtime::Result<Description> {
+        match self {
+            Self::V0_1(policy) => {
+                let described = policy.portreeve_policy_lifecycle().call_describe(store).await?;
+                Ok(described.into())
+            }
+            Self::V0_2(policy) => policy.portreeve_policy_lifecycle().call_describe(store).await,
+        }
+    }
+
+    /// The inner error is the policy's own list of faults.
+    pub(super) async fn configure(
+        &self,
+        store: &mut Store<Guest>,
+        settings: &str,
+    ) -> wasmtime::Result<Result<(), Vec<Problem>>> {
+        match self {
+            Self::V0_1(policy) => {
+                let lifecycle = policy.portreeve_policy_lifecycle();
+                let answer = lifecycle.call_configure(store, settings).await?;
+                Ok(answer.map_err(|problems| problems.into_iter().map(Into::into).collect()))
+            }
+            Self::V0_2(policy) => {
+                let lifecycle = policy.portreeve_policy_lifecycle();
+                lifecycle.call_configure(store, settings).await
+            }
+        }
+    }
+
+    pub(super) async fn decide(&self, store: &mut Store<Guest>, request: Request) -> wasmtime::Result<Verdict> {
+        match self {
+            Self::V0_1(policy) => {
+                let request = request.into();
+                let verdict = policy.portreeve_policy_decision().call_decide(store, &request).await?;
+                Ok(verdict.into())
+            }
+            Self::V0_2(policy) => policy.portreeve_policy_decision().call_decide(store, &request).await,
+        }
+    }
+}
