@@ -62,14 +62,14 @@ impl Passwords {
 
 /// What cannot be computed would let nobody in, and say so at once.
 fn check(hash: &Secret) -> Result<(), &'static str> {
-    let parsed =
-        PasswordHash::new(hash.expose()).map_err(|_| "the password hash is no PHC string: make one with `portreeve hash-password`")?;
+    let parsed = PasswordHash::new(hash.expose())
+        .map_err(|_| "the password hash is no PHC string: make one with `portreeve hash-password`")?;
     let usable = Params::try_from(&parsed).is_ok() && parsed.salt.is_some() && parsed.hash.is_some();
     match usable {
         true => Ok(()),
-        false => {
-            Err("the password hash lacks its salt or hash, or its parameters are out of range: make one with argon2(1)")
-        }
+        false => Err(
+            "the password hash lacks its salt or hash, or its parameters are out of range: make one with `portreeve hash-password`",
+        ),
     }
 }
 

@@ -46,6 +46,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         authorized_keys,
         trusted_user_ca_keys,
         revoked_keys,
+        strict_modes,
         login_grace,
         max_attempts,
     } = auth;
@@ -98,6 +99,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         ("auth.authorized-keys",                *authorized_keys == new.auth.authorized_keys,         TakesAtOnce),
         ("auth.trusted-user-ca-keys",           *trusted_user_ca_keys == new.auth.trusted_user_ca_keys, TakesAtOnce),
         ("auth.revoked-keys",                   *revoked_keys == new.auth.revoked_keys,               TakesAtOnce),
+        ("auth.strict-modes",                   *strict_modes == new.auth.strict_modes,               TakesAtOnce),
         ("auth.login-grace",                    *login_grace == new.auth.login_grace,                 WithPolicies),
         ("auth.max-attempts",                   *max_attempts == new.auth.max_attempts,               WithPolicies),
         ("user",                                *users == new.users,                                  TakesAtOnce),

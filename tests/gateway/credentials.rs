@@ -183,6 +183,7 @@ fn a_certificate_for_a_fido_key_lets_in_without_a_touch_only_where_all_say_so() 
     };
     let free: &[&str] = &["no-touch-required"];
     #[rustfmt::skip]
+    #[expect(clippy::type_complexity, reason = "a row a line")]
     let table: [(&str, &str, &[&str], &[&str], bool); 7] = [
         // authority  options of its line                  extensions  critical options        lets in
         ("ca",        "",                                  &[],        &[],                    false),
