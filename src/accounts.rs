@@ -1,6 +1,7 @@
 //! The users of this gateway: whom a key, a certificate or a password belongs to, and with which limits.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -112,7 +113,10 @@ impl Accounts {
             let mut keys = Vec::new();
             for inline in &user.authorized_keys {
                 match parse_line(&inline.text) {
-                    Ok(Some(line)) => keys.push(line),
+                    Ok(Some(line)) => {
+                        warn_of_entries(&line, &inline.key);
+                        keys.push(line);
+                    }
                     Ok(None) => faults.push(inline.fault(file, "it is empty: put a line of an authorized_keys file")),
                     Err(error) => faults.push(inline.fault(file, printable(&error.to_string(), MAX_FAULT))),
                 }
@@ -455,6 +459,7 @@ impl Accounts {
                         let error = printable(&error.to_string(), MAX_FAULT);
                         tracing::warn!(path = %path.display(), line, error, "a line of a key file is void");
                     }
+                    found.iter().for_each(|line| warn_of_entries(line, &path.display()));
                     lines.extend(found);
                 }
                 Err(error) => {
@@ -477,6 +482,14 @@ fn may_pass(error: &io::Error) -> bool {
     let lasting = [IsADirectory, NotADirectory, NotFound, PermissionDenied];
     let is_loop = error.raw_os_error() == Some(Errno::ELOOP as i32);
     !is_loop && !lasting.contains(&error.kind())
+}
+
+/// Says which entries of a line permit nothing: they are meant to permit something.
+fn warn_of_entries(line: &KeyLine, place: &dyn Display) {
+    for entry in line.options.never_match() {
+        let entry = printable(&entry, MAX_FAULT);
+        tracing::warn!(%place, entry, "an option of a key can never match");
+    }
 }
 
 /// `force-command` is about sessions, which this server has none of; what is unknown voids the certificate.

@@ -101,7 +101,13 @@ impl Workbench {
         };
         let candidate = if faults.is_empty() {
             match self.load(plugin, bytes).await {
-                Ok(candidate) => Some(candidate),
+                Ok(candidate) => match signer.as_ref().map(|_| candidate.is_meant(plugin)) {
+                    Some(Err(error)) => {
+                        faults.push(error);
+                        None
+                    }
+                    _ => Some(candidate),
+                },
                 Err(error) => {
                     faults.push(error);
                     None
@@ -156,7 +162,9 @@ fn at_rest(anatomy: &Anatomy, plugin: &Plugin, bytes: &[u8]) -> Vec<LoadError> {
 fn gate_of(error: &LoadError) -> GateName {
     match error {
         LoadError::Read { .. } | LoadError::Pin { .. } | LoadError::TooLarge(_) => GateName::Bytes,
-        LoadError::Signature { .. } => GateName::Signature,
+        LoadError::Signature { .. } | LoadError::AnotherPolicy { .. } | LoadError::Downgrade { .. } => {
+            GateName::Signature
+        }
         LoadError::NotWasm | LoadError::CoreModule | LoadError::Damaged(_) => GateName::Component,
         LoadError::NotAPolicy(_) | LoadError::Version { .. } => GateName::World,
         LoadError::NotGranted { .. } | LoadError::WasiRefused(_) | LoadError::UnknownImport(_) => GateName::Imports,
