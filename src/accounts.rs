@@ -5,6 +5,7 @@ mod passwords;
 mod standing;
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -104,7 +105,10 @@ impl Accounts {
             let mut keys = Vec::new();
             for inline in &user.authorized_keys {
                 match parse_line(&inline.text) {
-                    Ok(Some(line)) => keys.push(line),
+                    Ok(Some(line)) => {
+                        warn_of_entries(&line, &inline.key);
+                        keys.push(line);
+                    }
                     Ok(None) => faults.push(inline.fault(file, "it is empty: put a line of an authorized_keys file")),
                     Err(error) => faults.push(inline.fault(file, printable(&error.to_string(), MAX_FAULT))),
                 }
@@ -351,6 +355,7 @@ impl Accounts {
                         let error = printable(&error.to_string(), MAX_FAULT);
                         tracing::warn!(path = %path.display(), line, error, "a line of a key file is void");
                     }
+                    found.iter().for_each(|line| warn_of_entries(line, &path.display()));
                     lines.extend(found);
                 }
                 Err(error) => {
@@ -380,6 +385,14 @@ fn or_unsure(refusal: &Refusal, unread: Option<NotIn>) -> NotIn {
     match (refusal.depends_on_lines(), unread) {
         (true, Some(unsure)) => unsure,
         _ => NotIn::Refused(refusal.to_string()),
+    }
+}
+
+/// Says which entries of a line permit nothing: they are meant to permit something.
+fn warn_of_entries(line: &KeyLine, place: &dyn Display) {
+    for entry in line.options.never_match() {
+        let entry = printable(&entry, MAX_FAULT);
+        tracing::warn!(%place, entry, "an option of a key can never match");
     }
 }
 

@@ -138,6 +138,7 @@ pub async fn run(question: Explain) -> u8 {
             action: question.action,
             requested: requested.clone(),
             listener: listener.clone(),
+            connected: None,
             originator: None,
             principal: Arc::new(principal),
             connection: Arc::new(Connection {

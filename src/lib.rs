@@ -29,6 +29,7 @@
 //! | [`judgement`] | from the switches to the addresses that may be dialled | packets, sockets |
 //! | [`policy`] | load, ask and swap components; the only room that names wasmtime | SSH, sockets |
 //! | [`names`] | look names up, bounded, and once for each decision | who asks |
+//! | [`paths`] | follow the path of a Unix socket, and hold on to what is there | who asks |
 //! | [`relay`] | dial and bind with a permit, copy both ways, keep the terms | SSH, who asks |
 //! | [`signature`] | who signed a component, and whether that counts | what a component is |
 //! | [`registry`] | what is open, and how it is closed | why |
@@ -106,7 +107,8 @@
 //!   audit log are made with mode 0600 in a folder of mode 0700. What listens on loopback can be reached by every local user;
 //!   a Unix socket that a listener is bound to has mode 0600.
 //!
-//! - **Whoever can write to `policy.directory`** can make the next start slower, and no more: compiled code is loaded if it is
+//! - **Whoever can write to `policy.directory`** can make the next start slower, and make the gateway forget which version
+//!   of a signed component served last, and no more: compiled code is loaded if it is
 //!   sealed with the key there, which only the gateway's user can read, and a folder or key that others can reach is refused.
 //!   The gateway's user can do as they like with the gateway anyway.
 //!
@@ -128,6 +130,7 @@ pub mod judgement;
 pub mod names;
 mod open_files;
 mod password;
+pub mod paths;
 pub mod plugin;
 pub mod policy;
 pub mod proxy_header;

@@ -12,7 +12,7 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::request::Host;
+use crate::request::{Endpoint, Host, Name};
 
 /// Why a name has no addresses.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -100,7 +100,8 @@ impl Resolver {
         match &self.answers {
             Answers::Nobody => return Err(NameError::NoSuchName),
             Answers::Recorded(tables, elsewhere) => {
-                if let Some(answer) = tables.iter().find_map(|table| table.get(name)) {
+                let find = |name| tables.iter().find_map(|table| table.get(name));
+                if let Some(answer) = find(name).or_else(|| find(compared(name))) {
                     return answer.clone();
                 }
                 system = *elsewhere == Elsewhere::System;
@@ -108,7 +109,7 @@ impl Resolver {
             Answers::System => {}
         }
         // RFC 6761 section 6.3: it needs no asking.
-        if name == "localhost" || name.ends_with(".localhost") {
+        if compared(name) == "localhost" || compared(name).ends_with(".localhost") {
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         }
         if !system {
@@ -143,7 +144,10 @@ impl Resolver {
 pub struct Lookups {
     resolver: Resolver,
     own: Arc<Semaphore>,
+    /// By the name as it was asked for: with a dot at its end where it was complete.
     answers: HashMap<String, Result<Vec<IpAddr>, NameError>>,
+    /// Targets that were asked for with that dot. A policy is told of them without it and may ask so for them.
+    complete: Vec<String>,
 }
 
 impl Lookups {
@@ -160,6 +164,7 @@ impl Lookups {
             resolver,
             own,
             answers: HashMap::new(),
+            complete: Vec::new(),
         }
     }
 
@@ -170,6 +175,7 @@ impl Lookups {
             resolver: self.resolver.clone(),
             own: Arc::clone(&self.own),
             answers: std::mem::take(&mut self.answers),
+            complete: self.complete.clone(),
         }
     }
 
@@ -194,9 +200,29 @@ impl Lookups {
         self.answers.iter().filter_map(found).collect()
     }
 
-    /// Everything that was answered so far.
-    pub fn answered(&self) -> impl Iterator<Item = (&String, &Result<Vec<IpAddr>, NameError>)> {
-        self.answers.iter()
+    /// Everything that was answered so far, by the name as it is compared.
+    pub fn answered(&self) -> impl Iterator<Item = (&str, &Result<Vec<IpAddr>, NameError>)> {
+        self.answers.iter().map(|(name, answer)| (compared(name), answer))
+    }
+
+    /// The decision is about this target: where its name has a dot at its end, it is asked for with it, however it is written
+    /// from now on.
+    pub fn concern(&mut self, target: &Endpoint) {
+        if let Endpoint::Tcp {
+            host: Host::Name(name), ..
+        } = target
+            && name.is_complete()
+        {
+            self.complete.push(name.asked().to_owned());
+        }
+    }
+
+    fn asked<'a>(&'a self, name: &'a Name) -> &'a str {
+        let complete = self
+            .complete
+            .iter()
+            .find(|complete| compared(complete) == name.as_str());
+        complete.map_or(name.asked(), String::as_str)
     }
 
     /// All addresses of a host, for a policy, which may ask for a few names only.
@@ -204,7 +230,7 @@ impl Lookups {
     /// # Errors
     /// As [`Lookups::settle`], or where this decision asked for too many names.
     pub async fn resolve(&mut self, host: &Host) -> Result<Vec<IpAddr>, NameError> {
-        let known = matches!(host, Host::Name(name) if self.answers.contains_key(name));
+        let known = matches!(host, Host::Name(name) if self.answers.contains_key(self.asked(name)));
         if !known && self.answers.len() >= MAX_NAMES {
             return Err(NameError::OverBudget);
         }
@@ -220,17 +246,22 @@ impl Lookups {
         let name = match host {
             Host::Address(address) => return Ok(vec![*address]),
             Host::Any => return Err(NameError::NoSuchName),
-            Host::Name(name) => name,
+            Host::Name(name) => self.asked(name).to_owned(),
         };
-        if let Some(answer) = self.answers.get(name) {
+        if let Some(answer) = self.answers.get(&name) {
             return answer.clone();
         }
-        let answer = timeout(MAX_WAIT, self.resolver.ask(name, &self.own))
+        let answer = timeout(MAX_WAIT, self.resolver.ask(&name, &self.own))
             .await
             .unwrap_or(Err(NameError::TimedOut));
-        self.answers.insert(name.clone(), answer.clone());
+        self.answers.insert(name, answer.clone());
         answer
     }
+}
+
+/// A name without the dot at its end, which says only how it is to be looked up.
+fn compared(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 /// `getaddrinfo(3)` reports an unknown name as an uncategorised error with its own words.
@@ -254,3 +285,63 @@ const MAX_OF_ONE: usize = 8;
 const MAX_ADDRESSES: usize = 32;
 const MAX_NAMES: usize = 8;
 const MAX_WAIT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A resolver with a search domain in which `db` is another machine than `db.`
+    fn searching() -> Resolver {
+        let address = |text: &str| Ok(vec![text.parse().unwrap()]);
+        Resolver::table(HashMap::from([
+            ("db.".to_owned(), address("192.0.2.1")),
+            ("db".to_owned(), address("10.0.0.1")),
+            ("web".to_owned(), address("10.0.0.2")),
+        ]))
+    }
+
+    fn host(text: &str) -> Host {
+        Host::parse(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_name_with_a_dot_at_its_end_is_asked_for_with_it() {
+        #[rustfmt::skip]
+        let table = [
+            // the target, what a policy asks for, its address
+            ("db.",  "db",   "192.0.2.1"), // as the policy is told of the target
+            ("db.",  "db.",  "192.0.2.1"),
+            ("db",   "db",   "10.0.0.1"),
+            ("db",   "db.",  "192.0.2.1"),
+            ("web",  "db.",  "192.0.2.1"),
+            ("web.", "db",   "10.0.0.1"),
+            ("web.", "web",  "10.0.0.2"),  // recorded without it
+            ("DB.",  "Db",   "192.0.2.1"),
+            ("localhost.", "localhost", "127.0.0.1"),
+        ];
+        for (target, asked, address) in table {
+            let mut lookups = Lookups::new(searching());
+            lookups.concern(&Endpoint::to_connect(target, 22).unwrap());
+            let found = lookups.resolve(&host(asked)).await.unwrap();
+            assert_eq!(found[0].to_string(), address, "{asked} for {target}");
+            let names: Vec<_> = lookups.answered().map(|(name, _)| name.to_owned()).collect();
+            assert_eq!(names, [host(asked).to_string()], "it is recorded as it is compared");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_policy_was_told_is_what_is_dialled_with_and_without_the_dot() {
+        let mut lookups = Lookups::new(searching());
+        let target = Endpoint::to_connect("db.", 22).unwrap();
+        lookups.concern(&target);
+        let told = lookups.resolve(&host("db")).await;
+        for name in ["db.", "db"] {
+            assert_eq!(lookups.settle(&host(name)).await, told, "{name}");
+        }
+        assert_eq!(lookups.pinned().len(), 1);
+        let mut again = Lookups::new(Resolver::silent());
+        again.concern(&target);
+        again.pin(lookups.pinned());
+        assert_eq!(again.settle(&host("db.")).await, told, "a verdict that is used again");
+    }
+}

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use super::pattern;
+use crate::request::{NetworkError, network};
 
 /// The key is right, but not from here or not any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -128,21 +129,24 @@ fn parse_pattern(entry: &str) -> Result<(Sense, AddressPattern), &'static str> {
             "names are not looked up, so a negated host name would exclude nobody; negate its addresses instead",
         );
     }
-    Ok((sense, AddressPattern::Wildcard(text.to_ascii_lowercase())))
+    let text = text.to_ascii_lowercase();
+    if text.starts_with("::ffff:") && text.contains('.') {
+        return Err("an IPv4 address is compared as such; write the pattern without `::ffff:`");
+    }
+    Ok((sense, AddressPattern::Wildcard(text)))
 }
 
 /// An address or a CIDR block without host bits; `None` for what is neither.
 fn block(text: &str) -> Result<Option<IpNet>, &'static str> {
-    let Some((address, _)) = text.split_once('/') else {
-        return Ok(text.parse::<IpAddr>().ok().map(IpNet::from));
-    };
-    let block: IpNet = text
-        .parse()
-        .map_err(|_| "write a CIDR block as `10.0.0.0/8` or `2001:db8::/32`")?;
-    match address.parse() == Ok(block.network()) {
-        true => Ok(Some(block)),
-        false => Err("the address has bits beyond its prefix length; write the first address of the block"),
+    if !text.contains('/') {
+        return Ok(network(text).ok());
     }
+    network(text).map(Some).map_err(|error| match error {
+        NetworkError::Form(_) => "write a CIDR block as `10.0.0.0/8` or `2001:db8::/32`",
+        NetworkError::Bits { .. } => {
+            "the address has bits beyond its prefix length; write the first address of the block"
+        }
+    })
 }
 
 /// Could this wildcard only ever have meant a host name?
@@ -216,6 +220,9 @@ mod tests {
             // from                          client                 admitted
             ("10.0.0.0/8",                   "10.1.2.3",            true),
             ("10.0.0.0/8",                   "::ffff:10.1.2.3",     true),
+            ("::ffff:10.0.0.0/104",          "10.1.2.3",            true),
+            ("*,!::ffff:10.0.0.0/104",       "10.1.2.3",            false),
+            ("*,!::ffff:10.1.2.3",           "10.1.2.3",            false),
             ("10.0.0.0/8",                   "11.1.2.3",            false),
             ("10.0.0.0/8",                   "::1",                 false),
             ("10.1.2.3",                     "10.1.2.3",            true),
@@ -252,7 +259,7 @@ mod tests {
         #[rustfmt::skip]
         let refused = [
             "", ",", "10.0.0.1,", "!", "10.0.0.1, 10.0.0.2", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/x",
-            "name/24", "*,!evil.example.com", "*,!*.de", "*,!evil",
+            "name/24", "*,!::ffff:10.*", "*,!evil.example.com", "*,!*.de", "*,!evil",
         ];
         for from in refused {
             assert!(AddressPatterns::parse(from).is_err(), "{from:?}");
@@ -267,8 +274,9 @@ mod tests {
         for refused in ["", "*", "!10.0.0.0/8", "10.0.0.1/8", "host", "10.0.0.0/8,"] {
             assert_eq!(SourceAddresses::parse(refused), None, "{refused:?}");
         }
-        let blocks = SourceAddresses::parse("10.0.0.0/8,::1").expect("two blocks");
+        let blocks = SourceAddresses::parse("10.0.0.0/8,::1,::ffff:192.0.2.0/120").expect("three blocks");
         for (client, admitted) in [
+            ("192.0.2.9", true),
             ("10.9.9.9", true),
             ("::ffff:10.9.9.9", true),
             ("::1", true),

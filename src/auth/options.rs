@@ -86,6 +86,19 @@ impl KeyOptions {
             })
     }
 
+    /// Entries that no request can ever be, each with the reason. They permit nothing, so the line holds.
+    pub fn never_match(&self) -> Vec<String> {
+        let open = self.permit_open.iter().filter_map(|entry| {
+            let why = entry.never_matches()?;
+            Some(format!("permitopen=\"{entry}\" permits nothing: {why}"))
+        });
+        let listen = self.permit_listen.iter().filter_map(|entry| {
+            let why = entry.never_matches()?;
+            Some(format!("permitlisten=\"{entry}\" permits nothing: {why}"))
+        });
+        open.chain(listen).collect()
+    }
+
     pub fn limits(&self) -> ForwardLimits {
         let forwarding = match self.port_forwarding {
             true => Forwarding::Permitted,

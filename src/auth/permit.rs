@@ -8,6 +8,7 @@ use std::fmt;
 use std::num::NonZeroU16;
 
 use super::pattern;
+use crate::request::{Host, SocketPath};
 
 /// An entry of `permitopen`: a destination that a key may connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +48,27 @@ impl PermitOpen {
         self.port.covers(port) && (self.host == ANY || self.host == host)
     }
 
+    /// Why no request can be what this names, with a way to write it; OpenSSH takes such an entry, too.
+    pub(super) fn never_matches(&self) -> Option<&'static str> {
+        if self.host == ANY {
+            return None;
+        }
+        if self.host.starts_with('/') {
+            let named = SocketPath::parse(&self.host).is_ok();
+            return match self.port {
+                Port::Any if named => None,
+                Port::Any => Some("no socket has such a path; write it without `.`, `..` and empty parts"),
+                Port::Only(_) => Some("a socket has no port; write `[/path]:*`"),
+            };
+        }
+        if self.host.contains(['*', '?']) {
+            return Some("`permitopen` has no patterns but a whole `*`; write each host");
+        }
+        Host::parse(&self.host)
+            .is_err()
+            .then_some("nothing can be asked for by this host; write a name or an address")
+    }
+
     pub(super) fn permits_socket(&self, path: &str) -> bool {
         names_socket(&self.host, self.port, path)
     }
@@ -71,6 +93,14 @@ impl PermitListen {
     /// Port 0, "choose one for me", cannot be listed: only `*` covers it.
     pub(super) fn permits_tcp(&self, requested_host: &str, port: u16) -> bool {
         self.port.covers(port) && pattern::matches(&self.host, &requested_host.to_ascii_lowercase())
+    }
+}
+
+impl PermitListen {
+    /// As [`PermitOpen::never_matches`].
+    pub(super) fn never_matches(&self) -> Option<&'static str> {
+        let upper = self.host.bytes().any(|byte| byte.is_ascii_uppercase());
+        upper.then_some("what is asked for is compared in lower case; write it so")
     }
 }
 
@@ -275,6 +305,43 @@ mod tests {
             assert!(PermitListen::parse(entry).is_err(), "permitlisten {entry:?}");
         }
         assert!(PermitOpen::parse(&format!("{}:80", "a".repeat(1025))).is_err());
+    }
+
+    #[test]
+    fn an_entry_that_nothing_can_match_is_known() {
+        #[rustfmt::skip]
+        let open = [
+            ("db:5432",              None),
+            ("DB.example.:5432",     None),
+            ("*:*",                  None),
+            ("[::1]:80",             None),
+            ("[/run/app.sock]:*",    None),
+            ("*.lan:80",             Some("write each host")),
+            ("db?:80",               Some("write each host")),
+            (":80",                  Some("write a name")),
+            (".lan:80",              Some("write a name")),
+            ("db..lan:80",           Some("write a name")),
+            ("[::1%eth0]:80",        Some("write a name")),
+            ("[/run/app.sock]:80",   Some("write `[/path]:*`")),
+            ("[/run/../app]:*",      Some("without `.`")),
+            ("[/run/]:*",            Some("without `.`")),
+        ];
+        for (entry, expected) in open {
+            let found = PermitOpen::parse(entry).expect(entry).never_matches();
+            match expected {
+                Some(words) => assert!(found.is_some_and(|found| found.contains(words)), "{entry}: {found:?}"),
+                None => assert_eq!(found, None, "{entry}"),
+            }
+        }
+        for (entry, is_odd) in [
+            ("LOCALHOST:80", true),
+            ("localhost:80", false),
+            ("8080", false),
+            ("*.LAN:1", true),
+        ] {
+            let found = PermitListen::parse(entry).expect(entry).never_matches();
+            assert_eq!(found.is_some(), is_odd, "{entry}");
+        }
     }
 
     #[test]

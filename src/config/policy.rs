@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::auth::{Claim, claims};
-use super::settings;
+use super::settings::{self, Settings};
 use super::units;
 use super::value::Value;
 use super::walk::Table;
@@ -57,6 +57,10 @@ pub struct Plugin {
     pub name: String,
     /// Where the component is.
     pub component: Source,
+    /// What a signed component must call itself. Default: the name of the plugin. Without `policy.allowed-signers` not checked.
+    pub component_name: Option<String>,
+    /// Whether a signed component may be older than what served in its place. Default false.
+    pub allow_downgrade: bool,
     /// What the bytes of the component must hash to. Default: not checked.
     pub sha256: Option<[u8; 32]>,
     /// Which principals of `policy.allowed-signers` may sign this one. Default: each of them.
@@ -71,6 +75,9 @@ pub struct Plugin {
     pub settings: Json,
     /// Where the settings came from, if from a file.
     pub settings_file: Option<PathBuf>,
+    /// Whether a settings file without any setting is meant. Default false: such a file is a fault, because it was emptied or
+    /// cut off.
+    pub settings_may_be_empty: bool,
     /// Whether a change of the component or its settings file swaps it. Default true.
     pub watch: bool,
 }
@@ -163,6 +170,15 @@ fn plugin(table: &mut Table<'_>, names: &mut BTreeMap<String, usize>, demanded: 
         value.unique(&name, names).map(|()| name)
     });
     let component = table.required("component", "\"builtin:rules\" or the path of a file", source);
+    let unsigned = UNSIGNED_KEY.filter(|_| !demanded);
+    let component_name = table.read("component-name", |value| match unsigned {
+        Some(words) => value.fault(words),
+        None => value.word().map(str::to_owned),
+    });
+    let allow_downgrade = table.or("allow-downgrade", false, |value| match unsigned {
+        Some(words) => value.fault(words),
+        None => value.flag(),
+    });
     let sha256 = table.read("sha256", |value| {
         units::sha256(value.text()?).or_else(|| value.wrong("64 hexadecimal digits"))
     });
@@ -171,11 +187,17 @@ fn plugin(table: &mut Table<'_>, names: &mut BTreeMap<String, usize>, demanded: 
     let grants = table.or("grants", vec![Grant::Log], grants);
     let rewrite = table.or("rewrite", false, |value| value.flag());
     let wasi = table.or("wasi", Wasi::Refuse, wasi);
-    let (settings, settings_file) = settings::settings(table);
+    let Settings {
+        values: settings,
+        file: settings_file,
+        may_be_empty: settings_may_be_empty,
+    } = settings::settings(table);
     let watch = table.or("watch", true, |value| value.flag());
     Some(Plugin {
         name: name?,
         component: component?,
+        component_name,
+        allow_downgrade,
         sha256,
         signers,
         grants,
@@ -183,6 +205,7 @@ fn plugin(table: &mut Table<'_>, names: &mut BTreeMap<String, usize>, demanded: 
         wasi,
         settings,
         settings_file,
+        settings_may_be_empty,
         watch,
     })
 }
@@ -264,5 +287,7 @@ pub(crate) fn grants(value: &Value<'_>) -> Option<Vec<Grant>> {
 pub(crate) const DEADLINE: Duration = Duration::from_millis(50);
 /// How many bytes an instance may hold where nobody says otherwise.
 pub(crate) const MEMORY: u64 = 64 << 20;
+const UNSIGNED_KEY: Option<&str> =
+    Some("only signed components are held against this: set policy.allowed-signers, or remove this key");
 const NO_POLICY: &str = "no policy: nothing could be allowed; add [[policy.plugin]] with name = \"rules\" and component = \
                          \"builtin:rules\", or your own";

@@ -13,10 +13,21 @@ use super::value::{Value, integer};
 use super::walk::{Document, Table};
 use crate::files;
 
-/// `settings` or `settings-file`, and the file if it was one.
-pub(crate) fn settings(table: &mut Table<'_>) -> (Json, Option<PathBuf>) {
+/// The settings of a plugin, and where they came from.
+pub(crate) struct Settings {
+    /// An object.
+    pub(crate) values: Json,
+    /// The file, if they are one.
+    pub(crate) file: Option<PathBuf>,
+    /// `settings-may-be-empty`: a file without any setting is meant.
+    pub(crate) may_be_empty: bool,
+}
+
+/// `settings` or `settings-file`, and `settings-may-be-empty`.
+pub(crate) fn settings(table: &mut Table<'_>) -> Settings {
     let inline = table.read("settings", |value| object(value).map(Json::Object));
     let both = table.has("settings");
+    let may_be_empty = table.or("settings-may-be-empty", false, |value| value.flag());
     let file = table.read("settings-file", |value| {
         if both {
             return value.fault("`settings` is there too: keep one of them");
@@ -27,15 +38,31 @@ pub(crate) fn settings(table: &mut Table<'_>) -> (Json, Option<PathBuf>) {
             Some("json") => read_json(&path),
             _ => return value.wrong("a file whose name ends in .toml or .json"),
         };
-        match settings {
+        match settings.and_then(|settings| not_empty(settings, &path, may_be_empty)) {
             Ok(settings) => Some((settings, path)),
             Err(faults) => value.faults_of_its_file(faults),
         }
     });
-    match file {
+    let (values, file) = match file {
         Some((settings, path)) => (settings, Some(path)),
         None => (inline.unwrap_or_else(|| Json::Object(Map::new())), None),
+    };
+    Settings {
+        values,
+        file,
+        may_be_empty,
     }
+}
+
+/// A file that was emptied, or cut off while it was written, still parses: nothing in it is a fault unless that is meant.
+fn not_empty(settings: Json, path: &Path, may_be_empty: bool) -> Result<Json, Vec<Fault>> {
+    let empty = settings.as_object().is_some_and(Map::is_empty);
+    if empty && !may_be_empty {
+        let words = "there are no settings in this file: complete it, or set `settings-may-be-empty = true` for the plugin \
+                     if that is meant";
+        return Err(vec![Fault::whole_file(path, words)]);
+    }
+    Ok(settings)
 }
 
 impl Plugin {
@@ -47,8 +74,13 @@ impl Plugin {
         let Some(path) = &self.settings_file else {
             return Ok(self.clone());
         };
+        let settings = settings_from_file(path)?;
+        let settings = not_empty(settings, path, self.settings_may_be_empty).map_err(|faults| Faults {
+            file: path.to_owned(),
+            faults,
+        })?;
         Ok(Self {
-            settings: settings_from_file(path)?,
+            settings,
             ..self.clone()
         })
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use super::fault::Fault;
 use super::spelling::nearest;
 use super::units::{self, ShowDuration, ShowSize};
 use super::walk::{Document, Table};
+use crate::request::{NetworkError, network};
 
 /// A value with the key it was found under.
 pub(crate) struct Value<'a> {
@@ -184,10 +185,14 @@ impl<'a> Value<'a> {
     /// A network in prefix notation; an address alone is a network of one.
     pub(crate) fn network(&self) -> Option<IpNet> {
         let text = self.text()?;
-        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok();
-        network
-            .map(|network| network.trunc())
-            .or_else(|| self.wrong("a network, as in \"10.0.0.0/8\" or \"fe80::/10\""))
+        match network(text) {
+            Ok(network) => Some(network),
+            Err(NetworkError::Form(_)) => self.wrong("a network, as in \"10.0.0.0/8\" or \"fe80::/10\""),
+            Err(NetworkError::Bits { network, address, .. }) => self.fault(format_args!(
+                "{} has address bits behind its prefix: write \"{network}\" for the network or \"{address}\" for the address",
+                quoted(text)
+            )),
+        }
     }
 
     /// One of a few words, each with what it means.

@@ -203,6 +203,7 @@ impl Visit {
             action,
             requested,
             listener: None,
+            connected: None,
             originator,
             principal: Arc::clone(&rights.principal),
             connection: Arc::clone(&self.connection),

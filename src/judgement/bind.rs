@@ -6,14 +6,14 @@ use super::floors::House;
 use crate::audit::Decided;
 use crate::config::GatewayPorts;
 use crate::names::Lookups;
-use crate::request::{Endpoint, EndpointError, Host, Refusal};
+use crate::request::{Endpoint, EndpointError, Host, Name, Refusal};
 
 /// The endpoint that a client means when it asks to listen on `host`.
 ///
 /// With `gateway-ports` off everything is loopback, and `127.0.0.1` and `::1` stay what they are;
 /// with it on everything is the wildcard; with `client-specified` it is as asked.
 pub(super) fn target(host: &str, port: u16, gateway_ports: GatewayPorts) -> Result<Endpoint, EndpointError> {
-    let localhost = || Host::Name("localhost".to_owned());
+    let localhost = || Host::Name(Name::localhost());
     let host = match (gateway_ports, host) {
         (GatewayPorts::Yes, _) | (GatewayPorts::ClientSpecified, "" | "*") => Host::Any,
         (GatewayPorts::No, "127.0.0.1" | "::1") => Host::parse(host)?,
@@ -33,7 +33,9 @@ pub(super) async fn addresses(
 ) -> Result<Vec<SocketAddr>, Refusal> {
     let addresses: Vec<IpAddr> = match host {
         Host::Any => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
-        Host::Name(name) if name == "localhost" => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+        Host::Name(name) if name.as_str() == "localhost" => {
+            vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+        }
         host => {
             let found = lookups.settle(host).await.map_err(|error| Refusal::Unreachable {
                 reason: format!("{host}: {error}"),

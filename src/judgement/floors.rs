@@ -103,7 +103,7 @@ impl House {
             (Action::Listen, Endpoint::Tcp { host, port }) => {
                 let address = match host {
                     Host::Address(address) => self.address(*address).is_ok(),
-                    Host::Name(name) => name == "localhost",
+                    Host::Name(name) => name.as_str() == "localhost",
                     Host::Any => true,
                 };
                 address && self.listen(host, *port).is_ok()
@@ -163,7 +163,7 @@ impl House {
         }
         let loopback = match host {
             Host::Any => false,
-            Host::Name(name) => name == "localhost",
+            Host::Name(name) => name.as_str() == "localhost",
             Host::Address(address) => address.is_loopback(),
         };
         if loopback || self.forwarding.gateway_ports != GatewayPorts::No {

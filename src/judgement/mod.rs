@@ -11,6 +11,7 @@ mod floors;
 mod permit;
 mod question;
 mod reuse;
+mod socket;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -28,10 +29,12 @@ pub use reuse::Verdicts;
 
 use question::note;
 use reuse::Answer;
+use socket::{Follower, Led};
 
 use crate::accounts::Rights;
 use crate::audit::{Decided, NameAnswer, VerdictWord};
 use crate::names::{Lookups, Resolver};
+use crate::paths::Socket;
 use crate::policy::{Generation, Opinion, Policies};
 use crate::request::{self, Action, By, Endpoint, ForwardRequest, Host, Refusal, Requested, Terms, Verdict};
 
@@ -41,6 +44,7 @@ pub struct Judge {
     /// Where generations are made, and what they run on.
     policies: Arc<Policies>,
     resolver: Resolver,
+    follower: Follower,
 }
 
 impl Judge {
@@ -51,6 +55,7 @@ impl Judge {
             current: ArcSwap::from_pointee(current),
             policies,
             resolver,
+            follower: Follower::new(),
         }
     }
 
@@ -91,10 +96,10 @@ impl Judge {
 
     async fn judged(&self, current: &Arc<Current>, question: Question, now: Timestamp) -> Judgement {
         let mut decided = question.blank();
-        let outcome = match before_policy(&question, &current.house) {
-            Ok(target) => {
-                decided.target = Some(target.clone());
-                self.ask(question, target, now, current, &mut decided).await
+        let outcome = match self.led(&question, &current.house).await {
+            Ok(led) => {
+                decided.target = Some(led.target());
+                self.ask(question, led, now, current, &mut decided).await
             }
             Err(refusal) => Err(refusal),
         };
@@ -128,16 +133,27 @@ impl Judge {
         self.judge_by(current, Question::again(request, rights, why)).await
     }
 
+    /// The canonical target, and for a socket what its path leads to.
+    async fn led(&self, question: &Question, house: &House) -> Result<Led, Refusal> {
+        let target = before_policy(question, house)?;
+        match (&question.connected, target) {
+            (Some(path), Endpoint::Socket(_)) => Ok(Led::Socket(Socket::connected(path.clone()))),
+            (_, target) => self.follower.follow(question.action, target).await,
+        }
+    }
+
     async fn ask(
         &self,
         question: Question,
-        target: Endpoint,
+        led: Led,
         now: Timestamp,
         current: &Arc<Current>,
         decided: &mut Decided,
     ) -> Result<Permit, Refusal> {
         let house = &*current.house;
         let limits = question.limits;
+        let target = led.target();
+        let again = question.again.is_some();
         let request = Arc::new(ForwardRequest {
             id: question.id,
             now,
@@ -164,7 +180,7 @@ impl Judge {
         decided.asked = Some(request.now);
         let answered = lookups.answered();
         decided.names = answered
-            .map(|(name, answer)| (name.clone(), NameAnswer::from(answer.clone())))
+            .map(|(name, answer)| (name.to_owned(), NameAnswer::from(answer.clone())))
             .collect();
         let (effective, mut terms) = match verdict {
             Ok(Verdict::Allow(terms)) => {
@@ -194,16 +210,36 @@ impl Judge {
         };
         decided.tags = std::mem::take(&mut terms.tags);
         decided.terms = Some(terms.clone());
-        let way = match (request.action, &effective) {
+        let led = if decided.effective.is_some() {
+            let led = self.follower.follow(request.action, effective).await;
+            let led = led.map_err(|refusal| match again {
+                // What a path leads to now says nothing about a connection that stands.
+                true => Refusal::Unreachable {
+                    reason: refusal.sentence(),
+                },
+                false => refusal,
+            })?;
+            decided.effective = Some(led.target());
+            led
+        } else {
+            led
+        };
+        let effective = led.target();
+        let way = match (request.action, led) {
             (Action::Accept, _) => Way::Deliver,
-            (Action::Connect, Endpoint::Socket(path)) => Way::Socket(path.clone()),
-            (Action::Listen, Endpoint::Socket(path)) => Way::BindSocket(path.clone()),
-            (Action::Connect, Endpoint::Tcp { host, port }) => {
-                Way::Dial(vet(house, host, *port, &terms, &mut lookups, decided).await?)
+            (_, Led::Socket(socket)) => Way::Socket(socket),
+            (_, Led::Place(place)) => Way::BindSocket(place),
+            (Action::Connect, Led::Tcp { host, port }) => {
+                Way::Dial(vet(house, &host, port, &terms, &mut lookups, decided).await?)
             }
-            (Action::Listen, Endpoint::Tcp { host, port }) => {
-                house.listen(host, *port)?;
-                Way::Bind(bind::addresses(host, *port, house, &mut lookups, decided).await?)
+            (Action::Listen, Led::Tcp { host, port }) => {
+                house.listen(&host, port)?;
+                Way::Bind(bind::addresses(&host, port, house, &mut lookups, decided).await?)
+            }
+            (_, Led::Accepted(_)) => {
+                return Err(Refusal::Unreachable {
+                    reason: "nothing was accepted".to_owned(),
+                });
             }
         };
         let judged_by = Arc::clone(current);
@@ -219,6 +255,7 @@ impl Judge {
         names: Arc<Semaphore>,
     ) -> Opinion {
         let mut lookups = Lookups::sharing(self.resolver.clone(), names);
+        lookups.concern(&request.target);
         if let Some(kept) = verdicts.and_then(|verdicts| verdicts.find(request, generation)) {
             lookups.pin(kept.names);
             return Opinion {
@@ -297,7 +334,7 @@ async fn vet(
     decided.resolved.clone_from(&found);
     // That answer is in the line once.
     if let Host::Name(name) = host {
-        decided.names.remove(name);
+        decided.names.remove(name.as_str());
     }
     let mut first = None;
     let permitted = found

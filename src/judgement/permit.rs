@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use super::Current;
 use crate::auth::ForwardLimits;
-use crate::request::{Endpoint, ForwardRequest, SocketPath, Terms};
+use crate::paths::{Place, Socket};
+use crate::request::{Endpoint, ForwardRequest, Terms};
 
 /// The proof that a request was judged and may go ahead, exactly this way.
 pub struct Permit {
@@ -16,16 +17,16 @@ pub struct Permit {
 }
 
 /// What may be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Way {
     /// Dial these addresses, in turn.
     Dial(Vec<SocketAddr>),
-    /// Connect to this Unix-domain socket.
-    Socket(SocketPath),
+    /// Connect to what was found at the path of this Unix-domain socket.
+    Socket(Socket),
     /// Bind all of these addresses, with one port.
     Bind(Vec<SocketAddr>),
-    /// Bind this path.
-    BindSocket(SocketPath),
+    /// Make a Unix-domain socket in this place.
+    BindSocket(Place),
     /// Hand the accepted connection to the client.
     Deliver,
 }

@@ -10,7 +10,7 @@ use crate::audit::{Decided, VerdictWord};
 use crate::auth::ForwardLimits;
 use crate::names::places_of_one;
 use crate::policy::PolicyRef;
-use crate::request::{Action, By, Connection, Endpoint, ForwardRequest, Principal, Refusal, Requested};
+use crate::request::{Action, By, Connection, Endpoint, ForwardRequest, Principal, Refusal, Requested, SocketPath};
 
 /// What is asked, as it came from the client.
 #[derive(Clone)]
@@ -23,6 +23,8 @@ pub struct Question {
     pub requested: Requested,
     /// For `accept`: the endpoint that listens.
     pub listener: Option<Endpoint>,
+    /// The Unix socket that is connected to already, of a tunnel that is judged once more: its path may lead elsewhere by now.
+    pub connected: Option<SocketPath>,
     /// The peer of an accepted connection, or what the client claims.
     pub originator: Option<SocketAddr>,
     /// Who asks.
@@ -58,6 +60,10 @@ impl Question {
             action: request.action,
             requested: request.requested.clone(),
             listener: accepts.then(|| request.target.clone()),
+            connected: match (request.action, &request.target) {
+                (Action::Connect, Endpoint::Socket(path)) => Some(path.clone()),
+                _ => None,
+            },
             originator: request.originator,
             principal: Arc::clone(&rights.principal),
             connection: Arc::clone(&request.connection),

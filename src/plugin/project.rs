@@ -127,6 +127,8 @@ impl Keys {
         let plugin = Plugin {
             name: name.unwrap_or_else(|| stem(&component)),
             component,
+            component_name: None,
+            allow_downgrade: false,
             sha256: None,
             signers: Vec::new(),
             grants: self.grants.clone().unwrap_or_else(|| vec![Grant::Log]),
@@ -134,6 +136,7 @@ impl Keys {
             wasi: self.wasi.unwrap_or(Wasi::Refuse),
             settings: self.settings.clone().unwrap_or_else(|| Json::Object(Map::new())),
             settings_file: None,
+            settings_may_be_empty: false,
             watch: false,
         };
         Some(Setup {
@@ -147,8 +150,8 @@ impl Keys {
 /// `settings` or `settings-file`, where one of them is there.
 pub(super) fn settings(table: &mut Table<'_>) -> Option<Json> {
     let there = table.has("settings") || table.has("settings-file");
-    let (settings, _) = config::settings::settings(table);
-    there.then_some(settings)
+    let settings = config::settings::settings(table);
+    there.then_some(settings.values)
 }
 
 /// A component as it is named on the command line: `builtin:rules` or a file.

@@ -1,14 +1,13 @@
 //! Between the words of the gateway and those of the WIT. What a guest answers is checked here: a
 //! verdict that is malformed, too large or not understood never becomes one of ours.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::Failure;
 use super::contract::newest::types as wit;
-use crate::request::printable;
 use crate::request::{
     Action, AddressRule, AddressRules, Certificate, Connection, Denial, Effect, Endpoint, Fact, ForwardRequest, Host,
-    Principal, Redirect, Requested, Terms, Verdict,
+    Principal, Redirect, Requested, Terms, Verdict, loose_network, printable,
 };
 
 pub(super) fn request(request: &ForwardRequest) -> wit::Request {
@@ -224,12 +223,10 @@ fn terms(given: wit::Terms) -> Result<Terms, Failure> {
 }
 
 fn address_rule(given: wit::AddressRule) -> Result<AddressRule, Failure> {
-    let cidr = given
-        .cidr
-        .parse()
-        .or_else(|_| given.cidr.parse::<IpAddr>().map(Into::into));
+    let cidr = loose_network(&given.cidr)
+        .map_err(|_| malformed(format!("`{}` is no network", printable(&given.cidr, MAX_NAME))))?;
     Ok(AddressRule {
-        cidr: cidr.map_err(|_| malformed(format!("`{}` is no network", printable(&given.cidr, MAX_NAME))))?,
+        cidr,
         effect: match given.effect {
             wit::Effect::Permit => Effect::Permit,
             wit::Effect::Refuse => Effect::Refuse,

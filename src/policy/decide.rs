@@ -13,6 +13,7 @@ use super::contract::{Policy, PolicyPre};
 use super::engine::{Meter, Sandbox};
 use super::failure::{Failure, Problem};
 use super::host::{Facts, Guest, Label, Phase};
+use super::lineage::Lineage;
 use super::stock::{Prepared, Stock};
 use super::wasi::Inert;
 use super::{Installed, PolicyRef, convert, place};
@@ -26,6 +27,8 @@ pub(super) struct Loaded {
     pub(super) reference: PolicyRef,
     /// Who signed it, where that was demanded.
     pub(super) signer: Option<Signer>,
+    /// What it says of itself.
+    pub(super) lineage: Lineage,
     pub(super) pre: PolicyPre,
     /// Where it exports `on-ended`, if it does.
     pub(super) observer: Option<ComponentExportIndex>,

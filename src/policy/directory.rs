@@ -5,6 +5,7 @@
 //! compiled/HASH           compiled code, sealed; anything else is ignored and made anew
 //! last-good/NAME.wasm     the component that served last under that name, for the administrator
 //! last-good/NAME.json     and its settings; neither is ever read by the gateway
+//! served/NAME.sealed      which signed component served last under that name, sealed: no older one is taken
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -20,6 +21,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::artifact::{Artifact, Key, Label};
+use super::lineage::Lineage;
 use super::vetted::{digest, hex};
 
 /// Why a directory for policies is not used.
@@ -55,7 +57,12 @@ impl Directory {
     /// # Errors
     /// Where it cannot be used, or where somebody else could write there or read the key.
     pub(super) fn open(path: &Path) -> Result<Self, DirectoryError> {
-        for folder in [path.to_owned(), path.join(COMPILED), path.join(LAST_GOOD)] {
+        for folder in [
+            path.to_owned(),
+            path.join(COMPILED),
+            path.join(LAST_GOOD),
+            path.join(SERVED),
+        ] {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
             made.map_err(|error| unusable(&folder, error))?;
             let found = fs::metadata(&folder).map_err(|error| unusable(&folder, error))?;
@@ -125,6 +132,36 @@ impl Directory {
     pub(super) fn last_good(&self, name: &str) -> Option<PathBuf> {
         let path = self.last_good_path(name);
         path.is_file().then_some(path)
+    }
+
+    /// What served last as the plugin of that name, if that is kept, whole and ours.
+    pub(super) fn served(&self, name: &str) -> Option<Lineage> {
+        let path = self.served_path(name);
+        let bytes = match read_bounded(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "cannot read which version of a policy served last");
+                return None;
+            }
+        };
+        let found = Lineage::unsealed(&self.key, name, &bytes);
+        if found.is_none() {
+            tracing::warn!(path = %path.display(), "the record of the version that served last is damaged or not ours: it is ignored");
+        }
+        found
+    }
+
+    /// Keeps what serves as the plugin of that name.
+    pub(super) fn keep_served(&self, name: &str, lineage: &Lineage) {
+        let path = self.served_path(name);
+        if let Err(error) = write_whole(&path, &[&lineage.sealed(&self.key, name)]) {
+            tracing::warn!(path = %path.display(), %error, "cannot record which version of a policy serves");
+        }
+    }
+
+    fn served_path(&self, name: &str) -> PathBuf {
+        self.path.join(SERVED).join(format!("{name}.sealed"))
     }
 
     /// Names have no separator and cannot begin a path upwards with the ending.
@@ -273,6 +310,7 @@ fn unusable(path: &Path, error: io::Error) -> DirectoryError {
 const PIECE: usize = 64 << 10;
 const COMPILED: &str = "compiled";
 const LAST_GOOD: &str = "last-good";
+const SERVED: &str = "served";
 /// Of all compiled code: a dozen policies in Python.
 const MAX_BYTES: u64 = 512 << 20;
 const MAX_ENTRIES: usize = 256;
@@ -307,6 +345,25 @@ mod tests {
         assert!(again.compiled(&[2; 32]).is_none());
         assert_eq!(fs::metadata(path.join("key")).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn what_served_is_known_to_the_next_process_and_cannot_be_put_there_by_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let lineage = |version: &str| Lineage {
+            component: "office".to_owned(),
+            version: version.to_owned(),
+        };
+        let directory = Directory::open(folder.path()).unwrap();
+        assert_eq!(directory.served("a"), None);
+        directory.keep_served("a", &lineage("1.0.0"));
+        directory.keep_served("a", &lineage("2.0.0"));
+        let again = Directory::open(folder.path()).unwrap();
+        assert_eq!(again.served("a"), Some(lineage("2.0.0")));
+        fs::copy(directory.served_path("a"), directory.served_path("b")).unwrap();
+        assert_eq!(again.served("b"), None, "of another plugin");
+        fs::write(directory.served_path("a"), "{}").unwrap();
+        assert_eq!(again.served("a"), None, "not ours");
     }
 
     #[test]

@@ -89,6 +89,26 @@ pub enum LoadError {
         /// Why.
         refused: Box<Refused>,
     },
+    /// It is signed, and another policy than the one that is meant.
+    #[error(
+        "it is signed and calls itself `{found}`, but `{wanted}` belongs here: put that component here, or set `component-name = \"{found}\"` for the plugin if this one is meant"
+    )]
+    AnotherPolicy {
+        /// The name in its description.
+        found: String,
+        /// What the configuration demands.
+        wanted: String,
+    },
+    /// It is signed, and older than what served.
+    #[error(
+        "it is signed and has version {found}, which is not newer than {served}, which served here: set `allow-downgrade = true` for the plugin to go back"
+    )]
+    Downgrade {
+        /// The version in its description.
+        found: String,
+        /// The version of what served.
+        served: String,
+    },
     /// The bytes are not those that were pinned.
     #[error("its SHA-256 is {found}, but {pinned} is pinned: set `sha256` to the new digest if the change is meant")]
     Pin {

@@ -109,7 +109,13 @@ impl Workbench {
         };
         let candidate = if faults.is_empty() {
             match self.load(plugin, bytes.to_vec()).await {
-                Ok(candidate) => Some(candidate),
+                Ok(candidate) => match signer.as_ref().map(|_| candidate.is_meant(plugin)) {
+                    Some(Err(error)) => {
+                        faults.push(error);
+                        None
+                    }
+                    _ => Some(candidate),
+                },
                 Err(error) => {
                     faults.push(error);
                     None
@@ -164,7 +170,9 @@ fn at_rest(anatomy: &Anatomy, plugin: &Plugin, bytes: &[u8]) -> Vec<LoadError> {
 fn gate_of(error: &LoadError) -> GateName {
     match error {
         LoadError::Read { .. } | LoadError::Pin { .. } | LoadError::TooLarge(_) => GateName::Bytes,
-        LoadError::Signature { .. } => GateName::Signature,
+        LoadError::Signature { .. } | LoadError::AnotherPolicy { .. } | LoadError::Downgrade { .. } => {
+            GateName::Signature
+        }
         LoadError::NotWasm | LoadError::CoreModule | LoadError::Damaged(_) | LoadError::Unreadable(_) => {
             GateName::Component
         }

@@ -133,6 +133,7 @@ impl Generation {
                 Ok(Verdict::Allow(given)) => terms = Some(tightened(terms, given)),
                 Ok(Verdict::Rewrite(mut redirect)) => {
                     terms = Some(tightened(terms, std::mem::take(&mut redirect.terms)));
+                    lookups.concern(&redirect.to);
                     Arc::make_mut(&mut request).target = redirect.to.clone();
                     rewritten = Some((redirect, loaded.reference.clone()));
                 }

@@ -7,18 +7,20 @@ use bytes::Bytes;
 use tokio::time::timeout;
 use wasmtime::component::{Component, ComponentExportIndex};
 
+use super::aliases::aliases;
 use super::contract::PolicyPre;
 use super::decide::{Loaded, configured};
 use super::engine::Sandbox;
 use super::failure::{Failure, LoadError};
 use super::host::Facts;
 use super::imports::{grants, typed};
+use super::lineage::Lineage;
 use super::snapshot::state_of;
 use super::stock::{Recipe, Stock};
 use super::trial::{SLACK, Trial};
 use super::vetted::{Vetted, digest};
 use super::{Description, PolicyRef, observe};
-use crate::config::{Grant, Plugin, Wasi};
+use crate::config::{Grant, Plugin, Source, Wasi};
 use crate::names::{Lookups, Resolver};
 use crate::request::{Action, Endpoint, ForwardRequest, Host};
 use crate::vital::caught;
@@ -48,6 +50,9 @@ async fn try_load(
 ) -> Result<Loaded, LoadError> {
     let (trial, bytes) = Trial::begin(sandbox, facts, config, vetted, deadline)?;
     let mut loaded = trial.component(bytes.into()).await?;
+    if loaded.signer.is_some() {
+        sandbox.workshop.admit(config, &loaded.lineage)?;
+    }
     let request = probe();
     let lookups = Lookups::new(Resolver::silent());
     let _running = sandbox.running();
@@ -60,6 +65,17 @@ async fn try_load(
         Err(_) => return Err(on_the_test_request(&request, Failure::Deadline)),
     }
     loaded.stock = trial.stock(&loaded).await;
+    if matches!(config.component, Source::Builtin(_)) {
+        for (path, real) in aliases(&config.settings) {
+            let real = real.display().to_string();
+            tracing::warn!(
+                policy = config.name,
+                path,
+                real,
+                "this path of a rule leads elsewhere, so the rule matches nothing there: write the path without a link"
+            );
+        }
+    }
     Ok(loaded)
 }
 
@@ -141,11 +157,15 @@ impl Trial<'_> {
             config: self.config.clone(),
             reference: PolicyRef {
                 name: name.to_string(),
-                version: described.version,
+                version: described.version.clone(),
                 sha256: sha256.to_string(),
                 settings_sha256: digest(self.settings.as_bytes()),
             },
             signer: self.signer.clone(),
+            lineage: Lineage {
+                component: described.name,
+                version: described.version,
+            },
             pre,
             observer,
             configures,
@@ -196,10 +216,8 @@ impl Trial<'_> {
 
 /// A request that nobody made, to see that the policy answers at all.
 fn probe() -> ForwardRequest {
-    let target = Endpoint::Tcp {
-        host: Host::Name("probe.portreeve.invalid".to_owned()),
-        port: 1,
-    };
+    let host = Host::parse("probe.portreeve.invalid").unwrap_or(Host::Any);
+    let target = Endpoint::Tcp { host, port: 1 };
     ForwardRequest::dry("probe", Action::Connect, target)
 }
 

@@ -7,6 +7,7 @@
 //! a seal (`artifact`, `directory`). Invariant: whatever goes
 //! wrong inside a guest becomes a [`Failure`], never an allow and never a denial.
 
+mod aliases;
 mod anatomy;
 mod artifact;
 mod calendar;
@@ -22,6 +23,7 @@ mod gates;
 mod generation;
 mod host;
 mod imports;
+mod lineage;
 mod load;
 mod nesting;
 mod observe;

@@ -103,6 +103,7 @@ impl Policies {
         };
         let generation = build(generation, config, &[]).await;
         let generation = generation.map_err(|errors| with_last_good(&workshop, errors))?;
+        workshop.now_serve(generation.chain.iter().map(|loaded| &**loaded));
         Ok((Self { spare, workshop }, Arc::new(generation)))
     }
 
@@ -239,6 +240,7 @@ impl Generation {
 
     /// Another one serves from now on. Instances that were made ahead for what it does not have go at once.
     pub fn give_way_to(&self, new: &Self) {
+        new.sandbox.workshop.now_serve(new.chain.iter().map(|loaded| &**loaded));
         let stays = |one: &&Arc<Loaded>| new.chain.iter().any(|other| Arc::ptr_eq(one, other));
         for gone in self.chain.iter().filter(|one| !stays(one)) {
             if let Some(stock) = &gone.stock {

@@ -21,7 +21,7 @@ use super::state::Clock;
 use super::state::{State, StateError};
 use super::swap::Spare;
 use super::vetted::{self, Vetted};
-use super::{Anatomy, Compiler, Description, OpenForwards, PolicyRef, Workshop, load};
+use super::{Anatomy, Compiler, Description, OpenForwards, PolicyRef, Workshop, lineage, load};
 use crate::config::{Plugin, Source};
 use crate::names::{Lookups, Resolver};
 use crate::request::{Fact, ForwardRequest, Verdict};
@@ -158,6 +158,14 @@ impl Candidate {
     #[must_use]
     pub fn reference(&self) -> &PolicyRef {
         &self.loaded.reference
+    }
+
+    /// Whether it is the policy that a signed component must be to serve as this plugin.
+    ///
+    /// # Errors
+    /// Where it calls itself otherwise.
+    pub fn is_meant(&self, plugin: &Plugin) -> Result<(), LoadError> {
+        lineage::check(plugin, &self.loaded.lineage, None)
     }
 
     /// Where it came from.

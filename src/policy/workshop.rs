@@ -1,11 +1,12 @@
 //! Where components become code that runs: a compiler, and what it made before.
 
+use std::collections::HashMap;
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -19,12 +20,15 @@ use wasmtime::component::Component;
 use super::anatomy::Anatomy;
 use super::artifact::{Artifact, Label};
 use super::compiler::{Compiler, Target};
+use super::decide::Loaded;
 use super::directory::{Directory, DirectoryError};
 use super::engine::Sandbox;
 use super::failure::LoadError;
 use super::forbidden;
+use super::lineage::{self, Lineage};
 use super::state_image::StateImage;
 use super::vetted::digest;
+use crate::config::Plugin;
 use crate::confined::Failed;
 use crate::vital;
 
@@ -41,6 +45,8 @@ struct Tools {
     /// Whether what is made here serves, so that a copy of it is worth having.
     serves: bool,
     compiled: AtomicUsize,
+    /// What serves, or served last, of the signed components, by the name of the plugin.
+    serving: Mutex<HashMap<String, Lineage>>,
 }
 
 impl Workshop {
@@ -77,6 +83,7 @@ impl Workshop {
                 directory,
                 serves,
                 compiled: AtomicUsize::new(0),
+                serving: Mutex::default(),
             }),
             places: Semaphore::new(cores.min(MAX_COMPILERS)),
         }
@@ -117,6 +124,33 @@ impl Workshop {
     pub(super) fn last_good(&self, name: &str) -> Option<PathBuf> {
         let serving = self.tools.directory.as_ref().filter(|_| self.tools.serves);
         serving?.last_good(name)
+    }
+
+    /// Whether a signed component may take the place of this plugin.
+    ///
+    /// # Errors
+    /// Where it is another policy, or an older one, and that is not meant.
+    pub(super) fn admit(&self, plugin: &Plugin, found: &Lineage) -> Result<(), LoadError> {
+        let known = self.tools.serving().get(&plugin.name).cloned();
+        let kept = || self.tools.directory.as_ref().and_then(|kept| kept.served(&plugin.name));
+        lineage::check(plugin, found, known.or_else(kept).as_ref())
+    }
+
+    /// Remembers what serves now of the signed components, also for the next start.
+    pub(super) fn now_serve<'a>(&self, chain: impl Iterator<Item = &'a Loaded>) {
+        for loaded in chain.filter(|loaded| loaded.signer.is_some()) {
+            let (name, lineage) = (loaded.reference.name.clone(), loaded.lineage.clone());
+            let before = self.tools.serving().insert(name.clone(), lineage.clone());
+            if before.as_ref() == Some(&lineage) || !self.tools.serves {
+                continue;
+            }
+            let tools = Arc::clone(&self.tools);
+            tokio::task::spawn_blocking(move || {
+                if let Some(directory) = &tools.directory {
+                    directory.keep_served(&name, &lineage);
+                }
+            });
+        }
     }
 
     /// How often something was compiled here, and not found.
@@ -179,6 +213,10 @@ impl Sandbox {
 }
 
 impl Tools {
+    fn serving(&self) -> MutexGuard<'_, HashMap<String, Lineage>> {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn made(&self, engine: &Engine, target: Target, order: Order) -> Result<Option<Component>, LoadError> {
         let began = Instant::now();
         let (label, bytes) = (label(engine, &order), order.size());

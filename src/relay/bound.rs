@@ -1,9 +1,8 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener as StdUnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +14,8 @@ use tokio::net::{TcpListener, UnixListener};
 use super::dial::unreachable;
 use super::tunnel::Stream;
 use crate::judgement::{Permit, Way};
-use crate::request::{Endpoint, Refusal, SocketPath};
+use crate::paths::Place;
+use crate::request::{Endpoint, Refusal};
 
 /// The listening sockets of one remote forward. They end when it is dropped, and so does the socket file.
 pub struct Bound {
@@ -46,7 +46,7 @@ impl Bound {
     pub fn new(permit: &Permit) -> Result<Self, Refusal> {
         let sockets = match permit.way() {
             Way::Bind(addresses) => bind_all(addresses).map(Sockets::Tcp),
-            Way::BindSocket(path) => bind_path(path, permit.terms().replace_socket),
+            Way::BindSocket(place) => bind_path(place, permit.terms().replace_socket),
             Way::Dial(_) | Way::Socket(_) | Way::Deliver => Err(io::Error::other("this permit is not one to listen")),
         };
         let sockets = sockets.map_err(|error| unreachable(&error))?;
@@ -70,7 +70,7 @@ impl Bound {
                 let addresses = listeners.iter().filter_map(|one| one.local_addr().ok());
                 addresses.map(Endpoint::from).collect()
             }
-            Sockets::Unix(_, remover) => vec![Endpoint::Socket(remover.path.clone())],
+            Sockets::Unix(_, remover) => vec![Endpoint::Socket(remover.place.path().clone())],
         }
     }
 
@@ -164,15 +164,16 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Removes the socket file with its listener, if it is still the same file.
 struct Remover {
-    path: SocketPath,
-    file: PathBuf,
+    place: Place,
     inode: Option<u64>,
 }
 
 impl Drop for Remover {
     fn drop(&mut self) {
-        if inode(&self.file) == self.inode {
-            let _ = fs::remove_file(&self.file);
+        if let Ok(file) = self.place.held()
+            && inode(&file) == self.inode
+        {
+            let _ = fs::remove_file(&file);
         }
     }
 }
@@ -182,21 +183,17 @@ fn inode(path: &Path) -> Option<u64> {
     fs::symlink_metadata(path).ok().map(|found| found.ino())
 }
 
-/// Binds a path that is free. What exists there is never followed and never removed, unless it is
-/// a socket and the terms say that it may be replaced.
-fn bind_path(path: &SocketPath, replace: bool) -> io::Result<Sockets> {
-    let file = PathBuf::from(path.as_str());
-    if let Ok(found) = fs::symlink_metadata(&file) {
-        if !(replace && found.file_type().is_socket()) {
-            return Err(io::Error::from_raw_os_error(nix::libc::EADDRINUSE));
-        }
-        fs::remove_file(&file)?;
+/// Makes a socket in a place that is free. What exists there is never followed and never removed, unless the terms say that a
+/// socket may be replaced, and it is one that was left behind.
+fn bind_path(place: &Place, replace: bool) -> io::Result<Sockets> {
+    let file = place.held()?;
+    if replace {
+        place.clear()?;
     }
     let listener = with_private_umask(|| StdUnixListener::bind(&file))?;
     let remover = Remover {
-        path: path.clone(),
+        place: place.clone(),
         inode: inode(&file),
-        file,
     };
     listener.set_nonblocking(true)?;
     Ok(Sockets::Unix(UnixListener::from_std(listener)?, remover))

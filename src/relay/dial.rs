@@ -1,6 +1,5 @@
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
@@ -42,12 +41,13 @@ pub async fn dial(permit: &Permit, patience: Duration) -> Result<Dialled, Refusa
             }
             Err(unreachable(&last))
         }
-        Way::Socket(path) => {
-            let connected = timeout(patience, UnixStream::connect(Path::new(path.as_str()))).await;
+        Way::Socket(socket) => {
+            let path = socket.held().map_err(|error| unreachable(&error))?;
+            let connected = timeout(patience, UnixStream::connect(path)).await;
             let stream = connected.unwrap_or_else(|_| Err(timed_out()));
             Ok(Dialled {
                 stream: Stream::Unix(stream.map_err(|error| unreachable(&error))?),
-                place: Endpoint::Socket(path.clone()),
+                place: Endpoint::Socket(socket.path().clone()),
                 address: None,
             })
         }

@@ -1,5 +1,7 @@
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Deref;
 use std::str::FromStr;
 
 use idna::AsciiDenyList;
@@ -25,10 +27,20 @@ pub enum Endpoint {
 pub enum Host {
     /// Every address of the gateway; only to listen on (`*`).
     Any,
-    /// Lower case, ASCII (IDNA), without a trailing dot, and not readable as an address.
-    Name(String),
+    /// A name.
+    Name(Name),
     /// IPv4-mapped IPv6 is unmapped.
     Address(IpAddr),
+}
+
+/// A host name: lower case, ASCII (IDNA), and not readable as an address.
+///
+/// A dot at the end says that the name is complete: a resolver then appends no search domain. It is no part of what is compared,
+/// so `db.example.com.` and `db.example.com` are equal, but it is kept for whoever looks the name up ([`Name::asked`]).
+#[derive(Clone, Debug)]
+pub struct Name {
+    /// With the dot at its end if there was one.
+    text: String,
 }
 
 /// An absolute path without `.`, `..`, empty components or NUL, short enough for `sun_path`.
@@ -181,7 +193,7 @@ impl From<SocketAddr> for Endpoint {
 
 impl Host {
     /// Reads a host as a resolver would, so that nothing is judged under one name and dialled
-    /// under another: case, a trailing dot and IDNA are folded, and the IPv4 spellings of
+    /// under another: case and IDNA are folded, a trailing dot is not compared, and the IPv4 spellings of
     /// `inet_aton(3)` (`127.1`, `0x7f.1`, `2130706433`) become the address that they mean.
     ///
     /// # Errors
@@ -210,7 +222,71 @@ impl Host {
         if name.len() > MAX_NAME || !name.split('.').all(is_label) {
             return Err(no_host());
         }
-        Ok(Self::Name(name.to_owned()))
+        Ok(Self::Name(Name {
+            text: ascii.into_owned(),
+        }))
+    }
+}
+
+impl Name {
+    /// The name `localhost`.
+    #[must_use]
+    pub fn localhost() -> Self {
+        Self {
+            text: "localhost".to_owned(),
+        }
+    }
+
+    /// The name without a dot at its end: what is compared, printed and told to policies.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.text.strip_suffix('.').unwrap_or(&self.text)
+    }
+
+    /// The name as a resolver is to be asked for it.
+    #[must_use]
+    pub fn asked(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it has the dot at its end.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.text.ends_with('.')
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Name {}
+
+impl PartialEq<str> for Name {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
     }
 }
 
@@ -218,7 +294,7 @@ impl fmt::Display for Host {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => out.write_str("*"),
-            Self::Name(name) => out.write_str(name),
+            Self::Name(name) => name.fmt(out),
             Self::Address(address) => write!(out, "{address}"),
         }
     }
@@ -386,6 +462,30 @@ mod tests {
         for (sent, canonical) in table {
             assert_eq!(Host::parse(sent).unwrap().to_string(), canonical, "{sent}");
         }
+    }
+
+    #[test]
+    fn a_dot_at_the_end_is_asked_for_and_not_compared() {
+        #[rustfmt::skip]
+        let table = [
+            // sent                compared            asked
+            ("db.example.com.",    "db.example.com",   "db.example.com."),
+            ("DB.Example.com.",    "db.example.com",   "db.example.com."),
+            ("db.example.com。",   "db.example.com",   "db.example.com."),
+            ("bücher.example.",    "xn--bcher-kva.example", "xn--bcher-kva.example."),
+            ("db.example.com",     "db.example.com",   "db.example.com"),
+            ("db.",                "db",               "db."),
+            ("db",                 "db",               "db"),
+        ];
+        for (sent, compared, asked) in table {
+            let Ok(Host::Name(name)) = Host::parse(sent) else {
+                panic!("{sent}")
+            };
+            assert_eq!((name.as_str(), name.asked()), (compared, asked), "{sent}");
+            assert_eq!(name.to_string(), compared);
+            assert_eq!(Host::parse(compared), Ok(Host::Name(name)), "{sent}");
+        }
+        assert!(Host::parse("db..").is_err());
     }
 
     #[test]

@@ -6,12 +6,14 @@
 
 mod endpoint;
 mod identity;
+mod network;
 mod refusal;
 mod text;
 mod verdict;
 
-pub use endpoint::{Endpoint, EndpointError, Host, Requested, SocketPath};
+pub use endpoint::{Endpoint, EndpointError, Host, Name, Requested, SocketPath};
 pub use identity::{Certificate, Connection, Credential, Fact, Principal};
+pub use network::{NetworkError, loose_network, network};
 pub use refusal::{By, Refusal};
 pub use text::{clipped, printable};
 pub use verdict::{AddressRule, AddressRules, Denial, Effect, Redirect, Terms, Verdict};

@@ -11,6 +11,7 @@ pub struct Guest {
     starting: Option<Does>,
     hearing: Option<Does>,
     configuring: Option<Does>,
+    name: String,
     version: String,
     schema: Option<String>,
     world: String,
@@ -130,6 +131,7 @@ impl Guest {
             starting: None,
             hearing: None,
             configuring: None,
+            name: "test".to_owned(),
             version: "1.0.0".to_owned(),
             schema: None,
             world: include_str!("../../wit/policy.wit").to_owned(),
@@ -177,6 +179,13 @@ impl Guest {
 
     pub fn configuring(mut self, does: Does) -> Self {
         self.configuring = Some(does);
+        self
+    }
+
+    /// What it calls itself.
+    #[allow(dead_code, reason = "of the suite of the gateway")]
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = name.to_owned();
         self
     }
 
@@ -274,7 +283,7 @@ impl Guest {
         });
         let hearing = hearing.unwrap_or_default();
         let mut description = vec![
-            ("name", V::text("test")),
+            ("name", V::text(&self.name)),
             ("version", V::text(&self.version)),
             ("summary", V::text("a policy of the tests")),
         ];

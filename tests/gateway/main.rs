@@ -37,6 +37,7 @@ mod relay;
 mod reloads;
 mod replayed;
 mod signatures;
+mod sockets;
 mod stalls;
 mod standing;
 mod stumbles;

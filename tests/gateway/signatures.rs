@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
+use portreeve::config;
+use portreeve::policy::{Fresh, Generation, Policies, Workshop};
 use serde_json::Value;
+use tokio::runtime::Runtime;
 
 use crate::guests::{Guest, denies};
-use crate::harness::{Running, Server, Setup, make_key, ssh_keygen};
+use crate::harness::{Running, Server, Setup, compiler, eventually, make_key, ssh_keygen};
 
 /// A gateway whose policy must be signed, and is, by the key `signer`.
 fn signed() -> Setup {
@@ -187,4 +191,89 @@ fn a_reload_looks_at_signatures_again() {
     gateway.reload().unwrap();
     assert!(allows_now(&gateway));
     gateway.stop();
+}
+
+/// Puts a component that is signed in the place of the policy.
+fn put(setup: &Setup, guest: &Guest) {
+    fs::write(setup.path("policy.wasm"), guest.build()).unwrap();
+    sign(&setup.path("policy.wasm"), &setup.path("signer"), "policy@portreeve");
+}
+
+/// The policies of a configuration with these keys of the plugin, as a gateway would load them at its start.
+fn load(setup: &Setup, runtime: &Runtime, keys: &str) -> Result<(Policies, Arc<Generation>, config::Policy), String> {
+    let text = format!(
+        "[policy]\nallowed-signers = \"allowed\"\n[[policy.plugin]]\nname = \"test\"\ncomponent = \"policy.wasm\"\n{keys}\n"
+    );
+    let config = config::parse(&text, &setup.path("some.toml")).unwrap().policy;
+    let workshop = Workshop::keeping(compiler(), &setup.path("policies")).unwrap();
+    let loaded = runtime.block_on(Policies::load_in(workshop, &config, Arc::new(|_| 0)));
+    let (policies, generation) = loaded.map_err(|errors| errors[0].1.to_string())?;
+    Ok((policies, generation, config))
+}
+
+#[test]
+fn a_signed_component_is_the_policy_that_is_meant_and_no_older_than_what_served() {
+    let setup = signed();
+    let runtime = Runtime::new().unwrap();
+    let _within = runtime.enter();
+    let version = |version: &str| refusing().version(version);
+    let record = || fs::read(setup.path("policies/served/test.sealed")).ok();
+    let (policies, mut generation, config) = load(&setup, &runtime, "").unwrap();
+    let first = eventually("the record of what serves", record);
+    let plugin = |downgrade: bool| config::Plugin {
+        allow_downgrade: downgrade,
+        ..config.plugins[0].clone()
+    };
+    #[rustfmt::skip]
+    let table = [
+        // the next component             going back is meant   said
+        (version("0.9.0"),                false,                "it is signed and has version 0.9.0, which is not newer than 1.0.0"),
+        (refusing().named("other"),       false,                "it is signed and calls itself `other`, but `test` belongs here"),
+        (refusing().named("other"),       true,                 "it is signed and calls itself `other`"),
+        (version("1.2.0"),                false,                ""),
+        (version("1.1.9"),                false,                "which is not newer than 1.2.0"),
+        (version("1.2.0-rc.1"),           false,                "which is not newer than 1.2.0"),
+        (version("1.1.9"),                true,                 ""),
+        (version("1.2.0"),                false,                ""),
+    ];
+    for (guest, downgrade, said) in table {
+        put(&setup, &guest);
+        let plugin = plugin(downgrade);
+        let fresh = runtime.block_on(Fresh::read(vec![plugin], config.signatures.clone()));
+        let error = match runtime.block_on(policies.prepare_some(&generation, fresh)) {
+            Ok(next) => {
+                generation.give_way_to(&next);
+                generation = next;
+                String::new()
+            }
+            Err(errors) => errors[0].1.to_string(),
+        };
+        assert_eq!(error.is_empty(), said.is_empty(), "{error}");
+        assert!(error.contains(said), "{error}");
+    }
+    // What served is known after a restart.
+    eventually("the record of the last version", || {
+        let record = record()?;
+        (record != first && record.ends_with(b"\"1.2.0\"}")).then_some(())
+    });
+    drop((policies, generation));
+    put(&setup, &version("1.1.9"));
+    let error = load(&setup, &runtime, "").err().unwrap();
+    assert!(error.contains("which is not newer than 1.2.0"), "{error}");
+    assert!(load(&setup, &runtime, "allow-downgrade = true").is_ok());
+    put(&setup, &version("2.0.0").named("renamed"));
+    assert!(
+        load(&setup, &runtime, "")
+            .err()
+            .unwrap()
+            .contains("set `component-name = \"renamed\"`")
+    );
+    assert!(load(&setup, &runtime, "component-name = \"renamed\"").is_ok());
+}
+
+#[test]
+fn an_unsigned_component_is_not_held_against_what_served() {
+    let gateway = Setup::allowing().start();
+    let swapped = gateway.swap(&refusing().named("other").version("0.1.0"));
+    assert_eq!(swapped["event"], "policy-swapped", "{swapped}");
 }

@@ -89,6 +89,13 @@ fn a_settings_file_that_changes_is_applied() {
     assert_eq!(rejected["event"], "policy-rejected");
     assert!(rejected["reason"].as_str().unwrap().contains("alow"), "{rejected}");
     assert!(allows_now(&gateway));
+    let rejected = gateway.after_swap(|| fs::write(&path, "").unwrap());
+    assert_eq!(rejected["event"], "policy-rejected", "an empty file: {rejected}");
+    assert!(
+        rejected["reason"].as_str().unwrap().contains("there are no settings"),
+        "{rejected}"
+    );
+    assert!(allows_now(&gateway));
     let deny = settings("outcome = \"deny\"\ntell-user = \"the new policy says no\"");
     let swapped = gateway.after_swap(|| fs::write(&path, deny).unwrap());
     assert_eq!(swapped["event"], "policy-swapped", "{swapped}");

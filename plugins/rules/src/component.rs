@@ -3,6 +3,7 @@
 use std::sync::{PoisonError, RwLock};
 
 use crate::bindings::exports::portreeve::policy::{decision, lifecycle};
+use crate::bindings::portreeve::policy::log::{self, Level};
 use crate::bindings::portreeve::policy::names;
 use crate::bindings::portreeve::policy::types;
 use crate::outcome::{Denial, Target, Terms, Value};
@@ -37,6 +38,7 @@ impl lifecycle::Guest for Component {
                 })
                 .collect::<Vec<_>>()
         })?;
+        warn(&checked);
         *rules = Some(checked);
         heap::keep();
         Ok(())
@@ -52,6 +54,19 @@ impl decision::Guest for Component {
         }
     }
 }
+
+fn warn(rules: &RuleSet) {
+    let warnings = rules.warnings();
+    for warning in warnings.iter().take(MOST_WARNINGS) {
+        log::write(Level::Warn, &format!("{}: {}", warning.at, warning.message));
+    }
+    if let Some(more) = warnings.len().checked_sub(MOST_WARNINGS).filter(|more| *more > 0) {
+        log::write(Level::Warn, &format!("and {more} more such rules"));
+    }
+}
+
+/// The gateway takes 64 lines.
+const MOST_WARNINGS: usize = 32;
 
 fn resolve(host: &str) -> Option<Vec<String>> {
     names::resolve(host).ok()

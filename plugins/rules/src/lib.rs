@@ -16,6 +16,7 @@
 //! failed" where it should say "denied".
 
 pub mod condition;
+mod cover;
 mod index;
 pub mod network;
 pub mod outcome;

@@ -33,16 +33,16 @@ impl Network {
             }
         };
         let network = match address {
-            IpAddr::V4(address) => {
-                let bits = u32::MAX.checked_shr(length).unwrap_or(0);
-                let low = u32::from(address);
-                (low & bits == 0).then_some(Self::V4((low, low | bits)))
-            }
-            IpAddr::V6(address) => {
-                let bits = u128::MAX.checked_shr(length).unwrap_or(0);
-                let low = u128::from(address);
-                (low & bits == 0).then_some(Self::V6((low, low | bits)))
-            }
+            IpAddr::V4(address) => block_v4(address, length),
+            IpAddr::V6(address) => match (address.to_ipv4_mapped(), length.checked_sub(MAPPED)) {
+                // Mapped addresses are IPv4 addresses to the gateway, so a network of them is one of IPv4.
+                (Some(address), Some(length)) => block_v4(address, length),
+                _ => {
+                    let bits = u128::MAX.checked_shr(length).unwrap_or(0);
+                    let low = u128::from(address);
+                    (low & bits == 0).then_some(Self::V6((low, low | bits)))
+                }
+            },
         };
         network.ok_or_else(|| {
             let start = first_address(address, length);
@@ -121,6 +121,11 @@ impl Networks {
         }
     }
 
+    /// Whether every address of the other lies in it.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.v4.covers(&other.v4) && self.v6.covers(&other.v6)
+    }
+
     /// Whether no address lies in it.
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
@@ -131,6 +136,16 @@ impl Networks {
 pub fn address(text: &str) -> Option<IpAddr> {
     text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
+
+/// Nothing where the address has bits behind the prefix.
+fn block_v4(address: Ipv4Addr, length: u32) -> Option<Network> {
+    let bits = u32::MAX.checked_shr(length).unwrap_or(0);
+    let low = u32::from(address);
+    (low & bits == 0).then_some(Network::V4((low, low | bits)))
+}
+
+/// The length of `::ffff:0:0/96`, which holds the IPv4-mapped addresses.
+const MAPPED: u32 = 96;
 
 fn first_address(address: IpAddr, length: u32) -> IpAddr {
     match address {
@@ -160,6 +175,12 @@ mod tests {
             ("10.0.0.1", "10.0.0.2", false),
             ("::ffff:10.0.0.1", "10.0.0.1", true),
             ("10.0.0.1", "::ffff:10.0.0.1", true),
+            ("::ffff:10.0.0.0/104", "10.255.0.1", true),
+            ("::ffff:10.0.0.0/104", "::ffff:10.255.0.1", true),
+            ("::ffff:10.0.0.0/104", "11.0.0.1", false),
+            ("::ffff:0:0/96", "192.0.2.1", true),
+            ("::ffff:a00:1/128", "10.0.0.1", true),
+            ("::ffff:10.0.0.1-::ffff:10.0.0.9", "10.0.0.5", true),
             ("10.0.0.1-10.0.0.9", "10.0.0.9", true),
             ("10.0.0.1 - 10.0.0.9", "10.0.0.10", false),
             ("2001:db8::/32", "2001:db8:ffff::1", true),
@@ -184,6 +205,10 @@ mod tests {
                 "write `10.0.0.0/8` for the network or `10.0.0.5` for the address",
             ),
             ("2001:db8::1/32", "write `2001:db8::/32`"),
+            ("::ffff:10.0.0.5/104", "write `::ffff:10.0.0.0/104`"),
+            ("fe80::1%eth0", "is no network"),
+            (" 10.0.0.0/8", "is no network"),
+            ("10.0.0.0/255.0.0.0", "from 0 to 32"),
             ("10.0.0.0/33", "from 0 to 32"),
             ("10.0.0.0/+8", "from 0 to 32"),
             ("::/129", "from 0 to 128"),

@@ -56,6 +56,106 @@ impl Pattern {
     }
 }
 
+impl Pattern {
+    /// Whether this pattern matches every text that the other one matches. May say no where the truth is yes, never the
+    /// other way round.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, _) => true,
+            (_, Self::Exact(text)) => self.matches(text),
+            (Self::Exact(_), _) => false,
+            _ => glob_covers(&self.parts(), &other.parts(), self.style()),
+        }
+    }
+
+    /// Whether one text could match both patterns. May say yes where the truth is no, never the other way round.
+    pub fn may_meet(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(text), pattern) | (pattern, Self::Exact(text)) => pattern.matches(text),
+            (Self::Prefix(one), Self::Prefix(other)) => one.starts_with(&**other) || other.starts_with(&**one),
+            (Self::Suffix(one), Self::Suffix(other)) => one.ends_with(&**other) || other.ends_with(&**one),
+            _ => true,
+        }
+    }
+
+    fn style(&self) -> Style {
+        match self {
+            Self::Glob(style, _) => *style,
+            _ => Style::Name,
+        }
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        let (before, text, after) = match self {
+            Self::Any => ("*", "", ""),
+            Self::Exact(text) => ("", &**text, ""),
+            Self::Prefix(text) => ("", &**text, "*"),
+            Self::Suffix(text) => ("*", &**text, ""),
+            Self::Glob(_, text) => ("", &**text, ""),
+        };
+        let mut parts: Vec<Part> = Vec::new();
+        for letter in before.chars().chain(text.chars()).chain(after.chars()) {
+            match (letter, parts.last()) {
+                ('*', Some(Part::Star | Part::Stars)) => {
+                    parts.pop();
+                    parts.push(Part::Stars);
+                }
+                ('*', _) => parts.push(Part::Star),
+                ('?', _) => parts.push(Part::One),
+                (letter, _) => parts.push(Part::Letter(letter)),
+            }
+        }
+        parts
+    }
+}
+
+/// An element of a pattern.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Letter(char),
+    /// `?`
+    One,
+    /// `*`
+    Star,
+    /// `**` and more
+    Stars,
+}
+
+/// Matches one pattern against another as if that were a text: a wildcard of the text can only be taken in by one that stands
+/// for at least as much. `row[n]` says whether the pattern so far takes in the first `n` elements of the text.
+fn glob_covers(pattern: &[Part], text: &[Part], style: Style) -> bool {
+    let mut row = vec![false; text.len() + 1];
+    if let Some(start) = row.first_mut() {
+        *start = true;
+    }
+    for part in pattern {
+        let takes = |element: &Part| match (part, element) {
+            (Part::Letter(wanted), Part::Letter(found)) => wanted == found,
+            (Part::One, Part::Letter(found)) => style == Style::Name || *found != '/',
+            (Part::One, Part::One) | (Part::Stars, _) => true,
+            (Part::Star, _) if style == Style::Name => true,
+            (Part::Star, Part::Letter(found)) => *found != '/',
+            (Part::Star, Part::One | Part::Star) => true,
+            _ => false,
+        };
+        let repeats = matches!(part, Part::Star | Part::Stars);
+        let mut next = Vec::with_capacity(row.len());
+        let mut before = false;
+        for (at, reached) in row.iter().enumerate() {
+            let element = at.checked_sub(1).and_then(|at| text.get(at));
+            let here = match repeats {
+                // It takes in nothing, or one element more than it did.
+                true => *reached || (next.last() == Some(&true) && element.is_some_and(takes)),
+                false => before && element.is_some_and(takes),
+            };
+            before = *reached;
+            next.push(here);
+        }
+        row = next;
+    }
+    row.last() == Some(&true)
+}
+
 /// A list of patterns: one must match, and none of the exceptions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PatternList {
@@ -98,6 +198,47 @@ impl PatternList {
     /// Whether every value is in the list.
     pub fn is_everything(&self) -> bool {
         self.exceptions.is_empty() && self.wild.contains(&Pattern::Any)
+    }
+
+    /// Whether this list matches every one text that the other list matches.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.takes_in(other)
+            && self.exceptions.iter().all(|exception| {
+                other.is_exception(exception) || !other.patterns().any(|pattern| exception.may_meet(&pattern))
+            })
+    }
+
+    /// Whether this list matches all sets of texts that the other list matches, where one text is enough to match and one
+    /// to be an exception.
+    pub fn covers_sets(&self, other: &Self) -> bool {
+        self.takes_in(other) && self.exceptions.iter().all(|exception| other.is_exception(exception))
+    }
+
+    /// Whether the exceptions leave nothing of the list.
+    pub fn is_empty(&self) -> bool {
+        self.patterns().all(|pattern| self.is_exception(&pattern))
+    }
+
+    /// All patterns, exceptions left out.
+    pub fn patterns(&self) -> impl Iterator<Item = Pattern> + '_ {
+        let exact = self.exact.iter().map(|text| Pattern::Exact(text.clone()));
+        exact.chain(self.wild.iter().cloned())
+    }
+
+    fn takes_in(&self, other: &Self) -> bool {
+        other.patterns().all(|wanted| self.matches_without_exceptions(&wanted))
+    }
+
+    fn matches_without_exceptions(&self, wanted: &Pattern) -> bool {
+        let listed = match wanted {
+            Pattern::Exact(text) => self.exact.binary_search(text).is_ok(),
+            _ => false,
+        };
+        listed || self.wild.iter().any(|pattern| pattern.covers(wanted))
+    }
+
+    fn is_exception(&self, wanted: &Pattern) -> bool {
+        self.exceptions.iter().any(|exception| exception.covers(wanted))
     }
 
     /// The texts that are listed without a wildcard, in ascending order.
@@ -265,6 +406,77 @@ mod tests {
                         )
                     };
                     assert_eq!(glob(&pattern, &text, style), slow(&pattern, &text, style), "{}", show());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pattern_covers_another_only_where_it_matches_all_its_texts() {
+        use Style::{Name, Path};
+        let table = [
+            (Name, "*", "db", true),
+            (Name, "*", "*", true),
+            (Name, "db", "*", false),
+            (Name, "*.internal", "*.db.internal", true),
+            (Name, "*.db.internal", "*.internal", false),
+            (Name, "*.internal", "db.internal", true),
+            (Name, "d*", "db*", true),
+            (Name, "db*", "d*", false),
+            (Name, "d?", "db", true),
+            (Name, "d?", "d*", false),
+            (Name, "d*", "d?", true),
+            (Name, "?*", "*", false),
+            (Name, "?*", "a*", true),
+            // True, and not seen.
+            (Name, "*?", "a*", false),
+            (Name, "*a*", "*ba*", true),
+            (Path, "/run/*", "/run/a", true),
+            (Path, "/run/*", "/run/*.sock", true),
+            (Path, "/run/*", "/run/a/b", false),
+            (Path, "/run/*", "/run/**", false),
+            (Path, "/run/**", "/run/*/x", true),
+            (Path, "/**", "/run/**.sock", true),
+            (Path, "/run/?", "/run/*", false),
+        ];
+        for (style, one, other, expected) in table {
+            let (pattern, text) = (Pattern::new(one, style), Pattern::new(other, style));
+            assert_eq!(pattern.covers(&text), expected, "{one} covers {other}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_covers_another_matches_whatever_that_matches() {
+        let letters = [b'a', b'/', b'*', b'?'];
+        let words = |letters: &[u8], most: usize| -> Vec<String> {
+            (0..=most)
+                .flat_map(|length| {
+                    (0..letters.len().pow(length as u32)).map(move |mut number| {
+                        (0..length)
+                            .map(|_| {
+                                let letter = letters[number % letters.len()];
+                                number /= letters.len();
+                                letter as char
+                            })
+                            .collect()
+                    })
+                })
+                .collect()
+        };
+        let texts = words(b"a/b", 5);
+        let patterns = words(&letters, 3);
+        for style in [Style::Name, Style::Path] {
+            for one in &patterns {
+                for other in &patterns {
+                    let (wide, narrow) = (Pattern::new(one, style), Pattern::new(other, style));
+                    if wide.covers(&narrow) {
+                        let lost = texts.iter().find(|text| narrow.matches(text) && !wide.matches(text));
+                        assert_eq!(lost, None, "{style:?} {one} covers {other}");
+                    }
+                    if !wide.may_meet(&narrow) {
+                        let both = texts.iter().find(|text| narrow.matches(text) && wide.matches(text));
+                        assert_eq!(both, None, "{style:?} {one} meets {other}");
+                    }
                 }
             }
         }

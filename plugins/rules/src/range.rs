@@ -41,6 +41,22 @@ impl<T: Point> RangeSet<T> {
             .is_some_and(|&(_, high)| number <= high)
     }
 
+    /// Whether every number of the other set is in this one.
+    pub fn covers(&self, other: &Self) -> bool {
+        other.0.iter().all(|&(low, high)| {
+            let following = self.0.partition_point(|&(from, _)| from <= low);
+            let holder = following.checked_sub(1).and_then(|at| self.0.get(at));
+            holder.is_some_and(|&(_, until)| high <= until)
+        })
+    }
+
+    /// Whether the two sets share a number.
+    pub fn meets(&self, other: &Self) -> bool {
+        self.0
+            .iter()
+            .any(|&(low, high)| other.0.iter().any(|&(from, until)| low <= until && from <= high))
+    }
+
     /// The ranges in ascending order.
     pub fn ranges(&self) -> &[Range<T>] {
         &self.0

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::condition::{Answer, Condition};
+use crate::cover;
 use crate::index::Index;
 use crate::outcome::{Denial, Destination, Outcome, Rewrite, Target, Verdict};
 use crate::request::{Action, Endpoint, Facts, Malformed, Request, Resolve};
@@ -17,6 +18,8 @@ pub(crate) struct Rule {
     pub ports: (u16, u16),
     pub conditions: Box<[Condition]>,
     pub outcome: Outcome,
+    /// As in the settings, or made of its place in them.
+    pub name: Box<str>,
 }
 
 /// A set of actions.
@@ -33,6 +36,10 @@ impl Actions {
 
     pub const fn without(self, action: Action) -> Self {
         Self(self.0 & !(1 << action as u8))
+    }
+
+    pub const fn covers(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
     }
 
     pub const fn contains(self, action: Action) -> bool {
@@ -90,6 +97,28 @@ impl RuleSet {
             rules: rules.into(),
             otherwise,
         })
+    }
+
+    /// What is allowed in the settings and can hardly be meant: rules that are never reached, or none at all.
+    pub fn warnings(&self) -> Vec<Fault> {
+        if self.rules.is_empty() {
+            return vec![Fault {
+                at: "/rules".into(),
+                message: "there are no rules, so every request is denied".into(),
+            }];
+        }
+        let warning = |(number, earlier): (usize, usize)| {
+            let name = |number: usize| self.rules.get(number).map_or("", |rule| &*rule.name);
+            Fault {
+                at: format!("/rules/{number}"),
+                message: format!(
+                    "the rule `{}` is never reached, because rule {earlier} (counted from 0, `{}`) matches all that it matches: move it up or remove it",
+                    name(number),
+                    name(earlier),
+                ),
+            }
+        };
+        cover::covered(&self.rules).into_iter().map(warning).collect()
     }
 
     /// Decides on a request. `resolve` is called at most once, and only if a rule depends on the answer.

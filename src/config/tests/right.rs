@@ -45,6 +45,8 @@ fn the_least_configuration_means_the_defaults() {
         [Plugin {
             name: "rules".to_owned(),
             component: Source::Builtin("rules".to_owned()),
+            component_name: None,
+            allow_downgrade: false,
             sha256: None,
             signers: Vec::new(),
             grants: vec![Grant::Log],
@@ -52,6 +54,7 @@ fn the_least_configuration_means_the_defaults() {
             wasi: Wasi::Refuse,
             settings: json!({}),
             settings_file: None,
+            settings_may_be_empty: false,
             watch: true,
         }]
     );
@@ -229,6 +232,15 @@ fn inline_settings_become_json() {
         meant(&text).policy.plugins[0].settings,
         json!({ "at": "2026-01-02T03:04:05Z", "day": "2026-01-02", "n": 31, "f": 1000.5, "l": [1, [true]] })
     );
+}
+
+#[test]
+fn a_network_of_mapped_addresses_is_the_network_of_ipv4() {
+    let text = "[server]\nproxy-protocol = [\"::ffff:10.0.0.0/104\", \"::ffff:192.0.2.1\"]\n[floors]\ndeny = [\"::ffff:0:0/96\"]\n";
+    let config = meant(&with_policy(text));
+    let shown = |nets: &[ipnet::IpNet]| nets.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(shown(&config.server.proxy_protocol), ["10.0.0.0/8", "192.0.2.1/32"]);
+    assert_eq!(shown(&config.floors.deny), ["0.0.0.0/0"]);
 }
 
 #[test]

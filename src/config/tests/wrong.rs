@@ -70,6 +70,14 @@ const WRONG: &[(&str, &str)] = &[
         "2:19 server.proxy-protocol[0] must be a network, as in \"10.0.0.0/8\" or \"fe80::/10\", found \"10.0.0.0/33\"",
     ),
     (
+        "[server]\nproxy-protocol = [\"10.0.0.5/8\"]",
+        "2:19 server.proxy-protocol[0] \"10.0.0.5/8\" has address bits behind its prefix: write \"10.0.0.0/8\" for the network or \"10.0.0.5\" for the address",
+    ),
+    (
+        "[floors]\ndeny = [\"::ffff:10.0.0.5/104\"]",
+        "2:9 floors.deny[0] \"::ffff:10.0.0.5/104\" has address bits behind its prefix: write \"10.0.0.0/8\" for the network or \"10.0.0.5\" for the address",
+    ),
+    (
         "[forwarding]\nlocal = \"yes\"",
         "2:9 forwarding.local must be true or false, found \"yes\"",
     ),
@@ -397,6 +405,44 @@ fn faults_of_a_settings_file_name_that_file_and_their_place_in_it() {
             (&path, expected.to_owned()),
             "{settings}"
         );
+    }
+}
+
+#[test]
+fn a_settings_file_without_a_setting_is_a_fault_unless_it_is_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("portreeve.toml");
+    #[rustfmt::skip]
+    let table = [
+        // name      text                                may be empty  is it a fault?
+        ("a.toml",   "",                                 "",           true),
+        ("a.toml",   " \n\t\n",                          "",           true),
+        ("a.toml",   "# [[rules]]\n# outcome = 'deny'\n", "",          true),
+        ("a.toml",   "\u{feff}",                         "",           true),
+        ("a.json",   "{}",                               "",           true),
+        ("a.json",   " {\n} ",                           "",           true),
+        ("a.json",   "",                                 "",           true),
+        ("a.json",   "",                                 "true",       true),
+        ("a.toml",   "",                                 "false",      true),
+        ("a.toml",   "",                                 "true",       false),
+        ("a.toml",   "# none\n",                         "true",       false),
+        ("a.json",   "{}",                               "true",       false),
+        ("a.toml",   "rules = []\n",                     "",           false),
+        ("a.json",   "{ \"rules\": [] }",                "",           false),
+    ];
+    for (name, text, meant, is_fault) in table {
+        fs::write(folder.path().join(name), text).unwrap();
+        let meant = if meant.is_empty() {
+            String::new()
+        } else {
+            format!("settings-may-be-empty = {meant}\n")
+        };
+        fs::write(&file, format!("{LEAST}settings-file = \"{name}\"\n{meant}")).unwrap();
+        let loaded = load(&file);
+        assert_eq!(loaded.is_err(), is_fault, "{name} {text:?} {meant}: {loaded:?}");
+        if let Err(faults) = loaded {
+            assert_eq!(faults.faults[0].file, folder.path().join(name));
+        }
     }
 }
 

@@ -152,7 +152,7 @@ impl Line {
             })) = host.map(str::parse)
         {
             names
-                .entry(name)
+                .entry(name.as_str().to_owned())
                 .or_insert_with(|| Ok(std::mem::take(&mut self.resolved)));
         }
         names

@@ -216,7 +216,7 @@ fn refuses_all(request: &ForwardRequest, effective: &Endpoint, terms: &Terms, na
     }
     let addresses = match host {
         crate::request::Host::Address(address) => vec![*address],
-        crate::request::Host::Name(name) => match names.get(name) {
+        crate::request::Host::Name(name) => match names.get(name.as_str()) {
             Some(Ok(addresses)) => addresses.clone(),
             _ => return false,
         },

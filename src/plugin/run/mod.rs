@@ -315,7 +315,7 @@ fn peer(text: &str) -> Result<SocketAddr, String> {
 fn name(text: &str) -> Result<(String, Result<Vec<IpAddr>, NameError>), String> {
     let (name, answer) = split(text)?;
     let host = match Host::parse(name) {
-        Ok(Host::Name(host)) => host,
+        Ok(Host::Name(host)) => host.to_string(),
         Ok(_) => return Err(format!("`{name}` is an address: it needs no answer")),
         Err(error) => return Err(error.to_string()),
     };

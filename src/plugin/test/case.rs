@@ -287,7 +287,7 @@ fn names(value: &Value<'_>) -> Option<HashMap<String, Result<Vec<IpAddr>, NameEr
         let all = table.all();
         let entries = all.iter().filter_map(|(name, value)| {
             let host = match Host::parse(name) {
-                Ok(Host::Name(host)) => host,
+                Ok(Host::Name(host)) => host.to_string(),
                 Ok(_) => return value.fault("an address is no name: it needs no answer"),
                 Err(error) => return value.fault(error),
             };

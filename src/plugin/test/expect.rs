@@ -1,16 +1,14 @@
 //! What is expected of an answer, and how an answer differs from it.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
-use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
 use super::super::answer::{Answer, Word, address_rule, facts};
 use super::super::request::{Target, parsed};
 use crate::config::{Table, Value, auth};
-use crate::request::{AddressRule, Effect};
+use crate::request::{AddressRule, Effect, loose_network};
 
 /// What is expected; what is absent is not compared.
 #[derive(Clone, Debug, Default)]
@@ -205,8 +203,9 @@ fn terms(table: &mut Table<'_>) -> Map<String, Json> {
 fn rule(table: &mut Table<'_>) -> Option<Json> {
     let cidr = table.required("cidr", "a network", |value| {
         let text = value.text()?;
-        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok();
-        network.or_else(|| value.wrong("a network, as in \"10.0.0.0/8\""))
+        loose_network(text)
+            .ok()
+            .or_else(|| value.wrong("a network, as in \"10.0.0.0/8\""))
     });
     let effect = table.required("effect", "permit or refuse", |value| {
         value.one_of(&[("permit", Effect::Permit), ("refuse", Effect::Refuse)])

@@ -1,5 +1,6 @@
 //! Endpoints as text: `host:port`, `[v6]:port`, `unix:/path`, with wildcards in a condition and without in `to`.
 
+use super::hostname;
 use crate::condition::EndpointPattern;
 use crate::network::{self, Network};
 use crate::outcome::Destination;
@@ -17,6 +18,10 @@ pub fn host(text: &str) -> Result<Pattern, String> {
     }
     if Network::parse(text).is_ok() {
         return Err(format!("`{text}` is a network, networks belong in `addresses`"));
+    }
+    if let Some((_, rest)) = text.split_once("://") {
+        let name = rest.split(['/', ':']).next().unwrap_or_default();
+        return Err(format!("`{text}` is a URL, write the host alone, such as `{name}`"));
     }
     if text.contains('/') {
         return Err(format!(
@@ -46,7 +51,11 @@ pub fn host(text: &str) -> Result<Pattern, String> {
             "`{text}` is no whole address, write all four numbers or a pattern such as `10.0.*`"
         ));
     }
-    Ok(Pattern::new(&name.to_ascii_lowercase(), Style::Name))
+    let name = name.to_ascii_lowercase();
+    match hostname::never_matches(&name) {
+        Some(why) => Err(format!("`{text}` can match no host, {why}")),
+        None => Ok(Pattern::new(&name, Style::Name)),
+    }
 }
 
 /// The path of a socket, or a pattern of paths.
@@ -65,6 +74,16 @@ pub fn ports(text: &str) -> Option<Range<u16>> {
     }
 }
 
+/// Whether this is a range of ports whose end comes first.
+pub fn is_reversed(text: &str) -> bool {
+    let range = text.strip_prefix('!').unwrap_or(text).split_once('-');
+    range.is_some_and(|(low, high)| {
+        port(low.trim())
+            .zip(port(high.trim()))
+            .is_some_and(|(low, high)| low > high)
+    })
+}
+
 /// An endpoint in a `targets` list.
 pub fn pattern(text: &str) -> Result<EndpointPattern, String> {
     if is_socket(text) {
@@ -80,7 +99,9 @@ pub fn pattern(text: &str) -> Result<EndpointPattern, String> {
         };
     };
     let Some(range) = ports(range).filter(|_| !name.contains(':') || name.starts_with('[')) else {
-        return Err(if network::address(text).is_some() {
+        return Err(if is_reversed(range) {
+            format!("`{text}` has a range that ends before it begins, swap the two ports")
+        } else if network::address(text).is_some() {
             format!("`{text}` has no port, write `[{text}]:443`, or `[{text}]:*` for every port")
         } else {
             format!("`{text}` is no target, write `host:443`, `host:8000-8999`, `[2001:db8::1]:*` or `unix:/path`")
@@ -147,8 +168,22 @@ fn path(text: &str) -> Result<&str, String> {
             "`{text}` can match no socket, leave out `.`, `..` and empty components"
         ));
     }
+    if path.chars().any(char::is_control) {
+        return Err(format!(
+            "`{}` can match no socket, leave out the control character",
+            path.escape_debug()
+        ));
+    }
+    if path.bytes().filter(|byte| *byte != b'*').count() > LONGEST_PATH {
+        return Err(format!(
+            "`{text}` can match no socket, the path of a socket has at most {LONGEST_PATH} bytes"
+        ));
+    }
     Ok(path)
 }
+
+/// `sizeof(sun_path) - 1` on Linux, unix(7).
+const LONGEST_PATH: usize = 107;
 
 fn port(text: &str) -> Option<u16> {
     text.bytes()

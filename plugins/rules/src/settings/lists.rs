@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::endpoint;
-use super::reader::{Place, Reader, show};
+use super::reader::{Place, Reader, closest, join, show};
 use crate::condition::TargetPattern;
 use crate::network::{Network, Networks};
 use crate::pattern::{Pattern, PatternList, Style};
@@ -11,9 +11,14 @@ use crate::range::RangeSet;
 
 type Parse<T> = fn(&str) -> Result<T, String>;
 
-/// Names of users, groups, principals and methods.
+/// Names of users, groups and principals.
 pub fn names(value: &Value, place: &Place, reader: &mut Reader) -> Option<PatternList> {
     pattern_list(value, place, reader, name)
+}
+
+/// Authentication methods.
+pub fn methods(value: &Value, place: &Place, reader: &mut Reader) -> Option<PatternList> {
+    pattern_list(value, place, reader, method)
 }
 
 /// Key fingerprints.
@@ -60,13 +65,21 @@ pub fn ports(value: &Value, place: &Place, reader: &mut Reader) -> Option<RangeS
         match range {
             Some(range) if is_exception => excluded.push(range),
             Some(range) => included.push(range),
-            None => reader.fault(
-                place,
-                format!(
-                    "expected a port from 0 to 65535 or a range such as \"8000-8999\", found {}",
-                    show(item)
-                ),
-            ),
+            None => {
+                let reversed = item.as_str().is_some_and(endpoint::is_reversed);
+                let hint = if reversed {
+                    ", which ends before it begins: swap the two ports"
+                } else {
+                    ""
+                };
+                reader.fault(
+                    place,
+                    format!(
+                        "expected a port from 0 to 65535 or a range such as \"8000-8999\", found {}{hint}",
+                        show(item)
+                    ),
+                );
+            }
         }
     });
     only_exceptions(&included, &excluded, before, place, reader, "\"0-65535\"")?;
@@ -88,7 +101,8 @@ pub fn targets(value: &Value, place: &Place, reader: &mut Reader) -> Option<Box<
 
 fn pattern_list(value: &Value, place: &Place, reader: &mut Reader, parse: Parse<Pattern>) -> Option<PatternList> {
     let (included, excluded) = split(value, place, reader, parse, "\"*\"")?;
-    Some(PatternList::new(included, excluded))
+    let list = PatternList::new(included, excluded);
+    not_empty(list, PatternList::is_empty, place, reader)
 }
 
 fn split<T>(
@@ -155,8 +169,29 @@ fn name(text: &str) -> Result<Pattern, String> {
             "`{text}` is one name, write a list such as [\"alice\", \"bob\"]"
         ));
     }
+    if text.trim() != text || text.chars().any(char::is_control) {
+        return Err(format!(
+            "`{}` can match no name, leave out the spaces around it and every control character",
+            text.escape_debug()
+        ));
+    }
     Ok(Pattern::new(text, Style::Name))
 }
+
+fn method(text: &str) -> Result<Pattern, String> {
+    let pattern = name(text)?;
+    if METHODS.iter().any(|method| pattern.matches(method)) {
+        return Ok(pattern);
+    }
+    let hint = closest(text, METHODS.into_iter()).map_or_else(
+        || format!("write {}", join(&METHODS, "or")),
+        |near| format!("did you mean `{near}`?"),
+    );
+    Err(format!("unknown method `{text}`, {hint}"))
+}
+
+/// What `credential.method` can be.
+const METHODS: [&str; 4] = ["publickey", "certificate", "password", "keyboard-interactive"];
 
 fn fingerprint(text: &str) -> Result<Pattern, String> {
     let is_base64 = |text: &str| {
@@ -167,6 +202,11 @@ fn fingerprint(text: &str) -> Result<Pattern, String> {
     };
     if text.strip_prefix("SHA256:").is_some_and(is_base64) {
         return Ok(Pattern::Exact(text.into()));
+    }
+    if let Some(bare) = text.strip_suffix('=').filter(|bare| fingerprint(bare).is_ok()) {
+        return Err(format!(
+            "`{text}` has a `=` at its end that no fingerprint has, write `{bare}`"
+        ));
     }
     Err(format!(
         "`{text}` is no fingerprint, write `SHA256:` and 43 characters as `ssh-keygen -lf FILE` prints them"

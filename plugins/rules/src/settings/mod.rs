@@ -2,7 +2,9 @@
 //!
 //! `settings.schema.json` beside this crate describes the same shape for editors; a test holds the two together.
 
+mod contradiction;
 mod endpoint;
+mod hostname;
 mod lists;
 mod reader;
 mod rule;
@@ -15,7 +17,7 @@ use serde_json::Value;
 
 use crate::outcome::Denial;
 use crate::rules::Rule;
-use reader::{Place, Reader};
+use reader::{Object, Place, Reader};
 
 /// The JSON Schema of the settings, draft 2020-12.
 pub const SCHEMA: &str = include_str!("../../settings.schema.json");
@@ -29,7 +31,7 @@ pub struct Fault {
     pub message: String,
 }
 
-const KEYS: &[&str] = &["rules", "zone", "default"];
+const KEYS: &[&str] = &["rules", "count", "zone", "default"];
 const DEFAULT_KEYS: &[&str] = &["code", "reason", "tell-user"];
 
 /// The rules in order, and the answer where none of them matches.
@@ -51,16 +53,42 @@ pub(crate) fn read(text: &str) -> Result<(Vec<Rule>, Denial), Vec<Fault>> {
         if let Some(denial) = settings.read("default", &mut reader, read_default) {
             otherwise = denial;
         }
+        let mut listed = None;
         settings.read("rules", &mut reader, |value, place, reader| {
-            reader
-                .list(value, place, "a list of rules")
-                .map(|list| rules = rule::read_all(list, place, reader))
+            let list = reader.list(value, place, "a list of rules")?;
+            listed = Some(list.len());
+            rules = rule::read_all(list, place, reader);
+            Some(())
         });
+        is_whole(&settings, listed, &mut reader);
     }
     if reader.faults.is_empty() {
         Ok((rules, otherwise))
     } else {
         Err(reader.faults)
+    }
+}
+
+/// A file that was cut off still parses where the cut lies between two rules. Settings without any rule must say that this is
+/// meant, and a `count` of the rules finds every other cut.
+fn is_whole(settings: &Object, listed: Option<usize>, reader: &mut Reader) {
+    if !settings.entries.is_empty() && !settings.has("rules") && !settings.has("default") {
+        let message =
+            "there are no `rules`, so every request would be denied: add them, or write `rules = []` if that is meant";
+        reader.fault(settings.place, message);
+    }
+    let count = settings.read("count", reader, |value, place, reader| {
+        value
+            .as_u64()
+            .or_else(|| reader.expected(place, "the number of rules", value))
+    });
+    let listed = if settings.has("rules") { listed } else { Some(0) };
+    if let (Some(count), Some(listed)) = (count, listed)
+        && u64::try_from(listed) != Ok(count)
+    {
+        let message =
+            format!("there are {listed} rules and there should be {count}: complete them, or correct `count`");
+        reader.fault(&settings.at("count"), message);
     }
 }
 

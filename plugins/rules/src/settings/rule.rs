@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::reader::{Object, Place, Reader, closest, join, show};
-use super::{endpoint, lists, terms, times};
+use super::{contradiction, endpoint, lists, terms, times};
 use crate::condition::{Condition, EndpointPattern, Text};
 use crate::outcome::{Denial, Destination, Outcome, Rewrite, Terms};
 use crate::request::Action;
@@ -71,7 +71,9 @@ fn rule(object: &Object, name: String, reader: &mut Reader) -> Option<Rule> {
     let kinds = kinds(object, &conditions, reader);
     check_peers(object, actions, reader);
     check_life(object, &conditions, reader);
-    let outcome = outcome(object, name, actions, reader)?;
+    let is_denial = object.entries.get("outcome").and_then(Value::as_str) == Some("deny");
+    contradiction::check(object, &conditions, actions.unwrap_or(Actions::ALL), is_denial, reader);
+    let outcome = outcome(object, name.clone(), actions, reader)?;
 
     let mut rule = Rule {
         actions: actions.unwrap_or(Actions::ALL),
@@ -79,6 +81,7 @@ fn rule(object: &Object, name: String, reader: &mut Reader) -> Option<Rule> {
         ports: (0, u16::MAX),
         conditions: Box::new([]),
         outcome,
+        name: name.into(),
     };
     if let Outcome::Rewrite(rewrite) = &rule.outcome {
         rule.actions = rule.actions.without(Action::Accept);
@@ -125,7 +128,15 @@ fn conditions(object: &Object, reader: &mut Reader) -> Vec<Condition> {
     for (key, text) in names {
         found.extend(
             object
-                .read(key, reader, lists::names)
+                .read(
+                    key,
+                    reader,
+                    if text == Text::Method {
+                        lists::methods
+                    } else {
+                        lists::names
+                    },
+                )
                 .map(|list| Condition::Text(text, list)),
         );
     }

@@ -8,6 +8,8 @@ fn good() -> Vec<Value> {
     vec![
         json!({}),
         json!({ "rules": [] }),
+        json!({ "rules": [], "count": 0 }),
+        json!({ "rules": [{ "outcome": "allow" }], "count": 1 }),
         json!({ "zone": "Europe/Vienna", "default": { "code": "closed", "reason": "closed", "tell-user": "closed" } }),
         rule(json!({ "outcome": "allow" })),
         rule(json!({ "outcome": "deny", "name": "x", "code": "y", "reason": "z", "tell-user": "no" })),
@@ -59,12 +61,21 @@ fn bad() -> Vec<(&'static str, &'static str, Value)> {
     let terms = |terms: Value| json!({ "rules": [{ "outcome": "allow", "terms": terms }] });
     vec![
         ("", "expected the settings to be a table, found a list", json!([])),
-        ("/ruls", "did you mean `rules`?", json!({ "ruls": [] })),
-        ("/users", "`users` belongs in `rules`", json!({ "users": [] })),
+        ("/ruls", "did you mean `rules`?", json!({ "ruls": [], "default": {} })),
+        (
+            "/users",
+            "`users` belongs in `rules`",
+            json!({ "users": [], "rules": [] }),
+        ),
+        (
+            "/count",
+            "expected the number of rules, found -1",
+            json!({ "rules": [], "count": -1 }),
+        ),
         (
             "/colour",
-            "can have `rules`, `zone` and `default`",
-            json!({ "colour": 1 }),
+            "can have `rules`, `count`, `zone` and `default`",
+            json!({ "colour": 1, "rules": [] }),
         ),
         (
             "/rules",
@@ -81,7 +92,7 @@ fn bad() -> Vec<(&'static str, &'static str, Value)> {
             "a rule needs an `outcome`: `allow`, `deny` or `rewrite`",
             json!({ "rules": [{}] }),
         ),
-        ("/zone", "expected a text, found 1", json!({ "zone": 1 })),
+        ("/zone", "expected a text, found 1", json!({ "zone": 1, "rules": [] })),
         ("/default", "to be a table", json!({ "default": "deny" })),
         (
             "/default/tell_user",
@@ -235,9 +246,9 @@ fn meaningless() -> Vec<(&'static str, &'static str, Value)> {
         (
             "/zone",
             "did you mean `Europe/Vienna`?",
-            json!({ "zone": "Europe/Viena" }),
+            json!({ "zone": "Europe/Viena", "rules": [] }),
         ),
-        ("/zone", "write an IANA name", json!({ "zone": "CEWT-X" })),
+        ("/zone", "write an IANA name", json!({ "zone": "CEWT-X", "rules": [] })),
         ("/default/code", "one line", json!({ "default": { "code": "a\nb" } })),
         (
             "/rules/1/name",
@@ -407,6 +418,142 @@ fn meaningless() -> Vec<(&'static str, &'static str, Value)> {
             "expires before it starts",
             rule(json!({ "starts": "2027-01-01", "expires": "2026-01-01" })),
         ),
+        ("", "there are no `rules`", json!({ "zone": "UTC" })),
+        ("", "write `rules = []`", json!({ "count": 0 })),
+        (
+            "/count",
+            "there are 1 rules and there should be 2",
+            json!({ "rules": [{ "outcome": "allow" }], "count": 2 }),
+        ),
+        (
+            "/rules/0/hosts/0",
+            "write `*.internal`",
+            rule(json!({ "hosts": [".internal"] })),
+        ),
+        (
+            "/rules/0/hosts/0",
+            "write `*.internal`",
+            rule(json!({ "hosts": ["!.internal", "*"] })),
+        ),
+        ("/rules/0/hosts", "two dots", rule(json!({ "hosts": "db..internal" }))),
+        ("/rules/0/hosts", "two dots", rule(json!({ "hosts": "db.." }))),
+        ("/rules/0/hosts", "ends in the number", rule(json!({ "hosts": "db.1" }))),
+        (
+            "/rules/0/hosts",
+            "four decimal numbers",
+            rule(json!({ "hosts": "0x7f000001" })),
+        ),
+        (
+            "/rules/0/hosts",
+            "write the host alone, such as `db`",
+            rule(json!({ "hosts": "https://db/x" })),
+        ),
+        (
+            "/rules/0/targets/0",
+            "write `*.internal`",
+            rule(json!({ "targets": [".internal:22"] })),
+        ),
+        (
+            "/rules/0/targets/0",
+            "swap the two ports",
+            rule(json!({ "targets": ["db:90-80"] })),
+        ),
+        (
+            "/rules/0/targets",
+            "fits `ports` too",
+            rule(json!({ "targets": ["db:80"], "ports": 22 })),
+        ),
+        (
+            "/rules/0/targets",
+            "fits `hosts` too",
+            rule(json!({ "targets": ["db:80"], "hosts": "*.web" })),
+        ),
+        (
+            "/rules/0/targets",
+            "fits `sockets` too",
+            rule(json!({ "targets": ["unix:/run/a"], "sockets": "/run/b" })),
+        ),
+        (
+            "/rules/0/targets",
+            "leave nothing to match",
+            rule(json!({ "targets": ["db:80", "!d*:*"] })),
+        ),
+        (
+            "/rules/0/ports/0",
+            "swap the two ports",
+            rule(json!({ "ports": ["9000-8000"] })),
+        ),
+        (
+            "/rules/0/ports",
+            "needs `listen`",
+            rule(json!({ "ports": 0, "actions": "connect" })),
+        ),
+        (
+            "/rules/0/targets",
+            "needs `listen`",
+            rule(json!({ "targets": ["db:0"], "actions": ["connect", "accept"] })),
+        ),
+        (
+            "/rules/0/hosts",
+            "leave nothing to match",
+            rule(json!({ "hosts": ["db", "!d*"] })),
+        ),
+        (
+            "/rules/0/users",
+            "leave nothing to match",
+            rule(json!({ "users": ["a*", "!*"] })),
+        ),
+        (
+            "/rules/0/users",
+            "leave out the spaces",
+            rule(json!({ "users": "alice " })),
+        ),
+        (
+            "/rules/0/groups/0",
+            "leave out the spaces",
+            rule(json!({ "groups": ["a\tb"] })),
+        ),
+        (
+            "/rules/0/methods",
+            "did you mean `publickey`?",
+            rule(json!({ "methods": "public-key" })),
+        ),
+        (
+            "/rules/0/methods/1",
+            "unknown method",
+            rule(json!({ "methods": ["*", "!none"] })),
+        ),
+        (
+            "/rules/0/addresses",
+            "none of the addresses in `hosts`",
+            rule(json!({ "hosts": "10.0.0.1", "addresses": "192.168.0.0/16" })),
+        ),
+        (
+            "/rules/0/peers",
+            "has no address",
+            rule(json!({ "actions": "accept", "peers": "10.0.0.0/8", "sockets": "/run/a" })),
+        ),
+        (
+            "/rules/0/sockets",
+            "at most 107 bytes",
+            rule(json!({ "sockets": format!("/{}", "a".repeat(107)) })),
+        ),
+        (
+            "/rules/0/sockets",
+            "control character",
+            rule(json!({ "sockets": "/run/a\n" })),
+        ),
+        (
+            "/rules/0/sockets",
+            "empty components",
+            rule(json!({ "sockets": "/run/a/" })),
+        ),
+        (
+            "/rules/0/keys",
+            "has a `=` at its end",
+            rule(json!({ "keys": "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" })),
+        ),
+        ("/rules/0/to", "two dots", rewrite("db..internal:1")),
         ("/rules/0/to", "without a wildcard", rewrite("*.db:1")),
         ("/rules/0/to", "write `:5433` for the port", rewrite("5433")),
         ("/rules/0/to", "is no endpoint", rewrite("db:")),
@@ -429,6 +576,27 @@ fn meaningless() -> Vec<(&'static str, &'static str, Value)> {
             rule(json!({ "terms": { "address-rules": [{ "cidr": "db", "effect": "permit" }] } })),
         ),
     ]
+}
+
+#[test]
+fn settings_that_mean_something_else_than_is_written_mean_it() {
+    for (settings, same) in [
+        (
+            json!({ "addresses": "::ffff:10.0.0.0/104" }),
+            json!({ "addresses": "10.0.0.0/8" }),
+        ),
+        (json!({ "hosts": "DB.Internal." }), json!({ "hosts": "db.internal" })),
+        (json!({ "hosts": "[::ffff:10.0.0.1]" }), json!({ "hosts": "10.0.0.1" })),
+        (json!({ "hosts": "2001:DB8::0:1" }), json!({ "hosts": "[2001:db8::1]" })),
+    ] {
+        let conditions = |rule: &Value| {
+            let mut rule = rule.clone();
+            rule["outcome"] = json!("deny");
+            let (rules, _) = read(&json!({ "rules": [rule] }).to_string()).unwrap();
+            format!("{:?}", rules[0].conditions)
+        };
+        assert_eq!(conditions(&settings), conditions(&same), "{settings}");
+    }
 }
 
 #[test]

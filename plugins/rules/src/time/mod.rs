@@ -30,6 +30,11 @@ impl Days {
         }
     }
 
+    /// Whether every day of the other is in here.
+    pub fn covers(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
     fn contains(self, day: i64) -> bool {
         self.0 >> day.rem_euclid(7) & 1 == 1
     }
