@@ -31,7 +31,7 @@ pub struct Anatomy {
     pub initial_memory: u64,
     /// Their tables.
     pub tables: u32,
-    /// What it was made with, in its own words: a kind, a name and a version.
+    /// What it was made with, in its own words: a kind, a name and a version; the first hundred.
     pub producers: Vec<Producer>,
     /// Where it is broken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -219,6 +219,9 @@ impl Anatomy {
                     name: clean(value.name),
                     version: clean(value.version),
                 };
+                if self.producers.len() == MOST_PRODUCERS {
+                    return Ok(());
+                }
                 if !self.producers.contains(&producer) {
                     self.producers.push(producer);
                 }
@@ -227,6 +230,9 @@ impl Anatomy {
         Ok(())
     }
 }
+
+/// Compilers name a handful.
+const MOST_PRODUCERS: usize = 100;
 
 fn grant(import: &str) -> Option<String> {
     let (interface, _) = ours(import)?;

@@ -53,5 +53,5 @@ fn resident() -> usize {
 /// Half of what threads of the gateway have.
 const STACK: usize = 1 << 20;
 const PAGE: usize = 4096;
-/// A component of 18 MB in Python takes a sixth of it.
+/// The notes of a component of 18 MB in Python are half a megabyte as they are written.
 const MAX_HELD: usize = 48 << 20;
