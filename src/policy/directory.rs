@@ -23,6 +23,7 @@ use thiserror::Error;
 use super::artifact::{Artifact, Key, Label};
 use super::lineage::Lineage;
 use super::vetted::{digest, hex};
+use crate::files;
 
 /// Why a directory for policies is not used.
 #[derive(Debug, Error)]
@@ -137,7 +138,7 @@ impl Directory {
     /// What served last as the plugin of that name, if that is kept, whole and ours.
     pub(super) fn served(&self, name: &str) -> Option<Lineage> {
         let path = self.served_path(name);
-        let bytes = match read_bounded(&path) {
+        let bytes = match files::read(&path, MOST_LINEAGE) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
@@ -155,7 +156,7 @@ impl Directory {
     /// Keeps what serves as the plugin of that name.
     pub(super) fn keep_served(&self, name: &str, lineage: &Lineage) {
         let path = self.served_path(name);
-        if let Err(error) = write_whole(&path, &[&lineage.sealed(&self.key, name)]) {
+        if let Err(error) = write_whole(&path, |file| file.write_all(&lineage.sealed(&self.key, name))) {
             tracing::warn!(path = %path.display(), %error, "cannot record which version of a policy serves");
         }
     }
@@ -311,6 +312,8 @@ const PIECE: usize = 64 << 10;
 const COMPILED: &str = "compiled";
 const LAST_GOOD: &str = "last-good";
 const SERVED: &str = "served";
+/// A seal, a name and a version.
+const MOST_LINEAGE: u64 = 64 << 10;
 /// Of all compiled code: a dozen policies in Python.
 const MAX_BYTES: u64 = 512 << 20;
 const MAX_ENTRIES: usize = 256;
