@@ -67,13 +67,16 @@ fail_closed='
         if (line == "  exports_decision_verdict_t ret;") {
             print line
             print "  memset(&ret, 0, sizeof ret); // A denial that says nothing, until the policy sets a verdict."
-            if (version == "0.1.0") print "  ret.tag = 0xff; // Zero would be an allow."
+            if (version == "0.1.0") print "  ret.tag = 0xfe; // Zero would be an allow."
             verdicts++
             return
         }
         print line
         if (version == "0.1.0" && line ~ /^  policy_decide\(/) {
-            print "  if (ret.tag == 0xff) ret.tag = POLICY_VERDICT_DENY;"
+            print "  if (ret.tag == 0xfe) {"
+            print "    memset(&ret, 0, sizeof ret);"
+            print "    ret.tag = POLICY_VERDICT_DENY;"
+            print "  }"
             print "  policy_terms_t *terms = ret.tag == POLICY_VERDICT_ALLOW_WITH ? &ret.val.allow_with"
             print "    : ret.tag == POLICY_VERDICT_REWRITE && ret.val.rewrite.terms.is_some ? &ret.val.rewrite.terms.val : NULL;"
             print "  for (size_t i = 0; terms && i < terms->address_rules.len; i++)"

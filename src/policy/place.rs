@@ -17,7 +17,12 @@ fn words<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let mut out = String::new();
     let mut last = String::new();
     let mut shown = 0;
-    for name in names.filter(|name| !is_glue(name)) {
+    let mut border = "";
+    for name in names {
+        if let Some(export) = glue(name) {
+            border = if export.is_empty() { border } else { export };
+            continue;
+        }
         let name = printable(&format!("{:#}", rustc_demangle::demangle(name)), MAX_NAME);
         // A recursion is one function many times.
         if name.trim().is_empty() || name == last {
@@ -31,12 +36,23 @@ fn words<'a>(names: impl Iterator<Item = &'a str>) -> String {
             break;
         }
     }
+    // The author's functions may be part of the export, where the compiler has put them.
+    if out.is_empty() && !border.is_empty() {
+        let _ = write!(out, ", in {}", printable(border, MAX_NAME));
+    }
     out
 }
 
-/// What toolchains put between the border and the author's functions.
-fn is_glue(name: &str) -> bool {
-    name.starts_with("portreeve:policy/") || name.starts_with("__wasm_export") || name.starts_with("indirect-")
+/// What toolchains put between the border and the author's functions: the name of the export, as far as it is known.
+fn glue(name: &str) -> Option<&str> {
+    if let Some(interface) = name.strip_prefix("portreeve:policy/") {
+        return Some(interface.rsplit_once('#').map_or("", |(_, export)| export));
+    }
+    if name.starts_with("indirect-") {
+        return Some("");
+    }
+    let export = name.strip_prefix("__wasm_export_")?;
+    Some(export.strip_prefix("policy_").unwrap_or(export))
 }
 
 const MAX_FRAMES: usize = 4;
@@ -49,9 +65,10 @@ mod tests {
     #[test]
     fn functions_are_named_from_the_inside_out() {
         #[rustfmt::skip]
-        let table: [(&[&str], &str); 5] = [
+        let table: [(&[&str], &str); 6] = [
             (&[],                                                        ""),
-            (&["portreeve:policy/decision@0.2.0#decide"],                ""),
+            (&["portreeve:policy/decision@0.2.0#decide"],                ", in decide"),
+            (&["__wasm_export_policy_decide", "indirect-x"],             ", in decide"),
             (&["divide", "policy_decide"],                               ", in divide, called by policy_decide"),
             (&["deeper", "deeper", "deeper", "decide"],                  ", in deeper, called by decide"),
             (&["_ZN5unset6decide17h0123456789abcdefE", "a\u{1b}[31m"],   ", in unset::decide, called by a [31m"),

@@ -127,11 +127,14 @@ impl Compiler {
             Whose::Ours => format!("bindings-{flat}.o"),
         });
         let mut compile = self.command();
+        // The checks name types by the path of their header, as it is given here.
+        let near = bindings.strip_prefix(&sources.folder).unwrap_or(bindings);
         compile
+            .current_dir(&sources.folder)
             .arg("-c")
             .arg(file)
             .arg("-I")
-            .arg(bindings)
+            .arg(near)
             .arg("-o")
             .arg(&object);
         // Paths of this machine are no part of a policy.
@@ -142,7 +145,7 @@ impl Compiler {
         }
         if let Whose::Authors { said } = whose {
             compile.args(["-Wall", "-Wextra", "-Wno-unused-parameter"]);
-            compile.args(["-fsanitize=undefined", "-fno-sanitize-recover=undefined"]);
+            compile.args(["-fsanitize=undefined", "-fno-sanitize-recover=undefined", FILE_NAMES]);
             if !said {
                 compile.arg("-fsanitize-trap=undefined");
             }
@@ -172,5 +175,7 @@ const TARGET: &str = "--target=wasm32-wasi";
 const VERSIONS: [u8; 9] = [22, 21, 20, 19, 18, 17, 16, 15, 14];
 /// A decision needs little stack, and a small one keeps the instance small.
 const STACK: &str = "-Wl,-z,stack-size=65536";
+/// In what a check says, the name of the file and not its path, which is of this machine.
+const FILE_NAMES: &str = "-fsanitize-undefined-strip-path-components=-1";
 /// Below all data, so that a stack that overflows traps and writes over nothing.
 const STACK_FIRST: &str = "-Wl,--stack-first";

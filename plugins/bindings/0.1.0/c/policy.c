@@ -1192,9 +1192,12 @@ uint8_t * __wasm_export_policy_decide(uint8_t * arg) {
   };
   exports_decision_verdict_t ret;
   memset(&ret, 0, sizeof ret); // A denial that says nothing, until the policy sets a verdict.
-  ret.tag = 0xff; // Zero would be an allow.
+  ret.tag = 0xfe; // Zero would be an allow.
   policy_decide(&arg6, &ret);
-  if (ret.tag == 0xff) ret.tag = POLICY_VERDICT_DENY;
+  if (ret.tag == 0xfe) {
+    memset(&ret, 0, sizeof ret);
+    ret.tag = POLICY_VERDICT_DENY;
+  }
   policy_terms_t *terms = ret.tag == POLICY_VERDICT_ALLOW_WITH ? &ret.val.allow_with
     : ret.tag == POLICY_VERDICT_REWRITE && ret.val.rewrite.terms.is_some ? &ret.val.rewrite.terms.val : NULL;
   for (size_t i = 0; terms && i < terms->address_rules.len; i++)
