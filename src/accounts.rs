@@ -250,6 +250,7 @@ impl Accounts {
     }
 
     fn key(&self, user: &str, key: &KeyBlob, client: IpAddr) -> Result<Admitted, NotIn> {
+        can_be_a_user(user)?;
         if self.revoked()?.is_some_and(|revoked| revoked.key(key)) {
             return Err("the key is revoked".into());
         }
@@ -297,6 +298,7 @@ impl Accounts {
     }
 
     fn certificate(&self, user: &str, presented: &Presented, client: IpAddr) -> Result<Admitted, NotIn> {
+        can_be_a_user(user)?;
         let Presented {
             certificate,
             key,
@@ -361,6 +363,7 @@ impl Accounts {
     /// # Errors
     /// Why it does not let this user in, for the log.
     pub fn by_password(&self, user: &str, password: &str, client: IpAddr) -> Result<Admitted, String> {
+        can_be_a_user(user)?;
         let known = self.users.get(user).and_then(|account| account.password.as_ref());
         // Somebody unknown costs as much as somebody known.
         let text = known.map_or(NOBODY, |secret| secret.expose());
@@ -437,6 +440,9 @@ impl Accounts {
             .get(user)
             .map(|account| account.keys.clone())
             .unwrap_or_default();
+        if can_be_a_user(user).is_err() {
+            return (lines, None);
+        }
         for pattern in &self.key_files {
             let path = match authorized_keys_path(pattern, user) {
                 Ok(Some(path)) => path,
@@ -477,6 +483,14 @@ fn may_pass(error: &io::Error) -> bool {
     let lasting = [IsADirectory, NotADirectory, NotFound, PermissionDenied];
     let is_loop = error.raw_os_error() == Some(Errno::ELOOP as i32);
     !is_loop && !lasting.contains(&error.kind())
+}
+
+/// What is longer is no name of a user, and is neither looked up nor part of any path.
+fn can_be_a_user(name: &str) -> Result<(), String> {
+    match name.len() {
+        0..=MOST_NAME => Ok(()),
+        bytes => Err(format!("the user name has {bytes} bytes, more than {MOST_NAME}")),
+    }
 }
 
 /// `force-command` is about sessions, which this server has none of; what is unknown voids the certificate.
@@ -530,6 +544,9 @@ fn read_authorities(path: &Path) -> Result<Vec<KeyBlob>, String> {
 /// A hash of nothing that anybody knows, with the parameters of a usual one.
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$Zm9yIG5vYm9keSwgb25seSB0byBjb3N0IHRoZSBzYW1l";
+
+/// As long as the name of a file can be (`NAME_MAX`).
+pub const MOST_NAME: usize = 255;
 
 /// A fault repeats what it found, which may be anything.
 const MAX_FAULT: usize = 400;

@@ -31,6 +31,8 @@
 //! | [`signature`] | who signed a component, and whether that counts | what a component is |
 //! | [`registry`] | what is open, and how it is closed | why |
 //! | [`audit`] | one line for each thing that happened | filters |
+//! | `logging` | lines for operators on standard error, made fit to be shown; a reader that is slow holds up nothing | what decides |
+//! | `outlet` | write to a file, pipe or terminal that may take nothing for a while | what is written |
 //! | [`explain`] | the same judgement for a request that nobody made | |
 //! | [`plugin`] | tools for those who write policies | SSH, sockets |
 //! | `files` | read what others put in a file's place, without waiting and within bounds | what is in it |
@@ -117,8 +119,10 @@ mod files;
 pub mod forwarder;
 pub mod gateway;
 pub mod judgement;
+mod logging;
 pub mod names;
 mod open_files;
+mod outlet;
 pub mod plugin;
 pub mod policy;
 pub mod proxy_header;

@@ -109,6 +109,7 @@ impl Question {
             terms: None,
             tags: BTreeMap::new(),
             again: self.again,
+            repeated: None,
         }
     }
 }

@@ -29,6 +29,7 @@ mod wrong;
 
 use std::ffi::OsString;
 
+pub(crate) use paint::COLOURS;
 pub(crate) use wrong::{fail, invalid};
 
 use clap::Subcommand;

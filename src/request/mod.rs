@@ -13,7 +13,7 @@ mod verdict;
 pub use endpoint::{Endpoint, EndpointError, Host, Requested, SocketPath};
 pub use identity::{Certificate, Connection, Credential, Fact, Principal};
 pub use refusal::{By, Refusal};
-pub use text::{clipped, printable};
+pub use text::{clipped, is_unseen, printable, seen};
 pub use verdict::{AddressRule, AddressRules, Denial, Effect, Redirect, Terms, Verdict};
 
 use std::net::SocketAddr;

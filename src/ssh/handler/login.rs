@@ -22,6 +22,15 @@ pub(super) enum Login {
 }
 
 impl Client {
+    /// False where the line of a login could not be written: then nothing about it is decided.
+    pub(super) fn can_be_recorded(&self) -> bool {
+        let has_room = self.service.desk.audit.has_room();
+        if !has_room {
+            tracing::error!(client = %self.client, "too much waits to be written to the audit log: no login");
+        }
+        has_room
+    }
+
     pub(super) async fn show_password(&mut self, user: &str, password: &str) -> Auth {
         if !self.service.accounts().have_passwords() {
             return Auth::reject();
