@@ -248,6 +248,7 @@ impl Accounts {
     /// # Errors
     /// Where it is wrong.
     pub fn check_password(&self, user: &str, password: &str) -> Result<Proof, NotIn> {
+        can_be_a_user(user)?;
         let matched = self.passwords.check(user, password);
         matched
             .map(Proof::Password)
@@ -261,6 +262,7 @@ impl Accounts {
     /// # Errors
     /// Why not, or why that cannot be found out.
     pub fn judge(&self, user: &str, proof: &Proof, client: IpAddr) -> Result<Admitted, NotIn> {
+        can_be_a_user(user)?;
         let (permitted, credential) = match proof {
             Proof::Key(key) => (self.key(user, key, client)?, by("publickey", Some(key))),
             Proof::Certificate(presented) => {
@@ -288,6 +290,14 @@ impl Accounts {
         let (lines, unread) = self.lines_of(user);
         let visitor = Visitor::now(user, client);
         admit_key(key, &lines, &visitor).map_err(|refusal| or_unsure(&refusal, unread))
+    }
+}
+
+/// What is longer is no name of a user, and is neither looked up nor part of any path.
+fn can_be_a_user(name: &str) -> Result<(), String> {
+    match name.len() {
+        0..=MOST_NAME => Ok(()),
+        bytes => Err(format!("the user name has {bytes} bytes, more than {MOST_NAME}")),
     }
 
     fn certificate(&self, user: &str, presented: &Presented, client: IpAddr) -> Result<Permitted, NotIn> {
@@ -337,6 +347,9 @@ impl Accounts {
             .get(user)
             .map(|account| account.keys.clone())
             .unwrap_or_default();
+        if can_be_a_user(user).is_err() {
+            return (lines, None);
+        }
         for pattern in &self.key_files {
             let path = match authorized_keys_path(pattern, user) {
                 Ok(Some(path)) => path,
@@ -388,6 +401,14 @@ fn or_unsure(refusal: &Refusal, unread: Option<NotIn>) -> NotIn {
     }
 }
 
+/// What is longer is no name of a user, and is neither looked up nor part of any path.
+fn can_be_a_user(name: &str) -> Result<(), String> {
+    match name.len() {
+        0..=MOST_NAME => Ok(()),
+        bytes => Err(format!("the user name has {bytes} bytes, more than {MOST_NAME}")),
+    }
+}
+
 /// Says which entries of a line permit nothing: they are meant to permit something.
 fn warn_of_entries(line: &KeyLine, place: &dyn Display) {
     for entry in line.options.never_match() {
@@ -403,6 +424,9 @@ fn by(method: &str, key: Option<&KeyBlob>) -> Credential {
         certificate: None,
     }
 }
+
+/// As long as the name of a file can be (`NAME_MAX`).
+pub const MOST_NAME: usize = 255;
 
 /// A fault repeats what it found, which may be anything.
 const MAX_FAULT: usize = 400;

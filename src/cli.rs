@@ -1,23 +1,29 @@
 //! The command line: what each command does and with which code it exits.
 
-use std::io::{self, IsTerminal, Write};
+mod signals;
+
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::{self, Config, Draft, Faults};
+use self::signals::{Order, Signals};
+use crate::config::{self, AuditFile, Config, Draft, Faults};
 use crate::confined;
 use crate::embedded::Embedded;
 use crate::explain::{self, Explain};
-use crate::gateway::{Gateway, Origin, Prepared, StartError};
+use crate::gateway::{self, Gateway, Origin, Prepared, StartError};
+use crate::logging::{self, Lines};
+use crate::outlet::Outlet;
 use crate::password;
-use crate::plugin::{self, Plugin};
+use crate::plugin::{self, COLOURS, Plugin};
 use crate::policy::{self, Installed};
-use crate::request::printable;
+use crate::request::{is_unseen, printable};
 
 /// An SSH server that only forwards ports, every forward decided by a WebAssembly policy.
 #[derive(Parser)]
@@ -78,6 +84,9 @@ pub(crate) const DENIED: u8 = 10;
 /// The policy failed to decide.
 pub(crate) const UNDECIDED: u8 = 11;
 
+/// How long the end waits for who reads what was said.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Runs the command of this process.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -92,35 +101,35 @@ pub fn run() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { INVALID } else { DONE });
         }
     };
+    // Nothing that serves waits for who reads the log.
+    let lines = matches!(cli.command, Command::Serve { .. }).then(log_lines).flatten();
     // A policy that is tried is heard in what the command prints.
-    start_logging(match &cli.command {
+    let filter = match &cli.command {
         // Its standard error is the answer to its parent.
         Command::WorkForParent(_) => "off",
         Command::Plugin(_) => "warn,policy=off,russh=off",
         _ => "info,russh=off",
-    });
+    };
+    logging::start(filter, lines.as_ref());
     let code = match cli.command {
         Command::Completions { shell } => completions(shell),
         Command::WorkForParent(order) => work(&order),
         Command::HashPassword => password::run(),
-        Command::Serve { config, listen } => within_runtime(serve(config, listen)),
+        Command::Serve { config, listen } => within_runtime(serve(config, listen, lines.as_ref())),
         Command::Check { config, json } => within_runtime(check(config, json)),
         Command::Explain(question) => within_runtime(explain::run(question)),
         Command::Plugin(command) => within_runtime(plugin::run(command)),
     };
+    if let Some(lines) = lines {
+        lines.flush(LAST_WORDS);
+    }
     ExitCode::from(code)
 }
 
-/// Logs go to stderr; `RUST_LOG` filters them, `NO_COLOR` and a pipe take the colour.
-fn start_logging(filter: &str) {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(colour)
-        .init();
+/// The log of a gateway, by a thread; where the system gives none, it is written by who logs.
+fn log_lines() -> Option<Lines> {
+    let outlet = Outlet::standard(io::stderr().as_fd()).ok()?;
+    Lines::start("log", outlet).ok()
 }
 
 fn work(order: &confined::Order) -> u8 {
@@ -166,8 +175,32 @@ fn lines(text: &str) -> String {
     lines.join("\n")
 }
 
+/// Prints what a command has found. Nothing that came from outside reaches a terminal as more than text, even where who made
+/// the text has forgotten [`plain`].
 pub(crate) fn print(text: &str) -> u8 {
-    match write!(io::stdout().lock(), "{text}") {
+    write(shown(text).as_bytes())
+}
+
+/// The same text with a space for each character that is not seen, but the ends of lines and the colours of this program.
+fn shown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(character) = rest.chars().next() {
+        let colour = COLOURS.iter().find(|colour| rest.starts_with(**colour));
+        let end = colour.map_or(character.len_utf8(), |colour| colour.len());
+        let (one, after) = rest.split_at(end);
+        out.push_str(match character {
+            '\n' => one,
+            unseen if colour.is_none() && is_unseen(unseen) => " ",
+            _ => one,
+        });
+        rest = after;
+    }
+    out
+}
+
+fn write(bytes: &[u8]) -> u8 {
+    match io::stdout().lock().write_all(bytes) {
         Ok(()) => DONE,
         Err(_) => FAILED,
     }
@@ -176,7 +209,7 @@ pub(crate) fn print(text: &str) -> u8 {
 fn completions(shell: Shell) -> u8 {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "portreeve", &mut script);
-    print(&String::from_utf8_lossy(&script))
+    write(&script)
 }
 
 /// A configuration file.
@@ -220,7 +253,7 @@ pub(crate) fn origin(config: Option<PathBuf>, listen: Vec<SocketAddr>) -> Result
     }
 }
 
-async fn serve(config: Option<PathBuf>, listen: Vec<SocketAddr>) -> u8 {
+async fn serve(config: Option<PathBuf>, listen: Vec<SocketAddr>, log: Option<&Lines>) -> u8 {
     let welcome = match &config {
         None => match Embedded::new(listen.clone()) {
             Ok(embedded) => Some(embedded),
@@ -229,8 +262,9 @@ async fn serve(config: Option<PathBuf>, listen: Vec<SocketAddr>) -> u8 {
         Some(_) => None,
     };
     // Before anything serves, so that a signal that comes early is not missed.
-    let Some(signals) = Signals::listen() else {
-        return fail(FAILED, "cannot listen for signals");
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return fail(FAILED, &format!("cannot listen for signals: {error}")),
     };
     let started = match origin(config, listen) {
         Ok(origin) => Gateway::start(origin).await,
@@ -250,50 +284,41 @@ async fn serve(config: Option<PathBuf>, listen: Vec<SocketAddr>) -> u8 {
         text.push('\n');
         text.push_str(&welcome.commands(*address));
     }
-    print(&text);
-    signals.obey(&gateway).await
+    // Where the audit log is on standard output, nothing else may be.
+    let words = match gateway.audit_file() {
+        AuditFile::Stdout => log.cloned(),
+        AuditFile::Path(_) => Outlet::standard(io::stdout().as_fd())
+            .and_then(|outlet| Lines::start("words", outlet))
+            .ok(),
+    };
+    if let Some(words) = &words {
+        words.add(shown(&text).as_bytes());
+    }
+    let code = obey(signals, &gateway).await;
+    if let Some(words) = words {
+        words.flush(LAST_WORDS);
+    }
+    code
 }
 
-/// SIGHUP reloads; SIGTERM or SIGINT drains, and a second one exits at once.
-struct Signals {
-    hangup: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> Option<Self> {
-        Some(Self {
-            hangup: signal(SignalKind::hangup()).ok()?,
-            terminate: signal(SignalKind::terminate()).ok()?,
-            interrupt: signal(SignalKind::interrupt()).ok()?,
-        })
+/// Reloads when told, until told to stop.
+async fn obey(mut signals: Signals, gateway: &Gateway) -> u8 {
+    while signals.next().await == Order::Reload {
+        gateway.reload_in_background();
     }
-
-    async fn obey(mut self, gateway: &Gateway) -> u8 {
-        loop {
-            tokio::select! {
-                _ = self.hangup.recv() => {
-                    gateway.reload_in_background();
-                }
-                _ = self.terminate.recv() => break,
-                _ = self.interrupt.recv() => break,
-            }
-        }
-        tokio::select! {
-            () = gateway.drain() => return DONE,
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-        gateway.abandon().await;
-        FAILED
+    let stops_again = async { while signals.next().await != Order::Stop {} };
+    tokio::select! {
+        () = gateway.drain() => return DONE,
+        () = stops_again => {}
     }
+    gateway.abandon().await;
+    FAILED
 }
 
 async fn check(config: Option<PathBuf>, json: bool) -> u8 {
     let checked = match origin(config, Vec::new()) {
         Ok(origin) => match origin.load() {
-            Ok(config) => Prepared::new(config, origin.file()).await,
+            Ok(config) => whole(config, origin.file()).await,
             Err(faults) => Err(faults),
         },
         Err(faults) => Err(faults),
@@ -306,6 +331,22 @@ async fn check(config: Option<PathBuf>, json: bool) -> u8 {
             INVALID
         }
         Err(faults) => invalid(&faults),
+    }
+}
+
+/// The configuration prepared, or all that keeps a gateway from its start.
+async fn whole(config: Config, file: &Path) -> Result<Prepared, Faults> {
+    let mut missing = gateway::missing(&config, file);
+    match Prepared::new(config, file).await {
+        Ok(prepared) if missing.is_empty() => Ok(prepared),
+        Ok(_) => Err(Faults {
+            file: file.to_owned(),
+            faults: missing,
+        }),
+        Err(mut faults) => {
+            faults.faults.append(&mut missing);
+            Err(faults)
+        }
     }
 }
 
@@ -333,4 +374,26 @@ fn report(prepared: &Prepared, json: bool) -> String {
         ));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_moves_no_terminal() {
+        for (text, printed) in [
+            ("one\ntwo\n", "one\ntwo\n"),
+            (
+                "\x1b[32mok\x1b[0m \x1b[1;31mFAIL\x1b[0m",
+                "\x1b[32mok\x1b[0m \x1b[1;31mFAIL\x1b[0m",
+            ),
+            ("a\x1b[2Jb\x1b]52;c;aGk=\x07", "a [2Jb ]52;c;aGk= "),
+            ("a\x1b[8mb\x1b[", "a [8mb ["),
+            ("a\u{202e}b\u{9b}c\rd\te\u{e0041}f", "a b c d e f"),
+            ("é\u{1f980}", "é\u{1f980}"),
+        ] {
+            assert_eq!(shown(text), printed, "{text:?}");
+        }
+    }
 }

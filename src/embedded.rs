@@ -63,6 +63,9 @@ impl Embedded {
         format!(
             "Try, from another terminal:\n\
              \n\
+             # something to reach, unless a server listens on port 8000 already\n\
+             python3 -m http.server 8000 --bind 127.0.0.1\n\
+             \n\
              # allowed: your port 8080 becomes port 8000 of this machine, until Ctrl-C\n\
              ssh {options} -N -L 8080:localhost:8000 {place}\n\
              \n\
@@ -72,7 +75,7 @@ impl Embedded {
              # refused, with the policy's sentence\n\
              ssh {options} -W localhost:25 {place}\n\
              \n\
-             # who you are and what is decided, as it happens\n\
+             # who you are and what is decided for you, as it happens, in all your sessions\n\
              ssh {options} {place}\n"
         )
     }

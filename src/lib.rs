@@ -34,6 +34,8 @@
 //! | [`signature`] | who signed a component, and whether that counts | what a component is |
 //! | [`registry`] | what is open, and how it is closed | why |
 //! | [`audit`] | one line for each thing that happened | filters |
+//! | `logging` | lines for operators on standard error, made fit to be shown; a reader that is slow holds up nothing | what decides |
+//! | `outlet` | write to a file, pipe or terminal that may take nothing for a while | what is written |
 //! | [`explain`] | the same judgement for a request that nobody made | |
 //! | [`plugin`] | tools for those who write policies | SSH, sockets |
 //! | `password` | the hash of a password, for a configuration | who may log in |
@@ -127,8 +129,10 @@ mod files;
 pub mod forwarder;
 pub mod gateway;
 pub mod judgement;
+mod logging;
 pub mod names;
 mod open_files;
+mod outlet;
 mod password;
 pub mod paths;
 pub mod plugin;

@@ -183,11 +183,11 @@ impl Registry {
         self.lock().forwards.values().cloned().collect()
     }
 
-    /// What one session has open now.
+    /// What a user has open now, in all sessions.
     #[must_use]
-    pub fn forwards_of(&self, session: &str) -> Vec<Arc<Forward>> {
+    pub fn forwards_of(&self, user: &str) -> Vec<Arc<Forward>> {
         let mut found = self.forwards();
-        found.retain(|forward| forward.request.connection.id == session);
+        found.retain(|forward| forward.request.principal.user == user);
         found
     }
 

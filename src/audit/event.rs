@@ -1,3 +1,5 @@
+//! What happened, as the log has it.
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -99,6 +101,8 @@ impl Subject {
 pub enum Event {
     /// The gateway serves.
     GatewayStarted {
+        /// Of the program.
+        version: &'static str,
         /// Where.
         listen: Vec<SocketAddr>,
         /// By which policies.
@@ -153,6 +157,8 @@ pub enum Event {
     },
     /// A request was decided.
     ForwardDecided(Box<Decided>),
+    /// What was allowed could not be reached, or was not taken.
+    ConnectFailed(Box<ConnectFailed>),
     /// A tunnel carries data from here on.
     TunnelOpened {
         /// Connect or accept.
@@ -299,6 +305,46 @@ pub struct Decided {
     /// `swap` or `recheck` where something open was judged again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub again: Option<&'static str>,
+    /// How many equal refusals, of one second, this line stands for; absent where it stands for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeated: Option<u64>,
+}
+
+/// A connection that was allowed and is not there.
+#[derive(Debug, Serialize)]
+pub struct ConnectFailed {
+    /// Connect, or accept where the client did not take it.
+    pub action: Action,
+    /// As the client named it.
+    pub requested: Requested,
+    /// In canonical form.
+    pub target: Endpoint,
+    /// Where it was to go.
+    pub effective: Endpoint,
+    /// The addresses that might be dialled.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resolved: Vec<IpAddr>,
+    /// Why not: the words of the operating system or the resolver.
+    pub reason: String,
+    /// How long it was tried.
+    pub millis: u64,
+}
+
+impl ConnectFailed {
+    /// What was allowed by name, where the name has no address. None where nothing was allowed.
+    #[must_use]
+    pub fn unresolved(decided: &Decided, reason: String, millis: u64) -> Option<Self> {
+        let target = decided.target.clone()?;
+        Some(Self {
+            action: decided.action,
+            requested: decided.requested.clone(),
+            effective: decided.effective.clone().unwrap_or_else(|| target.clone()),
+            target,
+            resolved: Vec::new(),
+            reason,
+            millis,
+        })
+    }
 }
 
 /// What a policy was told of a name.

@@ -1,3 +1,5 @@
+//! What the thread that writes the log has before it, and when it is woken for that.
+
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -1,12 +1,17 @@
+//! The way into the log: from an event to a line that waits for the thread that writes it.
+
+use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::event::{Event, Line, Subject};
+use super::printable::Printable;
 use super::queue::Queue;
 use super::target::Target;
 use super::writer::Writer;
@@ -20,7 +25,8 @@ pub struct Audit(Arc<Way>);
 /// With the last of them the thread ends, too.
 struct Way {
     shared: Arc<Shared>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Whether the thread lives; nothing ever comes from it.
+    writer: Mutex<mpsc::Receiver<Infallible>>,
     pulse: Pulse,
 }
 
@@ -35,20 +41,32 @@ pub(super) struct State {
     pub(super) broken: AtomicBool,
     /// Lines that are not in the log yet.
     pub(super) waiting: AtomicUsize,
+    /// Lines for which there was no room, of a log that is not required.
+    pub(super) dropped: AtomicUsize,
 }
 
 /// Resolves when the line is in the log.
-pub struct Written {
+pub struct Written<'a> {
+    shared: &'a Shared,
     done: Option<oneshot::Receiver<()>>,
 }
 
-impl Written {
-    /// True once the line is in the log; false where it cannot be written in time and must be.
+impl Written<'_> {
+    /// True once the line is in the log; false where it cannot be written in time and must be. Then nobody after this one
+    /// waits so long: the log counts as broken until something is written.
     pub async fn confirmed(self) -> bool {
-        match self.done {
-            None => true,
-            Some(done) => matches!(tokio::time::timeout(PATIENCE, done).await, Ok(Ok(()))),
+        let Some(done) = self.done else {
+            return true;
+        };
+        let written = tokio::time::timeout(PATIENCE, done).await;
+        if written.is_err() {
+            if !self.shared.state.broken.swap(true, Ordering::AcqRel) {
+                tracing::error!("the audit log is not written in time: new forwards are refused");
+            }
+            // The thread may have written it just now: woken, it says whether it can write.
+            self.shared.queue.add(|_| ());
         }
+        matches!(written, Ok(Ok(())))
     }
 }
 
@@ -71,14 +89,16 @@ impl Audit {
                 required: config.required,
                 broken: AtomicBool::new(false),
                 waiting: AtomicUsize::new(0),
+                dropped: AtomicUsize::new(0),
             },
         });
-        let mut writer = Writer::new(target, Arc::clone(&shared));
+        let (alive, ended) = mpsc::channel();
+        let mut writer = Writer::new(target, Arc::clone(&shared), alive);
         let pulse = Pulse::default();
-        let handle = keep_thread("audit", Vital::Auditing, pulse.clone(), move || writer.run())?;
+        keep_thread("audit", Vital::Auditing, pulse.clone(), move || writer.run())?;
         Ok(Self(Arc::new(Way {
             shared,
-            writer: Mutex::new(Some(handle)),
+            writer: Mutex::new(ended),
             pulse,
         })))
     }
@@ -91,21 +111,34 @@ impl Audit {
 
     /// Hands a line to the log; the answer tells when it is there.
     #[must_use]
-    pub fn record_surely(&self, subject: &Subject, event: &Event) -> Written {
-        if !self.0.shared.state.required {
+    pub fn record_surely(&self, subject: &Subject, event: &Event) -> Written<'_> {
+        let shared = &*self.0.shared;
+        if !shared.state.required {
             self.send(subject, event, None);
-            return Written { done: None };
+            return Written { shared, done: None };
         }
         let (sender, done) = oneshot::channel();
         self.send(subject, event, Some(sender));
-        Written { done: Some(done) }
+        Written {
+            shared,
+            done: Some(done),
+        }
     }
 
-    /// False where new forwards must be refused because the log cannot be written.
+    /// False where new forwards must be refused, before anything is decided, because the log cannot be written.
     #[must_use]
     pub fn takes_lines(&self) -> bool {
         let state = &self.0.shared.state;
-        !state.required || !state.broken.load(Ordering::Acquire) && state.waiting.load(Ordering::Acquire) < BACKLOG
+        !state.required || !state.broken.load(Ordering::Acquire) && self.has_room()
+    }
+
+    /// False where new logins must be refused, before anything is decided, because too much waits to be written. What is
+    /// let in has a line for its end, so these two are what bounds the lines that wait: none is dropped of a log that is
+    /// required.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let state = &self.0.shared.state;
+        !state.required || state.waiting.load(Ordering::Acquire) < BACKLOG
     }
 
     /// Whether the thread that writes the log runs.
@@ -119,25 +152,25 @@ impl Audit {
         self.0.shared.queue.add(|orders| orders.reopen = true);
     }
 
-    /// Writes what is left, and ends.
+    /// Writes what is left, and ends; a log that takes nothing is not waited for without end.
     pub fn finish(&self) {
         self.0.shared.queue.add(|orders| orders.finish = true);
-        let handle = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(handle) = handle {
-            let _ = handle.join();
+        let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if writer.recv_timeout(LAST_PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            let lines = self.0.shared.state.waiting.load(Ordering::Acquire);
+            tracing::error!(lines, "the audit log takes nothing: lines are lost");
         }
     }
 
     fn send(&self, subject: &Subject, event: &Event, done: Option<oneshot::Sender<()>>) {
         let Shared { queue, state, .. } = &*self.0.shared;
-        // Only what was let in can end, so ends are bounded; refusals are not, and a log that is
-        // broken cannot take them.
-        let full = state.waiting.load(Ordering::Acquire) >= 2 * BACKLOG;
-        if full && matches!(event, Event::ForwardDecided(_) | Event::AuthFailed { .. }) {
-            tracing::error!("the audit log takes no lines; a decision went unrecorded");
+        if !state.required && state.waiting.load(Ordering::Acquire) >= 2 * BACKLOG {
+            if state.dropped.fetch_add(1, Ordering::AcqRel) == 0 {
+                tracing::error!("the audit log takes no lines: they are dropped, since `audit.required` is false");
+            }
             return;
         }
-        match serde_json::to_vec(&Line::new(subject, event)) {
+        match line(subject, event) {
             Ok(mut line) => {
                 line.push(b'\n');
                 state.waiting.fetch_add(1, Ordering::AcqRel);
@@ -155,6 +188,13 @@ impl Audit {
     }
 }
 
+fn line(subject: &Subject, event: &Event) -> serde_json::Result<Vec<u8>> {
+    let mut line = Vec::with_capacity(USUAL);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut line, Printable::default());
+    Line::new(subject, event).serialize(&mut serializer)?;
+    Ok(line)
+}
+
 impl Drop for Way {
     fn drop(&mut self) {
         self.shared.queue.add(|orders| orders.finish = true);
@@ -165,6 +205,10 @@ impl Drop for Way {
 const BACKLOG: usize = 100_000;
 /// How long a request waits for its line.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the end waits for what is left to be written.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of most lines.
+const USUAL: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -196,6 +240,7 @@ mod tests {
         for round in 0..20 {
             audit.record(&Subject::default(), &ended());
             let started = Event::GatewayStarted {
+                version: "0.0.0",
                 listen: vec![([127, 0, 0, 1], round).into()],
                 policies: Vec::new(),
             };
@@ -212,17 +257,35 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 41);
     }
 
+    #[tokio::test]
+    async fn a_log_that_counts_as_broken_and_can_be_written_does_not_stay_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let audit = log(&folder.path().join("audit.jsonl"));
+        let (_never, done) = oneshot::channel();
+        let shared = &*audit.0.shared;
+        let late = Written {
+            shared,
+            done: Some(done),
+        };
+        assert!(!late.confirmed().await);
+        while !audit.takes_lines() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     #[test]
     fn what_is_left_is_written_when_nobody_holds_the_log_any_more() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
         let audit = log(&path);
-        let writer = audit.0.writer.lock().unwrap().take().unwrap();
         for _ in 0..3 {
             audit.record(&Subject::default(), &ended());
         }
+        let (_, other) = mpsc::channel();
+        let ended = std::mem::replace(&mut *audit.0.writer.lock().unwrap(), other);
         drop(audit);
-        writer.join().unwrap();
+        let writer = ended.recv_timeout(Duration::from_secs(40));
+        assert_eq!(writer, Err(RecvTimeoutError::Disconnected));
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3);
     }
 }

@@ -1,14 +1,19 @@
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+//! The file, pipe or standard output that the lines go to.
+
+use std::io;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::config::AuditFile;
+use crate::outlet::Outlet;
 
-/// The file, or stdout.
+/// Where the log is, and what is open of it.
 pub(super) struct Target {
     path: Option<PathBuf>,
-    file: Option<File>,
+    outlet: Option<Outlet>,
+    /// How long it may take nothing.
+    patience: Duration,
 }
 
 impl Target {
@@ -18,38 +23,57 @@ impl Target {
                 AuditFile::Path(path) => Some(path.clone()),
                 AuditFile::Stdout => None,
             },
-            file: None,
+            outlet: None,
+            patience: PATIENCE,
         }
     }
 
     pub(super) fn open(&mut self) -> io::Result<()> {
-        if let (None, Some(path)) = (&self.file, &self.path) {
-            let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-            self.file = Some(file);
-        }
-        Ok(())
+        self.opened().map(drop)
     }
 
-    pub(super) fn forget(&mut self) {
-        self.file = None;
-    }
-
-    /// Writes all lines, or takes back what was written of them.
-    pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        self.open()?;
-        let Some(file) = &mut self.file else {
-            let mut out = io::stdout().lock();
-            out.write_all(lines)?;
-            return out.flush();
+    fn opened(&mut self) -> io::Result<&mut Outlet> {
+        let outlet = match self.outlet.take() {
+            Some(open) => open,
+            None => match &self.path {
+                Some(path) => Outlet::open(path).map_err(|error| {
+                    let words = format!("{}: {error}", path.display());
+                    io::Error::new(error.kind(), words)
+                })?,
+                None => Outlet::standard(io::stdout().as_fd())?,
+            },
         };
-        let mut rest = lines;
-        while !rest.is_empty() {
-            match file.write(rest) {
-                Ok(written) if written > 0 => rest = rest.get(written..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => {
-                    take_back(file, lines.len() - rest.len());
-                    return other.and(Err(io::ErrorKind::WriteZero.into()));
+        Ok(self.outlet.insert(outlet))
+    }
+
+    /// Opens the file again under its name with the next line, unless that is still this one.
+    pub(super) fn reopen(&mut self) {
+        let stays = |outlet: &Outlet| self.path.as_ref().is_none_or(|path| outlet.is_at(path));
+        if !self.outlet.as_ref().is_some_and(stays) {
+            self.outlet = None;
+        }
+    }
+
+    /// Writes what is left of the lines. Where that fails, the end of a file is taken back; what a stream has taken stays
+    /// written, and is not written again.
+    pub(super) fn write(&mut self, lines: &mut Written<'_>) -> io::Result<()> {
+        let (unopened, patience) = (self.outlet.is_none(), self.patience);
+        let outlet = self.opened()?;
+        if unopened {
+            // Its reader has none of the line that the one before had begun.
+            lines.begin_line_again();
+        }
+        while !lines.rest().is_empty() {
+            match outlet.write(lines.rest(), patience) {
+                Ok(taken) => lines.sent += taken,
+                Err(error) => {
+                    if outlet.is_file() {
+                        outlet.take_back(std::mem::take(&mut lines.sent));
+                    }
+                    if error.kind() != io::ErrorKind::TimedOut {
+                        self.outlet = None;
+                    }
+                    return Err(error);
                 }
             }
         }
@@ -57,28 +81,85 @@ impl Target {
     }
 }
 
-/// Cuts off the bytes that were written last.
-fn take_back(file: &File, bytes: usize) {
-    let found = file.metadata().ok().filter(std::fs::Metadata::is_file);
-    if let Some(found) = found.filter(|_| bytes > 0) {
-        let _ = file.set_len(found.len().saturating_sub(bytes as u64));
+/// Lines, and how much of them is written.
+pub(super) struct Written<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) sent: usize,
+}
+
+impl<'a> Written<'a> {
+    fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.sent..).unwrap_or_default()
+    }
+
+    fn begin_line_again(&mut self) {
+        let sent = self.bytes.get(..self.sent).unwrap_or_default();
+        self.sent = sent.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     }
 }
 
+/// A pipe that takes nothing for so long cannot be written; requests wait for their lines twice as long.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::process::Command;
+
+    use nix::libc;
+
     use super::*;
 
+    fn written(bytes: &[u8]) -> Written<'_> {
+        Written { bytes, sent: 0 }
+    }
+
     #[test]
-    fn what_was_written_of_lines_that_did_not_fit_is_taken_back() {
+    fn a_log_that_was_moved_away_is_made_anew_when_asked() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
         let mut target = Target::new(&AuditFile::Path(path.clone()));
-        target.write(b"whole\nhal").unwrap();
-        take_back(target.file.as_ref().unwrap(), 3);
-        target.write(b"another\n").unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "whole\nanother\n");
-        take_back(target.file.as_ref().unwrap(), 100);
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "", "no more than there is");
+        target.write(&mut written(b"one\n")).unwrap();
+        target.reopen();
+        target.write(&mut written(b"two\n")).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\n");
+        fs::rename(&path, folder.path().join("old")).unwrap();
+        target.write(&mut written(b"three\n")).unwrap();
+        target.reopen();
+        target.write(&mut written(b"four\n")).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "four\n");
+    }
+
+    #[test]
+    fn a_line_that_a_reader_of_a_pipe_did_not_get_whole_is_begun_again_for_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let mut reading = OpenOptions::new();
+        reading.read(true).custom_flags(libc::O_NONBLOCK);
+        let first = reading.open(&path).unwrap();
+        let mut target = Target::new(&AuditFile::Path(path.clone()));
+        target.patience = Duration::from_millis(5);
+        let line = format!("{}\n", "x".repeat(99_999));
+        let bytes = line.repeat(3).into_bytes();
+        let mut lines = written(&bytes);
+        let stalled = target.write(&mut lines).unwrap_err();
+        assert_eq!(stalled.kind(), io::ErrorKind::TimedOut);
+        assert!(lines.sent > 0 && lines.sent < bytes.len());
+        drop(first);
+        assert!(target.write(&mut lines).is_err(), "a pipe that no process reads");
+        assert!(target.write(&mut lines).is_err());
+        let mut second = reading.open(&path).unwrap();
+        let mut heard = Vec::new();
+        let mut some = vec![0; 1 << 16];
+        while heard.len() < bytes.len() {
+            let _ = target.write(&mut lines);
+            while let Ok(read @ 1..) = second.read(&mut some) {
+                heard.extend_from_slice(&some[..read]);
+            }
+        }
+        assert!(heard == bytes, "not the same lines");
     }
 }

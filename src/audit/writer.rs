@@ -1,32 +1,42 @@
+//! The thread that writes the log.
+
+use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc;
 
 use tokio::sync::oneshot;
 
 use super::sink::Shared;
-use super::target::Target;
+use super::target::{Target, Written};
 
 /// The thread that writes the log.
 pub(super) struct Writer {
     target: Target,
     shared: Arc<Shared>,
     batch: Batch,
+    /// Dropped with the thread, so that whoever waits for its end need not wait without end.
+    _alive: mpsc::Sender<Infallible>,
 }
 
 /// What is written at once.
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
+    /// Bytes that a stream has taken already.
+    sent: usize,
     lines: usize,
     confirmations: Vec<oneshot::Sender<()>>,
 }
 
 impl Writer {
-    pub(super) fn new(target: Target, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(target: Target, shared: Arc<Shared>, alive: mpsc::Sender<Infallible>) -> Self {
         Self {
             target,
             shared,
             batch: Batch::default(),
+            _alive: alive,
         }
     }
 
@@ -37,7 +47,7 @@ impl Writer {
         loop {
             let urgent = std::mem::take(&mut orders.urgent);
             if std::mem::take(&mut orders.reopen) {
-                self.target.forget();
+                self.target.reopen();
             }
             let finishing = orders.finish;
             while self.batch.bytes.len() < BATCH
@@ -68,14 +78,27 @@ impl Writer {
     /// False where the log cannot be written; the batch is kept then.
     fn write(&mut self) -> bool {
         let state = &self.shared.state;
-        if let Err(error) = self.target.write(&self.batch.bytes) {
+        let mut lines = Written {
+            bytes: &self.batch.bytes,
+            sent: self.batch.sent,
+        };
+        let written = self.target.write(&mut lines);
+        self.batch.sent = lines.sent;
+        if let Err(error) = written {
             if !state.broken.swap(true, Ordering::AcqRel) {
-                tracing::error!(%error, "the audit log cannot be written: new forwards are refused unless `audit.required` is false");
+                let why = match error.kind() {
+                    io::ErrorKind::TimedOut => "nothing reads it".to_owned(),
+                    _ => error.to_string(),
+                };
+                tracing::error!(
+                    why,
+                    "the audit log cannot be written: new forwards are refused unless `audit.required` is false"
+                );
             }
-            self.target.forget();
             return false;
         }
         self.batch.bytes.clear();
+        self.batch.sent = 0;
         state
             .waiting
             .fetch_sub(std::mem::take(&mut self.batch.lines), Ordering::AcqRel);
@@ -83,7 +106,8 @@ impl Writer {
             let _ = done.send(());
         }
         if state.broken.swap(false, Ordering::AcqRel) {
-            tracing::warn!("the audit log can be written again");
+            let dropped = state.dropped.swap(0, Ordering::AcqRel);
+            tracing::warn!(dropped, "the audit log can be written again");
         }
         true
     }

@@ -108,7 +108,8 @@ fn read(path: &Path, trust: &mut Trust, modes: Modes) -> Result<FileLines, ReadE
     };
     // Without O_NONBLOCK a FIFO in this place would hold us up for ever.
     let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        // A user name can make the path too long: then there is no such file either.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename) => {
             return Ok((Vec::new(), Vec::new()));
         }
         other => other.map_err(failed)?,

@@ -16,7 +16,7 @@ use super::walk::Table;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Auth {
     /// Patterns for authorized-keys files: `%u` is the user, `%h` the home folder, `%%` a percent sign, and there are no other
-    /// escapes. Begins with `/` or `%h` unless the configuration itself was named by a relative path. Default: none, so that
+    /// escapes. Relative ones start at the folder of the configuration. Default: none, so that
     /// nobody is let in by a file that nobody mentioned.
     pub authorized_keys: Vec<String>,
     /// Public keys of authorities whose user certificates are accepted. Default: none.
@@ -41,6 +41,19 @@ impl Default for Auth {
             strict_modes: true,
             login_grace: Duration::from_secs(30),
             max_attempts: 6,
+        }
+    }
+}
+
+impl Auth {
+    /// Patterns that are still relative, since the configuration was named by a relative path, start at the folder that the
+    /// process is in, as that path does.
+    pub(super) fn start_at(&mut self, folder: &Path) {
+        let relative = |pattern: &&mut String| !pattern.starts_with('/') && !pattern.starts_with("%h");
+        for pattern in self.authorized_keys.iter_mut().filter(relative) {
+            if let Some(folder) = folder.to_str() {
+                *pattern = format!("{}/{pattern}", folder.trim_end_matches('/').replace('%', "%%"));
+            }
         }
     }
 }
@@ -78,6 +91,7 @@ fn pattern(value: &Value<'_>) -> Option<String> {
         return Some(pattern.to_owned());
     }
     let path = value.path()?;
+    // It is absolute, or the configuration was named without a folder.
     if path.to_str() == Some(pattern) {
         return Some(pattern.to_owned());
     }
@@ -173,6 +187,9 @@ fn user_name(value: &Value<'_>, names: &mut BTreeMap<String, usize>) -> Option<S
     let name = value.word()?;
     if name.contains('/') || name == "." || name == ".." {
         return value.wrong("a name that can be part of a path");
+    }
+    if name.len() > 255 {
+        return value.wrong("a name of at most 255 bytes");
     }
     value.unique(name, names)?;
     Some(name.to_owned())

@@ -78,7 +78,15 @@ pub fn load(path: &Path) -> Result<Config, Faults> {
         file: path.to_owned(),
         faults: vec![fault],
     })?;
-    parse(&text, path)
+    parse(&text, path).map(placed)
+}
+
+/// With the paths that are still relative, since the file was named by a relative path, where they start.
+fn placed(mut config: Config) -> Config {
+    if let Ok(folder) = std::env::current_dir() {
+        config.auth.start_at(&folder);
+    }
+    config
 }
 
 /// Reads a configuration that is already text. `file` is where it came from: it names the file in faults, and its folder is
@@ -124,7 +132,7 @@ pub fn draft(path: &Path) -> Result<Draft, Faults> {
     let faults = document.into_faults();
     match config {
         Some(config) if faults.iter().all(|fault| fault.file != path) => Ok(Draft {
-            config,
+            config: placed(config),
             settings_files: faults,
         }),
         _ => Err(Faults {

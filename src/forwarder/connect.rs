@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::judge::Refused;
 use super::tunnel::{Ends, Joined};
 use super::{Desk, Visit};
 use crate::relay::{self, Queued, Sink, Source};
@@ -44,7 +46,6 @@ impl Desk {
         pending: P,
     ) -> Option<Box<Joined<P::Source, P::Sink>>> {
         let question = visit.question(Action::Connect, requested, originator);
-        let id = question.id.clone();
         let place = visit.place();
         let judged = match &place {
             Ok(_) => self.judge(visit, question).await,
@@ -52,25 +53,33 @@ impl Desk {
         };
         let permit = match judged {
             Ok(permit) => permit,
-            Err(refusal) => {
-                pending.refuse(&refusal, &id).await;
+            Err(Refused { refusal, forward }) => {
+                pending.refuse(&refusal, &forward).await;
                 return None;
             }
         };
+        let began = Instant::now();
         let patience = permit.judged_by().limits.dial_timeout;
         let dialled = tokio::select! {
             dialled = relay::dial(&permit, patience) => dialled,
-            _ = visit.stop.ended() => return None,
+            _ = visit.stop.ended() => {
+                self.unreached(&permit, "the session ended first".to_owned(), began);
+                return None;
+            }
         };
         let dialled = match dialled {
             Ok(dialled) => dialled,
             Err(refusal) => {
-                tracing::info!(forward = id, reason = refusal.sentence(), "the target was not reached");
-                pending.refuse(&refusal, &id).await;
+                self.unreached(&permit, refusal.sentence(), began);
+                self.slow_down(visit).await;
+                pending.refuse(&refusal, &permit.request().id).await;
                 return None;
             }
         };
-        let (source, sink, queue) = pending.accept().await?;
+        let Some((source, sink, queue)) = pending.accept().await else {
+            self.unreached(&permit, UNTAKEN.to_owned(), began);
+            return None;
+        };
         let ends = Ends {
             source,
             sink,
@@ -86,3 +95,6 @@ impl Desk {
         }))
     }
 }
+
+/// The channel could not be opened: its client is gone, or does not want it any more.
+pub(super) const UNTAKEN: &str = "the client did not take the connection";

@@ -1,71 +1,201 @@
 //! Every request is judged, and every judgement recorded before it has an effect.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::refusals::{Cause, MOST_SESSION_WAIT, MOST_WAIT, OfUser, Record};
 use super::visit::Full;
-use super::{Desk, News, Visit};
-use crate::audit::{Decided, Event};
-use crate::judgement::{Judgement, Permit, Question};
+use super::{Desk, Visit};
+use crate::audit::{ConnectFailed, Decided, Event, Subject, VerdictWord};
+use crate::judgement::{Judgement, Permit, Question, Way};
 use crate::request::{Action, Refusal};
+
+/// A refusal, and the `forward` of the audit line that has it.
+pub(super) struct Refused {
+    pub(super) refusal: Refusal,
+    pub(super) forward: String,
+}
 
 impl Desk {
     /// Judges and records; an allow counts only once it is in the log. Users, policies, floors and limits are those of one
     /// moment.
-    pub(super) async fn judge(&self, visit: &Visit, mut question: Question) -> Result<Permit, Refusal> {
+    pub(super) async fn judge(&self, visit: &Visit, mut question: Question) -> Result<Permit, Refused> {
         let id = question.id.clone();
         if !self.audit.takes_lines() {
-            return Err(unrecorded());
+            return Err(unrecorded(id));
         }
+        let most = match question.action {
+            // The session waits for this one.
+            Action::Listen => MOST_SESSION_WAIT,
+            _ => MOST_WAIT,
+        };
         if self.draining.load(Ordering::Relaxed) {
             let stopping = Judgement::exhausted(&question, "draining", "the gateway is stopping".to_owned());
-            return self.publish(visit, &id, stopping).await;
+            return self.publish(visit, id, stopping, Waits::Within(most)).await;
         }
+        let began = Instant::now();
         let current = self.judge.current();
         match self.rights(visit, &current.accounts).await {
             Ok(rights) => question.asked_by(&rights),
-            Err(refusal) => return self.publish(visit, &id, question.refused(refusal)).await,
+            Err(refusal) => {
+                let refused = question.refused(refusal);
+                return self.publish(visit, id, refused, Waits::Within(most)).await;
+            }
         }
         let judgement = match question.action {
-            // The session waits for this one.
             Action::Listen => self.judge.judge_within(&current, question, LISTEN_PATIENCE).await,
             _ => self.judge.judge_by(&current, question).await,
         };
-        self.publish(visit, &id, judgement).await
+        if let (Err(Refusal::Unreachable { reason }), Action::Connect) = (&judgement.outcome, judgement.decided.action)
+        {
+            let failed = ConnectFailed::unresolved(&judgement.decided, reason.clone(), super::millis(began));
+            let judged = self.publish(visit, id, judgement, Waits::Within(most)).await;
+            if let (Some(failed), Err(refused)) = (failed, &judged) {
+                let subject = visit.subject.with_forward(&refused.forward);
+                self.audit.record(&subject, &Event::ConnectFailed(Box::new(failed)));
+            }
+            return judged;
+        }
+        self.publish(visit, id, judgement, Waits::Within(most)).await
     }
 
-    pub(super) async fn exhausted(&self, visit: &Visit, question: &Question, full: Full) -> Result<Permit, Refusal> {
+    pub(super) async fn exhausted(&self, visit: &Visit, question: &Question, full: Full) -> Result<Permit, Refused> {
+        if !self.audit.takes_lines() {
+            return Err(unrecorded(question.id.clone()));
+        }
         let judgement = Judgement::exhausted(question, full.code(), full.to_string());
-        self.publish(visit, &question.id, judgement).await
+        let waits = match question.action {
+            Action::Listen => Waits::Within(MOST_SESSION_WAIT),
+            _ => Waits::InPlace(MOST_WAIT),
+        };
+        self.publish(visit, question.id.clone(), judgement, waits).await
     }
 
-    async fn publish(&self, visit: &Visit, id: &str, judgement: Judgement) -> Result<Permit, Refusal> {
+    async fn publish(&self, visit: &Visit, id: String, judgement: Judgement, waits: Waits) -> Result<Permit, Refused> {
         let Judgement { decided, outcome } = judgement;
-        if let Err(refusal) = &outcome {
-            log_refusal(id, &visit.user, &decided, refusal);
+        let subject = visit.subject.with_forward(&id);
+        match outcome {
+            Ok(permit) => {
+                self.followers.tell(visit, &decided, None, &id);
+                let event = Event::ForwardDecided(Box::new(decided));
+                if !self.audit.record_surely(&subject, &event).confirmed().await {
+                    return Err(unrecorded(id));
+                }
+                Ok(permit)
+            }
+            Err(refusal) => {
+                let forward = self.refuse(visit, subject, &decided, waits).await;
+                let sentence = Some(refusal.sentence());
+                self.followers.tell(visit, &decided, sentence, &forward);
+                Err(Refused { refusal, forward })
+            }
         }
-        let subject = visit.subject.with_forward(id);
-        visit.tell(|| News {
-            decided: decided.clone(),
-            sentence: outcome.as_ref().err().map(Refusal::sentence),
-            forward: id.to_owned(),
-        });
-        let event = Event::ForwardDecided(Box::new(decided));
-        if outcome.is_err() {
-            self.audit.record(&subject, &event);
-        } else if !self.audit.record_surely(&subject, &event).confirmed().await {
-            return Err(unrecorded());
+    }
+
+    /// Lets a refusal wait for its turn, and records it; the answer is the `forward` that the user is told.
+    async fn refuse(&self, visit: &Visit, subject: Subject, decided: &Decided, waits: Waits) -> String {
+        let user = self.refusals.of(&visit.user);
+        let place = match waits {
+            Waits::Within(_) => None,
+            Waits::InPlace(_) => Arc::clone(&visit.waiting).try_acquire_owned().ok(),
+        };
+        let most = match waits {
+            Waits::InPlace(_) if place.is_none() => Duration::ZERO,
+            Waits::Within(most) | Waits::InPlace(most) => most,
+        };
+        self.slow(visit, &user, most).await;
+        let cause = Cause::of(&subject, decided);
+        let mut record = user.count(Instant::now(), cause.clone(), &subject, decided);
+        if record == Record::Alone && !wait_for(user.lines.turn(Instant::now(), most), most).await {
+            record = user.count_widely(Instant::now(), cause, &subject, decided);
         }
-        outcome
+        match record {
+            Record::Alone => {
+                log_refusal(&subject, decided);
+                let event = Event::ForwardDecided(Box::new(decided.clone()));
+                self.audit.record(&subject, &event);
+                subject.forward.unwrap_or_default()
+            }
+            Record::Counted { forward, after } => {
+                if let Some(after) = after {
+                    let (audit, forward) = (self.audit.clone(), forward.clone());
+                    self.tasks.spawn(async move {
+                        tokio::time::sleep(after).await;
+                        user.write(&audit, &forward);
+                    });
+                }
+                forward
+            }
+        }
+    }
+
+    /// Waits until an answer that gives nothing has its turn, of the session's and of the user's.
+    async fn slow(&self, visit: &Visit, user: &OfUser, most: Duration) {
+        let now = Instant::now();
+        let turns = (visit.pace.turn(now, most), user.pace.turn(now, most));
+        let turn = turns.0.zip(turns.1).map(|(session, user)| session.max(user));
+        wait_for(turn, most).await;
+    }
+
+    /// Records that what was allowed is not there, and why.
+    pub(super) fn unreached(&self, permit: &Permit, reason: String, began: Instant) {
+        let request = permit.request();
+        let subject = Subject::of(request);
+        let failed = ConnectFailed {
+            action: request.action,
+            requested: request.requested.clone(),
+            target: request.target.clone(),
+            effective: permit.effective().clone(),
+            resolved: match permit.way() {
+                Way::Dial(addresses) => addresses.iter().map(SocketAddr::ip).collect(),
+                _ => Vec::new(),
+            },
+            reason,
+            millis: super::millis(began),
+        };
+        let (forward, user) = (&subject.forward, &subject.user);
+        let (target, reason) = (failed.effective.to_string(), &failed.reason);
+        tracing::info!(forward, user, target, reason, "could not connect to the target");
+        self.audit.record(&subject, &Event::ConnectFailed(Box::new(failed)));
+    }
+
+    /// Lets the answer to a dial that failed wait for its turn, as if it were a refusal.
+    pub(super) async fn slow_down(&self, visit: &Visit) {
+        let user = self.refusals.of(&visit.user);
+        self.slow(visit, &user, MOST_WAIT).await;
+        wait_for(user.lines.turn(Instant::now(), MOST_WAIT), MOST_WAIT).await;
     }
 }
 
-fn log_refusal(forward: &str, user: &str, decided: &Decided, refusal: &Refusal) {
+/// For how long a refusal may wait for its turn.
+#[derive(Clone, Copy)]
+enum Waits {
+    /// So long: it has a place among what its session may have open.
+    Within(Duration),
+    /// So long, if there is a place for that.
+    InPlace(Duration),
+}
+
+/// Waits for the turn, or for as long as may be where it comes later: then it is false.
+async fn wait_for(turn: Option<Duration>, most: Duration) -> bool {
+    let wait = turn.unwrap_or(most);
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
+    }
+    turn.is_some()
+}
+
+pub(super) fn log_refusal(subject: &Subject, decided: &Decided) {
+    let (forward, user) = (&subject.forward, &subject.user);
     let requested = decided.requested.to_string();
     let action = decided.action.as_str();
     let code = decided.code.as_deref().unwrap_or_default();
-    match refusal {
-        Refusal::Undecided { reason, .. } => {
+    let reason = decided.reason.as_deref().unwrap_or_default();
+    let repeated = decided.repeated;
+    match decided.verdict {
+        VerdictWord::Failed => {
             tracing::warn!(
                 forward,
                 user,
@@ -73,22 +203,31 @@ fn log_refusal(forward: &str, user: &str, decided: &Decided, refusal: &Refusal) 
                 requested,
                 code,
                 reason,
+                repeated,
                 "the policy failed to decide"
             );
         }
-        _ => {
-            let reason = decided.reason.as_deref().unwrap_or_default();
-            tracing::info!(forward, user, action, requested, code, reason, "refused");
+        VerdictWord::Deny => tracing::info!(forward, user, action, requested, code, reason, repeated, "refused"),
+        VerdictWord::Allow | VerdictWord::Rewrite => {
+            tracing::info!(
+                forward,
+                user,
+                action,
+                requested,
+                repeated,
+                "there is no address to connect to"
+            );
         }
     }
 }
 
 /// Nothing is allowed that cannot be recorded.
-fn unrecorded() -> Refusal {
-    Refusal::Exhausted {
+fn unrecorded(forward: String) -> Refused {
+    let refusal = Refusal::Exhausted {
         code: "audit",
         reason: "the gateway cannot write its audit log".to_owned(),
-    }
+    };
+    Refused { refusal, forward }
 }
 
 /// A decision on a remote forward that takes longer is a refusal.

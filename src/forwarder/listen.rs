@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::connect::UNTAKEN;
+use super::judge::Refused;
 use super::tunnel::{Ends, Joined};
 use super::visit::Full;
 use super::{Desk, Visit, millis};
@@ -73,7 +75,7 @@ impl Desk {
             Some(_) => self.judge(visit, question).await,
             None => self.exhausted(visit, &question, Full::Listeners).await,
         };
-        let permit = judged.map_err(refuse)?;
+        let permit = judged.map_err(|Refused { refusal, forward }| (refusal, forward))?;
         let bound = Bound::new(&permit).map_err(refuse)?;
         let listening = Listening {
             requested: permit.request().requested.clone(),
@@ -191,6 +193,7 @@ impl Desk {
             Endpoint::Tcp { port, .. } => Some(*port),
             Endpoint::Socket(_) => None,
         };
+        let began = Instant::now();
         let opened = tokio::select! {
             opened = opener.open(&requested, port, accepted.peer) => opened,
             _ = visit.stop.ended() => Err(Unopened::Refused),
@@ -201,7 +204,7 @@ impl Desk {
         }
         let Ok((source, sink, queue)) = opened else {
             visit.leave(place);
-            tracing::info!(listener = %listener.effective, "the client did not take a connection to its listener");
+            self.unreached(&permit, UNTAKEN.to_owned(), began);
             return None;
         };
         let ends = Ends {

@@ -1,9 +1,12 @@
 //! The story of one request: judge it, record it, dial or listen, hand it back or refuse it.
 
 mod connect;
+mod followers;
 mod judge;
 mod listen;
+mod pace;
 mod reconsider;
+mod refusals;
 mod renew;
 mod sessions;
 mod tunnel;
@@ -19,9 +22,11 @@ use crate::judgement::Judge;
 use crate::registry::Registry;
 
 pub use connect::Pending;
+pub use followers::{Followers, Following, News};
 pub use listen::{Listening, Opener, Unopened};
+pub use refusals::Refusals;
 pub use sessions::{Present, Sessions};
-pub use visit::{News, Visit};
+pub use visit::Visit;
 
 /// What every request of the gateway shares.
 pub struct Desk {
@@ -35,6 +40,10 @@ pub struct Desk {
     pub sessions: Sessions,
     /// The gateway stops: nothing new is forwarded.
     pub draining: AtomicBool,
+    /// Who follows what is decided.
+    pub followers: Followers,
+    /// What is refused over and over.
+    pub refusals: Refusals,
     /// Every task.
     pub tasks: TaskTracker,
 }

@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::pace::Pace;
+use super::refusals::{MOST_WAITING, pace_of_session};
 use crate::accounts::Standing;
-use crate::audit::{Cause, Decided, Subject};
+use crate::audit::{Cause, Subject};
 use crate::config::Limits;
 use crate::judgement::{Question, Verdicts};
 use crate::names::places_of_one;
@@ -30,8 +32,8 @@ pub struct Visit {
     pub stop: Stop,
     /// Why the user may no longer log in, once that is so.
     revoked: OnceLock<String>,
-    /// What is decided, for the status channel.
-    news: OnceLock<broadcast::Sender<Arc<News>>>,
+    /// Kept by status channels.
+    uses: Arc<()>,
     verdicts: Arc<Verdicts>,
     names: Arc<Semaphore>,
     carried: AtomicUsize,
@@ -41,6 +43,10 @@ pub struct Visit {
     tunnels: Arc<Semaphore>,
     most_tunnels: usize,
     pub(super) listeners: Arc<Semaphore>,
+    /// Of answers that give nothing.
+    pub(super) pace: Pace,
+    /// For refusals that wait without a place among the tunnels.
+    pub(super) waiting: Arc<Semaphore>,
 }
 
 /// Why a session has no place for one more.
@@ -65,16 +71,6 @@ impl Full {
     }
 }
 
-/// One decision, as the status channel shows it.
-pub struct News {
-    /// What was decided.
-    pub decided: Decided,
-    /// The sentence for the user, of a refusal.
-    pub sentence: Option<String>,
-    /// The audit log's `forward`.
-    pub forward: String,
-}
-
 impl Visit {
     /// A session of this user.
     #[must_use]
@@ -92,7 +88,7 @@ impl Visit {
             connection: Arc::new(connection),
             stop: Stop::default(),
             revoked: OnceLock::new(),
-            news: OnceLock::new(),
+            uses: Arc::default(),
             verdicts: Arc::default(),
             names: places_of_one(),
             carried: AtomicUsize::new(0),
@@ -101,6 +97,8 @@ impl Visit {
             tunnels: Arc::new(Semaphore::new(ceilings.tunnels_per_session)),
             most_tunnels: ceilings.tunnels_per_session,
             listeners: Arc::new(Semaphore::new(ceilings.listeners_per_session)),
+            pace: pace_of_session(),
+            waiting: Arc::new(Semaphore::new(MOST_WAITING)),
         }
     }
 
@@ -123,16 +121,10 @@ impl Visit {
         self.revoked.get().map(String::as_str)
     }
 
-    /// What is decided from now on.
-    pub fn follow(&self) -> broadcast::Receiver<Arc<News>> {
-        self.news.get_or_init(|| broadcast::channel(NEWS).0).subscribe()
-    }
-
-    /// Tells those who follow.
-    pub(super) fn tell(&self, news: impl FnOnce() -> News) {
-        if let Some(followed) = self.news.get().filter(|followed| followed.receiver_count() > 0) {
-            let _ = followed.send(Arc::new(news()));
-        }
+    /// The session is in use as long as what comes back is kept: a status channel is open.
+    #[must_use]
+    pub fn in_use(&self) -> Arc<()> {
+        Arc::clone(&self.uses)
     }
 
     /// Tunnels that are open or asked for.
@@ -144,7 +136,7 @@ impl Visit {
     /// Since when no tunnel has been open; now, where one is, or a status channel.
     #[must_use]
     pub fn unused_since(&self) -> Instant {
-        if self.open_tunnels() > 0 || self.news.get().is_some_and(|news| news.receiver_count() > 0) {
+        if self.open_tunnels() > 0 || Arc::strong_count(&self.uses) > 1 {
             return Instant::now();
         }
         *self.used.lock().unwrap_or_else(PoisonError::into_inner)
@@ -216,8 +208,6 @@ impl Visit {
     }
 }
 
-/// Decisions that a slow status channel may fall behind.
-const NEWS: usize = 64;
 /// Tunnels of a session that do not wait for the client's close.
 const CLOSED_AT_ONCE: usize = 4;
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);

@@ -56,6 +56,7 @@ impl Shared {
     pub(super) fn finish(&self) {
         let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::replace(&mut *finished, true) {
+            self.desk().refusals.flush(&self.desk().audit);
             self.desk().audit.record(&Subject::default(), &Event::GatewayStopped);
             self.desk().audit.finish();
         }

@@ -9,6 +9,7 @@ mod keys;
 mod prepare;
 mod reload;
 mod start;
+mod surroundings;
 mod swap;
 
 use std::net::SocketAddr;
@@ -20,7 +21,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, Draft, Faults};
+use crate::config::{AuditFile, Config, Draft, Faults};
 use crate::forwarder::Desk;
 use crate::policy::Compiler;
 use crate::registry::Registry;
@@ -33,11 +34,13 @@ use doorway::{Doorway, Sparing};
 
 pub use prepare::{Prepared, state_directory};
 pub use start::StartError;
+pub use surroundings::missing;
 
 /// A gateway that serves.
 pub struct Gateway {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
+    audit_file: AuditFile,
     swapped: watch::Receiver<u64>,
 }
 
@@ -70,6 +73,12 @@ impl Gateway {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where its audit log is.
+    #[must_use]
+    pub fn audit_file(&self) -> &AuditFile {
+        &self.audit_file
     }
 
     /// What is open.

@@ -16,7 +16,7 @@ use super::{Gateway, Origin, Prepared, Shared};
 use crate::accounts::Accounts;
 use crate::audit::{Audit, Event, Subject};
 use crate::config::{Config, Faults};
-use crate::forwarder::{Desk, Sessions};
+use crate::forwarder::{Desk, Followers, Refusals, Sessions};
 use crate::judgement::{Judge, OwnListeners};
 use crate::names::Resolver;
 use crate::open_files;
@@ -63,6 +63,7 @@ impl Gateway {
             registry,
         } = prepared;
         open_files::provide(config.limits.sessions);
+        let audit_file = config.audit.file.clone();
         let audit = Audit::open(&config.audit).map_err(StartError::Audit)?;
         let own = OwnListeners::default();
         let mut listeners = Vec::new();
@@ -91,9 +92,12 @@ impl Gateway {
             registry,
             sessions: Sessions::default(),
             draining: AtomicBool::new(false),
+            followers: Followers::default(),
+            refusals: Refusals::default(),
             tasks: TaskTracker::new(),
         });
         let started = Event::GatewayStarted {
+            version: env!("CARGO_PKG_VERSION"),
             listen: addresses.clone(),
             policies: generation.installed().collect(),
         };
@@ -160,6 +164,7 @@ impl Gateway {
         Ok(Self {
             shared,
             addresses,
+            audit_file,
             swapped,
         })
     }

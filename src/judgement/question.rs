@@ -115,6 +115,7 @@ impl Question {
             terms: None,
             tags: BTreeMap::new(),
             again: self.again,
+            repeated: None,
         }
     }
 }

@@ -34,6 +34,7 @@ use std::ffi::OsString;
 
 pub use build::{Making, perform};
 pub use contract::Contract;
+pub(crate) use paint::COLOURS;
 pub(crate) use run::fact;
 pub(crate) use wrong::{fail, invalid};
 

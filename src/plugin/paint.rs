@@ -14,21 +14,28 @@ impl Paint {
     }
 
     pub(super) fn good(self, text: &str) -> String {
-        self.with("32", text)
+        self.with(GREEN, text)
     }
 
     pub(super) fn bad(self, text: &str) -> String {
-        self.with("1;31", text)
+        self.with(RED, text)
     }
 
     fn with(self, code: &str, text: &str) -> String {
         if self.0 {
-            format!("\x1b[{code}m{text}\x1b[0m")
+            format!("{code}{text}{PLAIN}")
         } else {
             text.to_owned()
         }
     }
 }
+
+const GREEN: &str = "\x1b[32m";
+const RED: &str = "\x1b[1;31m";
+const PLAIN: &str = "\x1b[0m";
+
+/// Everything that a terminal is told by this program, besides text.
+pub(crate) const COLOURS: [&str; 3] = [GREEN, RED, PLAIN];
 
 /// A number of bytes, for people.
 pub(super) fn bytes(count: u64) -> String {

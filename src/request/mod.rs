@@ -15,7 +15,7 @@ pub use endpoint::{Endpoint, EndpointError, Host, Name, Requested, SocketPath};
 pub use identity::{Certificate, Connection, Credential, Fact, Principal};
 pub use network::{NetworkError, loose_network, network};
 pub use refusal::{By, Refusal};
-pub use text::{clipped, printable};
+pub use text::{clipped, is_unseen, printable, seen};
 pub use verdict::{AddressRule, AddressRules, Denial, Effect, Redirect, Terms, Verdict};
 
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What a plain `ssh host` shows: who you are, what is open, and each decision as it happens.
+//! What a plain `ssh host` shows: who you are, what is open, and each decision as it happens, of all sessions of the user.
 
 use std::fmt::Write;
 use std::future::poll_fn;
@@ -11,15 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::channel::{Incoming, Outgoing};
 use crate::audit::VerdictWord;
-use crate::forwarder::{News, Visit};
-use crate::registry::Registry;
+use crate::forwarder::{Desk, News, Visit};
 use crate::relay::{Inbound, Sink, Source};
 use crate::request::printable;
 
 /// One status channel.
 pub(super) struct View {
     pub(super) visit: Arc<Visit>,
-    pub(super) registry: Registry,
+    pub(super) desk: Arc<Desk>,
     pub(super) handle: Handle,
     pub(super) channel: ChannelId,
     /// The client has a terminal in raw mode: lines end in CR LF, and Ctrl-C arrives as a byte.
@@ -29,7 +28,8 @@ pub(super) struct View {
 impl View {
     /// Shows until the user leaves or the session ends.
     pub(super) async fn show(self, left: CancellationToken, mut screen: Outgoing) {
-        let mut news = self.visit.follow();
+        let _in_use = self.visit.in_use();
+        let mut news = self.desk.followers.follow(&self.visit.user);
         let mut text = self.greeting();
         loop {
             let end = if self.terminal { "\r\n" } else { "\n" };
@@ -44,8 +44,8 @@ impl View {
                 break;
             }
             text = tokio::select! {
-                next = news.recv() => match next {
-                    Ok(next) => line(&next),
+                next = news.next() => match next {
+                    Ok(next) => self.line(&next),
                     Err(RecvError::Lagged(missed)) => format!("({missed} decisions are not shown)\n"),
                     Err(RecvError::Closed) => break,
                 },
@@ -64,16 +64,16 @@ impl View {
             "portreeve {}: ports are forwarded, nothing else.\n",
             env!("CARGO_PKG_VERSION")
         );
-        let _ = write!(text, "You are {}", principal.user);
+        let _ = write!(text, "You are {}", printable(&principal.user, MAX_LINE));
         if !principal.groups.is_empty() {
-            let _ = write!(text, " ({})", principal.groups.join(", "));
+            let _ = write!(text, " ({})", printable(&principal.groups.join(", "), MAX_LINE));
         }
         let _ = write!(text, ", by {}", principal.credential.method);
         if let Some(fingerprint) = &principal.credential.fingerprint {
             let _ = write!(text, " {fingerprint}");
         }
         let _ = writeln!(text, ".");
-        let open = self.registry.forwards_of(&self.visit.connection.id);
+        let open = self.desk.registry.forwards_of(&principal.user);
         if open.is_empty() {
             text.push_str("Nothing is open.\n");
         }
@@ -84,31 +84,38 @@ impl View {
             if forward.effective != request.target {
                 let _ = write!(text, " -> {}", forward.effective);
             }
+            if request.connection.id != self.visit.connection.id {
+                let _ = write!(text, " (another session, from {})", request.connection.client);
+            }
             text.push('\n');
         }
         text.push_str("Decisions follow; Ctrl-C leaves.\n");
         text
     }
-}
 
-fn line(news: &News) -> String {
-    let decided = &news.decided;
-    let word = match decided.verdict {
-        VerdictWord::Allow => "allowed",
-        VerdictWord::Deny => "refused",
-        VerdictWord::Rewrite => "rewritten",
-        VerdictWord::Failed => "undecided",
-    };
-    let requested = printable(&decided.requested.to_string(), MAX_LINE);
-    let mut text = format!("{word}: {} {requested}", decided.action.as_str());
-    if let Some(effective) = &decided.effective {
-        let _ = write!(text, " -> {effective}");
+    fn line(&self, news: &News) -> String {
+        let decided = &news.decided;
+        let word = match decided.verdict {
+            VerdictWord::Allow => "allowed",
+            VerdictWord::Deny => "refused",
+            VerdictWord::Rewrite => "rewritten",
+            VerdictWord::Failed => "undecided",
+        };
+        let requested = printable(&decided.requested.to_string(), MAX_LINE);
+        let mut text = format!("{word}: {} {requested}", decided.action.as_str());
+        if let Some(effective) = &decided.effective {
+            let _ = write!(text, " -> {effective}");
+        }
+        if let Some(sentence) = &news.sentence {
+            let _ = write!(text, ": {}", printable(sentence, MAX_LINE));
+        }
+        let _ = write!(text, " [ref {}]", news.forward);
+        if news.session != self.visit.connection.id {
+            let _ = write!(text, " (another session, from {})", news.client);
+        }
+        text.push('\n');
+        text
     }
-    if let Some(sentence) = &news.sentence {
-        let _ = write!(text, ": {}", printable(sentence, MAX_LINE));
-    }
-    let _ = writeln!(text, " [ref {}]", news.forward);
-    text
 }
 
 /// Takes what the client types until the channel closes; `left` is cancelled by Ctrl-C, Ctrl-D and

@@ -76,6 +76,57 @@ fn check_says_what_would_serve() {
 }
 
 #[test]
+fn check_finds_what_the_machine_does_not_have() {
+    let home = Home::new();
+    home.file("policy.wasm", guest());
+    home.file("file", "");
+    std::fs::create_dir(home.path("folder")).unwrap();
+    for (listen, log, key, words) in [
+        ("127.0.0.1:0", "none/audit.jsonl", "audit.file", "none/audit.jsonl"),
+        ("127.0.0.1:0", "file/audit.jsonl", "audit.file", "file is not a folder"),
+        ("127.0.0.1:0", "folder", "audit.file", "folder"),
+        ("198.51.100.7:2222", "audit.jsonl", "server.listen", "198.51.100.7"),
+        ("[2001:db8::7]:2222", "audit.jsonl", "server.listen", "2001:db8::7"),
+    ] {
+        let text = format!(
+            "[server]\nlisten = [\"{listen}\"]\n[[policy.plugin]]\nname = \"test\"\ncomponent = \"policy.wasm\"\n[audit]\nfile = \"{log}\"\n"
+        );
+        let file = home.file("portreeve.toml", text);
+        let ran = home.run(&["check", "--config", &file]);
+        assert_eq!(ran.code, 2, "{listen} {log}: {}", ran.err);
+        assert!(
+            ran.err.contains(key) && ran.err.contains(words),
+            "{listen} {log}: {}",
+            ran.err
+        );
+        let served = home.run_for_a_while(&["serve", "--config", &file]);
+        assert!(served.code == 1 || served.code == 3, "{listen} {log}: {served:?}");
+        assert!(
+            served.err.contains(words.trim_end_matches(" is not a folder")),
+            "{}",
+            served.err
+        );
+        assert_eq!(served.out, "");
+    }
+}
+
+#[test]
+fn an_audit_log_that_is_a_pipe_without_a_reader_is_an_error_at_once() {
+    let home = Home::new();
+    let file = home.asking(&guest(), "");
+    let pipe = home.path("audit.jsonl");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let ran = home.run_for_a_while(&["serve", "--config", &file]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.err.contains("audit.jsonl: no process reads this pipe"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
 fn check_tries_the_policy_too() {
     let home = Home::new();
     let file = home.asking(b"garbage", "");

@@ -1,5 +1,6 @@
 //! Every way to forward, allowed, refused and rewritten, with the client that people have.
 
+use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
@@ -494,4 +495,31 @@ fn a_client_that_waits_for_the_server_to_close_is_not_kept_waiting() {
     // A client that is refused leaves by itself.
     let (served, refused) = (quickest(&target.address(), 0), quickest("127.0.0.1:1", 255));
     assert!(served < 8 * refused, "{served:?} and {refused:?}");
+}
+
+#[test]
+fn a_status_channel_shows_what_all_sessions_of_its_user_have_and_ask() {
+    let target = Server::echo();
+    let gateway = Setup::allowing().start();
+    let open = gateway.local(&target.address());
+    let mut near = open.connect();
+    assert!(ping(&mut near));
+    let mut status = gateway.ssh().start();
+    let mut lines = BufReader::new(status.stdout.take().unwrap()).lines();
+    let mut next = |words: &str| {
+        lines
+            .by_ref()
+            .map(|line| line.unwrap())
+            .find(|line| line.contains(words))
+            .expect(words)
+    };
+    assert!(next("open: connect").contains("(another session, from 127.0.0.1:"));
+    next("Decisions follow");
+    let other = Server::named("x");
+    assert_eq!(gateway.through(&other.address()).stdout, "x");
+    let line = next("allowed: connect");
+    assert!(
+        line.contains(&other.address()) && line.contains("(another session, from 127.0.0.1:"),
+        "{line}"
+    );
 }

@@ -223,27 +223,34 @@ file = "{audit}"
 
     /// Starts the program, in a process of its own.
     pub fn start_program(self) -> Process {
+        self.start_program_to(Stdio::piped(), Stdio::null(), |child| {
+            let mut line = String::new();
+            let out = child.stdout.take().expect("it is piped");
+            let _ = BufReader::new(out).read_line(&mut line);
+            let address = line.trim_end().rsplit(' ').next().and_then(|word| word.parse().ok());
+            address.expect("the address on which it listens")
+        })
+    }
+
+    /// Starts the program with these streams; `address` finds out where it listens.
+    pub fn start_program_to(
+        self,
+        out: Stdio,
+        errors: Stdio,
+        address: impl FnOnce(&mut Child) -> SocketAddr,
+    ) -> Process {
         let file = self.path("portreeve.toml");
         fs::write(&file, self.config()).expect("write the configuration");
         let mut program = Command::new(env!("CARGO_BIN_EXE_portreeve"));
         program.args(["serve", "--config"]).arg(&file).env("RUST_LOG", "warn");
         // The allocator gives back at once what is freed, so that its memory is what it holds.
         program.env("MIMALLOC_PURGE_DELAY", "0");
-        program
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+        program.stdin(Stdio::null()).stdout(out).stderr(errors);
         let mut child = program.spawn().expect("the program runs");
-        let mut line = String::new();
-        let out = child.stdout.take().expect("it is piped");
-        let _ = BufReader::new(out).read_line(&mut line);
-        let address = line.trim_end().rsplit(' ').next().and_then(|word| word.parse().ok());
+        let address = address(&mut child);
         Process {
             child,
-            reached: Reached {
-                setup: self,
-                address: address.expect("the address on which it listens"),
-            },
+            reached: Reached { setup: self, address },
         }
     }
 }
@@ -401,6 +408,31 @@ impl Deref for Process {
 }
 
 impl Process {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Waits for its end, and answers its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        eventually("the end of the program", || self.child.try_wait().expect("its state")).code()
+    }
+
+    /// Sends it a signal again and again until it ends, and answers its exit code. Of two that come at once it sees one.
+    pub fn ended_by(&mut self, signal: &str) -> Option<i32> {
+        let end = eventually("the end of the program", || {
+            self.signal(signal);
+            self.child.try_wait().expect("its state")
+        });
+        end.code()
+    }
+
     /// How many files it has open.
     pub fn files(&self) -> usize {
         self.entries("fd")

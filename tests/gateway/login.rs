@@ -123,6 +123,17 @@ fn an_option_that_is_unknown_voids_its_line_of_a_key_file() {
     }
 }
 
+#[test]
+fn a_relative_path_of_key_files_starts_at_the_folder_of_the_configuration() {
+    let target = Server::named("x");
+    let setup = Setup::allowing()
+        .without_listed_key()
+        .tables("[auth]\nauthorized-keys = [\"keys/%u\"]");
+    fs::create_dir(setup.path("keys")).unwrap();
+    fs::copy(setup.path("id.pub"), setup.path("keys/alice")).unwrap();
+    assert!(enters(&setup.start().through(&target.address())));
+}
+
 fn with_key(gateway: &Running, name: &str) -> Answer {
     let target = Server::named("x");
     let ssh = gateway.ssh_with_key(&gateway.path(name));

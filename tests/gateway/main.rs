@@ -31,8 +31,10 @@ mod mute;
 #[allow(dead_code, reason = "the suite of odd components uses the rest")]
 #[path = "../odd/mod.rs"]
 mod odd;
+mod outputs;
 mod prepared;
 mod rates;
+mod refusals;
 mod relay;
 mod reloads;
 mod replayed;

@@ -204,6 +204,17 @@ fn a_file_named_without_a_folder_keeps_relative_paths_as_they_are() {
 }
 
 #[test]
+fn patterns_that_are_still_relative_start_at_the_folder_of_the_process() {
+    let text = with_policy("[auth]\nauthorized-keys = [\"keys/%u\", \"/etc/keys/%u\", \"%h/k\", \"%u\"]");
+    let mut config = parse(&text, Path::new("conf/portreeve.toml")).unwrap();
+    config.auth.start_at(Path::new("/100%"));
+    assert_eq!(
+        config.auth.authorized_keys,
+        ["/100%%/conf/keys/%u", "/etc/keys/%u", "%h/k", "/100%%/conf/%u"]
+    );
+}
+
+#[test]
 fn claims_and_facts_keep_their_shape_and_order() {
     let facts = meant(&with_policy(
         "[policy.facts]\nzone = [\"a\", \"b\"]\nlevel = -3\nfrozen = true\nname = \"x\"",

@@ -73,6 +73,15 @@ impl Client {
         self.reject()
     }
 
+    /// False where the line of a login could not be written: then nothing about it is decided.
+    pub(super) fn can_be_recorded(&self) -> bool {
+        let has_room = self.service.desk.audit.has_room();
+        if !has_room {
+            tracing::error!(client = %self.client, "too much waits to be written to the audit log: no login");
+        }
+        has_room
+    }
+
     pub(super) async fn show_password(&mut self, user: &str, password: &str) -> Auth {
         if self.tried.are_used_up() || !self.service.accounts().have_passwords() {
             return self.fail();

@@ -113,18 +113,30 @@ impl Handler for Box<Client> {
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Answer<Auth> {
+        if !self.can_be_recorded() {
+            return Ok(Auth::reject());
+        }
         Ok(Box::pin(self.show_password(user, password)).await)
     }
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Answer<Auth> {
+        if !self.can_be_recorded() {
+            return Ok(Auth::reject());
+        }
         Ok(Box::pin(self.offer_key(user, offer)).await)
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Answer<Auth> {
+        if !self.can_be_recorded() {
+            return Ok(Auth::reject());
+        }
         Ok(Box::pin(self.show_key(user, key)).await)
     }
 
     async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Answer<Auth> {
+        if !self.can_be_recorded() {
+            return Ok(Auth::reject());
+        }
         Ok(Box::pin(self.show_certificate(user, certificate)).await)
     }
 

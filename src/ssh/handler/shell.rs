@@ -63,7 +63,7 @@ impl Client {
         let littering = Arc::clone(&visit);
         let view = status::View {
             visit,
-            registry: self.service.desk.registry.clone(),
+            desk: Arc::clone(&self.service.desk),
             handle: session.handle(),
             channel,
             terminal: shell.terminal,

@@ -1,0 +1,136 @@
+//! What signals mean to a gateway that serves.
+//!
+//! A thread of its own listens, so that a second request to stop is obeyed even if everything else waits for something: a
+//! file system that hangs, a pipe that no process reads. No signal ends the gateway without its last line in the audit log,
+//! except those that no process can catch and those that report a fault of its own.
+
+use std::io;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc as threads;
+use std::thread;
+use std::time::Duration;
+
+use nix::libc;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::FAILED;
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Read everything again.
+    Reload,
+    /// Drain and end; asked a second time, end at once.
+    Stop,
+}
+
+/// What a signal means.
+#[derive(Clone, Copy)]
+enum Meaning {
+    Order(Order),
+    /// It would end the process, and nothing here asks for it: this is its name.
+    Nothing(&'static str),
+    /// A write past the limit on file size fails, which is said where it was written.
+    FileSize,
+}
+
+/// The orders that come by signal.
+pub(super) struct Signals(mpsc::UnboundedReceiver<Order>);
+
+impl Signals {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// Where the system has no thread, or does not let a signal be caught.
+    pub(super) fn listen() -> io::Result<Self> {
+        let (ready, listening) = threads::channel();
+        let (orders, obeyed) = mpsc::unbounded_channel();
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            let listener = Listener {
+                orders,
+                stops: AtomicUsize::new(0),
+            };
+            match listen_for(Arc::new(listener)) {
+                Ok(runtime) => {
+                    let _ = ready.send(Ok(()));
+                    runtime.block_on(std::future::pending::<()>());
+                }
+                Err(error) => drop(ready.send(Err(error))),
+            }
+        })?;
+        listening.recv().map_err(io::Error::other)??;
+        Ok(Self(obeyed))
+    }
+
+    /// The next order. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Order {
+        match self.0.recv().await {
+            Some(order) => order,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn listen_for(listener: Arc<Listener>) -> io::Result<Runtime> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let there = runtime.enter();
+    for (number, meaning) in meanings() {
+        let caught = signal(SignalKind::from_raw(number))?;
+        runtime.spawn(Arc::clone(&listener).obey(caught, meaning));
+    }
+    drop(there);
+    Ok(runtime)
+}
+
+struct Listener {
+    orders: mpsc::UnboundedSender<Order>,
+    stops: AtomicUsize,
+}
+
+impl Listener {
+    async fn obey(self: Arc<Self>, mut caught: Signal, meaning: Meaning) {
+        while caught.recv().await.is_some() {
+            match meaning {
+                Meaning::Order(order) => {
+                    let _ = self.orders.send(order);
+                    if order == Order::Stop && self.stops.fetch_add(1, Ordering::AcqRel) > 0 {
+                        tokio::time::sleep(LAST_PATIENCE).await;
+                        // Whatever still waits then has had its time. `main` cannot end the process: it may be what waits.
+                        process::exit(FAILED.into());
+                    }
+                }
+                Meaning::Nothing(name) => tracing::warn!("{name} means nothing to a gateway: it is ignored"),
+                Meaning::FileSize => {}
+            }
+        }
+    }
+}
+
+/// Every signal that can be caught, would end the process, and does not report a fault in it.
+fn meanings() -> impl Iterator<Item = (i32, Meaning)> {
+    let known = [
+        (libc::SIGHUP, Meaning::Order(Order::Reload)),
+        (libc::SIGTERM, Meaning::Order(Order::Stop)),
+        (libc::SIGINT, Meaning::Order(Order::Stop)),
+        (libc::SIGQUIT, Meaning::Order(Order::Stop)),
+        (libc::SIGXFSZ, Meaning::FileSize),
+        (libc::SIGXCPU, Meaning::Nothing("SIGXCPU")),
+        (libc::SIGUSR1, Meaning::Nothing("SIGUSR1")),
+        (libc::SIGUSR2, Meaning::Nothing("SIGUSR2")),
+        (libc::SIGALRM, Meaning::Nothing("SIGALRM")),
+        (libc::SIGVTALRM, Meaning::Nothing("SIGVTALRM")),
+        (libc::SIGPROF, Meaning::Nothing("SIGPROF")),
+        (libc::SIGIO, Meaning::Nothing("SIGIO")),
+        (libc::SIGPWR, Meaning::Nothing("SIGPWR")),
+        (libc::SIGSTKFLT, Meaning::Nothing("SIGSTKFLT")),
+    ];
+    let realtime = (libc::SIGRTMIN()..=libc::SIGRTMAX()).map(|number| (number, Meaning::Nothing("a real-time signal")));
+    known.into_iter().chain(realtime)
+}
+
+/// How long a gateway that was told twice to stop may take to record what it cuts.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);

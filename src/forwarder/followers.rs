@@ -1,0 +1,110 @@
+//! Who follows what is decided for a user: the status channels of all sessions of that user.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::Visit;
+use crate::audit::Decided;
+
+/// One decision, as a status channel shows it.
+pub struct News {
+    /// The session that asked.
+    pub session: String,
+    /// Where its client is.
+    pub client: SocketAddr,
+    /// What was decided.
+    pub decided: Decided,
+    /// The sentence for the user, of a refusal.
+    pub sentence: Option<String>,
+    /// The audit log's `forward`.
+    pub forward: String,
+}
+
+/// The status channels of all users. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Followers(Arc<Channels>);
+
+#[derive(Default)]
+struct Channels {
+    /// How many follow, so that a decision that none follows costs nothing.
+    all: AtomicUsize,
+    users: Mutex<HashMap<String, broadcast::Sender<Arc<News>>>>,
+}
+
+/// What is decided for one user from now on.
+pub struct Following {
+    user: String,
+    news: broadcast::Receiver<Arc<News>>,
+    followers: Followers,
+}
+
+impl Followers {
+    /// Follows what is decided for this user.
+    #[must_use]
+    pub fn follow(&self, user: &str) -> Following {
+        let mut users = self.0.lock();
+        self.0.all.fetch_add(1, Ordering::Relaxed);
+        let channel = users
+            .entry(user.to_owned())
+            .or_insert_with(|| broadcast::channel(NEWS).0);
+        Following {
+            user: user.to_owned(),
+            news: channel.subscribe(),
+            followers: self.clone(),
+        }
+    }
+
+    /// Tells those who follow the user of this visit.
+    pub(super) fn tell(&self, visit: &Visit, decided: &Decided, sentence: Option<String>, forward: &str) {
+        if self.0.all.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        if let Some(channel) = self.0.lock().get(&visit.user) {
+            let _ = channel.send(Arc::new(News {
+                session: visit.connection.id.clone(),
+                client: visit.connection.client,
+                decided: decided.clone(),
+                sentence,
+                forward: forward.to_owned(),
+            }));
+        }
+    }
+}
+
+impl Following {
+    /// The next decision. Cancel-safe.
+    ///
+    /// # Errors
+    /// How many were missed, where they came too fast.
+    pub async fn next(&mut self) -> Result<Arc<News>, RecvError> {
+        self.news.recv().await
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let mut users = self.followers.0.lock();
+        self.followers.0.all.fetch_sub(1, Ordering::Relaxed);
+        // This one still counts.
+        if users
+            .get(&self.user)
+            .is_some_and(|channel| channel.receiver_count() <= 1)
+        {
+            users.remove(&self.user);
+        }
+    }
+}
+
+impl Channels {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, broadcast::Sender<Arc<News>>>> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Decisions that a slow status channel may fall behind.
+const NEWS: usize = 64;

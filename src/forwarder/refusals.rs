@@ -1,0 +1,450 @@
+//! What a user is refused over and over: slowed, and recorded as a count.
+//!
+//! A refusal costs its user nothing, and the gateway a decision and a line. So after a first rush the answers come at a pace,
+//! by session and by user: whoever asks has a bounded number of requests open, and waits. And what is equal within a second
+//! has one line, which says how many it stands for. A user who asks for something else each time gets a line for each, at a
+//! slower pace; only what would wait longer than [`MOST_WAIT`] for its own line is counted with others that were refused for
+//! the same cause. So each decision is on record, and the lines of a user are bounded.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::pace::Pace;
+use crate::audit::{Audit, Decided, Event, Subject, VerdictWord};
+use crate::request::{Action, By, Requested};
+
+/// The refusals of all users that are of the last while.
+#[derive(Default)]
+pub struct Refusals(Mutex<HashMap<String, Arc<OfUser>>>);
+
+impl Refusals {
+    /// Those of this user.
+    pub(super) fn of(&self, user: &str) -> Arc<OfUser> {
+        let mut users = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = users.get(user) {
+            return Arc::clone(found);
+        }
+        let now = Instant::now();
+        users.retain(|_, one| Arc::strong_count(one) > 1 || !one.is_over(now));
+        let new = Arc::new(OfUser::new(now));
+        users.insert(user.to_owned(), Arc::clone(&new));
+        new
+    }
+
+    /// Records what was only counted so far.
+    pub(crate) fn flush(&self, audit: &Audit) {
+        let users = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in users.values() {
+            one.flush(audit);
+        }
+    }
+}
+
+/// The refusals of one user, over all their sessions.
+pub(super) struct OfUser {
+    /// Of the answers.
+    pub(super) pace: Pace,
+    /// Of the lines.
+    pub(super) lines: Pace,
+    counts: Mutex<Counts>,
+}
+
+/// How a refusal goes on record.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Record {
+    /// By a line of its own.
+    Alone,
+    /// By the line of this `forward`, which the caller writes for all when `after` is over, by [`OfUser::write`].
+    Counted { forward: String, after: Option<Duration> },
+}
+
+/// What makes refusals equal. What a client chooses at random, such as the port it says it comes from, is no part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Cause {
+    session: Option<String>,
+    action: Action,
+    /// None where it does not matter to the cause.
+    requested: Option<Requested>,
+    verdict: VerdictWord,
+    by: By,
+    code: Option<String>,
+    reason: Option<String>,
+    policy: Option<String>,
+}
+
+impl Cause {
+    pub(super) fn of(subject: &Subject, decided: &Decided) -> Self {
+        Self {
+            session: subject.session.clone(),
+            action: decided.action,
+            // A limit is reached, whatever is asked for.
+            requested: (decided.by != By::Limit).then(|| decided.requested.clone()),
+            verdict: decided.verdict,
+            by: decided.by,
+            code: decided.code.clone(),
+            reason: decided.reason.clone(),
+            policy: decided.policy.as_ref().map(|policy| policy.sha256.clone()),
+        }
+    }
+
+    /// The same cause, whatever was asked for. A reason may repeat that.
+    fn wider(self) -> Self {
+        Self {
+            requested: None,
+            reason: None,
+            ..self
+        }
+    }
+
+    /// As wide as it can be.
+    fn widest(self) -> Self {
+        Self {
+            code: None,
+            ..self.wider()
+        }
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    causes: HashMap<Cause, Count>,
+    cleaned: Option<Instant>,
+}
+
+/// Equal refusals of one second.
+struct Count {
+    began: Instant,
+    /// That had lines of their own.
+    alone: u32,
+    /// That have none yet, and the last of them.
+    counted: u64,
+    last: Option<(Subject, Decided)>,
+}
+
+impl Count {
+    fn new(now: Instant) -> Self {
+        Self {
+            began: now,
+            alone: 0,
+            counted: 0,
+            last: None,
+        }
+    }
+
+    /// Whether nothing of it is left to write, and nothing came of late.
+    fn is_over(&self, now: Instant) -> bool {
+        self.counted == 0 && now.saturating_duration_since(self.began) >= WINDOW
+    }
+}
+
+impl OfUser {
+    fn new(now: Instant) -> Self {
+        Self {
+            pace: Pace::new(USER_RUSH, USER_EACH_SECOND),
+            lines: Pace::new(LINES_RUSH, LINES_EACH_SECOND),
+            counts: Mutex::new(Counts {
+                cleaned: Some(now),
+                ..Counts::default()
+            }),
+        }
+    }
+
+    /// Counts a refusal, unless it is one of the first of its kind.
+    pub(super) fn count(&self, now: Instant, cause: Cause, subject: &Subject, decided: &Decided) -> Record {
+        let mut counts = self.lock();
+        counts.clean(now);
+        let count = counts.causes.entry(cause).or_insert_with(|| Count::new(now));
+        if count.alone < ALONE && count.counted == 0 {
+            count.alone += 1;
+            return Record::Alone;
+        }
+        count.add(now, subject, decided)
+    }
+
+    /// Counts a refusal with others of the same cause.
+    pub(super) fn count_widely(&self, now: Instant, cause: Cause, subject: &Subject, decided: &Decided) -> Record {
+        let mut counts = self.lock();
+        counts.clean(now);
+        let mut cause = cause.wider();
+        if counts.causes.len() >= MOST_CAUSES && !counts.causes.contains_key(&cause) {
+            cause = cause.widest();
+        }
+        let count = counts.causes.entry(cause).or_insert_with(|| Count::new(now));
+        count.add(now, subject, decided)
+    }
+
+    /// Writes what was counted under this `forward`.
+    pub(super) fn write(&self, audit: &Audit, forward: &str) {
+        let mut counts = self.lock();
+        let is_it = |count: &&mut Count| {
+            let last = count.last.as_ref();
+            last.is_some_and(|(subject, _)| subject.forward.as_deref() == Some(forward))
+        };
+        if let Some(count) = counts.causes.values_mut().find(is_it) {
+            count.write(audit);
+        }
+    }
+
+    fn flush(&self, audit: &Audit) {
+        for count in self.lock().causes.values_mut() {
+            count.write(audit);
+        }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        let counts = self.lock();
+        let calm = counts
+            .cleaned
+            .is_none_or(|cleaned| now.saturating_duration_since(cleaned) >= CALM);
+        calm && counts.causes.values().all(|count| count.is_over(now))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    fn clean(&mut self, now: Instant) {
+        if self
+            .cleaned
+            .is_none_or(|cleaned| now.saturating_duration_since(cleaned) >= WINDOW)
+        {
+            self.cleaned = Some(now);
+            self.causes.retain(|_, count| !count.is_over(now));
+        }
+    }
+}
+
+impl Count {
+    fn add(&mut self, now: Instant, subject: &Subject, decided: &Decided) -> Record {
+        self.counted += 1;
+        let first = self.last.is_none();
+        let forward = match &self.last {
+            // The users of all of them are told of one line.
+            Some((first, _)) => first.forward.clone(),
+            None => {
+                self.began = now;
+                subject.forward.clone()
+            }
+        };
+        let subject = Subject {
+            forward: forward.clone(),
+            ..subject.clone()
+        };
+        self.last = Some((subject, decided.clone()));
+        Record::Counted {
+            forward: forward.unwrap_or_default(),
+            after: first.then_some(WINDOW),
+        }
+    }
+
+    fn write(&mut self, audit: &Audit) {
+        let Some((subject, mut decided)) = self.last.take() else {
+            return;
+        };
+        let counted = std::mem::take(&mut self.counted);
+        decided.repeated = Some(counted).filter(|counted| *counted > 1);
+        self.began = Instant::now();
+        super::judge::log_refusal(&subject, &decided);
+        audit.record(&subject, &Event::ForwardDecided(Box::new(decided)));
+    }
+}
+
+/// The pace of the answers in one session.
+pub(super) fn pace_of_session() -> Pace {
+    Pace::new(SESSION_RUSH, SESSION_EACH_SECOND)
+}
+
+/// How long a refusal waits at most, for its answer and for its line.
+pub(super) const MOST_WAIT: Duration = Duration::from_secs(5);
+/// The same for a remote forward, for which its session waits.
+pub(super) const MOST_SESSION_WAIT: Duration = Duration::from_millis(250);
+/// Refusals of a session that may wait without a place among its tunnels.
+pub(super) const MOST_WAITING: usize = 256;
+
+/// Equal refusals in a row that have lines of their own.
+const ALONE: u32 = 3;
+/// What one line stands for at most.
+const WINDOW: Duration = Duration::from_secs(1);
+/// A browser that is refused a page with all that is on it stays below these; a scan of ports does not.
+const SESSION_RUSH: u32 = 500;
+const SESSION_EACH_SECOND: u32 = 500;
+const USER_RUSH: u32 = 1000;
+const USER_EACH_SECOND: u32 = 1000;
+/// A line has about 1 KB.
+const LINES_RUSH: u32 = 300;
+const LINES_EACH_SECOND: u32 = 100;
+/// Causes of one user that are told apart where targets are not.
+const MOST_CAUSES: usize = 512;
+/// Who was refused nothing for so long begins anew.
+const CALM: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::config;
+
+    fn subject(session: &str, forward: usize) -> Subject {
+        Subject {
+            session: Some(session.to_owned()),
+            user: Some("alice".to_owned()),
+            client: None,
+            forward: Some(format!("f-{forward}")),
+        }
+    }
+
+    fn refused(port: u32, by: By, code: &str) -> Decided {
+        Decided {
+            action: Action::Connect,
+            requested: Requested::Tcp {
+                host: "db".to_owned(),
+                port,
+            },
+            target: None,
+            effective: None,
+            resolved: Vec::new(),
+            names: BTreeMap::new(),
+            originator: None,
+            asked: None,
+            verdict: VerdictWord::Deny,
+            code: Some(code.to_owned()),
+            reason: Some(format!("port {port} is closed")),
+            by,
+            policy: None,
+            micros: 0,
+            terms: None,
+            tags: BTreeMap::new(),
+            again: None,
+            repeated: None,
+        }
+    }
+
+    fn log(path: &Path) -> Audit {
+        let config = config::Audit {
+            file: config::AuditFile::Path(path.to_owned()),
+            required: true,
+        };
+        Audit::open(&config).unwrap()
+    }
+
+    fn lines(path: &Path) -> Vec<Value> {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Counts one, as a request does, but without its waits.
+    fn one(user: &OfUser, session: &str, forward: usize, decided: &Decided, now: Instant) -> Record {
+        let subject = subject(session, forward);
+        user.count(now, Cause::of(&subject, decided), &subject, decided)
+    }
+
+    #[test]
+    fn the_first_of_a_kind_have_lines_and_the_rest_of_a_second_has_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let audit = log(&path);
+        let refusals = Refusals::default();
+        let user = refusals.of("alice");
+        let now = Instant::now();
+        let decided = refused(1, By::Policy, "closed");
+        for forward in 0..3 {
+            assert_eq!(one(&user, "s-1", forward, &decided, now), Record::Alone);
+        }
+        let Record::Counted { forward, after } = one(&user, "s-1", 3, &decided, now) else {
+            panic!("a fourth line");
+        };
+        assert_eq!((forward.as_str(), after), ("f-3", Some(WINDOW)));
+        for next in 4..1000 {
+            let counted = one(&user, "s-1", next, &decided, now);
+            let (forward, after) = ("f-3".to_owned(), None);
+            assert_eq!(
+                counted,
+                Record::Counted { forward, after },
+                "they are told of that line"
+            );
+        }
+        user.write(&audit, "f-3");
+        // In the next second it goes on, without lines of their own.
+        assert!(matches!(one(&user, "s-1", 1000, &decided, now), Record::Counted { .. }));
+        refusals.flush(&audit);
+        refusals.flush(&audit);
+        audit.finish();
+        let lines = lines(&path);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert_eq!(
+            (&lines[0]["forward"], &lines[0]["repeated"]),
+            (&"f-3".into(), &997.into())
+        );
+        assert_eq!(
+            (&lines[1]["forward"], lines[1].get("repeated")),
+            (&"f-1000".into(), None)
+        );
+        assert_eq!(lines[0]["requested"], "db:1");
+    }
+
+    #[test]
+    fn what_is_not_equal_is_counted_apart() {
+        let user = OfUser::new(Instant::now());
+        let now = Instant::now();
+        for round in 0..3 {
+            for (session, decided) in [
+                ("s-1", refused(1, By::Policy, "closed")),
+                ("s-2", refused(1, By::Policy, "closed")),
+                ("s-1", refused(2, By::Policy, "closed")),
+                ("s-1", refused(1, By::Policy, "shut")),
+                ("s-1", refused(1, By::Floor, "closed")),
+            ] {
+                assert_eq!(one(&user, session, round, &decided, now), Record::Alone);
+            }
+        }
+        // A limit is the same for whatever is asked for.
+        for port in 1..=3 {
+            assert_eq!(
+                one(&user, "s-1", 0, &refused(port, By::Limit, "full"), now),
+                Record::Alone
+            );
+        }
+    }
+
+    #[test]
+    fn what_waits_too_long_for_its_line_is_counted_by_its_cause() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let audit = log(&path);
+        let user = OfUser::new(Instant::now());
+        let now = Instant::now();
+        for port in 0..60_000 {
+            let decided = refused(port, By::Policy, &format!("code-{}", port % 10_000));
+            let subject = subject("s-1", port as usize);
+            let counted = user.count_widely(now, Cause::of(&subject, &decided), &subject, &decided);
+            assert!(matches!(counted, Record::Counted { .. }));
+        }
+        user.flush(&audit);
+        audit.finish();
+        let lines = lines(&path);
+        assert!(lines.len() <= MOST_CAUSES + 1, "{} lines", lines.len());
+        let all: u64 = lines.iter().map(|line| line["repeated"].as_u64().unwrap_or(1)).sum();
+        assert_eq!(all, 60_000);
+    }
+
+    #[test]
+    fn what_was_refused_a_while_ago_is_forgotten() {
+        let refusals = Refusals::default();
+        let user = refusals.of("alice");
+        let now = Instant::now();
+        for port in 0..1000 {
+            one(&user, "s-1", 0, &refused(port, By::Policy, "closed"), now);
+        }
+        let later = now + WINDOW;
+        one(&user, "s-1", 0, &refused(1, By::Policy, "closed"), later);
+        assert_eq!(user.lock().causes.len(), 1);
+        assert!(!user.is_over(later) && user.is_over(later + CALM));
+    }
+}

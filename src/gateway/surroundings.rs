@@ -1,0 +1,178 @@
+//! What the machine must have before the gateway can serve, looked at without opening a socket or making a file: for `check`.
+//!
+//! `serve` does not ask here. It binds and opens, and says what the system says.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::config::{AuditFile, Config, Fault};
+
+/// What keeps a gateway with this configuration from its start, besides the configuration itself.
+#[must_use]
+pub fn missing(config: &Config, file: &Path) -> Vec<Fault> {
+    let addresses = config.server.listen.iter().filter_map(|address| {
+        let there = Machine::of_this_process().has(address.ip());
+        (!there).then(|| {
+            let words = format!("no interface of this machine has the address {}", address.ip());
+            Fault::of_key(file, "server.listen", words)
+        })
+    });
+    let log = match &config.audit.file {
+        AuditFile::Path(path) if config.audit.required => unwritable(path),
+        _ => None,
+    };
+    let log = log.map(|words| Fault::of_key(file, "audit.file", words));
+    addresses.chain(log).collect()
+}
+
+/// Why no user of this machine can write lines to this file. Who may is left to `serve`: it may run as another user.
+fn unwritable(path: &Path) -> Option<String> {
+    let shown = path.display();
+    if path.is_dir() {
+        return Some(format!("{shown} is a folder: name a file"));
+    }
+    let folder = path.parent().filter(|folder| *folder != Path::new(""))?;
+    match folder.metadata() {
+        Ok(found) if found.is_dir() => None,
+        Ok(_) => Some(format!("{} is not a folder", folder.display())),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+        Err(error) => Some(format!(
+            "{shown} cannot be made, because its folder cannot be used ({error}): run `mkdir -p {}`",
+            folder.display()
+        )),
+    }
+}
+
+/// The addresses of a machine, as the kernel lists them; none where it does not.
+struct Machine {
+    routes: Option<String>,
+    interfaces: Option<String>,
+    /// An address may be bound that is not there.
+    lenient: bool,
+}
+
+impl Machine {
+    fn of_this_process() -> Self {
+        let lenient = |path| fs::read_to_string(path).is_ok_and(|text| text.trim() != "0");
+        Self {
+            routes: fs::read_to_string("/proc/net/fib_trie").ok(),
+            interfaces: fs::read_to_string("/proc/net/if_inet6").ok(),
+            lenient: lenient("/proc/sys/net/ipv4/ip_nonlocal_bind") || lenient("/proc/sys/net/ipv6/ip_nonlocal_bind"),
+        }
+    }
+
+    fn has(&self, address: IpAddr) -> bool {
+        if self.lenient || address.is_unspecified() || address.is_loopback() {
+            return true;
+        }
+        match (address, &self.routes, &self.interfaces) {
+            (IpAddr::V4(_), Some(routes), _) => local_networks(routes).any(|network| network.contains(&address)),
+            (IpAddr::V6(address), _, Some(interfaces)) => {
+                let written = interfaces.lines().filter_map(|line| line.split_whitespace().next());
+                written
+                    .filter_map(|digits| u128::from_str_radix(digits, 16).ok())
+                    .any(|bits| Ipv6Addr::from_bits(bits) == address)
+            }
+            // Nothing is known.
+            _ => true,
+        }
+    }
+}
+
+/// The networks that the trie of routes has as `LOCAL`: each stands below its address.
+fn local_networks(trie: &str) -> impl Iterator<Item = IpNet> {
+    let mut address = None;
+    trie.lines().filter_map(move |line| {
+        let mut words = line.split_whitespace();
+        match words.next()? {
+            "|--" => {
+                address = words.next()?.parse::<Ipv4Addr>().ok();
+                None
+            }
+            prefix if line.trim_end().ends_with("host LOCAL") => {
+                let length = prefix.strip_prefix('/')?.parse().ok()?;
+                Some(Ipv4Net::new(address?, length).ok()?.into())
+            }
+            _ => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRIE: &str = "Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 0.0.0.0
+        /0 universe UNICAST
+     +-- 10.1.2.0/24 2 0 2
+        |-- 10.1.2.0
+           /24 link UNICAST
+        |-- 10.1.2.3
+           /32 host LOCAL
+        |-- 10.1.2.255
+           /32 link BROADCAST
+Local:
+     |-- 192.0.2.0
+        /24 host LOCAL
+";
+
+    #[test]
+    fn an_address_is_there_if_the_kernel_lists_it() {
+        let mut machine = Machine {
+            routes: Some(TRIE.to_owned()),
+            interfaces: Some("fe80000000000000021122fffe334455 02 40 20 80     eth0\n".to_owned()),
+            lenient: false,
+        };
+        for (address, there) in [
+            ("0.0.0.0", true),
+            ("::", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("10.1.2.3", true),
+            ("10.1.2.4", false),
+            ("10.1.2.255", false),
+            ("192.0.2.77", true),
+            ("198.51.100.1", false),
+            ("fe80::211:22ff:fe33:4455", true),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(machine.has(address.parse().unwrap()), there, "{address}");
+        }
+        machine.lenient = true;
+        assert!(machine.has("10.1.2.4".parse().unwrap()));
+        let silent = Machine {
+            routes: None,
+            interfaces: None,
+            lenient: false,
+        };
+        assert!(silent.has("10.1.2.4".parse().unwrap()) && silent.has("2001:db8::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_log_needs_a_folder_and_a_file_that_can_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("file"), "").unwrap();
+        for (name, words) in [
+            ("file", None),
+            ("new", None),
+            ("none/audit.jsonl", Some("mkdir -p")),
+            ("file/audit.jsonl", Some("is not a folder")),
+            ("file/folder/audit.jsonl", Some("cannot be used")),
+            ("", Some("is a folder")),
+        ] {
+            let found = unwritable(&path(name));
+            match words {
+                None => assert_eq!(found, None, "{name}"),
+                Some(words) => assert!(found.as_ref().is_some_and(|found| found.contains(words)), "{found:?}"),
+            }
+        }
+        assert_eq!(unwritable(Path::new("audit-of-a-test.jsonl")), None);
+    }
+}
