@@ -291,14 +291,6 @@ impl Accounts {
         let visitor = Visitor::now(user, client);
         admit_key(key, &lines, &visitor).map_err(|refusal| or_unsure(&refusal, unread))
     }
-}
-
-/// What is longer is no name of a user, and is neither looked up nor part of any path.
-fn can_be_a_user(name: &str) -> Result<(), String> {
-    match name.len() {
-        0..=MOST_NAME => Ok(()),
-        bytes => Err(format!("the user name has {bytes} bytes, more than {MOST_NAME}")),
-    }
 
     fn certificate(&self, user: &str, presented: &Presented, client: IpAddr) -> Result<Permitted, NotIn> {
         if self.revoked()?.is_some_and(|revoked| revoked.covers(presented)) {
