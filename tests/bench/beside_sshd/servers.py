@@ -108,7 +108,7 @@ class House:
         pathlib.Path(config).write_text(
             f'[server]\nlisten = ["127.0.0.1:{port}"]\nhost-keys = ["{self.folder}/host"]\n'
             f'[[user]]\nname = "{self.user}"\nauthorized-keys = ["{self.line}"]\n'
-            "[limits]\nsessions = 20000\nsessions-per-user = 20000\nunauthenticated = 2000\ndrain-timeout = \"0\"\n"
+            "[limits]\nsessions = 20000\nsessions-per-user = 20000\ntunnels-per-user = 20000\ndecisions-per-user-per-second = 1000000\nunauthenticated = 2000\ndrain-timeout = \"0\"\n"
             'unused-connection-timeout = "0"\n'
             f'[[policy.plugin]]\nname = "rules"\ncomponent = "builtin:rules"\nsettings = {{ rules = [{rules}] }}\n'
             f'[audit]\nfile = "{self.folder}/audit.jsonl"\n'
