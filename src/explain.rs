@@ -135,7 +135,6 @@ pub async fn run(question: Explain) -> u8 {
                 dry_run: true,
                 again: None,
                 verdicts: None,
-                names: crate::names::places_of_one(),
             })
             .await;
         answers.push(answer(key, judgement));

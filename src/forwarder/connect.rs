@@ -45,13 +45,13 @@ impl Desk {
     ) -> Option<Box<Joined<P::Source, P::Sink>>> {
         let question = visit.question(Action::Connect, requested, originator);
         let id = question.id.clone();
-        let place = visit.place();
+        let place = self.tunnel_place(visit);
         let judged = match &place {
-            Ok(_) => self.judge(visit, question).await,
-            Err(full) => self.exhausted(visit, &question, *full).await,
+            Ok(_) => self.judge_to_dial(visit, question).await,
+            Err(full) => Err(self.exhausted(visit, &question, *full).await),
         };
-        let permit = match judged {
-            Ok(permit) => permit,
+        let (permit, dialling) = match judged {
+            Ok(judged) => judged,
             Err(refusal) => {
                 pending.refuse(&refusal, &id).await;
                 return None;
@@ -62,6 +62,7 @@ impl Desk {
             dialled = relay::dial(&permit, patience) => dialled,
             _ = visit.stop.ended() => return None,
         };
+        drop(dialling);
         let dialled = match dialled {
             Ok(dialled) => dialled,
             Err(refusal) => {

@@ -3,12 +3,15 @@
 mod connect;
 mod judge;
 mod listen;
+mod place;
+mod quota;
 mod reconsider;
 mod renew;
 mod sessions;
 mod tunnel;
 mod visit;
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -17,9 +20,11 @@ use tokio_util::task::TaskTracker;
 use crate::audit::Audit;
 use crate::judgement::Judge;
 use crate::registry::Registry;
+use crate::shares::Shares;
 
 pub use connect::Pending;
 pub use listen::{Listening, Opener, Unopened};
+pub use quota::{Quota, Quotas};
 pub use sessions::{Present, Sessions};
 pub use visit::{News, Visit};
 
@@ -33,6 +38,10 @@ pub struct Desk {
     pub registry: Registry,
     /// Who is in.
     pub sessions: Sessions,
+    /// What each user has over all sessions.
+    pub quotas: Quotas,
+    /// Files that forwards may have open: what is left is for accepting, for the log and for policies.
+    pub files: Arc<Shares>,
     /// The gateway stops: nothing new is forwarded.
     pub draining: AtomicBool,
     /// Every task.

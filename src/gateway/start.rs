@@ -15,10 +15,11 @@ use super::{Gateway, Origin, Prepared, Shared};
 use crate::accounts::Accounts;
 use crate::audit::{Audit, Event, Subject};
 use crate::config::{Config, Faults};
-use crate::forwarder::{Desk, Sessions};
+use crate::forwarder::{Desk, Quotas, Sessions};
 use crate::judgement::{Judge, OwnListeners};
 use crate::names::Resolver;
 use crate::open_files;
+use crate::shares::Shares;
 use crate::ssh::{HostKeys, Service, Settings};
 use crate::workers::Workers;
 
@@ -60,7 +61,7 @@ impl Gateway {
             generation,
             registry,
         } = prepared;
-        open_files::provide(config.limits.sessions);
+        let files = open_files::provide(config.limits.sessions);
         let audit = Audit::open(&config.audit).map_err(StartError::Audit)?;
         let own = OwnListeners::default();
         let mut listeners = Vec::new();
@@ -92,6 +93,8 @@ impl Gateway {
             audit,
             registry,
             sessions: Sessions::default(),
+            quotas: Quotas::default(),
+            files: Shares::new(files, FILES_OF_ONE),
             draining: AtomicBool::new(false),
             tasks: TaskTracker::new(),
         });
@@ -166,3 +169,5 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 const BACKLOG: i32 = 1024;
+/// One user who is alone may have three quarters of the files of all forwards, see [`Shares`].
+const FILES_OF_ONE: usize = 3;

@@ -97,15 +97,17 @@ impl Sandbox {
 /// How often a running guest is interrupted to look at its deadline and to let others run.
 pub(super) const TICK: Duration = Duration::from_millis(1);
 
-/// Decisions at once.
+/// Decisions that compute at once.
 pub(super) const DECISIONS: usize = 64;
+/// Decisions that compute or wait for a name.
+pub(super) const INSTANCES: usize = 128;
 /// Instances that are kept ready, of all policies.
 pub(super) const PREPARED: usize = 32;
 /// Instances that were used and wait to be cleared away.
 pub(super) const CLEARING: usize = 16;
 /// Candidates that are being tried, observers, and the instance that is being made.
 const FURTHER: usize = 8;
-const SLOTS: u32 = (DECISIONS + PREPARED + CLEARING + FURTHER) as u32;
+const SLOTS: u32 = (INSTANCES + PREPARED + CLEARING + FURTHER) as u32;
 
 /// Without a pool this is the compiler's engine: what it gives runs on one with a pool.
 pub(super) fn settings(memory: u64, pool: Option<PoolingAllocationConfig>) -> Config {

@@ -40,10 +40,10 @@ pub(super) async fn load(
     let _running = sandbox.running();
     // A trial must not count as a request with policies that count.
     let facts = Arc::new(facts.without_state());
-    let asked = loaded.decide(sandbox, &facts, &request, lookups, deadline);
+    let asked = loaded.decide(sandbox, &facts, &request, (lookups, None), deadline);
     match timeout(deadline * 4 + SLACK, asked).await {
-        Ok((Ok(_), _)) => {}
-        Ok((Err(failure), _)) => return Err(LoadError::Trial(failure)),
+        Ok((Ok(_), ..)) => {}
+        Ok((Err(failure), ..)) => return Err(LoadError::Trial(failure)),
         Err(_) => return Err(LoadError::Trial(Failure::Deadline)),
     }
     loaded.stock = trial.stock(&loaded).await;

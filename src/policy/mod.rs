@@ -22,6 +22,7 @@ mod host;
 mod imports;
 mod load;
 mod observe;
+mod places;
 mod read;
 mod record;
 mod snapshot;

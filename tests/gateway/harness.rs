@@ -222,9 +222,16 @@ file = "{audit}"
 
     /// Starts the program, in a process of its own.
     pub fn start_program(self) -> Process {
+        self.start_program_under(&[])
+    }
+
+    /// Starts the program by another one, which becomes it.
+    pub fn start_program_under(self, words: &[&str]) -> Process {
         let file = self.path("portreeve.toml");
         fs::write(&file, self.config()).expect("write the configuration");
-        let mut program = Command::new(env!("CARGO_BIN_EXE_portreeve"));
+        let mut words = words.iter().copied().chain([env!("CARGO_BIN_EXE_portreeve")]);
+        let mut program = Command::new(words.next().expect("a program"));
+        program.args(words);
         program.args(["serve", "--config"]).arg(&file).env("RUST_LOG", "warn");
         // The allocator gives back at once what is freed, so that its memory is what it holds.
         program.env("MIMALLOC_PURGE_DELAY", "0");
