@@ -149,7 +149,6 @@ pub async fn run(question: Explain) -> u8 {
             dry_run: true,
             again: None,
             verdicts: None,
-            names: crate::names::places_of_one(),
         };
         let judgement = judge.judge_at(asked, now).await;
         answers.push(answer(key, judgement));

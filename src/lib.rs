@@ -19,7 +19,8 @@
 //! | [`embedded`] | the configuration of those who have none | |
 //! | [`proxy_header`] | who the client of a trusted load balancer is | who that is to us |
 //! | [`gateway`] | bind, accept, limit, swap, reload, drain; wires the rooms | the protocol |
-//! | `open_files` | the limit of open files, raised at the start | |
+//! | `open_files` | the limit of open files, raised at the start, and how many of them forwards may have | |
+//! | [`shares`] | places that users share fairly | what the places are for |
 //! | [`vital`] | tasks that must live: started again, and named while they are not there | what they do |
 //! | [`workers`] | one thread and one runtime a core, a connection on one of them | what runs there |
 //! | [`ssh`] | the protocol; the only room that names russh | who may what |
@@ -84,7 +85,10 @@
 //! - **No slow reader stops another.** The session loop always takes in what arrives, even while the client takes nothing;
 //!   what waits is counted by tunnel and in all, and the client is throttled by SSH's own window. While much waits for the
 //!   client, its targets are not read.
-//! - **Bounded everywhere**: connections, logins, sessions, tunnels, listeners, decisions at once, look-ups, bytes held.
+//! - **Bounded everywhere**: connections, logins, sessions, tunnels, listeners, dials, decisions at once and in a second, look-ups,
+//!   files, bytes held; by user and in all. What users share, they share fairly ([`shares`]): a user at their bound waits alone.
+//! - **Doubt closes nothing.** What is open ends when it is refused, and not because the gateway could not ask, unless the
+//!   configuration says so.
 //!
 //! # Who may lie, and what it gains them
 //!
@@ -93,7 +97,7 @@
 //!   from one place does not keep others out. Which users exist does not show in the replies.
 //! - **A user** chooses every field of a request. What is compared with a rule is the canonical form, so that `127.1`,
 //!   `LOCALHOST.` and `[::ffff:127.0.0.1]` are what they mean; the originator of a connection is the client's claim and is
-//!   passed on as that. At worst a user has what the policy allows them, up to the limits of a session.
+//!   passed on as that. At worst a user has what the policy allows them, up to the limits of a session and of a user.
 //! - **A target** may send without end, not read, or hang. It occupies its own tunnel until a timeout or a limit ends it.
 //! - **The author of a policy** decides: a policy can allow everything above the floors, and can see names, addresses and
 //!   claims of who asks. It cannot open a socket or a file, see a byte of payload, outlive its decision, or exceed its
@@ -141,6 +145,7 @@ pub mod proxy_header;
 pub mod registry;
 pub mod relay;
 pub mod request;
+pub mod shares;
 pub mod signature;
 pub mod ssh;
 pub mod vital;

@@ -1,4 +1,4 @@
-//! Name resolution: the system's resolver, with a bound on time and on how many ask at once.
+//! Name resolution: the system's resolver, with a bound on time and on how many ask at once, which users share fairly.
 //!
 //! A decision holds one [`Lookups`]: what it answered to a policy is what is judged and dialled
 //! later, so a name cannot change its meaning between the decision and the connection.
@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use crate::config::Limits;
 use crate::request::{Endpoint, Host, Name};
+use crate::shares::Shares;
 
 /// Why a name has no addresses.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -31,10 +32,18 @@ pub enum NameError {
     Failed(String),
 }
 
+impl NameError {
+    /// Whether no answer came, which says nothing about the name.
+    #[must_use]
+    pub fn is_doubt(&self) -> bool {
+        matches!(self, Self::TimedOut | Self::Failed(_))
+    }
+}
+
 /// The system's resolver.
 #[derive(Clone)]
 pub struct Resolver {
-    places: Arc<Semaphore>,
+    places: Arc<Shares>,
     answers: Answers,
 }
 
@@ -48,6 +57,9 @@ enum Answers {
     Nobody,
     /// The first that has the name; where none has it, the system is asked or nobody.
     Recorded([Arc<Names>; 2], Elsewhere),
+    /// The one name that is answered; the others never are.
+    #[cfg(test)]
+    Only(&'static str),
 }
 
 /// Who is asked for a name that was not recorded.
@@ -63,19 +75,26 @@ impl Resolver {
     /// A resolver that asks the system.
     #[must_use]
     pub fn system() -> Self {
+        Self::with(Answers::System)
+    }
+
+    fn with(answers: Answers) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(MAX_AT_ONCE)),
-            answers: Answers::System,
+            places: Shares::new(MAX_AT_ONCE, 1),
+            answers,
         }
+    }
+
+    /// A resolver whose server is silent on all names but one.
+    #[cfg(test)]
+    pub(crate) fn answering_only(name: &'static str) -> Self {
+        Self::with(Answers::Only(name))
     }
 
     /// A resolver that knows no name: for decisions that must not be seen outside.
     #[must_use]
     pub fn silent() -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(1)),
-            answers: Answers::Nobody,
-        }
+        Self::with(Answers::Nobody)
     }
 
     /// A resolver that knows these names and no others, for policies that are tested. Names are in
@@ -90,12 +109,12 @@ impl Resolver {
     #[must_use]
     pub fn recorded(&self, own: Arc<Names>, others: Arc<Names>, elsewhere: Elsewhere) -> Self {
         Self {
-            places: Arc::clone(&self.places),
             answers: Answers::Recorded([own, others], elsewhere),
+            ..self.clone()
         }
     }
 
-    async fn ask(&self, name: &str, own: &Arc<Semaphore>) -> Result<Vec<IpAddr>, NameError> {
+    async fn ask(&self, name: &str, user: &str) -> Result<Vec<IpAddr>, NameError> {
         let mut system = true;
         match &self.answers {
             Answers::Nobody => return Err(NameError::NoSuchName),
@@ -107,6 +126,14 @@ impl Resolver {
                 system = *elsewhere == Elsewhere::System;
             }
             Answers::System => {}
+            #[cfg(test)]
+            Answers::Only(answered) => {
+                let _place = self.places.take(user).await;
+                return match name == *answered {
+                    true => Ok(vec![Ipv4Addr::new(192, 0, 2, 1).into()]),
+                    false => std::future::pending().await,
+                };
+            }
         }
         // RFC 6761 section 6.3: it needs no asking.
         if compared(name) == "localhost" || compared(name).ends_with(".localhost") {
@@ -115,13 +142,11 @@ impl Resolver {
         if !system {
             return Err(NameError::NoSuchName);
         }
-        let closed = |_| NameError::TimedOut;
-        let own = own.clone().acquire_owned().await.map_err(closed)?;
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(closed)?;
+        let place = self.places.take(user).await;
         let name = name.to_owned();
-        // The places are given back when the system has answered, not when nobody waits any more.
+        // The place is given back when the system has answered, and not when the decision has stopped waiting.
         let asked = tokio::task::spawn_blocking(move || {
-            let _places = (own, place);
+            let _place = place;
             (name.as_str(), 0).to_socket_addrs()
         });
         let found = asked.await.map_err(|error| NameError::Failed(error.to_string()))?;
@@ -143,7 +168,10 @@ impl Resolver {
 /// The names of one decision, each asked once.
 pub struct Lookups {
     resolver: Resolver,
-    own: Arc<Semaphore>,
+    /// Whose decision it is.
+    user: Arc<str>,
+    /// How long it may wait for names from now on.
+    left: Duration,
     /// By the name as it was asked for: with a dot at its end where it was complete.
     answers: HashMap<String, Result<Vec<IpAddr>, NameError>>,
     /// Targets that were asked for with that dot. A policy is told of them without it and may ask so for them.
@@ -151,18 +179,19 @@ pub struct Lookups {
 }
 
 impl Lookups {
-    /// Nothing asked yet.
+    /// Nothing asked yet, for a decision that is no user's.
     #[must_use]
     pub fn new(resolver: Resolver) -> Self {
-        Self::sharing(resolver, places_of_one())
+        Self::of(resolver, "", Limits::default().lookup_timeout)
     }
 
-    /// Nothing asked yet; `own` bounds how many names one connection asks for at once.
+    /// Nothing asked yet, for a decision on a request of this user; it may wait for so long for all its names.
     #[must_use]
-    pub fn sharing(resolver: Resolver, own: Arc<Semaphore>) -> Self {
+    pub fn of(resolver: Resolver, user: &str, patience: Duration) -> Self {
         Self {
             resolver,
-            own,
+            user: Arc::from(user),
+            left: patience,
             answers: HashMap::new(),
             complete: Vec::new(),
         }
@@ -173,10 +202,17 @@ impl Lookups {
     pub fn take(&mut self) -> Self {
         Self {
             resolver: self.resolver.clone(),
-            own: Arc::clone(&self.own),
+            user: Arc::clone(&self.user),
+            left: self.left,
             answers: std::mem::take(&mut self.answers),
             complete: self.complete.clone(),
         }
+    }
+
+    /// How long the decision may wait for names from now on.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.left
     }
 
     /// The resolver behind it.
@@ -225,6 +261,16 @@ impl Lookups {
         complete.map_or(name.asked(), String::as_str)
     }
 
+    /// A name that was asked for and not answered, the first by the alphabet.
+    #[must_use]
+    pub fn unanswered(&self) -> Option<(&str, &NameError)> {
+        let failed = self.answers.iter().filter_map(|(name, answer)| {
+            let error = answer.as_ref().err().filter(|error| error.is_doubt())?;
+            Some((name.as_str(), error))
+        });
+        failed.min_by_key(|(name, _)| *name)
+    }
+
     /// All addresses of a host, for a policy, which may ask for a few names only.
     ///
     /// # Errors
@@ -251,9 +297,11 @@ impl Lookups {
         if let Some(answer) = self.answers.get(&name) {
             return answer.clone();
         }
-        let answer = timeout(MAX_WAIT, self.resolver.ask(&name, &self.own))
+        let began = Instant::now();
+        let answer = timeout(self.left, self.resolver.ask(&name, &self.user))
             .await
             .unwrap_or(Err(NameError::TimedOut));
+        self.left = self.left.saturating_sub(began.elapsed());
         self.answers.insert(name, answer.clone());
         answer
     }
@@ -274,74 +322,11 @@ fn sort(error: &std::io::Error) -> NameError {
     }
 }
 
-/// The places of one connection, so that nobody's slow names hold up everybody.
-#[must_use]
-pub fn places_of_one() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(MAX_OF_ONE))
-}
-
+/// Of one user at most half, see [`Shares`]. Each is a thread that waits for the system.
 const MAX_AT_ONCE: usize = 64;
-const MAX_OF_ONE: usize = 8;
 const MAX_ADDRESSES: usize = 32;
 const MAX_NAMES: usize = 8;
-const MAX_WAIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A resolver with a search domain in which `db` is another machine than `db.`
-    fn searching() -> Resolver {
-        let address = |text: &str| Ok(vec![text.parse().unwrap()]);
-        Resolver::table(HashMap::from([
-            ("db.".to_owned(), address("192.0.2.1")),
-            ("db".to_owned(), address("10.0.0.1")),
-            ("web".to_owned(), address("10.0.0.2")),
-        ]))
-    }
-
-    fn host(text: &str) -> Host {
-        Host::parse(text).unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_name_with_a_dot_at_its_end_is_asked_for_with_it() {
-        #[rustfmt::skip]
-        let table = [
-            // the target, what a policy asks for, its address
-            ("db.",  "db",   "192.0.2.1"), // as the policy is told of the target
-            ("db.",  "db.",  "192.0.2.1"),
-            ("db",   "db",   "10.0.0.1"),
-            ("db",   "db.",  "192.0.2.1"),
-            ("web",  "db.",  "192.0.2.1"),
-            ("web.", "db",   "10.0.0.1"),
-            ("web.", "web",  "10.0.0.2"),  // recorded without it
-            ("DB.",  "Db",   "192.0.2.1"),
-            ("localhost.", "localhost", "127.0.0.1"),
-        ];
-        for (target, asked, address) in table {
-            let mut lookups = Lookups::new(searching());
-            lookups.concern(&Endpoint::to_connect(target, 22).unwrap());
-            let found = lookups.resolve(&host(asked)).await.unwrap();
-            assert_eq!(found[0].to_string(), address, "{asked} for {target}");
-            let names: Vec<_> = lookups.answered().map(|(name, _)| name.to_owned()).collect();
-            assert_eq!(names, [host(asked).to_string()], "it is recorded as it is compared");
-        }
-    }
-
-    #[tokio::test]
-    async fn what_a_policy_was_told_is_what_is_dialled_with_and_without_the_dot() {
-        let mut lookups = Lookups::new(searching());
-        let target = Endpoint::to_connect("db.", 22).unwrap();
-        lookups.concern(&target);
-        let told = lookups.resolve(&host("db")).await;
-        for name in ["db.", "db"] {
-            assert_eq!(lookups.settle(&host(name)).await, told, "{name}");
-        }
-        assert_eq!(lookups.pinned().len(), 1);
-        let mut again = Lookups::new(Resolver::silent());
-        again.concern(&target);
-        again.pin(lookups.pinned());
-        assert_eq!(again.settle(&host("db.")).await, told, "a verdict that is used again");
-    }
-}
+#[path = "names_tests.rs"]
+mod tests;

@@ -1,16 +1,18 @@
-//! How many files and sockets this process may have open: as many as the system lets it.
+//! How many files and sockets this process may have open: as many as the system lets it, and not all of them for forwards.
 //!
 //! The soft limit that shells and service managers set (1,024 mostly) is for programs that use `select(2)`; this one
-//! raises it to the hard limit at the start, which only an administrator can raise.
+//! raises it to the hard limit at the start, which only an administrator can raise. A part is kept back, so that clients can
+//! still be accepted, the log be written and names be looked up while forwards use all that they may.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Raises the limit, and says so where it does not suffice for `sessions` with a tunnel each.
-pub(crate) fn provide(sessions: usize) {
-    let allowed = match raise() {
-        Ok(allowed) => allowed,
-        Err(error) => return tracing::warn!(%error, "the limit of open files cannot be raised"),
-    };
+/// Raises the limit, and says so where it does not suffice for `sessions` with a tunnel each. Returns how many files forwards
+/// may have open.
+pub(crate) fn provide(sessions: usize) -> usize {
+    let allowed = raise().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+        getrlimit(Resource::RLIMIT_NOFILE).map_or(LEAST, |(soft, _)| soft)
+    });
     let sessions = sessions as u64;
     if allowed < sessions + SPARE {
         tracing::warn!(
@@ -25,6 +27,12 @@ pub(crate) fn provide(sessions: usize) {
             "the limit of open files (ulimit -Hn, LimitNOFILE) has no room for a tunnel in each of limits.sessions"
         );
     }
+    usize::try_from(for_forwards(allowed, sessions)).unwrap_or(usize::MAX)
+}
+
+/// What is kept back is enough for all sessions, but no more than half of what is allowed.
+fn for_forwards(allowed: u64, sessions: u64) -> u64 {
+    allowed - (sessions + SPARE).min(allowed / 2)
 }
 
 fn raise() -> nix::Result<u64> {
@@ -35,5 +43,33 @@ fn raise() -> nix::Result<u64> {
     Ok(hard)
 }
 
-/// Listeners, logs, runtimes and what else is no connection.
-const SPARE: u64 = 100;
+/// Listeners, logs, runtimes, look-ups, compilers and what else is no connection.
+const SPARE: u64 = 200;
+/// What every system lets a process have.
+const LEAST: u64 = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_files_is_kept_back() {
+        #[rustfmt::skip]
+        let table = [
+            // allowed, sessions, for forwards
+            (1 << 20,  10_000, (1 << 20) - 10_200),
+            (20_000,   10_000, 10_000),
+            (4_096,    10_000, 2_048),
+            (4_096,    100,    3_796),
+            (1_024,    10_000, 512),
+            (256,      10_000, 128),
+        ];
+        for (allowed, sessions, expected) in table {
+            assert_eq!(
+                for_forwards(allowed, sessions),
+                expected,
+                "{allowed} files, {sessions} sessions"
+            );
+        }
+    }
+}

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Standing;
@@ -50,6 +51,8 @@ pub struct Forward {
     pub terms: Terms,
     /// How to end it.
     pub stop: Stop,
+    /// Tells its task that it could not be decided again, so that the task asks once more after a pause.
+    pub doubt: Notify,
     /// Bytes so far.
     pub bytes: Bytes,
 }

@@ -357,6 +357,15 @@ pub enum NameAnswer {
     None(String),
 }
 
+impl NameAnswer {
+    /// Whether no answer came, which says nothing about the name.
+    #[must_use]
+    pub fn is_doubt(&self) -> bool {
+        let answer: Result<Vec<IpAddr>, NameError> = self.clone().into();
+        answer.is_err_and(|error| error.is_doubt())
+    }
+}
+
 impl From<Result<Vec<IpAddr>, NameError>> for NameAnswer {
     fn from(answer: Result<Vec<IpAddr>, NameError>) -> Self {
         match answer {

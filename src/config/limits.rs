@@ -59,11 +59,23 @@ pub struct Limits {
     pub tunnels_per_session: usize,
     /// Listeners of one session at once. Default 64; further ones are refused.
     pub listeners_per_session: usize,
+    /// Tunnels of one user at once, over all sessions. Default 4000; further ones are refused.
+    pub tunnels_per_user: usize,
+    /// Listeners of one user at once, over all sessions. Default 256; further ones are refused.
+    pub listeners_per_user: usize,
+    /// Connections to targets that are being made for one user at once. Default 1000; further ones are refused.
+    pub dials_per_user: usize,
+    /// Decisions on requests of one user in each second. Default 2000; as many may come at once, further ones wait for up to a
+    /// second, and are then refused.
+    pub decisions_per_user_per_second: usize,
     /// How long a dial may take, up to 10m. Default 10s; the forward then fails.
     pub dial_timeout: Duration,
+    /// How long one decision may wait for names, 100ms to 10m. Default 20s, so that a silent name server or a lost packet
+    /// costs time and not the forward: the C library waits five seconds before it asks the next server, or again.
+    pub lookup_timeout: Duration,
     /// How long a tunnel may carry nothing. Default `"0"`, none; it is then closed.
     pub idle_timeout: Option<Duration>,
-    /// How long a session may have no tunnel, whatever it listens on. Default 5m; it is then closed.
+    /// How long a session may have neither a tunnel nor a listener. Default `"0"`, for ever; it is then closed.
     pub unused_connection_timeout: Option<Duration>,
     /// Questions to a silent client. Default every 30s, three times; it is then disconnected, and so is one that something
     /// waits for and that neither takes nor sends anything for as long.
@@ -122,7 +134,14 @@ impl Limits {
             unauthenticated_per_source: self.unauthenticated_per_source.min(other.unauthenticated_per_source),
             tunnels_per_session: self.tunnels_per_session.min(other.tunnels_per_session),
             listeners_per_session: self.listeners_per_session.min(other.listeners_per_session),
+            tunnels_per_user: self.tunnels_per_user.min(other.tunnels_per_user),
+            listeners_per_user: self.listeners_per_user.min(other.listeners_per_user),
+            dials_per_user: self.dials_per_user.min(other.dials_per_user),
+            decisions_per_user_per_second: self
+                .decisions_per_user_per_second
+                .min(other.decisions_per_user_per_second),
             dial_timeout: self.dial_timeout.min(other.dial_timeout),
+            lookup_timeout: self.lookup_timeout.min(other.lookup_timeout),
             idle_timeout: sooner(self.idle_timeout, other.idle_timeout),
             stall_timeout: sooner(self.stall_timeout, other.stall_timeout),
             drain_timeout: self.drain_timeout.min(other.drain_timeout),
@@ -140,9 +159,14 @@ impl Default for Limits {
             unauthenticated_per_source: 20,
             tunnels_per_session: 1_000,
             listeners_per_session: 64,
+            tunnels_per_user: 4_000,
+            listeners_per_user: 256,
+            dials_per_user: 1_000,
+            decisions_per_user_per_second: 2_000,
             dial_timeout: Duration::from_secs(10),
+            lookup_timeout: Duration::from_secs(20),
             idle_timeout: None,
-            unused_connection_timeout: Some(Duration::from_secs(5 * 60)),
+            unused_connection_timeout: None,
             keepalive: Some(Keepalive::default()),
             tunnel_buffer: 16 << 20,
             buffer_memory: 1 << 30,
@@ -166,8 +190,19 @@ pub(super) fn limits(table: &mut Table<'_>) -> Limits {
         unauthenticated_per_source: table.or("unauthenticated-per-source", default.unauthenticated_per_source, count),
         tunnels_per_session: table.or("tunnels-per-session", default.tunnels_per_session, count),
         listeners_per_session: table.or("listeners-per-session", default.listeners_per_session, count),
+        tunnels_per_user: table.or("tunnels-per-user", default.tunnels_per_user, count),
+        listeners_per_user: table.or("listeners-per-user", default.listeners_per_user, count),
+        dials_per_user: table.or("dials-per-user", default.dials_per_user, count),
+        decisions_per_user_per_second: table.or(
+            "decisions-per-user-per-second",
+            default.decisions_per_user_per_second,
+            count,
+        ),
         dial_timeout: table.or("dial-timeout", default.dial_timeout, |value| {
             value.duration(MILLISECOND..=10 * MINUTE)
+        }),
+        lookup_timeout: table.or("lookup-timeout", default.lookup_timeout, |value| {
+            value.duration(MILLISECOND * 100..=10 * MINUTE)
         }),
         idle_timeout: table.or("idle-timeout", default.idle_timeout, time_or_none),
         unused_connection_timeout: table.or(

@@ -37,7 +37,7 @@ pub use algorithms::{Algorithms, Preset};
 pub use auth::{Auth, Claim, InlineKey, Secret, User};
 pub use fault::{Fault, Faults};
 pub use limits::{Floors, Keepalive, Limits};
-pub use policy::{Grant, OnSwap, Plugin, Policy, Signatures, Source, Wasi};
+pub use policy::{Grant, OnDoubt, OnSwap, Plugin, Policy, Signatures, Source, Wasi};
 pub use server::{Audit, AuditFile, Forwarding, GatewayPorts, Server};
 pub use settings::{settings_from_file, settings_from_toml};
 pub(crate) use units::duration;

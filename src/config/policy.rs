@@ -17,6 +17,8 @@ use super::walk::Table;
 pub struct Policy {
     /// What a swap does to forwards that are open. Default `re-evaluate`.
     pub on_swap: OnSwap,
+    /// What happens to an open forward that could not be decided again. Default `keep`.
+    pub on_doubt: OnDoubt,
     /// How long one decision may run in the guest, 1ms to 10s. Default 50ms; past it the decision fails, which is a refusal.
     pub deadline: Duration,
     /// Bytes one instance may have, all memories and tables together, 1MiB to 4GiB. Default 64MiB; past it the guest fails.
@@ -48,6 +50,16 @@ pub enum OnSwap {
     Keep,
     /// `re-evaluate`: they are decided again, and closed if the new policy would not have them.
     Reevaluate,
+}
+
+/// What happens to an open forward if the gateway asks about it again and gets no decision: the policy failed or took too
+/// long, too many decisions were under way, or a name server did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDoubt {
+    /// `keep`: it stays open, and the gateway asks again, after a pause that grows from a second to a minute.
+    Keep,
+    /// `close`: it is closed, if need be after a few attempts.
+    Close,
 }
 
 /// `[[policy.plugin]]`: one component of the chain.
@@ -133,6 +145,9 @@ pub(super) fn policy(table: &mut Table<'_>) -> Option<Policy> {
     let on_swap = table.or("on-swap", OnSwap::Reevaluate, |value| {
         value.one_of(&[("keep", OnSwap::Keep), ("re-evaluate", OnSwap::Reevaluate)])
     });
+    let on_doubt = table.or("on-doubt", OnDoubt::Keep, |value| {
+        value.one_of(&[("keep", OnDoubt::Keep), ("close", OnDoubt::Close)])
+    });
     let deadline = table.or("deadline", DEADLINE, deadline);
     let memory = table.or("memory", MEMORY, memory);
     let directory = table.read("directory", |value| value.path());
@@ -147,6 +162,7 @@ pub(super) fn policy(table: &mut Table<'_>) -> Option<Policy> {
     let plugins = table.required("plugin", NO_POLICY, |value| plugins(value, demanded))?;
     Some(Policy {
         on_swap,
+        on_doubt,
         deadline,
         memory,
         directory,

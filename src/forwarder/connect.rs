@@ -46,13 +46,13 @@ impl Desk {
         pending: P,
     ) -> Option<Box<Joined<P::Source, P::Sink>>> {
         let question = visit.question(Action::Connect, requested, originator);
-        let place = visit.place();
+        let place = self.tunnel_place(visit);
         let judged = match &place {
-            Ok(_) => self.judge(visit, question).await,
-            Err(full) => self.exhausted(visit, &question, *full).await,
+            Ok(_) => self.judge_to_dial(visit, question).await,
+            Err(full) => Err(self.exhausted(visit, &question, *full).await),
         };
-        let permit = match judged {
-            Ok(permit) => permit,
+        let (permit, dialling) = match judged {
+            Ok(judged) => judged,
             Err(Refused { refusal, forward }) => {
                 pending.refuse(&refusal, &forward).await;
                 return None;
@@ -67,6 +67,7 @@ impl Desk {
                 return None;
             }
         };
+        drop(dialling);
         let dialled = match dialled {
             Ok(dialled) => dialled,
             Err(refusal) => {

@@ -5,11 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+<<<<<<< HEAD
 use super::refusals::{Cause, MOST_SESSION_WAIT, MOST_WAIT, OfUser, Record};
 use super::visit::Full;
 use super::{Desk, Visit};
 use crate::audit::{ConnectFailed, Decided, Event, Subject, VerdictWord};
 use crate::judgement::{Judgement, Permit, Question, Way};
+=======
+use tokio::time::sleep;
+
+use super::place::Full;
+use super::quota::Counted;
+use super::{Desk, News, Visit};
+use crate::audit::{Decided, Event};
+use crate::judgement::{Judgement, Permit, Question};
+>>>>>>> work-fair
 use crate::request::{Action, Refusal};
 
 /// A refusal, and the `forward` of the audit line that has it.
@@ -21,8 +31,29 @@ pub(super) struct Refused {
 impl Desk {
     /// Judges and records; an allow counts only once it is in the log. Users, policies, floors and limits are those of one
     /// moment.
+<<<<<<< HEAD
     pub(super) async fn judge(&self, visit: &Visit, mut question: Question) -> Result<Permit, Refused> {
+=======
+    pub(super) async fn judge(&self, visit: &Visit, question: Question) -> Result<Permit, Refusal> {
+>>>>>>> work-fair
         let id = question.id.clone();
+        let judgement = self.ask(visit, question).await?;
+        self.publish(visit, &id, judgement).await
+    }
+
+    /// As [`Desk::judge`], for a connection that is to be made: with the permit comes a place among those that are made.
+    pub(super) async fn judge_to_dial(&self, visit: &Visit, question: Question) -> Result<(Permit, Counted), Refusal> {
+        let id = question.id.clone();
+        let mut judgement = self.ask(visit, question).await?;
+        let place = self.dial_place(visit);
+        if let Err(full) = &place {
+            judgement.refuse(full.refusal());
+        }
+        let permit = self.publish(visit, &id, judgement).await?;
+        Ok((permit, place.map_err(Full::refusal)?))
+    }
+
+    async fn ask(&self, visit: &Visit, mut question: Question) -> Result<Judgement, Refusal> {
         if !self.audit.takes_lines() {
             return Err(unrecorded(id));
         }
@@ -32,13 +63,28 @@ impl Desk {
             _ => MOST_WAIT,
         };
         if self.draining.load(Ordering::Relaxed) {
+<<<<<<< HEAD
             let stopping = Judgement::exhausted(&question, "draining", "the gateway is stopping".to_owned());
             return self.publish(visit, id, stopping, Waits::Within(most)).await;
+=======
+            let reason = "the gateway is stopping".to_owned();
+            return Ok(Judgement::exhausted(&question, "draining", reason));
+        }
+        let most = self.judge.current().limits.decisions_per_user_per_second;
+        match visit.quota.next_decision(most) {
+            None => {
+                let full = Full::Decisions;
+                return Ok(Judgement::exhausted(&question, full.code(), full.to_string()));
+            }
+            Some(Duration::ZERO) => {}
+            Some(wait) => sleep(wait).await,
+>>>>>>> work-fair
         }
         let began = Instant::now();
         let current = self.judge.current();
         match self.rights(visit, &current.accounts).await {
             Ok(rights) => question.asked_by(&rights),
+<<<<<<< HEAD
             Err(refusal) => {
                 let refused = question.refused(refusal);
                 return self.publish(visit, id, refused, Waits::Within(most)).await;
@@ -71,6 +117,22 @@ impl Desk {
             _ => Waits::InPlace(MOST_WAIT),
         };
         self.publish(visit, question.id.clone(), judgement, waits).await
+=======
+            Err(refusal) => return Ok(question.refused(refusal)),
+        }
+        Ok(match question.action {
+            // The session waits for this one.
+            Action::Listen => self.judge.judge_within(&current, question, LISTEN_PATIENCE).await,
+            _ => self.judge.judge_by(&current, question).await,
+        })
+    }
+
+    /// Refuses because of a limit that is reached before anything is asked, and records it.
+    pub(super) async fn exhausted(&self, visit: &Visit, question: &Question, full: Full) -> Refusal {
+        let judgement = Judgement::exhausted(question, full.code(), full.to_string());
+        let refused = self.publish(visit, &question.id, judgement).await;
+        refused.err().unwrap_or_else(|| full.refusal())
+>>>>>>> work-fair
     }
 
     async fn publish(&self, visit: &Visit, id: String, judgement: Judgement, waits: Waits) -> Result<Permit, Refused> {
@@ -192,10 +254,15 @@ pub(super) fn log_refusal(subject: &Subject, decided: &Decided) {
     let requested = decided.requested.to_string();
     let action = decided.action.as_str();
     let code = decided.code.as_deref().unwrap_or_default();
+<<<<<<< HEAD
     let reason = decided.reason.as_deref().unwrap_or_default();
     let repeated = decided.repeated;
     match decided.verdict {
         VerdictWord::Failed => {
+=======
+    match refusal {
+        Refusal::Undecided { reason, .. } | Refusal::Unanswered { reason, .. } => {
+>>>>>>> work-fair
             tracing::warn!(
                 forward,
                 user,

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::connect::UNTAKEN;
 use super::judge::Refused;
+use super::place::Place;
 use super::tunnel::{Ends, Joined};
-use super::visit::Full;
 use super::{Desk, Visit, millis};
 use crate::audit::{Cause, Event, Subject};
 use crate::judgement::Current;
@@ -70,12 +70,12 @@ impl Desk {
         let question = visit.question(Action::Listen, requested, None);
         let id = question.id.clone();
         let refuse = |refusal| (refusal, id.clone());
-        let place = Arc::clone(&visit.listeners).try_acquire_owned().ok();
-        let judged = match &place {
-            Some(_) => self.judge(visit, question).await,
-            None => self.exhausted(visit, &question, Full::Listeners).await,
+        let told = |Refused { refusal, forward }: Refused| (refusal, forward);
+        let place = match self.listener_place(visit) {
+            Ok(place) => place,
+            Err(full) => return Err(told(self.exhausted(visit, &question, full).await)),
         };
-        let permit = judged.map_err(|Refused { refusal, forward }| (refusal, forward))?;
+        let permit = self.judge(visit, question).await.map_err(told)?;
         let bound = Bound::new(&permit).map_err(refuse)?;
         let listening = Listening {
             requested: permit.request().requested.clone(),
@@ -91,6 +91,7 @@ impl Desk {
             limits: Arc::clone(permit.limits()),
             terms: permit.terms().clone(),
             stop: listening.stop.clone(),
+            doubt: Notify::new(),
             bytes: Bytes::default(),
         });
         self.audit.record(
@@ -120,7 +121,7 @@ impl Desk {
             bound,
             guard,
             judged_by,
-            place: _place,
+            place,
             gone,
         } = serving;
         let began = Instant::now();
@@ -153,8 +154,9 @@ impl Desk {
         };
         drop(bound);
         drop(gone);
+        visit.release(place);
         let told = ForwardEnded::new(&guard, cause, millis(began));
-        self.judge.current().generation.observe(told);
+        self.judge.current().generation.observe(&visit.user, told);
         self.audit.record(
             &Subject::of(&guard.request),
             &Event::ListenerClosed {
@@ -183,10 +185,10 @@ impl Desk {
         let requested = listener.request.requested.clone();
         let mut question = visit.question(Action::Accept, requested.clone(), accepted.peer);
         question.listener = Some(listener.effective.clone());
-        let place = visit.place();
+        let place = self.tunnel_place(visit);
         let judged = match &place {
             Ok(_) => self.judge(visit, question).await,
-            Err(full) => self.exhausted(visit, &question, *full).await,
+            Err(full) => Err(self.exhausted(visit, &question, *full).await),
         };
         let permit = judged.ok()?;
         let port = match &listener.effective {
@@ -227,7 +229,7 @@ struct Serving {
     bound: Bound,
     guard: ForwardGuard,
     judged_by: Arc<Current>,
-    place: Option<OwnedSemaphorePermit>,
+    place: Place,
     gone: DropGuard,
 }
 

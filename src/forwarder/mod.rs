@@ -5,6 +5,8 @@ mod followers;
 mod judge;
 mod listen;
 mod pace;
+mod place;
+mod quota;
 mod reconsider;
 mod refusals;
 mod renew;
@@ -12,6 +14,7 @@ mod sessions;
 mod tunnel;
 mod visit;
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -20,10 +23,12 @@ use tokio_util::task::TaskTracker;
 use crate::audit::Audit;
 use crate::judgement::Judge;
 use crate::registry::Registry;
+use crate::shares::Shares;
 
 pub use connect::Pending;
 pub use followers::{Followers, Following, News};
 pub use listen::{Listening, Opener, Unopened};
+pub use quota::{Quota, Quotas};
 pub use refusals::Refusals;
 pub use sessions::{Present, Sessions};
 pub use visit::Visit;
@@ -38,6 +43,10 @@ pub struct Desk {
     pub registry: Registry,
     /// Who is in.
     pub sessions: Sessions,
+    /// What each user has over all sessions.
+    pub quotas: Quotas,
+    /// Files that forwards may have open: what is left is for accepting, for the log and for policies.
+    pub files: Arc<Shares>,
     /// The gateway stops: nothing new is forwarded.
     pub draining: AtomicBool,
     /// Who follows what is decided.

@@ -1,5 +1,10 @@
 //! What is open is judged again: after a swap, and as often as its terms say.
+//!
+//! A refusal closes it. A failure to decide says nothing about it, so it stays open and is asked about again after a pause,
+//! unless `policy.on-doubt` says that doubt closes.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,96 +15,146 @@ use super::Desk;
 use super::listen::effective_listener;
 use super::renew::{NoRights, concerns};
 use crate::audit::{Cause, Event, Subject};
-use crate::config::OnSwap;
+use crate::config::{OnDoubt, OnSwap};
 use crate::judgement::{Current, Judgement, Permit};
 use crate::registry::Forward;
 use crate::request::{Endpoint, Refusal};
+
+/// What came of asking about something open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Finding {
+    /// It may go on as it is.
+    Holds,
+    /// It may not.
+    Refused,
+    /// Nothing was decided. What had too little time may come in time at the next attempt.
+    Doubtful { came_too_late: bool },
+}
 
 impl Desk {
     /// Judges these again.
     pub(super) async fn reconsider_these(&self, open: Vec<Arc<Forward>>) {
         let spare = &AtomicUsize::new(SPARE);
-        let again = async |forward: Arc<Forward>| self.reconsider(&forward, "swap", spare).await;
-        // Some wait for a name, or for a policy that never decides.
+        let mut by_user = HashMap::<_, Vec<_>>::new();
+        for forward in open {
+            let user = forward.request.principal.user.clone();
+            by_user.entry(user).or_default().push(forward);
+        }
+        // Some wait for a name, or for a policy that never decides: that holds up the rest of the same user only.
+        let of_user = async |open: Vec<Arc<Forward>>| self.reconsider_of_user(open, spare).await;
+        let users = stream::iter(by_user.into_values());
+        users.for_each_concurrent(None, of_user).await;
+    }
+
+    async fn reconsider_of_user(&self, open: Vec<Arc<Forward>>, spare: &AtomicUsize) {
+        let again = async |forward: Arc<Forward>| {
+            if let Finding::Doubtful { .. } = self.reconsider(&forward, "swap", spare).await {
+                forward.doubt.notify_one();
+            }
+        };
         stream::iter(open).for_each_concurrent(AT_ONCE, again).await;
     }
 
-    /// Judges one open tunnel or listener again. What cannot be decided is refused, but not because of one moment in which
-    /// the machine had no time: nobody waits for this answer. With `spare` the patience of all ends, since a policy that
-    /// never decides in time must not keep everything open meanwhile.
-    async fn reconsider(&self, forward: &Forward, why: &'static str, spare: &AtomicUsize) {
-        let mut outcome = self.judge_once_more(forward, why).await;
+    /// Judges one open tunnel or listener again, and ends it if that is refused.
+    ///
+    /// Where doubt closes, it does not because of one moment in which the machine had no time: there are a few attempts. With
+    /// `spare` the patience of all ends, since a policy that never decides in time must not keep everything open meanwhile.
+    async fn reconsider(&self, forward: &Forward, why: &'static str, spare: &AtomicUsize) -> Finding {
+        let mut standing = self.judge_once_more(forward, why).await;
+        let closes = self.judge.current().on_doubt == OnDoubt::Close;
         for _ in 1..ATTEMPTS {
-            let late = outcome.as_ref().is_err_and(Refusal::came_too_late);
+            let late = standing == Finding::Doubtful { came_too_late: true };
             let take_one = || spare.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |spare| spare.checked_sub(1));
-            if !late || forward.stop.cause().is_some() || take_one().is_err() {
+            if !(closes && late) || forward.stop.cause().is_some() || take_one().is_err() {
                 break;
             }
-            outcome = self.judge_once_more(forward, why).await;
+            standing = self.judge_once_more(forward, why).await;
         }
-        let keeps = match &outcome {
-            Ok(permit) => {
-                let house = &permit.judged_by().house;
-                let address = forward
-                    .dialled
-                    .is_none_or(|dialled| permit.terms().address_rules.permit(dialled.ip()) && house.may_dial(dialled));
-                address && same_place(permit.effective(), forward)
-            }
-            // A name that does not resolve any more says nothing about a connection that stands.
-            Err(Refusal::Unreachable { .. }) => true,
-            Err(_) => false,
+        let ends = match standing {
+            Finding::Holds => false,
+            Finding::Refused => true,
+            Finding::Doubtful { .. } => closes,
         };
-        if !keeps {
+        if ends {
             forward.stop.end(Cause::Revoked);
         }
+        standing
     }
 
-    /// Asks again about something open, as often as its terms say, until that ends it. Whoever
-    /// carries it notices the end by itself, so this never answers first.
+    /// Asks again about something open: as often as its terms say, and after a pause that grows while
+    /// nothing is decided, until that ends it. Whoever carries it notices the end by itself, so this
+    /// never answers first.
     pub(super) async fn recheck(&self, judged_by: Arc<Current>, forward: &Forward) -> Cause {
-        self.catch_up(judged_by, forward).await;
-        let Some(seconds) = forward.terms.recheck_seconds else {
-            return std::future::pending().await;
-        };
-        let pause = Duration::from_secs(u64::from(seconds.max(1)));
+        let every = forward.terms.recheck_seconds;
+        let every = every.map(|seconds| Duration::from_secs(u64::from(seconds.max(1))));
+        let mut doubts = self.catch_up(judged_by, forward).await;
+        let mut why = "swap";
         while forward.stop.cause().is_none() {
-            tokio::time::sleep(pause).await;
-            self.reconsider_alone(forward, "recheck").await;
+            tokio::select! {
+                () = rest(pause(doubts, every)) => {}
+                () = forward.doubt.notified() => {
+                    (doubts, why) = (doubts.max(1), "swap");
+                    continue;
+                }
+            }
+            if doubts == 0 {
+                why = "recheck";
+            }
+            doubts = self.reconsider_alone(forward, why, doubts).await;
         }
         std::future::pending().await
     }
 
     /// What was decided by policies that were replaced meanwhile, or for a login that gives something else now, is judged
     /// again.
-    async fn catch_up(&self, judged_by: Arc<Current>, forward: &Forward) {
+    async fn catch_up(&self, judged_by: Arc<Current>, forward: &Forward) -> u32 {
         let current = self.judge.current();
         let concerned = current.on_swap == OnSwap::Reevaluate
             && (concerns(&current, &judged_by, forward) || is_of_another_login(forward));
         drop((judged_by, current));
-        if concerned {
-            self.reconsider_alone(forward, "swap").await;
+        match concerned {
+            true => self.reconsider_alone(forward, "swap", 0).await,
+            false => 0,
         }
     }
 
-    /// In a box, since whatever is open waits for this all the time and does it now and then.
-    async fn reconsider_alone(&self, forward: &Forward, why: &'static str) {
-        Box::pin(async { self.reconsider(forward, why, &AtomicUsize::new(SPARE)).await }).await;
+    /// How often in a row nothing was decided by now. In a box, since whatever is open waits for this
+    /// all the time and does it now and then.
+    async fn reconsider_alone(&self, forward: &Forward, why: &'static str, doubts: u32) -> u32 {
+        let asked = Box::pin(async { self.reconsider(forward, why, &AtomicUsize::new(SPARE)).await });
+        match asked.await {
+            Finding::Doubtful { .. } => doubts.saturating_add(1),
+            Finding::Holds | Finding::Refused => 0,
+        }
     }
 
-    async fn judge_once_more(&self, forward: &Forward, why: &'static str) -> Result<Permit, Refusal> {
+    async fn judge_once_more(&self, forward: &Forward, why: &'static str) -> Finding {
         let current = self.judge.current();
         let asked = self.rights_of(&forward.standing, &forward.request.connection, &current.accounts);
         let rights = match asked.await {
             Ok(rights) => rights,
             // The session ends with its user's right to log in, and needs no line for each of its tunnels.
-            Err(gone @ NoRights::Gone(_)) => return Err(gone.into_refusal()),
+            Err(NoRights::Gone(_)) => return Finding::Refused,
             Err(NoRights::Unsure(_)) => forward.standing.rights(),
         };
         let judged = self.judge.judge_again(&current, &forward.request, &rights, why);
-        let Judgement { decided, outcome } = judged.await;
+        let judgement = judged.await;
+        let lacks_a_name = judgement.lacks_a_name();
+        let Judgement { decided, outcome } = judgement;
         let event = Event::ForwardDecided(Box::new(decided));
         self.audit.record(&Subject::of(&forward.request), &event);
-        outcome
+        match outcome {
+            Ok(permit) if leaves_alone(&permit, forward) => Finding::Holds,
+            // It may lead elsewhere only because a name was not answered.
+            Ok(_) if lacks_a_name => Finding::Doubtful { came_too_late: true },
+            Ok(_) => Finding::Refused,
+            // A name that does not resolve any more says nothing about a connection that stands.
+            Err(Refusal::Unreachable { .. }) => Finding::Holds,
+            Err(refusal) if refusal.is_doubt() => Finding::Doubtful {
+                came_too_late: refusal.came_too_late(),
+            },
+            Err(_) => Finding::Refused,
+        }
     }
 }
 
@@ -107,6 +162,15 @@ impl Desk {
 fn is_of_another_login(forward: &Forward) -> bool {
     let rights = forward.standing.rights();
     !Arc::ptr_eq(&rights.principal, &forward.request.principal) || !Arc::ptr_eq(&rights.limits, &forward.limits)
+}
+
+/// Whether what is permitted now is what is open.
+fn leaves_alone(permit: &Permit, forward: &Forward) -> bool {
+    let house = &permit.judged_by().house;
+    let address = forward
+        .dialled
+        .is_none_or(|dialled| permit.terms().address_rules.permit(dialled.ip()) && house.may_dial(dialled));
+    address && same_place(permit.effective(), forward)
 }
 
 /// A listener that was to have any port has one now.
@@ -118,9 +182,61 @@ fn same_place(effective: &Endpoint, forward: &Forward) -> bool {
     effective == forward.effective
 }
 
-/// How many are judged at once after a swap: of the decisions that a policy takes at once, few.
-const AT_ONCE: usize = 16;
-/// How often something open is judged where the time is not enough, before it is closed.
+/// How long it is until the next question after so many in a row that decided nothing; none: it need not be asked.
+fn pause(doubts: u32, every: Option<Duration>) -> Option<Duration> {
+    if doubts == 0 {
+        return every;
+    }
+    let grown = FIRST_PAUSE.saturating_mul(1 << (doubts - 1).min(16)).min(LONGEST_PAUSE);
+    // What fell into doubt at one moment is not asked about at one moment.
+    let thousandth = u32::try_from(RandomState::new().hash_one(0) % 250).unwrap_or(0);
+    let spread = grown - grown * thousandth / 1000;
+    Some(every.map_or(spread, |every| every.min(spread)))
+}
+
+async fn rest(pause: Option<Duration>) {
+    match pause {
+        Some(pause) => tokio::time::sleep(pause).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How many of one user are judged at once after a swap: of the decisions that a policy takes at once, few.
+const AT_ONCE: usize = 8;
+/// How often something open is judged where doubt closes and the time is not enough, before it is closed.
 const ATTEMPTS: usize = 3;
 /// How many further attempts there are for all that a swap judges.
 const SPARE: usize = 16;
+/// After a question that decided nothing; each further one in a row doubles it.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_grows_with_the_doubts_and_is_never_longer_than_the_terms_say() {
+        let seconds = Duration::from_secs;
+        let table = [
+            (0, None, None),
+            (0, Some(5), Some(5)),
+            (1, None, Some(1)),
+            (3, None, Some(4)),
+            (7, None, Some(60)),
+            (u32::MAX, None, Some(60)),
+            (4, Some(2), Some(2)),
+            (1, Some(300), Some(1)),
+        ];
+        for (doubts, every, expected) in table {
+            let found = pause(doubts, every.map(seconds));
+            let expected: Option<Duration> = expected.map(seconds);
+            // A part of it is left to chance.
+            let fits = match (found, expected) {
+                (Some(found), Some(most)) => found <= most && found >= most * 3 / 4,
+                (found, most) => found == most,
+            };
+            assert!(fits, "{doubts} doubts, every {every:?}: {found:?}");
+        }
+    }
+}

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use super::place::Place;
 use super::{Desk, Visit, millis};
 use crate::audit::{Audit, Cause, Ended, Event, Subject};
 use crate::config::Limits;
@@ -31,8 +32,7 @@ pub(super) struct Joined<S, K> {
     pub(super) ends: Ends<S, K>,
     pub(super) dialled: Option<Endpoint>,
     pub(super) address: Option<SocketAddr>,
-    /// Among the tunnels of its session.
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) place: Place,
 }
 
 impl Desk {
@@ -65,7 +65,7 @@ impl Desk {
 
     /// Enters the tunnel and records it; what is kept while it lasts is no more than its end needs.
     #[expect(clippy::boxed_local, reason = "the box is gone before the tunnel begins")]
-    fn open<S, K>(&self, visit: &Visit, joined: Box<Joined<S, K>>) -> (Closing<'_>, OwnedSemaphorePermit, Ends<S, K>) {
+    fn open<S, K>(&self, visit: &Visit, joined: Box<Joined<S, K>>) -> (Closing<'_>, Place, Ends<S, K>) {
         let Joined {
             permit,
             ends,
@@ -82,6 +82,7 @@ impl Desk {
             limits: Arc::clone(permit.limits()),
             terms: permit.terms().clone(),
             stop: Stop::default(),
+            doubt: Notify::new(),
             bytes: Bytes::default(),
         });
         self.audit.record(
@@ -150,7 +151,10 @@ impl Drop for Closing<'_> {
             cause: self.cause,
         };
         let told = ForwardEnded::new(&self.guard, ended.cause, ended.millis);
-        self.judge.current().generation.observe(told);
+        self.judge
+            .current()
+            .generation
+            .observe(&self.guard.request.principal.user, told);
         let subject = Subject::of(&self.guard.request);
         self.audit.record(&subject, &Event::TunnelClosed(ended));
     }

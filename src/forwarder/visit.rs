@@ -5,16 +5,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::pace::Pace;
+use super::place::{Full, Place};
+use super::quota::Quota;
 use super::refusals::{MOST_WAITING, pace_of_session};
 use crate::accounts::Standing;
 use crate::audit::{Cause, Subject};
 use crate::config::Limits;
 use crate::judgement::{Question, Verdicts};
-use crate::names::places_of_one;
 use crate::registry::Stop;
 use crate::request::{Action, Connection, Principal, Requested, new_id};
 
@@ -35,48 +36,29 @@ pub struct Visit {
     /// Kept by status channels.
     uses: Arc<()>,
     verdicts: Arc<Verdicts>,
-    names: Arc<Semaphore>,
     carried: AtomicUsize,
     littered: AtomicUsize,
-    /// When a tunnel last ended; the beginning where none did.
+    /// When a tunnel or listener last ended; the beginning where none did.
     used: Mutex<Instant>,
-    tunnels: Arc<Semaphore>,
+    /// What the user has over all sessions.
+    pub(super) quota: Arc<Quota>,
+    pub(super) tunnels: Arc<Semaphore>,
     most_tunnels: usize,
     pub(super) listeners: Arc<Semaphore>,
+    most_listeners: usize,
     /// Of answers that give nothing.
     pub(super) pace: Pace,
     /// For refusals that wait without a place among the tunnels.
     pub(super) waiting: Arc<Semaphore>,
 }
 
-/// Why a session has no place for one more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Full {
-    #[error("this session has reached limits.tunnels-per-session")]
-    Tunnels,
-    #[error("this session has reached limits.listeners-per-session")]
-    Listeners,
-    #[error("this session has had {MOST_LITTER} tunnels that its client did not close: connect again")]
-    Litter,
-}
-
-impl Full {
-    /// The code of the refusal.
-    pub(super) fn code(self) -> &'static str {
-        match self {
-            Self::Tunnels => "tunnels-per-session",
-            Self::Listeners => "listeners-per-session",
-            Self::Litter => "unclosed-tunnels",
-        }
-    }
-}
-
 impl Visit {
     /// A session of this user.
     #[must_use]
-    pub fn new(standing: Standing, connection: Connection, ceilings: &Limits) -> Self {
+    pub fn new(standing: Standing, connection: Connection, ceilings: &Limits, quota: Arc<Quota>) -> Self {
         let user = standing.rights().principal.user.clone();
         Self {
+            quota,
             subject: Subject {
                 session: Some(connection.id.clone()),
                 user: Some(user.clone()),
@@ -90,7 +72,6 @@ impl Visit {
             revoked: OnceLock::new(),
             uses: Arc::default(),
             verdicts: Arc::default(),
-            names: places_of_one(),
             carried: AtomicUsize::new(0),
             littered: AtomicUsize::new(0),
             used: Mutex::new(Instant::now()),
@@ -99,6 +80,7 @@ impl Visit {
             listeners: Arc::new(Semaphore::new(ceilings.listeners_per_session)),
             pace: pace_of_session(),
             waiting: Arc::new(Semaphore::new(MOST_WAITING)),
+            most_listeners: ceilings.listeners_per_session,
         }
     }
 
@@ -133,30 +115,35 @@ impl Visit {
         self.most_tunnels.saturating_sub(self.tunnels.available_permits())
     }
 
-    /// Since when no tunnel has been open; now, where one is, or a status channel.
+    /// Since when nothing has been open; now, if a tunnel, a listener or a status channel is.
     #[must_use]
     pub fn unused_since(&self) -> Instant {
-        if self.open_tunnels() > 0 || Arc::strong_count(&self.uses) > 1 {
+        let listens = self.listeners.available_permits() < self.most_listeners;
+        if listens || self.open_tunnels() > 0 || Arc::strong_count(&self.uses) > 1 {
             return Instant::now();
         }
         *self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a tunnel.
-    pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, Full> {
+    /// Whether there may be tunnels at all.
+    pub(super) fn takes_tunnels(&self) -> Result<(), Full> {
         if self.is_littered() {
             self.end_if_used_up();
             return Err(Full::Litter);
         }
-        let place = Arc::clone(&self.tunnels).try_acquire_owned();
-        place.map_err(|_| Full::Tunnels)
+        Ok(())
     }
 
     /// A tunnel and its channel are gone.
-    pub(super) fn leave(&self, place: OwnedSemaphorePermit) {
+    pub(super) fn leave(&self, place: Place) {
+        self.release(place);
+        self.end_if_used_up();
+    }
+
+    /// A tunnel or listener is gone, which is a use of the session up to now.
+    pub(super) fn release(&self, place: Place) {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         drop(place);
-        self.end_if_used_up();
     }
 
     /// Where no tunnel is open and none will be, the client had better connect again.
@@ -203,7 +190,6 @@ impl Visit {
             dry_run: false,
             again: None,
             verdicts: Some(Arc::clone(&self.verdicts)),
-            names: Arc::clone(&self.names),
         }
     }
 }
@@ -212,4 +198,4 @@ impl Visit {
 const CLOSED_AT_ONCE: usize = 4;
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
 /// Channels of a session, 16 MiB of them, that the client did not close before the gateway did.
-const MOST_LITTER: usize = 4096;
+pub(super) const MOST_LITTER: usize = 4096;

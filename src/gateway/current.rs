@@ -137,7 +137,7 @@ impl Ledger {
     fn current(&self, own: &OwnListeners, generation: Arc<Generation>) -> Current {
         let house = |config: &Config| House::new(config.forwarding, config.floors.clone(), own.clone());
         let (whole, newest) = (&self.whole, &self.newest);
-        let on_swap = whole.config.policy.on_swap;
+        let (on_swap, on_doubt) = (whole.config.policy.on_swap, whole.config.policy.on_doubt);
         if Arc::ptr_eq(whole, newest) {
             return Current {
                 house: Arc::new(house(&whole.config)),
@@ -145,6 +145,7 @@ impl Ledger {
                 accounts: Arc::clone(&whole.accounts),
                 limits: Arc::new(whole.config.limits.clone()),
                 on_swap,
+                on_doubt,
             };
         }
         Current {
@@ -153,6 +154,7 @@ impl Ledger {
             accounts: Arc::new(newest.accounts.narrowed_by(&whole.accounts)),
             limits: Arc::new(newest.config.limits.narrowed_by(&whole.config.limits)),
             on_swap,
+            on_doubt,
         }
     }
 }

@@ -89,6 +89,7 @@ impl Prepared {
             accounts: Arc::clone(&accounts),
             limits: Arc::new(self.config.limits),
             on_swap: self.config.policy.on_swap,
+            on_doubt: self.config.policy.on_doubt,
         };
         let judge = Judge::new(current, Arc::new(self.policies), Resolver::system());
         (judge, accounts)

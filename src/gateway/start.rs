@@ -16,10 +16,11 @@ use super::{Gateway, Origin, Prepared, Shared};
 use crate::accounts::Accounts;
 use crate::audit::{Audit, Event, Subject};
 use crate::config::{Config, Faults};
-use crate::forwarder::{Desk, Followers, Refusals, Sessions};
+use crate::forwarder::{Desk, Followers, Quotas, Refusals, Sessions};
 use crate::judgement::{Judge, OwnListeners};
 use crate::names::Resolver;
 use crate::open_files;
+use crate::shares::Shares;
 use crate::ssh::{HostKeys, Service, Settings};
 use crate::vital::{Vital, Vitals};
 use crate::workers::Workers;
@@ -62,7 +63,7 @@ impl Gateway {
             generation,
             registry,
         } = prepared;
-        open_files::provide(config.limits.sessions);
+        let files = open_files::provide(config.limits.sessions);
         let audit_file = config.audit.file.clone();
         let audit = Audit::open(&config.audit).map_err(StartError::Audit)?;
         let own = OwnListeners::default();
@@ -91,6 +92,8 @@ impl Gateway {
             audit,
             registry,
             sessions: Sessions::default(),
+            quotas: Quotas::default(),
+            files: Shares::new(files, FILES_OF_ONE),
             draining: AtomicBool::new(false),
             followers: Followers::default(),
             refusals: Refusals::default(),
@@ -224,6 +227,9 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 const BACKLOG: i32 = 1024;
+
+/// One user who is alone may have three quarters of the files of all forwards, see [`Shares`].
+const FILES_OF_ONE: usize = 3;
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::House;
 use crate::accounts::Accounts;
-use crate::config::{Limits, OnSwap};
+use crate::config::{Limits, OnDoubt, OnSwap};
 use crate::policy::Generation;
 
 /// What is in force. Never changed, only replaced as a whole: a decision that began with it ends with it, so no decision
@@ -22,6 +22,8 @@ pub struct Current {
     pub limits: Arc<Limits>,
     /// What a change does to what is open.
     pub on_swap: OnSwap,
+    /// What becomes of something open that cannot be decided again.
+    pub on_doubt: OnDoubt,
 }
 
 /// Which of what is open a change can concern.

@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 
 pub use current::{Concerns, Current};
 pub use floors::{House, OwnListeners};
@@ -36,7 +35,7 @@ use crate::audit::{Decided, NameAnswer, VerdictWord};
 use crate::names::{Lookups, Resolver};
 use crate::paths::Socket;
 use crate::policy::{Generation, Opinion, Policies};
-use crate::request::{self, Action, By, Endpoint, ForwardRequest, Host, Refusal, Requested, Terms, Verdict};
+use crate::request::{self, Action, By, Denial, Endpoint, ForwardRequest, Host, Refusal, Requested, Terms, Verdict};
 
 /// Judges requests by the configuration and the policies in force.
 pub struct Judge {
@@ -172,9 +171,7 @@ impl Judge {
             policy,
             mut lookups,
             took,
-        } = self
-            .opinion(generation, &request, question.verdicts.as_deref(), question.names)
-            .await;
+        } = self.opinion(current, &request, question.verdicts.as_deref()).await;
         decided.micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         decided.policy = policy;
         decided.asked = Some(request.now);
@@ -194,12 +191,7 @@ impl Judge {
                 (redirect.to, redirect.terms)
             }
             Ok(Verdict::Deny(denial)) => {
-                return Err(Refusal::Denied {
-                    by: By::Policy,
-                    code: denial.code,
-                    reason: denial.reason,
-                    tell_user: denial.tell_user,
-                });
+                return Err(refused(denial, &lookups));
             }
             Err(failure) => {
                 return Err(Refusal::Undecided {
@@ -247,14 +239,10 @@ impl Judge {
     }
 
     /// Asks the policies, or uses what they said of an equal request.
-    async fn opinion(
-        &self,
-        generation: &Arc<Generation>,
-        request: &Arc<ForwardRequest>,
-        verdicts: Option<&Verdicts>,
-        names: Arc<Semaphore>,
-    ) -> Opinion {
-        let mut lookups = Lookups::sharing(self.resolver.clone(), names);
+    async fn opinion(&self, current: &Current, request: &Arc<ForwardRequest>, verdicts: Option<&Verdicts>) -> Opinion {
+        let generation = &current.generation;
+        let user = &request.principal.user;
+        let mut lookups = Lookups::of(self.resolver.clone(), user, current.limits.lookup_timeout);
         lookups.concern(&request.target);
         if let Some(kept) = verdicts.and_then(|verdicts| verdicts.find(request, generation)) {
             lookups.pin(kept.names);
@@ -280,6 +268,28 @@ impl Judge {
             verdicts.keep(request, generation, answer, seconds);
         }
         opinion
+    }
+}
+
+/// A denial is one only if every name that it may rest on was answered.
+fn refused(denial: Denial, lookups: &Lookups) -> Refusal {
+    let Denial {
+        code,
+        reason,
+        tell_user,
+    } = denial;
+    match lookups.unanswered() {
+        None => Refusal::Denied {
+            by: By::Policy,
+            code,
+            reason,
+            tell_user,
+        },
+        Some((name, error)) => Refusal::Unanswered {
+            name: format!("{name}: {error}"),
+            reason: format!("refused ({code}: {reason}) without an answer for {name}: {error}"),
+            tell_user,
+        },
     }
 }
 
@@ -360,3 +370,6 @@ fn judge_address(house: &House, address: IpAddr, port: u16, terms: &Terms) -> Re
     house.dial(target)?;
     Ok(target)
 }
+
+#[cfg(test)]
+mod names_tests;

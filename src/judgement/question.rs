@@ -2,13 +2,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use super::{Permit, Verdicts};
 use crate::accounts::Rights;
-use crate::audit::{Decided, VerdictWord};
+use crate::audit::{Decided, NameAnswer, VerdictWord};
 use crate::auth::ForwardLimits;
-use crate::names::places_of_one;
 use crate::policy::PolicyRef;
 use crate::request::{Action, By, Connection, Endpoint, ForwardRequest, Principal, Refusal, Requested, SocketPath};
 
@@ -39,8 +36,6 @@ pub struct Question {
     pub again: Option<&'static str>,
     /// Verdicts of the connection that may be used again.
     pub verdicts: Option<Arc<Verdicts>>,
-    /// How many names the connection may ask for at once.
-    pub names: Arc<Semaphore>,
 }
 
 /// What came of it.
@@ -71,7 +66,6 @@ impl Question {
             dry_run: false,
             again: Some(why),
             verdicts: None,
-            names: places_of_one(),
         }
     }
 
@@ -127,6 +121,20 @@ impl Judgement {
         question.unanswered(Refusal::Exhausted { code, reason })
     }
 
+    /// Refuses what was permitted, for a reason that came up after it was judged; what was refused stays so.
+    pub fn refuse(&mut self, refusal: Refusal) {
+        if self.outcome.is_ok() {
+            self.outcome = Err(refusal);
+            note(&mut self.decided, &self.outcome);
+        }
+    }
+
+    /// Whether a policy asked for a name and got no answer.
+    #[must_use]
+    pub fn lacks_a_name(&self) -> bool {
+        self.decided.names.values().any(NameAnswer::is_doubt)
+    }
+
     /// The policy that decided, if it came to one.
     #[must_use]
     pub fn policy(&self) -> Option<&PolicyRef> {
@@ -147,6 +155,11 @@ pub(super) fn note(decided: &mut Decided, outcome: &Result<Permit, Refusal>) {
         Err(Refusal::Undecided { code, reason }) => {
             decided.verdict = VerdictWord::Failed;
             decided.code = Some((*code).to_owned());
+            decided.reason = Some(reason.clone());
+        }
+        Err(Refusal::Unanswered { reason, .. }) => {
+            decided.verdict = VerdictWord::Failed;
+            decided.code = Some("name-unanswered".to_owned());
             decided.reason = Some(reason.clone());
         }
         Err(Refusal::Exhausted { code, reason }) => {

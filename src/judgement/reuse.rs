@@ -8,8 +8,9 @@ use crate::request::{Action, Endpoint, ForwardRequest, Principal, Requested, Ver
 
 /// The verdicts of one connection that its policy lets be used again (`reuse-seconds`).
 ///
-/// A request is equal to an earlier one when everything is that the policy could see, apart from
-/// its id and its time; what is equal for the whole connection (the client) is no part of the key.
+/// A request is equal to an earlier one when everything is that the policy could see, apart from its
+/// id, its time and the port of its originator, which clients choose at random for each connection;
+/// what is equal for the whole connection (the client) is no part of the key.
 /// A swap makes every verdict unusable, because it belongs to another generation; so does a change
 /// of what the policy is told of the user.
 #[derive(Default)]
@@ -20,7 +21,7 @@ struct Key {
     action: Action,
     target: Endpoint,
     requested: Requested,
-    originator: Option<SocketAddr>,
+    originator: Option<IpAddr>,
 }
 
 struct Kept {
@@ -78,7 +79,7 @@ impl Key {
             action: request.action,
             target: request.target.clone(),
             requested: request.requested.clone(),
-            originator: request.originator,
+            originator: request.originator.map(|originator| originator.ip()),
         }
     }
 }

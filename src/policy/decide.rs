@@ -14,6 +14,7 @@ use super::engine::{Meter, Sandbox};
 use super::failure::{Failure, Problem};
 use super::host::{Facts, Guest, Label, Phase};
 use super::lineage::Lineage;
+use super::places::Turn;
 use super::stock::{Prepared, Stock};
 use super::wasi::Inert;
 use super::{Installed, PolicyRef, convert, place};
@@ -57,15 +58,15 @@ impl Loaded {
         }
     }
 
-    /// Asks for a verdict. The names that were looked up come back with it, for whoever is next.
+    /// Asks for a verdict. The names that were looked up come back with it, and the places of the decision, for the next policy.
     pub(super) async fn decide(
         &self,
         sandbox: &Sandbox,
         facts: &Arc<Facts>,
         request: &ForwardRequest,
-        lookups: Lookups,
+        (lookups, turn): (Lookups, Option<Turn>),
         deadline: Duration,
-    ) -> (Result<Verdict, Failure>, Lookups) {
+    ) -> (Result<Verdict, Failure>, Lookups, Option<Turn>) {
         let label = self.label_for(request.id.clone());
         // What is recorded is recorded from the start.
         let stock = self.stock.as_ref().filter(|_| facts.recorder.is_none());
@@ -81,6 +82,7 @@ impl Loaded {
                 (store(sandbox, guest), None)
             }
         };
+        store.data_mut().turn = turn;
         let asked = AssertUnwindSafe(self.ask(&mut store, ready, request))
             .catch_unwind()
             .await;
@@ -95,13 +97,13 @@ impl Loaded {
         }
         let guest = store.data_mut();
         guest.say_printed();
-        let lookups = guest.lookups.take();
+        let (lookups, turn) = (guest.lookups.take(), guest.turn.take());
         let verdict = answer.and_then(|given| convert::verdict(given, request, self.rewrite));
         match stock {
             Some(stock) => stock.used(store),
             None => drop(store),
         }
-        (verdict, lookups)
+        (verdict, lookups, turn)
     }
 
     async fn ask(

@@ -109,8 +109,10 @@ impl Sandbox {
 /// How often a running guest is interrupted to look at its deadline and to let others run.
 pub(super) const TICK: Duration = Duration::from_millis(1);
 
-/// Decisions at once.
+/// Decisions that compute at once.
 pub(super) const DECISIONS: usize = 64;
+/// Decisions that compute or wait for a name.
+pub(super) const INSTANCES: usize = 128;
 /// Instances that are kept ready, of all policies.
 pub(super) const PREPARED: usize = 32;
 /// Instances that were used and wait to be cleared away.
@@ -119,7 +121,7 @@ pub(super) const CLEARING: usize = 16;
 const FURTHER: usize = 8;
 /// Core instances of one component; each may take a megabyte wherever the component is instantiated.
 const MOST_INSTANCES: u32 = 64;
-const SLOTS: u32 = (DECISIONS + PREPARED + CLEARING + FURTHER) as u32;
+const SLOTS: u32 = (INSTANCES + PREPARED + CLEARING + FURTHER) as u32;
 
 /// Without a pool this is the compiler's engine: what it gives runs on one with a pool.
 pub(super) fn settings(memory: u64, pool: Option<PoolingAllocationConfig>) -> Config {

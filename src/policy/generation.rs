@@ -5,7 +5,6 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_util::poll;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -13,6 +12,7 @@ use super::decide::Loaded;
 use super::engine::Sandbox;
 use super::failure::Failure;
 use super::host::Facts;
+use super::places::{Places, Turn};
 use super::stock::Kept;
 use super::swap::Spare;
 use super::{Installed, PolicyRef};
@@ -25,7 +25,7 @@ pub struct Generation {
     pub(super) facts: Arc<Facts>,
     pub(super) chain: Vec<Arc<Loaded>>,
     pub(super) deadline: Duration,
-    pub(super) places: Arc<Semaphore>,
+    pub(super) places: Places,
     pub(super) spare: Arc<Spare>,
 }
 
@@ -90,20 +90,18 @@ impl Generation {
         let asks_names = self.chain.iter().any(|loaded| !loaded.names_refused);
         let outer = self.deadline * 4
             + if asks_names {
-                HOST_PATIENCE
+                lookups.patience() + HOST_PATIENCE
             } else {
                 Duration::from_millis(100)
             };
-        let chain = Arc::clone(self).ask_chain(request, lookups);
-        let bounded = Box::pin(timeout(outer, chain));
-        let (verdict, policy, lookups) = match first_turn(bounded).await {
+        let asked = Box::pin(Arc::clone(self).ask_within(outer, request, lookups));
+        let (verdict, policy, lookups) = match first_turn(asked).await {
             Ok(done) => done,
             Err(unfinished) => {
                 let elsewhere = AbortOnDropHandle::new(self.spare.spawn(unfinished));
-                elsewhere.await.ok()
+                elsewhere.await.ok().flatten()
             }
         }
-        .and_then(Result::ok)
         .unwrap_or_else(|| (Err(Failure::Deadline), None, Lookups::new(resolver)));
         Opinion {
             verdict,
@@ -113,21 +111,28 @@ impl Generation {
         }
     }
 
-    async fn ask_chain(self: Arc<Self>, request: Arc<ForwardRequest>, mut lookups: Lookups) -> Answer {
-        let place = timeout(QUEUE_PATIENCE, self.places.acquire()).await;
-        let Ok(Ok(_place)) = place else {
-            return (Err(Failure::QueueFull), None, lookups);
-        };
-        let _running = self.sandbox.running();
+    /// Asks the chain once there is a place for it; none where it does not end in time.
+    async fn ask_within(
+        self: Arc<Self>,
+        outer: Duration,
+        request: Arc<ForwardRequest>,
+        lookups: Lookups,
+    ) -> Option<Answer> {
+        match self.places.enter(&request.principal.user, &self.sandbox).await {
+            Ok(turn) => timeout(outer, self.ask_chain(request, lookups, Some(turn))).await.ok(),
+            Err(failure) => Some((Err(failure), None, lookups)),
+        }
+    }
+
+    async fn ask_chain(&self, request: Arc<ForwardRequest>, mut lookups: Lookups, mut turn: Option<Turn>) -> Answer {
         let mut request = request;
         let mut terms: Option<Terms> = None;
         let mut rewritten: Option<(Redirect, PolicyRef)> = None;
         let mut last = None;
         for loaded in &self.chain {
-            let (verdict, kept) = loaded
-                .decide(&self.sandbox, &self.facts, &request, lookups, self.deadline)
-                .await;
-            lookups = kept;
+            let asked = loaded.decide(&self.sandbox, &self.facts, &request, (lookups, turn), self.deadline);
+            let verdict;
+            (verdict, lookups, turn) = asked.await;
             last = Some(loaded.reference.clone());
             match verdict {
                 Ok(Verdict::Allow(given)) => terms = Some(tightened(terms, given)),
@@ -164,14 +169,13 @@ fn tightened(terms: Option<Terms>, given: Terms) -> Terms {
 type Answer = (Result<Verdict, Failure>, Option<PolicyRef>, Lookups);
 
 /// Polls once; gives the future back where it has not finished.
-async fn first_turn<F: Future + Unpin>(mut future: F) -> Result<Option<F::Output>, F> {
+async fn first_turn<F: Future + Unpin>(mut future: F) -> Result<F::Output, F> {
     let polled = poll!(pin!(&mut future));
     match polled {
-        Poll::Ready(output) => Ok(Some(output)),
+        Poll::Ready(output) => Ok(output),
         Poll::Pending => Err(future),
     }
 }
 
-/// What the host may take over all calls of one decision: names mostly.
-const HOST_PATIENCE: Duration = Duration::from_secs(6);
-const QUEUE_PATIENCE: Duration = Duration::from_secs(2);
+/// What the host may take over all calls of one decision beside the look-ups themselves: the wait for the next turn after each.
+const HOST_PATIENCE: Duration = Duration::from_secs(2);

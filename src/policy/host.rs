@@ -12,6 +12,7 @@ use super::contract::newest::names::LookupError;
 use super::contract::newest::state::StateError as WitStateError;
 use super::contract::newest::{calendar, log, names, state, types, view};
 use super::engine::TICK;
+use super::places::Turn;
 use super::record::Recorder;
 use super::state::{Clock, State, StateError};
 use super::wasi::Inert;
@@ -26,6 +27,8 @@ pub(super) struct Guest {
     pub(super) table: ResourceTable,
     pub(super) wasi: Option<Inert>,
     pub(super) lookups: Lookups,
+    /// The places of the decision; none where nothing is decided.
+    pub(super) turn: Option<Turn>,
     /// `names` is linked and answers that it is not granted.
     pub(super) names_refused: bool,
     label: Label,
@@ -122,6 +125,7 @@ impl Guest {
             table,
             wasi: None,
             lookups,
+            turn: None,
             names_refused: false,
             label,
             phase,
@@ -233,7 +237,10 @@ impl Guest {
         }
         let host = Host::parse(host).map_err(|_| LookupError::NoSuchName)?;
         let began = Instant::now();
-        let answer = self.lookups.resolve(&host).await;
+        let answer = match &mut self.turn {
+            Some(turn) => turn.aside(self.lookups.resolve(&host)).await,
+            None => self.lookups.resolve(&host).await,
+        };
         self.clock.waited += began.elapsed();
         answer
             .map(|addresses| addresses.iter().map(ToString::to_string).collect())

@@ -58,10 +58,10 @@ async fn try_load(
     let _running = sandbox.running();
     // A trial must not count as a request with policies that count.
     let facts = Arc::new(facts.without_state());
-    let asked = loaded.decide(sandbox, &facts, &request, lookups, deadline);
+    let asked = loaded.decide(sandbox, &facts, &request, (lookups, None), deadline);
     match timeout(deadline * 4 + SLACK, asked).await {
-        Ok((Ok(_), _)) => {}
-        Ok((Err(failure), _)) => return Err(on_the_test_request(&request, failure)),
+        Ok((Ok(_), ..)) => {}
+        Ok((Err(failure), ..)) => return Err(on_the_test_request(&request, failure)),
         Err(_) => return Err(on_the_test_request(&request, Failure::Deadline)),
     }
     loaded.stock = trial.stock(&loaded).await;

@@ -28,6 +28,7 @@ mod load;
 mod nesting;
 mod observe;
 mod place;
+mod places;
 mod read;
 mod record;
 mod rehearsal;

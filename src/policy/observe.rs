@@ -48,18 +48,17 @@ pub(super) fn check(
 }
 
 impl Generation {
-    /// Tells every policy that wants to know. Nobody waits for it, and it changes nothing; where
-    /// too many decisions are under way it is not told.
-    pub fn observe(self: &Arc<Self>, ended: ForwardEnded) {
+    /// Tells every policy that wants to know what became of a forward of this user. Nothing waits for it, and
+    /// it changes nothing; if too many decisions are under way for too long it is not told.
+    pub fn observe(self: &Arc<Self>, user: &str, ended: ForwardEnded) {
         if self.chain.iter().all(|loaded| loaded.observer.is_none()) {
             return;
         }
-        let generation = Arc::clone(self);
+        let (generation, user) = (Arc::clone(self), user.to_owned());
         self.spare.spawn(async move {
-            let Ok(_place) = generation.places.try_acquire() else {
+            let Ok(_turn) = generation.places.enter(&user, &generation.sandbox).await else {
                 return tracing::warn!(forward = ended.id, "too many decisions: an end was not observed");
             };
-            let _running = generation.sandbox.running();
             for loaded in &generation.chain {
                 if let Err(failure) = generation.told(loaded, &ended).await {
                     let policy = &loaded.reference.name;

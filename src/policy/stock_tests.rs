@@ -30,7 +30,13 @@ async fn a_policy_that_is_not_asked_any_more_keeps_nothing() {
     let bytes = super::super::Vetted::read(&plugin, None).unwrap();
     let loaded = load::load(&sandbox, &facts, &plugin, bytes, second).await.unwrap();
     let request = ForwardRequest::dry("alice", Action::Connect, "db:1".parse().unwrap());
-    let decided = loaded.decide(&sandbox, &facts, &request, Lookups::new(Resolver::silent()), second);
+    let decided = loaded.decide(
+        &sandbox,
+        &facts,
+        &request,
+        (Lookups::new(Resolver::silent()), None),
+        second,
+    );
     decided.await.0.unwrap();
     let stock = loaded.stock.as_ref().unwrap();
     let began = Instant::now();

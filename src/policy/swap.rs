@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::decide::Loaded;
-use super::engine::{DECISIONS, Sandbox};
+use super::engine::Sandbox;
 use super::failure::LoadError;
 use super::generation::Generation;
 use super::host::Facts;
+use super::places::Places;
 use super::read::Fresh;
 use super::state::Clock;
 use super::{Compiler, Installed, OpenForwards, PolicyRef, Workshop, digest, load};
@@ -98,7 +98,7 @@ impl Policies {
             facts: Arc::new(facts),
             chain: Vec::new(),
             deadline: config.deadline,
-            places: Arc::new(Semaphore::new(DECISIONS)),
+            places: Places::new(),
             spare: Arc::clone(&spare),
         };
         let generation = build(generation, config, &[]).await;
@@ -158,7 +158,7 @@ impl Policies {
             facts,
             chain: Vec::new(),
             deadline: config.deadline,
-            places: Arc::clone(&old.places),
+            places: old.places.clone(),
             spare: Arc::clone(&self.spare),
         };
         let same = Arc::ptr_eq(&next.sandbox, &old.sandbox) && next.deadline == old.deadline;
@@ -202,7 +202,7 @@ impl Policies {
             facts: Arc::clone(&old.facts),
             chain,
             deadline: old.deadline,
-            places: Arc::clone(&old.places),
+            places: old.places.clone(),
             spare: Arc::clone(&self.spare),
         }))
     }

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
 
 use super::decide::Loaded;
-use super::engine::{DECISIONS, Meter, Sandbox};
+use super::engine::{Meter, Sandbox};
 use super::failure::{Failure, LoadError};
 use super::generation::Generation;
 use super::host::Facts;
 use super::observe::ForwardEnded;
+use super::places::Places;
 use super::record::{Observed, Recorder};
 use super::state::Clock;
 use super::state::{State, StateError};
@@ -30,7 +30,7 @@ use crate::request::{Fact, ForwardRequest, Verdict};
 #[derive(Clone)]
 pub struct Workbench {
     sandbox: Arc<Sandbox>,
-    places: Arc<Semaphore>,
+    places: Places,
     deadline: Duration,
 }
 
@@ -98,7 +98,7 @@ impl Workbench {
         let workshop = Arc::new(workshop);
         Ok(Self {
             sandbox: Arc::new(Sandbox::with(memory, workshop, meter)?.keeping()),
-            places: Arc::new(Semaphore::new(DECISIONS)),
+            places: Places::new(),
             deadline,
         })
     }
@@ -241,7 +241,7 @@ impl Candidate {
             facts,
             chain: vec![Arc::clone(&self.loaded)],
             deadline: self.bench.deadline,
-            places: Arc::clone(&self.bench.places),
+            places: self.bench.places.clone(),
             spare: Arc::new(Spare::here()),
         }
     }

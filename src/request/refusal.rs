@@ -37,6 +37,15 @@ pub enum Refusal {
         /// The whole cause, for the operator.
         reason: String,
     },
+    /// A policy refused after a name server had not told it what it asked for: with the answer it might not have.
+    Unanswered {
+        /// The name, and what became of the look-up.
+        name: String,
+        /// The refusal of the policy and the name, for the operator.
+        reason: String,
+        /// What the policy would tell the user.
+        tell_user: Option<String>,
+    },
     /// A limit of the gateway is reached.
     Exhausted {
         /// A stable name of the limit.
@@ -62,15 +71,23 @@ impl Refusal {
         }
     }
 
-    /// Whether there was not enough time to decide, which says nothing about the request.
+    /// Whether nothing was decided, which says nothing about the request.
+    #[must_use]
+    pub fn is_doubt(&self) -> bool {
+        match self {
+            Self::Undecided { .. } | Self::Unanswered { .. } | Self::Exhausted { .. } => true,
+            Self::Denied { .. } | Self::Unreachable { .. } => false,
+        }
+    }
+
+    /// Whether there was not enough time to decide: the next attempt may have more.
+    #[must_use]
     pub fn came_too_late(&self) -> bool {
-        matches!(
-            self,
-            Self::Undecided {
-                code: "deadline" | "queue-full",
-                ..
-            }
-        )
+        match self {
+            Self::Undecided { code, .. } => matches!(*code, "deadline" | "queue-full"),
+            Self::Unanswered { .. } => true,
+            Self::Denied { .. } | Self::Exhausted { .. } | Self::Unreachable { .. } => false,
+        }
     }
 
     /// A denial whose reason is fit for the user.
@@ -92,6 +109,12 @@ impl Refusal {
                 .clone()
                 .unwrap_or_else(|| "this forward is not permitted".to_owned()),
             Self::Undecided { .. } => "the policy could not decide".to_owned(),
+            Self::Unanswered {
+                name,
+                tell_user: Some(sentence),
+                ..
+            } => format!("{sentence} ({name})"),
+            Self::Unanswered { name, .. } => name.clone(),
             Self::Exhausted { reason, .. } | Self::Unreachable { reason } => reason.clone(),
         }
     }

@@ -125,7 +125,7 @@ pub(super) fn failure(refusal: &Refusal, forward: &str) -> ChannelOpenFailure {
     let code = match refusal {
         Refusal::Denied { .. } => 1,
         Refusal::Unreachable { .. } => 2,
-        Refusal::Undecided { .. } | Refusal::Exhausted { .. } => 4,
+        Refusal::Undecided { .. } | Refusal::Unanswered { .. } | Refusal::Exhausted { .. } => 4,
     };
     ChannelOpenFailure::Other {
         code,

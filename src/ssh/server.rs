@@ -179,8 +179,8 @@ impl Service {
         Box::pin(end(session, reason)).await;
     }
 
-    /// Ends when the session has had nothing open for that long; listeners do not count, as in
-    /// OpenSSH's `UnusedConnectionTimeout`.
+    /// Ends when the session has had nothing open for that long. Unlike OpenSSH's
+    /// `UnusedConnectionTimeout` it counts a listener as a use: its client waits for connections.
     async fn unused(&self, visit: &Visit, limit: Option<Duration>) {
         let Some(limit) = limit else {
             return std::future::pending().await;

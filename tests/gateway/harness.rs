@@ -223,7 +223,12 @@ file = "{audit}"
 
     /// Starts the program, in a process of its own.
     pub fn start_program(self) -> Process {
-        self.start_program_to(Stdio::piped(), Stdio::null(), |child| {
+        self.start_program_under(&[])
+    }
+
+    /// Starts the program by another one, which becomes it.
+    pub fn start_program_under(self, words: &[&str]) -> Process {
+        self.run_program(words, Stdio::piped(), Stdio::null(), |child| {
             let mut line = String::new();
             let out = child.stdout.take().expect("it is piped");
             let _ = BufReader::new(out).read_line(&mut line);
@@ -239,9 +244,21 @@ file = "{audit}"
         errors: Stdio,
         address: impl FnOnce(&mut Child) -> SocketAddr,
     ) -> Process {
+        self.run_program(&[], out, errors, address)
+    }
+
+    fn run_program(
+        self,
+        words: &[&str],
+        out: Stdio,
+        errors: Stdio,
+        address: impl FnOnce(&mut Child) -> SocketAddr,
+    ) -> Process {
         let file = self.path("portreeve.toml");
         fs::write(&file, self.config()).expect("write the configuration");
-        let mut program = Command::new(env!("CARGO_BIN_EXE_portreeve"));
+        let mut words = words.iter().copied().chain([env!("CARGO_BIN_EXE_portreeve")]);
+        let mut program = Command::new(words.next().expect("a program"));
+        program.args(words);
         program.args(["serve", "--config"]).arg(&file).env("RUST_LOG", "warn");
         // The allocator gives back at once what is freed, so that its memory is what it holds.
         program.env("MIMALLOC_PURGE_DELAY", "0");

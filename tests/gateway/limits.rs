@@ -46,6 +46,151 @@ fn a_session_has_so_many_listeners_and_no_more() {
 }
 
 #[test]
+fn a_user_has_so_many_tunnels_over_all_sessions_and_no_more() {
+    let target = Server::echo();
+    let gateway = Setup::allowing().tables("[limits]\ntunnels-per-user = 3").start();
+    let sessions = [(); 3].map(|()| gateway.dynamic());
+    let mut open: Vec<_> = sessions
+        .iter()
+        .map(|session| session.socks5("127.0.0.1", target.port).unwrap())
+        .collect();
+    assert!(open.iter_mut().all(ping));
+    for session in &sessions {
+        assert!(session.socks5("127.0.0.1", target.port).is_none());
+        let words = "open failed: resource shortage: this user has reached limits.tunnels-per-user [ref f-";
+        session.client.says(words);
+    }
+    let refused = gateway.audited("the refusal", |line| line["verdict"] == "deny");
+    assert_eq!(
+        (&refused["by"], &refused["code"]),
+        (&"limit".into(), &"tunnels-per-user".into())
+    );
+    drop(open.pop());
+    gateway.event("tunnel-closed");
+    eventually("a place", || sessions[0].socks5("127.0.0.1", target.port));
+}
+
+#[test]
+fn visitors_of_listeners_count_as_tunnels_of_the_user() {
+    let target = Server::echo();
+    let gateway = Setup::allowing().tables("[limits]\ntunnels-per-user = 1").start();
+    let path = gateway.path("remote.sock");
+    let _client = gateway.remote(&format!("{}:{}", path.display(), target.address()));
+    let mut first = UnixStream::connect(&path).unwrap();
+    assert!(ping(&mut first));
+    assert!(gateway.dynamic().socks5("127.0.0.1", target.port).is_none());
+    assert_eq!(hear(UnixStream::connect(&path).unwrap()), "");
+    let refused = gateway.audited("the refusal", |line| {
+        line["action"] == "accept" && line["verdict"] == "deny"
+    });
+    assert_eq!(refused["code"], "tunnels-per-user");
+    assert!(ping(&mut first));
+}
+
+#[test]
+fn a_user_has_so_many_listeners_over_all_sessions_and_no_more() {
+    let gateway = Setup::allowing().tables("[limits]\nlisteners-per-user = 1").start();
+    let first = gateway.remote("0:localhost:1");
+    let client = gateway.ssh().args(["-v", "-N", "-R", "0:localhost:2"]).start();
+    client.says("Remote: this user has reached limits.listeners-per-user [ref f-");
+    drop(first);
+    gateway.event("listener-closed");
+    let _third = gateway.remote("0:localhost:3");
+    eventually("a place", || {
+        (gateway.events("listener-opened").len() == 2).then_some(())
+    });
+}
+
+/// A target that takes no connection: what waits to be accepted is full, and the system lets further ones wait.
+fn unreachable() -> (socket2::Socket, Vec<TcpStream>, u16) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    socket.bind(&any.into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let moment = Duration::from_millis(100);
+    let waiting = std::iter::from_fn(|| TcpStream::connect_timeout(&address, moment).ok()).collect();
+    (socket, waiting, address.port())
+}
+
+#[test]
+fn a_user_makes_so_many_connections_at_once_and_no_more() {
+    let target = Server::echo();
+    let (_full, _waiting, port) = unreachable();
+    let gateway = Setup::allowing().tables("[limits]\ndials-per-user = 2").start();
+    let sessions = [(); 2].map(|()| gateway.dynamic());
+    let dialling: Vec<_> = sessions.iter().map(|session| session.ask5("127.0.0.1", port)).collect();
+    eventually("two dials", || {
+        let allowed = gateway.events("forward-decided");
+        (allowed.iter().filter(|line| line["verdict"] == "allow").count() == 2).then_some(())
+    });
+    assert!(sessions[0].socks5("127.0.0.1", target.port).is_none());
+    let words = "open failed: resource shortage: this user has reached limits.dials-per-user [ref f-";
+    sessions[0].client.says(words);
+    let refused = gateway.audited("the refusal", |line| line["verdict"] == "deny");
+    assert_eq!(
+        (&refused["by"], &refused["code"]),
+        (&"limit".into(), &"dials-per-user".into())
+    );
+    // What ends leaves its place, whatever it came to.
+    drop((dialling, sessions));
+    eventually("a place", || gateway.dynamic().socks5("127.0.0.1", target.port));
+}
+
+#[test]
+fn a_user_is_decided_on_so_often_in_a_second_and_no_more() {
+    let target = Server::echo();
+    let gateway = Setup::allowing()
+        .tables("[limits]\ndecisions-per-user-per-second = 1")
+        .start();
+    let answers = gateway.block_on(async {
+        let sessions = [wire::log_in(&gateway).await, wire::log_in(&gateway).await];
+        let open = |number: usize| {
+            let port = target.port.into();
+            sessions[number % 2].channel_open_direct_tcpip("127.0.0.1", port, "127.0.0.1", 1)
+        };
+        futures_util::future::join_all((0..8).map(open)).await
+    });
+    let opened = answers.iter().filter(|answer| answer.is_ok()).count();
+    assert!((1..8).contains(&opened), "{opened}");
+    let refused = gateway.audited("a refusal", |line| line["verdict"] == "deny");
+    assert_eq!(
+        (&refused["by"], &refused["code"]),
+        (&"limit".into(), &"decisions-per-user-per-second".into())
+    );
+}
+
+#[test]
+fn a_part_of_the_files_is_left_for_those_who_come() {
+    let target = Server::echo();
+    let files = "--nofile=300:300";
+    let gateway = Setup::allowing().start_program_under(&["prlimit", files]);
+    let mut sessions = vec![gateway.dynamic()];
+    let mut open = Vec::new();
+    while let Some(mut tunnel) = sessions[0].socks5("127.0.0.1", target.port) {
+        assert!(ping(&mut tunnel));
+        open.push(tunnel);
+    }
+    sessions[0]
+        .client
+        .says("the gateway has no more open files for this user (ulimit -n, LimitNOFILE)");
+    let refused = gateway.audited("the refusal", |line| line["verdict"] == "deny");
+    assert_eq!(
+        (&refused["by"], &refused["code"]),
+        (&"limit".into(), &"open-files".into())
+    );
+    assert!((50..200).contains(&open.len()), "{}", open.len());
+    // Others still come in, and the log is still written.
+    for _ in 0..20 {
+        sessions.push(gateway.dynamic());
+    }
+    eventually("the sessions", || {
+        (gateway.events("auth-succeeded").len() == 21).then_some(())
+    });
+    assert!(open.iter_mut().all(ping));
+}
+
+#[test]
 fn a_user_has_so_many_sessions_and_no_more() {
     let target = Server::named("x");
     let gateway = Setup::allowing().tables("[limits]\nsessions-per-user = 1").start();
@@ -188,7 +333,9 @@ fn a_connection_is_unused_only_once_nothing_was_forwarded_for_so_long() {
 #[test]
 fn a_session_whose_tunnels_its_client_does_not_close_is_used_up() {
     let gateway = Setup::allowing()
-        .tables("[limits]\ntunnels-per-session = 10000")
+        .tables(
+            "[limits]\ntunnels-per-session = 10000\ntunnels-per-user = 10000\ndecisions-per-user-per-second = 100000",
+        )
         .start();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -234,21 +381,26 @@ fn a_session_whose_tunnels_its_client_does_not_close_is_used_up() {
 }
 
 #[test]
-fn a_listener_alone_does_not_keep_a_connection_and_a_tunnel_does() {
+fn a_listener_is_a_use_of_its_session_as_long_as_it_listens() {
     let target = Server::echo();
     let gateway = Setup::allowing()
         .tables("[limits]\nunused-connection-timeout = \"1s\"")
         .start();
+    let listening = gateway.remote(&format!("0:{}", target.address()));
     let proxy = gateway.dynamic();
     let mut open = proxy.socks5("127.0.0.1", target.port).unwrap();
     assert!(ping(&mut open));
-    let _client = gateway.remote("0:localhost:1");
-    assert_eq!(gateway.event("listener-closed")["cause"], "closed");
-    let closed = gateway.event("session-closed");
-    assert_eq!(closed["reason"], "the connection forwards nothing");
-    // The other session is older.
+    // A third session, as old as the others or younger, forwards nothing and is ended for that.
+    let idle = gateway.ssh().args(["-N"]).start().finish(b"");
+    assert!(
+        idle.errors.contains("the connection forwards nothing"),
+        "{}",
+        idle.errors
+    );
     assert!(ping(&mut open));
-    assert_eq!(gateway.sessions(), 1);
+    assert_eq!((gateway.sessions(), gateway.events("listener-closed").len()), (2, 0));
+    drop(listening);
+    assert_eq!(gateway.event("listener-closed")["cause"], "closed");
 }
 
 #[test]

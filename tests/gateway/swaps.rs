@@ -320,10 +320,10 @@ fn a_policy_knows_what_it_is_asked_again() {
 }
 
 #[test]
-fn a_decision_on_what_is_open_that_comes_too_late_is_asked_for_three_times() {
+fn where_doubt_closes_a_decision_that_comes_too_late_is_asked_for_three_times() {
     for (does, code, times) in [(Does::Spins, "deadline", 3), (Does::Traps, "trap", 1)] {
         let target = Server::echo();
-        let gateway = Setup::allowing().start();
+        let gateway = Setup::allowing().policy("on-doubt = \"close\"").start();
         let proxy = gateway.dynamic();
         let _tunnel = proxy.socks5("127.0.0.1", target.port).unwrap();
         gateway.swap(&Guest::that(allows()).on(When::Again, does));
@@ -336,9 +336,35 @@ fn a_decision_on_what_is_open_that_comes_too_late_is_asked_for_three_times() {
 }
 
 #[test]
+fn what_cannot_be_decided_again_stays_open_and_is_asked_about_again() {
+    let [traps, spins] = [(); 2].map(|()| Server::echo());
+    let gateway = Setup::allowing().start();
+    let proxy = gateway.dynamic();
+    let mut open = [&traps, &spins].map(|target| proxy.socks5("127.0.0.1", target.port).unwrap());
+    let failing = Guest::that(allows())
+        .on(When::Port(traps.port), Does::Traps)
+        .on(When::Port(spins.port), Does::Spins);
+    gateway.swap(&failing);
+    for (target, code) in [(&traps, "trap"), (&spins, "deadline")] {
+        eventually("a second question", || {
+            let mut asked = gateway.events("forward-decided");
+            let address = target.address();
+            asked.retain(|line| line["again"] == "swap" && line["requested"] == address && line["code"] == code);
+            (asked.len() >= 2).then_some(())
+        });
+    }
+    assert!(open.iter_mut().all(ping), "a failure says nothing about what is open");
+    gateway.swap(&refusing());
+    eventually("both closed", || {
+        let closed = gateway.events("tunnel-closed");
+        (closed.len() == 2 && closed.iter().all(|line| line["cause"] == "revoked")).then_some(())
+    });
+}
+
+#[test]
 fn what_waits_for_a_verdict_after_a_swap_keeps_nothing_else_open() {
     let [slow, quick] = [(); 2].map(|()| Server::echo());
-    let gateway = Setup::allowing().start();
+    let gateway = Setup::allowing().policy("on-doubt = \"close\"").start();
     let proxy = gateway.dynamic();
     let ports = std::iter::once(slow.port).chain([quick.port; 12]);
     let _tunnels: Vec<_> = ports.map(|port| proxy.socks5("127.0.0.1", port).unwrap()).collect();

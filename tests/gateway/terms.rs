@@ -206,14 +206,14 @@ fn address_rules_of_a_later_verdict_hold_for_the_address_that_was_dialled() {
     assert_eq!(gateway.event("tunnel-closed")["cause"], "revoked");
 }
 
-/// Whether the policy was asked about these, each with its originator's port.
-fn asked(gateway: &Running, requests: &[(&str, u16, u32)]) -> Vec<bool> {
+/// Whether the policy was asked about these, each with its originator.
+fn asked(gateway: &Running, requests: &[(&str, u16, (&str, u32))]) -> Vec<bool> {
     let before = gateway.events("forward-decided").len();
     gateway.block_on(async {
         let client = wire::log_in(gateway).await;
-        for (host, port, originator) in requests {
+        for (host, port, (address, from)) in requests {
             let opened = client
-                .channel_open_direct_tcpip(*host, (*port).into(), "192.0.2.1", *originator)
+                .channel_open_direct_tcpip(*host, (*port).into(), *address, *from)
                 .await;
             assert!(opened.is_ok(), "{:?}", opened.err());
         }
@@ -228,17 +228,33 @@ fn a_verdict_is_used_again_for_what_is_equal_in_all_that_the_policy_could_see() 
     let gateway = Setup::asking(&number("reuse-seconds", 3600)).start();
     let [one, other] = [(); 2].map(|()| Server::echo());
     let requests = [
-        ("127.0.0.1", one.port, 1000),
-        ("127.0.0.1", one.port, 1000),
-        ("127.0.0.1", one.port, 1001),
-        ("127.0.0.1", other.port, 1000),
-        ("localhost", one.port, 1000),
-        ("LOCALHOST", one.port, 1000),
-        ("127.0.0.1", one.port, 1000),
+        ("127.0.0.1", one.port, ("192.0.2.1", 1000)),
+        ("127.0.0.1", one.port, ("192.0.2.1", 1000)),
+        // OpenSSH names another port each time, with -D as with -L.
+        ("127.0.0.1", one.port, ("192.0.2.1", 1001)),
+        ("127.0.0.1", one.port, ("192.0.2.2", 1000)),
+        ("127.0.0.1", other.port, ("192.0.2.1", 1000)),
+        ("localhost", one.port, ("192.0.2.1", 1000)),
+        ("LOCALHOST", one.port, ("192.0.2.1", 1000)),
+        ("127.0.0.1", one.port, ("192.0.2.1", 1002)),
     ];
-    assert_eq!(asked(&gateway, &requests), [true, false, true, true, true, true, false]);
+    let expected = [true, false, false, true, true, true, true, false];
+    assert_eq!(asked(&gateway, &requests), expected);
     // Another connection is another client.
     assert_eq!(asked(&gateway, &requests[..1]), [true]);
+}
+
+#[test]
+fn a_verdict_is_used_again_for_a_proxy_of_openssh() {
+    let gateway = Setup::asking(&number("reuse-seconds", 3600)).start();
+    let target = Server::echo();
+    let proxy = gateway.dynamic();
+    for _ in 0..3 {
+        assert!(ping(&mut proxy.socks5("127.0.0.1", target.port).unwrap()));
+    }
+    let asked: Vec<_> = gateway.events("forward-decided");
+    let asked = asked.iter().filter(|line| count(line, "micros") > 0).count();
+    assert_eq!(asked, 1);
 }
 
 #[test]
@@ -264,7 +280,7 @@ fn a_verdict_is_used_again_for_so_many_seconds_and_no_longer() {
 fn a_verdict_without_that_term_is_not_used_again() {
     let gateway = Setup::asking(&Guest::that(allows())).start();
     let target = Server::echo();
-    let request = ("127.0.0.1", target.port, 1000);
+    let request = ("127.0.0.1", target.port, ("192.0.2.1", 1000));
     assert_eq!(asked(&gateway, &[request, request]), [true, true]);
 }
 

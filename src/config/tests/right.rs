@@ -36,6 +36,7 @@ fn the_least_configuration_means_the_defaults() {
     );
     assert_eq!(config.users, []);
     assert_eq!(config.policy.on_swap, OnSwap::Reevaluate);
+    assert_eq!(config.policy.on_doubt, OnDoubt::Keep);
     assert_eq!(
         (config.policy.deadline, config.policy.memory),
         (Duration::from_millis(50), 64 << 20)
@@ -352,7 +353,9 @@ tunnels-per-session = 1000
 listeners-per-session = 64
 dial-timeout = "10s"
 idle-timeout = "0"           # 0: none
-unused-connection-timeout = "5m"
+unused-connection-timeout = "0"      # as OpenSSH: never; a session that holds a listener is in use
+tunnels-per-user = 4000              # over all sessions of a user, as listeners-per-user and dials-per-user
+listeners-per-user = 256
 keepalive = { interval = "30s", count = 3 }
 tunnel-buffer = "16MiB"
 buffer-memory = "1GiB"

@@ -160,6 +160,10 @@ const WRONG: &[(&str, &str)] = &[
         "3:22 user[0].claims.t[1] must be text in quotes, found 1",
     ),
     (
+        "[policy]\non-doubt = \"closes\"",
+        "2:12 policy.on-doubt must be one of keep, close, found \"closes\"; did you mean \"close\"?",
+    ),
+    (
         "[policy]\non-swap = \"reevaluate\"",
         "2:11 policy.on-swap must be one of keep, re-evaluate, found \"reevaluate\"; did you mean \"re-evaluate\"?",
     ),

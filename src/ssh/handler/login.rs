@@ -272,8 +272,9 @@ impl Client {
         };
         let event = Event::AuthSucceeded(Box::new(LoggedIn::new(&admitted.principal, &connection)));
         let current = self.service.desk.judge.current();
+        let quota = self.service.desk.quotas.of(&admitted.principal.user);
         let standing = Standing::new(*admitted, self.client.ip(), std::mem::take(&mut self.asked));
-        let visit = Arc::new(Visit::new(standing, connection, &current.limits));
+        let visit = Arc::new(Visit::new(standing, connection, &current.limits, quota));
         self.service.desk.audit.record(&visit.subject, &event);
         tracing::info!(session = self.id, user = visit.user, client = %self.client, "logged in");
         if let Some(entered) = self.entered.take() {
