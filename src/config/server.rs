@@ -120,9 +120,9 @@ pub(super) fn forwarding(table: &mut Table<'_>) -> Forwarding {
 /// `[audit]`: the log of decisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
-    /// Where the lines go. Default: standard output, for no folder is sure to exist and be writable.
+    /// Where the lines go. Default: standard output, for no folder is sure to exist and be writable. A change needs a restart.
     pub file: AuditFile,
-    /// Whether a log that cannot be written refuses new forwards. Default true.
+    /// Whether a log that cannot be written refuses new forwards. Default true. A change needs a restart.
     pub required: bool,
 }
 

@@ -13,6 +13,8 @@ use serde_json::Value;
 use crate::guests::{Guest, allows, denies};
 use crate::harness::{Reached, Running, Server, Setup, eventually, free_port};
 
+/// A machine that has much to do must not be the reason of a refusal.
+const UNHURRIED: &str = "deadline = \"5s\"";
 const ALLOW: &str = "[[rules]]\nname = \"rest\"\noutcome = \"allow\"\n";
 
 /// Rules that deny a port and allow the rest.
@@ -25,6 +27,7 @@ fn denying(port: u16) -> String {
 fn chain(a: &str, b: &str) -> Setup {
     let setup = Setup::allowing()
         .component("builtin:rules")
+        .policy(UNHURRIED)
         .plugin("settings-file = \"a.toml\"\ngrants = [\"names\"]")
         .tables("[[policy.plugin]]\nname = \"b\"\ncomponent = \"builtin:rules\"\nsettings-file = \"b.toml\"\ngrants = [\"names\"]");
     write_both(&setup.path("v0"), a, b);
@@ -147,7 +150,7 @@ fn where_one_of_those_that_changed_together_is_faulty_none_is_swapped() {
 
 #[test]
 fn a_component_and_the_settings_of_another_policy_are_swapped_together() {
-    let setup = Setup::allowing().tables(
+    let setup = Setup::allowing().policy(UNHURRIED).tables(
         "[[policy.plugin]]\nname = \"b\"\ncomponent = \"builtin:rules\"\nsettings-file = \"b.toml\"\ngrants = [\"names\"]",
     );
     fs::write(setup.path("b.toml"), ALLOW).unwrap();
@@ -210,6 +213,8 @@ fn the_settings_that_decide_are_named_by_their_digest() {
 #[test]
 fn a_component_that_is_gone_is_told_once_and_goes_on_serving() {
     let gateway = Setup::allowing().start();
+    // After a swap the watcher is surely at work, and the file is not missed while it is read for the first time.
+    gateway.swap(&Guest::that(allows()).version("1.5.0"));
     let kept = gateway.path("kept.wasm");
     fs::rename(gateway.path("policy.wasm"), &kept).unwrap();
     let rejected = gateway.event("policy-rejected");
@@ -236,6 +241,7 @@ fn versioned(text: &str, number: usize) -> String {
 #[test]
 fn no_decision_is_made_by_new_policies_and_old_floors() {
     let setup = Setup::asking(&Guest::that(allows()).version("0.0.0"))
+        .policy(UNHURRIED)
         .plugin("watch = false")
         .tables(&versioned("", 0));
     let gateway = setup.start();
