@@ -5,21 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-<<<<<<< HEAD
-use super::refusals::{Cause, MOST_SESSION_WAIT, MOST_WAIT, OfUser, Record};
-use super::visit::Full;
-use super::{Desk, Visit};
-use crate::audit::{ConnectFailed, Decided, Event, Subject, VerdictWord};
-use crate::judgement::{Judgement, Permit, Question, Way};
-=======
 use tokio::time::sleep;
 
 use super::place::Full;
 use super::quota::Counted;
-use super::{Desk, News, Visit};
-use crate::audit::{Decided, Event};
-use crate::judgement::{Judgement, Permit, Question};
->>>>>>> work-fair
+use super::refusals::{Cause, MOST_SESSION_WAIT, MOST_WAIT, OfUser, Record};
+use super::{Desk, Visit};
+use crate::audit::{ConnectFailed, Decided, Event, Subject, VerdictWord};
+use crate::judgement::{Judgement, Permit, Question, Way};
 use crate::request::{Action, Refusal};
 
 /// A refusal, and the `forward` of the audit line that has it.
@@ -28,72 +21,91 @@ pub(super) struct Refused {
     pub(super) forward: String,
 }
 
+/// A judgement that is not recorded yet.
+struct Asked {
+    id: String,
+    judgement: Judgement,
+    began: Instant,
+    /// How long a refusal may wait for its turn.
+    most: Duration,
+}
+
 impl Desk {
     /// Judges and records; an allow counts only once it is in the log. Users, policies, floors and limits are those of one
     /// moment.
-<<<<<<< HEAD
-    pub(super) async fn judge(&self, visit: &Visit, mut question: Question) -> Result<Permit, Refused> {
-=======
-    pub(super) async fn judge(&self, visit: &Visit, question: Question) -> Result<Permit, Refusal> {
->>>>>>> work-fair
-        let id = question.id.clone();
-        let judgement = self.ask(visit, question).await?;
-        self.publish(visit, &id, judgement).await
+    pub(super) async fn judge(&self, visit: &Visit, question: Question) -> Result<Permit, Refused> {
+        let asked = self.ask(visit, question).await?;
+        self.conclude(visit, asked).await
     }
 
     /// As [`Desk::judge`], for a connection that is to be made: with the permit comes a place among those that are made.
-    pub(super) async fn judge_to_dial(&self, visit: &Visit, question: Question) -> Result<(Permit, Counted), Refusal> {
-        let id = question.id.clone();
-        let mut judgement = self.ask(visit, question).await?;
+    pub(super) async fn judge_to_dial(&self, visit: &Visit, question: Question) -> Result<(Permit, Counted), Refused> {
+        let mut asked = self.ask(visit, question).await?;
         let place = self.dial_place(visit);
         if let Err(full) = &place {
-            judgement.refuse(full.refusal());
+            asked.judgement.refuse(full.refusal());
         }
-        let permit = self.publish(visit, &id, judgement).await?;
-        Ok((permit, place.map_err(Full::refusal)?))
+        let forward = asked.id.clone();
+        let permit = self.conclude(visit, asked).await?;
+        match place {
+            Ok(place) => Ok((permit, place)),
+            Err(full) => Err(Refused {
+                refusal: full.refusal(),
+                forward,
+            }),
+        }
     }
 
-    async fn ask(&self, visit: &Visit, mut question: Question) -> Result<Judgement, Refusal> {
+    async fn ask(&self, visit: &Visit, mut question: Question) -> Result<Asked, Refused> {
+        let id = question.id.clone();
         if !self.audit.takes_lines() {
             return Err(unrecorded(id));
         }
+        let began = Instant::now();
         let most = match question.action {
             // The session waits for this one.
             Action::Listen => MOST_SESSION_WAIT,
             _ => MOST_WAIT,
         };
+        let asked = |judgement| {
+            Ok(Asked {
+                id,
+                judgement,
+                began,
+                most,
+            })
+        };
         if self.draining.load(Ordering::Relaxed) {
-<<<<<<< HEAD
-            let stopping = Judgement::exhausted(&question, "draining", "the gateway is stopping".to_owned());
-            return self.publish(visit, id, stopping, Waits::Within(most)).await;
-=======
             let reason = "the gateway is stopping".to_owned();
-            return Ok(Judgement::exhausted(&question, "draining", reason));
+            return asked(Judgement::exhausted(&question, "draining", reason));
         }
-        let most = self.judge.current().limits.decisions_per_user_per_second;
-        match visit.quota.next_decision(most) {
+        let a_second = self.judge.current().limits.decisions_per_user_per_second;
+        match visit.quota.next_decision(a_second) {
             None => {
                 let full = Full::Decisions;
-                return Ok(Judgement::exhausted(&question, full.code(), full.to_string()));
+                return asked(Judgement::exhausted(&question, full.code(), full.to_string()));
             }
             Some(Duration::ZERO) => {}
             Some(wait) => sleep(wait).await,
->>>>>>> work-fair
         }
-        let began = Instant::now();
         let current = self.judge.current();
         match self.rights(visit, &current.accounts).await {
             Ok(rights) => question.asked_by(&rights),
-<<<<<<< HEAD
-            Err(refusal) => {
-                let refused = question.refused(refusal);
-                return self.publish(visit, id, refused, Waits::Within(most)).await;
-            }
+            Err(refusal) => return asked(question.refused(refusal)),
         }
-        let judgement = match question.action {
+        asked(match question.action {
             Action::Listen => self.judge.judge_within(&current, question, LISTEN_PATIENCE).await,
             _ => self.judge.judge_by(&current, question).await,
-        };
+        })
+    }
+
+    async fn conclude(&self, visit: &Visit, asked: Asked) -> Result<Permit, Refused> {
+        let Asked {
+            id,
+            judgement,
+            began,
+            most,
+        } = asked;
         if let (Err(Refusal::Unreachable { reason }), Action::Connect) = (&judgement.outcome, judgement.decided.action)
         {
             let failed = ConnectFailed::unresolved(&judgement.decided, reason.clone(), super::millis(began));
@@ -107,32 +119,22 @@ impl Desk {
         self.publish(visit, id, judgement, Waits::Within(most)).await
     }
 
-    pub(super) async fn exhausted(&self, visit: &Visit, question: &Question, full: Full) -> Result<Permit, Refused> {
+    /// Refuses because of a limit that is reached before anything is asked, and records it.
+    pub(super) async fn exhausted(&self, visit: &Visit, question: &Question, full: Full) -> Refused {
+        let forward = question.id.clone();
         if !self.audit.takes_lines() {
-            return Err(unrecorded(question.id.clone()));
+            return unrecorded(forward);
         }
         let judgement = Judgement::exhausted(question, full.code(), full.to_string());
         let waits = match question.action {
             Action::Listen => Waits::Within(MOST_SESSION_WAIT),
             _ => Waits::InPlace(MOST_WAIT),
         };
-        self.publish(visit, question.id.clone(), judgement, waits).await
-=======
-            Err(refusal) => return Ok(question.refused(refusal)),
-        }
-        Ok(match question.action {
-            // The session waits for this one.
-            Action::Listen => self.judge.judge_within(&current, question, LISTEN_PATIENCE).await,
-            _ => self.judge.judge_by(&current, question).await,
+        let refused = self.publish(visit, forward.clone(), judgement, waits).await;
+        refused.err().unwrap_or_else(|| Refused {
+            refusal: full.refusal(),
+            forward,
         })
-    }
-
-    /// Refuses because of a limit that is reached before anything is asked, and records it.
-    pub(super) async fn exhausted(&self, visit: &Visit, question: &Question, full: Full) -> Refusal {
-        let judgement = Judgement::exhausted(question, full.code(), full.to_string());
-        let refused = self.publish(visit, &question.id, judgement).await;
-        refused.err().unwrap_or_else(|| full.refusal())
->>>>>>> work-fair
     }
 
     async fn publish(&self, visit: &Visit, id: String, judgement: Judgement, waits: Waits) -> Result<Permit, Refused> {
@@ -254,15 +256,10 @@ pub(super) fn log_refusal(subject: &Subject, decided: &Decided) {
     let requested = decided.requested.to_string();
     let action = decided.action.as_str();
     let code = decided.code.as_deref().unwrap_or_default();
-<<<<<<< HEAD
     let reason = decided.reason.as_deref().unwrap_or_default();
     let repeated = decided.repeated;
     match decided.verdict {
         VerdictWord::Failed => {
-=======
-    match refusal {
-        Refusal::Undecided { reason, .. } | Refusal::Unanswered { reason, .. } => {
->>>>>>> work-fair
             tracing::warn!(
                 forward,
                 user,

@@ -90,6 +90,7 @@ class House:
 
     LIMITS = (
         "sessions = 20000\nsessions-per-user = 20000\nunauthenticated = 2000\nunauthenticated-per-source = 2000\n"
+        "tunnels-per-user = 20000\ndecisions-per-user-per-second = 1000000\n"
         'drain-timeout = "0"\nunused-connection-timeout = "0"\n'
     )
     STARTUPS = "5000"
