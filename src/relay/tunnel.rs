@@ -374,3 +374,66 @@ impl Budget<'_> {
 }
 
 const MAX_SLICES: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    /// What the client still sends: the session takes no message before all of it is taken.
+    struct Rest(Arc<AtomicUsize>);
+
+    impl Source for Rest {
+        fn poll_next(&mut self, _context: &mut Context<'_>) -> Poll<Option<Inbound>> {
+            match self.0.load(Ordering::Relaxed) {
+                0 => Poll::Ready(None),
+                left => {
+                    self.0.store(left - 1, Ordering::Relaxed);
+                    Poll::Ready(Some(Inbound::Data(Bytes::from_static(b"x"))))
+                }
+            }
+        }
+    }
+
+    struct Full(Arc<AtomicUsize>);
+
+    impl Full {
+        async fn takes(&self) -> bool {
+            poll_fn(|_| match self.0.load(Ordering::Relaxed) {
+                0 => Poll::Ready(true),
+                _ => Poll::Pending,
+            })
+            .await
+        }
+    }
+
+    impl Sink for Full {
+        async fn data(&mut self, _bytes: &mut Bytes) -> bool {
+            self.takes().await
+        }
+
+        async fn eof(&mut self) -> bool {
+            self.takes().await
+        }
+
+        async fn close(&mut self) -> bool {
+            self.takes().await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_channel_that_is_over_takes_what_arrives_while_it_waits_to_say_so() {
+        for patience in [Duration::ZERO, Duration::from_secs(60)] {
+            let left = Arc::new(AtomicUsize::new(100));
+            let (mut source, mut sink) = (Rest(Arc::clone(&left)), Full(Arc::clone(&left)));
+            let parted = part(&mut source, &mut sink, patience).now_or_never();
+            assert!(
+                parted.is_some(),
+                "{patience:?}: {} were not taken",
+                left.load(Ordering::Relaxed)
+            );
+        }
+    }
+}

@@ -136,16 +136,11 @@ impl Service {
             () = evicted.cancelled() => return,
         };
         let mut entered = tokio::select! {
-            ended = &mut session => {
-                if let Some(event) = ended.as_ref().err().and_then(|error| unnegotiated(client, error)) {
-                    self.desk.audit.record(&Subject::from_client(client), &event);
-                }
-                note_end(client, ended);
-                return;
-            }
+            ended = &mut session => return self.unfinished(client, ended),
             entered = &mut entering => match entered {
                 Ok(entered) => entered,
-                Err(_) => return,
+                // Whoever would have said so is gone, and so is the session.
+                Err(_) => return self.unfinished(client, (&mut session).await),
             },
             () = sleep_until(grace) => {
                 tracing::info!(%client, "nobody logged in in time");
@@ -177,6 +172,14 @@ impl Service {
         };
         entered.reason = Some(reason.to_owned());
         Box::pin(end(session, reason)).await;
+    }
+
+    /// A connection ended before its login.
+    fn unfinished(&self, client: SocketAddr, ended: Result<(), russh::Error>) {
+        if let Some(event) = ended.as_ref().err().and_then(|error| unnegotiated(client, error)) {
+            self.desk.audit.record(&Subject::from_client(client), &event);
+        }
+        note_end(client, ended);
     }
 
     /// Ends when the session has had nothing open for that long. Unlike OpenSSH's
@@ -213,7 +216,6 @@ fn note_end(client: SocketAddr, ended: Result<(), russh::Error>) -> Option<Strin
     let error = ended.err()?;
     tracing::debug!(%client, %error, "the connection ended");
     Some(match error {
-        russh::Error::KeepaliveTimeout => "the client does not answer".to_owned(),
         russh::Error::IO(error) => error.to_string(),
         error => printable(&error.to_string(), MAX_REASON),
     })
@@ -247,7 +249,8 @@ impl Live {
             max_auth_attempts: usize::try_from(settings.max_attempts).map_or(usize::MAX, |most| most.saturating_add(1)),
             inactivity_timeout: None,
             keepalive_interval: keepalive.map(|keepalive| keepalive.interval),
-            keepalive_max: keepalive.map_or(0, |keepalive| usize::try_from(keepalive.count).unwrap_or(usize::MAX)),
+            // The wire counts: a client that takes what it is sent is there, too.
+            keepalive_max: 0,
             nodelay: true,
             ..Config::default()
         };

@@ -31,6 +31,11 @@ class Late:
     def settimeout(self, _):
         pass
 
+    @property
+    def _closed(self):
+        # paramiko looks at this of a socket.
+        return self.socket.fileno() < 0
+
     def close(self):
         self.socket.close()
 

@@ -27,8 +27,11 @@
 //!
 //! What targets say is held back by the gate: some hundred kilobytes, whatever happens. What else is in the outbox the client
 //! has provoked: answers to its requests, and windows for what it sent. A client that goes on asking without reading is
-//! given up when [`MOST_UNREAD`] wait for it. One that neither takes nor sends anything for as long as it may be silent is
-//! given up as one that does not answer: it cannot be asked, since the question would wait behind everything else.
+//! given up when [`MOST_UNREAD`] wait for it.
+//!
+//! A client that neither takes nor sends anything for as long as it may be silent is given up. The library asks it whether it
+//! is there, and does not count the answers: the question waits behind everything else, so a client that takes what is
+//! before it is there, too.
 //!
 //! # How it saves system calls
 //!
@@ -73,7 +76,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// `patience` is how long the client may take nothing.
+    /// `patience` is how long the client may neither take nor send anything; it is asked meanwhile.
     pub(super) fn new(stream: TcpStream, cut: CancellationToken, flows: Flows, patience: Option<Duration>) -> Self {
         Self {
             stream,
@@ -150,12 +153,15 @@ impl Wire {
         }
     }
 
-    /// The connection took so much of what waited.
+    /// The connection took so much of what waited. Where it had no room before, the client has made some; that the system
+    /// takes a question is no sign of life.
     fn took(&mut self, bytes: usize) {
+        if self.outbox.stuck() > 0 {
+            self.silence.end();
+        }
         if bytes > 0 {
             self.outbox.take(bytes);
         }
-        self.silence.end();
     }
 
     /// What is read first is still heard; the next write meets the error.
@@ -174,9 +180,6 @@ impl Wire {
     /// Tells the gate how much the connection has not taken.
     fn tell(&mut self) {
         let stuck = self.outbox.stuck();
-        if stuck == 0 {
-            self.silence.stop();
-        }
         if std::mem::replace(&mut self.told, stuck) != stuck {
             self.flows.gate().waits(stuck);
         }
@@ -184,9 +187,9 @@ impl Wire {
 
     /// Writes what waits if its time has come. What cannot be written now is tried again once there is room, and with the
     /// next call.
-    fn release(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+    fn release(&mut self, context: &mut Context<'_>) {
         if self.outbox.bytes().is_empty() {
-            return Ok(());
+            return;
         }
         if self.outbox.has_grants() {
             self.flows.round().wakes(context.waker());
@@ -195,25 +198,30 @@ impl Wire {
             }
         }
         if !self.outbox.is_due(context) {
-            return Ok(());
+            return;
         }
         self.send(context, &[]);
-        let patient = self.is_patient(context);
         self.tell();
-        patient
     }
 
-    /// Waits for the client to take something, for as long as it may be silent.
+    /// Waits for the client to take or send something, for as long as it may be silent.
     ///
     /// The system calls a socket writable only once a third of its buffer is free, which takes a slow client long. So what
     /// counts in the end is whether there is any room at all.
     fn is_patient(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        while self.outbox.stuck() > 0 && self.silence.poll(context).is_ready() {
+        while self.silence.poll(context).is_ready() {
+            if self.outbox.stuck() == 0 {
+                return Err(unanswered());
+            }
             match SockRef::from(&self.stream).send(self.outbox.bytes()) {
                 Ok(sent) => self.took(sent),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(untaken()),
-                Err(error) => self.fails(&error),
+                Err(error) => {
+                    self.fails(&error);
+                    return Ok(());
+                }
             }
+            self.tell();
         }
         Ok(())
     }
@@ -225,7 +233,7 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.release(context)?;
+        self.release(context);
         if !self.ahead.is_empty() {
             self.ahead.give(buffer);
             return Poll::Ready(Ok(()));
@@ -238,8 +246,9 @@ impl AsyncRead for Wire {
         }
         if let Some(keys) = self.opening.release(context) {
             self.outbox.add(&keys);
-            self.release(context)?;
+            self.release(context);
         }
+        self.is_patient(context)?;
         match self.is_cut(context) {
             true => Poll::Ready(Err(cut())),
             false => Poll::Pending,
@@ -299,6 +308,10 @@ impl AsyncWrite for Wire {
 
 fn cut() -> io::Error {
     io::ErrorKind::ConnectionAborted.into()
+}
+
+fn unanswered() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the client does not answer")
 }
 
 fn untaken() -> io::Error {

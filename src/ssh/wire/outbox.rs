@@ -86,11 +86,11 @@ impl Outbox {
     }
 }
 
-/// For how long the client has done nothing, while something waits for it.
+/// For how long the client has neither taken nor sent anything.
 pub(super) struct Silence {
     patience: Option<Duration>,
-    /// While something waits: when the client last did something, and when to look again.
-    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+    since: Instant,
+    look: Option<Pin<Box<Sleep>>>,
 }
 
 impl Silence {
@@ -98,20 +98,14 @@ impl Silence {
     pub(super) fn new(patience: Option<Duration>) -> Self {
         Self {
             patience,
-            waiting: None,
+            since: Instant::now(),
+            look: None,
         }
     }
 
     /// The client took something, or sent something.
     pub(super) fn end(&mut self) {
-        if let Some((since, _)) = &mut self.waiting {
-            *since = Instant::now();
-        }
-    }
-
-    /// Nothing waits for the client.
-    pub(super) fn stop(&mut self) {
-        self.waiting = None;
+        self.since = Instant::now();
     }
 
     /// Ready where it has lasted too long.
@@ -119,16 +113,20 @@ impl Silence {
         let Some(patience) = self.patience else {
             return Poll::Pending;
         };
-        let (since, look) = self.waiting.get_or_insert_with(|| {
-            let now = Instant::now();
-            (now, Box::pin(sleep_until(now + patience)))
-        });
+        let look = self
+            .look
+            .get_or_insert_with(|| Box::pin(sleep_until(self.since + patience)));
         loop {
             ready!(look.as_mut().poll(context));
-            if since.elapsed() >= patience {
+            let lasted = self.since.elapsed();
+            if (patience..patience + patience / 4).contains(&lasted) {
                 return Poll::Ready(());
             }
-            look.as_mut().reset(*since + patience);
+            // For so long nobody looked: then it was not the client that kept others waiting.
+            if lasted >= patience {
+                self.since = Instant::now();
+            }
+            look.as_mut().reset(self.since + patience);
         }
     }
 }
