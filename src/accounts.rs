@@ -243,6 +243,13 @@ impl Accounts {
         !self.authorities.is_empty() || !self.key_files.is_empty() || self.users.values().any(trusts)
     }
 
+    /// Whether there is any credential with which this user could log in. Where [`Accounts::read_files`], call it where
+    /// blocking is fine.
+    #[must_use]
+    pub fn have_a_way_in(&self, user: &str) -> bool {
+        !self.authorities.is_empty() || self.passwords.has(user) || !self.lines_of(user).0.is_empty()
+    }
+
     /// What a password proves. Hashing takes long: call it where blocking is fine.
     ///
     /// # Errors

@@ -36,6 +36,10 @@ impl Passwords {
         self.of.is_empty()
     }
 
+    pub(super) fn has(&self, user: &str) -> bool {
+        self.of.contains_key(user)
+    }
+
     /// Is this hash still the one of this user?
     pub(super) fn is(&self, user: &str, hash: &Secret) -> bool {
         self.of.get(user) == Some(hash)

@@ -118,15 +118,24 @@ impl Client {
         let proof = Proof::Key(key);
         let accounts = self.service.accounts();
         let takes_certificates = accounts.take_certificates();
-        let known = look_up(accounts, move |accounts| judge(accounts, &name, &proof, client)).await;
-        let Err(reason) = known else {
-            return Auth::Accept;
+        let known = look_up(accounts, move |accounts| {
+            let refused = judge(accounts, &name, &proof, client).err();
+            Ok(refused.map(|reason| (reason, accounts.have_a_way_in(&name))))
+        });
+        let (reason, has_a_way_in) = match known.await {
+            Ok(None) => return Auth::Accept,
+            Ok(Some(refused)) => refused,
+            Err(reason) => (reason, true),
         };
         // The library shows the key of a certificate as if it came without one. Whether the certificate lets the user in is
         // answered once it is proven, for every user alike.
         let algorithm = offer.algorithm.to_string();
         if takes_certificates && self.heard.may_be_certificate(user, &algorithm, offer.public_key) {
             return Auth::Accept;
+        }
+        if !has_a_way_in && !self.tried.is_on_record {
+            self.refused(user, "publickey", fingerprint, reason);
+            return self.fail();
         }
         self.decline(user, fingerprint, reason)
     }
