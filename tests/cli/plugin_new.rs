@@ -245,16 +245,30 @@ fn a_build_writes_only_a_component_of_its_project() {
 
 /// Read and not run: clang for WebAssembly may be missing here.
 #[test]
-fn the_bindings_of_c_trap_at_a_verdict_that_does_not_exist() {
-    let bindings = include_str!("../../plugins/bindings/c/policy.c");
-    let (_, decide) = bindings.split_once("exports_decision_verdict_t ret;").unwrap();
-    assert!(
-        decide
-            .trim_start()
-            .starts_with("memset(&ret, 0, sizeof ret);\n  ret.tag = 0xff;")
-    );
-    let count = |words: &str| decide.matches(words).count();
-    assert_eq!(count("switch ("), 2, "one over the verdict, one over its endpoint");
-    assert_eq!(count("default:"), count("switch ("));
-    assert_eq!(count("__builtin_trap();"), count("switch ("));
+fn the_bindings_of_c_refuse_a_verdict_that_was_never_set_and_trap_at_one_that_does_not_exist() {
+    for (version, bindings, begins) in [
+        (
+            "0.2.0",
+            include_str!("../../plugins/bindings/c/policy.c"),
+            "// A denial that says nothing, until the policy sets a verdict.\n  policy_decide(",
+        ),
+        (
+            "0.1.0",
+            include_str!("../../plugins/bindings/0.1.0/c/policy.c"),
+            "// A denial that says nothing, until the policy sets a verdict.\n  ret.tag = 0xfe;",
+        ),
+    ] {
+        assert!(
+            bindings.contains(&format!("portreeve:policy/decision@{version}#decide")),
+            "{version}"
+        );
+        let (_, decide) = bindings.split_once("exports_decision_verdict_t ret;").unwrap();
+        let (zeros, rest) = decide.trim_start().split_at("memset(&ret, 0, sizeof ret); ".len());
+        assert_eq!(zeros, "memset(&ret, 0, sizeof ret); ", "{version}");
+        assert!(rest.starts_with(begins), "{version}: {}", &rest[..120]);
+        let count = |words: &str| decide.matches(words).count();
+        assert_eq!(count("switch ("), 2, "one over the verdict, one over its endpoint");
+        assert_eq!(count("default:"), count("switch ("));
+        assert_eq!(count("__builtin_trap();"), count("switch ("));
+    }
 }
