@@ -92,8 +92,8 @@ async fn what_a_policy_was_told_is_what_is_dialled_with_and_without_the_dot() {
     let target = Endpoint::to_connect("db.", 22).unwrap();
     lookups.concern(&target);
     let told = lookups.resolve(&name("db")).await;
-    for name in ["db.", "db"] {
-        assert_eq!(lookups.settle(&name(name)).await, told, "{name}");
+    for spelling in ["db.", "db"] {
+        assert_eq!(lookups.settle(&name(spelling)).await, told, "{spelling}");
     }
     assert_eq!(lookups.pinned().len(), 1);
     let mut again = Lookups::new(Resolver::silent());

@@ -34,7 +34,7 @@ use crate::accounts::Rights;
 use crate::audit::{Decided, NameAnswer, VerdictWord};
 use crate::names::{Lookups, Resolver};
 use crate::paths::Socket;
-use crate::policy::{Generation, Opinion, Policies};
+use crate::policy::{Opinion, Policies};
 use crate::request::{self, Action, By, Denial, Endpoint, ForwardRequest, Host, Refusal, Requested, Terms, Verdict};
 
 /// Judges requests by the configuration and the policies in force.

@@ -36,6 +36,7 @@ fn question(target: &str) -> Question {
         action: Action::Connect,
         requested: Requested::from(&target),
         listener: None,
+        connected: None,
         originator: None,
         principal: Arc::new(Principal::clone(&model.principal)),
         connection: Arc::new(Connection::clone(&model.connection)),
