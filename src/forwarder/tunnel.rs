@@ -55,6 +55,10 @@ impl Desk {
             cause = self.recheck(judged_by, &closing.guard) => cause,
             cause = outlived(visit, &closing.guard) => cause,
         };
+        // The client goes when its session is ended: both can be seen at once, and only one of them is the cause.
+        if closing.cause == Cause::Closed && visit.stop.cause() == Some(Cause::Revoked) {
+            closing.cause = Cause::Revoked;
+        }
         // It is over and recorded, even where the client takes no message any more.
         drop(closing);
         if !relay::part(&mut source, &mut sink, patience.close).await {

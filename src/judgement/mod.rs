@@ -165,7 +165,6 @@ impl Judge {
             dry_run: question.dry_run,
             extra: question.again.map(request::again).into_iter().collect(),
         });
-        let generation = &current.generation;
         let Opinion {
             verdict,
             policy,
