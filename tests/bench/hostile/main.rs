@@ -10,6 +10,7 @@
 //! Needs Linux, `unshare`, `mount`, `ip`, `nice` and `ssh-keygen`, and ends by itself.
 #![allow(
     missing_docs,
+    unreachable_pub,
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::panic,
