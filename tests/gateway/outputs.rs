@@ -126,7 +126,8 @@ fn an_audit_log_that_takes_nothing_refuses_and_does_not_keep_the_gateway_from_it
     });
     let answer = gateway.through("127.0.0.1:1");
     assert!(answer.errors.contains("cannot write its audit log"), "{answer:?}");
-    assert_eq!(gateway.ended_by("TERM"), Some(1));
+    // Whether what is lost is given up first or the second signal comes first.
+    assert!(matches!(gateway.ended_by("TERM"), Some(0 | 1)));
 }
 
 /// What the shell's `ulimit -f` does, to a gateway that runs.

@@ -29,7 +29,7 @@ fn a_user_is_removed_although_the_policies_are_faulty() {
             "component" => Setup::allowing(),
             _ => {
                 let setup = Setup::allowing().plugin("settings-file = \"settings.toml\"");
-                fs::write(setup.path("settings.toml"), "").unwrap();
+                fs::write(setup.path("settings.toml"), "one = 1").unwrap();
                 setup
             }
         };
