@@ -73,7 +73,7 @@ fn a_user_is_removed_although_the_policies_are_faulty() {
         // Once the policy is whole, so is the configuration.
         match fault {
             "component" => fs::write(gateway.path("policy.wasm"), Guest::that(allows()).build()).unwrap(),
-            _ => fs::write(gateway.path("settings.toml"), "").unwrap(),
+            _ => fs::write(gateway.path("settings.toml"), "one = 1").unwrap(),
         }
         gateway.reload().unwrap();
         let answer = gateway
