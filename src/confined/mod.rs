@@ -3,7 +3,7 @@
 //! Parsers, validators and compilers recurse, allocate and panic as their input has it, and none of them can be interrupted.
 //! So whatever reads a component or a module runs in a process that is started for it, from this very executable: the bytes
 //! go in as a sealed file in memory ([`Sealed`]), what was made of them comes back as another one, of bounded size. The
-//! process has bounds on its time, its memory, its stack and its output ([`limits`]), it opens nothing and inherits no
+//! process has bounds on its time, its memory, its stack and its output (`limits`), it opens nothing and inherits no
 //! variable. Whatever becomes of it, this process learns in a sentence ([`Failed`]).
 //!
 //! Invariant: this room knows neither WebAssembly nor what the work is. The rooms that do, name it in an [`Order`].

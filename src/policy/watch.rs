@@ -18,7 +18,7 @@ use crate::signature;
 /// nothing. A file that is still being written is left alone until two looks in a row agree.
 ///
 /// Files that change at the same time belong together: one look covers all of them. While any watched file is still
-/// changing, all wait for it, up to [`LONGEST_WAIT`]; after that the plugins whose own files are complete go ahead.
+/// changing, all wait for it, up to five seconds; after that the plugins whose own files are complete go ahead.
 pub struct Watch {
     files: Vec<Watched>,
 }
