@@ -144,23 +144,31 @@ fn where_one_of_those_that_changed_together_is_faulty_none_is_swapped() {
         .collect();
     assert_eq!(names, HashSet::from(["test", "b"]));
     gateway.through(&target);
-    let decided = gateway.events("forward-decided");
-    assert_eq!(decided.last().unwrap()["policy"]["name"], "b");
+    gateway.audited("a decision of b", |line| {
+        line["event"] == "forward-decided" && line["policy"]["name"] == "b"
+    });
 }
 
 #[test]
 fn a_component_and_the_settings_of_another_policy_are_swapped_together() {
-    let setup = Setup::allowing().policy(UNHURRIED).tables(
-        "[[policy.plugin]]\nname = \"b\"\ncomponent = \"builtin:rules\"\nsettings-file = \"b.toml\"\ngrants = [\"names\"]",
+    let setup = Setup::allowing().component("now/policy.wasm").policy(UNHURRIED).tables(
+        "[[policy.plugin]]\nname = \"b\"\ncomponent = \"builtin:rules\"\nsettings-file = \"now/b.toml\"\ngrants = [\"names\"]",
     );
-    fs::write(setup.path("b.toml"), ALLOW).unwrap();
+    // One rename of a link changes both.
+    let versions = [
+        (Guest::that(allows()), ALLOW),
+        (Guest::that(denies("no")).version("2.0.0"), "[[rules]]\nname = 7\n"),
+    ];
+    for (number, (guest, settings)) in versions.into_iter().enumerate() {
+        let folder = setup.path(&format!("v{number}"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("policy.wasm"), guest.build()).unwrap();
+        fs::write(folder.join("b.toml"), settings).unwrap();
+    }
+    symlink("v0", setup.path("now")).unwrap();
     let gateway = setup.start();
-    fs::write(gateway.path("b.toml"), "[[rules]]\nname = 7\n").unwrap();
-    fs::write(
-        gateway.path("policy.wasm"),
-        Guest::that(denies("no")).version("2.0.0").build(),
-    )
-    .unwrap();
+    symlink("v1", gateway.path("next")).unwrap();
+    fs::rename(gateway.path("next"), gateway.path("now")).unwrap();
     let rejected = eventually("two rejections", || {
         Some(gateway.events("policy-rejected")).filter(|lines| lines.len() == 2)
     });
