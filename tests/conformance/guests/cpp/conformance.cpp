@@ -1,5 +1,6 @@
 // The conformance guest in C++. What it answers: tests/conformance/README.md.
 #include "verdict.h"
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -222,7 +223,7 @@ string ask_calendar(uint64_t now, size_t number) {
   calendar_local_time_t at;
   calendar_calendar_error_t error;
   if (!calendar_local(now, &zone, &at, &error)) {
-    return array<string, 3>{ "err(unknown-zone)", "err(out-of-range)", "err(over-budget)" }[error];
+    return std::array<string, 3>{ "err(unknown-zone)", "err(out-of-range)", "err(over-budget)" }[error];
   }
   string date = to_string(at.year) + "-" + to_string(at.month) + "-" + to_string(at.day);
   string time = to_string(at.hour) + ":" + to_string(at.minute) + ":" + to_string(at.second);
