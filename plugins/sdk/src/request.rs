@@ -113,7 +113,7 @@ impl Request {
     ///
     /// # Errors
     /// If the gateway does not know the zone. A `check` of the settings can find that out with
-    /// [`calendar::knows`](crate::calendar::knows).
+    /// [`calendar::knows`].
     pub fn moment_in(&self, zone: &str) -> Result<Moment, CalendarError> {
         calendar::local(self.now, zone).map(|local| Moment::shown(&local))
     }
