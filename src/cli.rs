@@ -15,9 +15,10 @@ use clap_complete::Shell;
 use self::signals::{Order, Signals};
 use crate::config::{self, AuditFile, Config, Draft, Faults};
 use crate::confined;
+use crate::ctl::{self, Ctl};
 use crate::embedded::Embedded;
 use crate::explain::{self, Explain};
-use crate::gateway::{self, Gateway, Origin, Prepared, StartError};
+use crate::gateway::{self, Gateway, Origin, Prepared, StartError, control_socket};
 use crate::logging::{self, Lines};
 use crate::outlet::Outlet;
 use crate::password;
@@ -58,6 +59,8 @@ enum Command {
     /// Tools for those who write policies.
     #[command(subcommand)]
     Plugin(Plugin),
+    /// See and steer a running gateway.
+    Ctl(Ctl),
     /// Hash a password for `password-hash`: asked for on a terminal, or the first line of standard input.
     HashPassword,
     /// What this program starts to read or compile a component; not for people.
@@ -78,6 +81,8 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const INVALID: u8 = 2;
 /// An address cannot be listened on.
 const UNBOUND: u8 = 3;
+/// No gateway answers on the control socket.
+pub(crate) const UNANSWERED: u8 = 4;
 
 /// The answer is deny.
 pub(crate) const DENIED: u8 = 10;
@@ -119,6 +124,7 @@ pub fn run() -> ExitCode {
         Command::Check { config, json } => within_runtime(check(config, json)),
         Command::Explain(question) => within_runtime(explain::run(question)),
         Command::Plugin(command) => within_runtime(plugin::run(command)),
+        Command::Ctl(asked) => within_runtime(ctl::run(asked)),
     };
     if let Some(lines) = lines {
         lines.flush(LAST_WORDS);
@@ -223,6 +229,10 @@ impl Origin for FromFile {
         &self.path
     }
 
+    fn control_socket(&self) -> Option<PathBuf> {
+        control_socket()
+    }
+
     fn load(&self) -> Result<Config, Faults> {
         Ok(self.listening(config::load(&self.path)?))
     }
@@ -274,6 +284,7 @@ async fn serve(config: Option<PathBuf>, listen: Vec<SocketAddr>, log: Option<&Li
         Ok(gateway) => gateway,
         Err(StartError::Invalid(faults)) => return invalid(&faults),
         Err(error @ StartError::Bind { .. }) => return fail(UNBOUND, &error.to_string()),
+        Err(error @ StartError::Admin(_)) => return fail(UNBOUND, &error.to_string()),
         Err(error @ (StartError::Audit(_) | StartError::Threads(_))) => return fail(FAILED, &error.to_string()),
     };
     let mut text = String::new();
@@ -303,8 +314,14 @@ async fn serve(config: Option<PathBuf>, listen: Vec<SocketAddr>, log: Option<&Li
 
 /// Reloads when told, until told to stop.
 async fn obey(mut signals: Signals, gateway: &Gateway) -> u8 {
-    while signals.next().await == Order::Reload {
-        gateway.reload_in_background();
+    loop {
+        tokio::select! {
+            order = signals.next() => match order {
+                Order::Reload => gateway.reload_in_background(),
+                Order::Stop => break,
+            },
+            () = gateway.asked_to_drain() => break,
+        }
     }
     let stops_again = async { while signals.next().await != Order::Stop {} };
     tokio::select! {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::auth;
 use crate::config::{self, Config, Fault, Faults, InlineKey};
-use crate::gateway::{Origin, state_directory};
+use crate::gateway::{Origin, control_socket, state_directory};
 use crate::ssh::make_user_key;
 
 /// The embedded default (the outside contract, section 3).
@@ -118,6 +118,10 @@ fn usable(path: &Path) -> Vec<String> {
 impl Origin for Embedded {
     fn file(&self) -> &Path {
         &self.file
+    }
+
+    fn control_socket(&self) -> Option<PathBuf> {
+        control_socket()
     }
 
     fn load(&self) -> Result<Config, Faults> {

@@ -15,6 +15,8 @@
 //! | room | what it is for | what it must not know |
 //! |---|---|---|
 //! | [`cli`] | commands, signals and exit codes | how anything is done |
+//! | [`ctl`] | the client of a running gateway's control socket | what a gateway is made of |
+//! | [`admin`] | who may see and steer a running gateway, over HTTP | SSH, policies, how it is done |
 //! | [`config`] | the configuration as typed (TOML) and as meant | SSH, policies, the network |
 //! | [`embedded`] | the configuration of those who have none | |
 //! | [`proxy_header`] | who the client of a trusted load balancer is | who that is to us |
@@ -122,11 +124,13 @@
 //! loads compiled code (`policy/artifact.rs`, which argues why that is sound).
 
 pub mod accounts;
+pub mod admin;
 pub mod audit;
 pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod confined;
+pub mod ctl;
 pub mod embedded;
 pub mod explain;
 mod files;

@@ -209,6 +209,21 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// An administrator changed something through the control socket.
+    AdminAction {
+        /// `close`, `reload` or `drain`.
+        action: &'static str,
+        /// Who, as the kernel states it.
+        uid: u32,
+        /// The name of that user.
+        admin: String,
+        /// Why, in the administrator's words.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// What was asked for.
+        #[serde(skip_serializing_if = "serde_json::Value::is_null")]
+        detail: serde_json::Value,
+    },
 }
 
 /// A login: everything that a policy is told of the user and the connection, so that the decisions of this session can be

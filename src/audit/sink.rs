@@ -147,6 +147,16 @@ impl Audit {
         self.0.pulse.is_there()
     }
 
+    /// Whether lines get into the log now, and how many wait.
+    #[must_use]
+    pub fn state(&self) -> (bool, usize) {
+        let state = &self.0.shared.state;
+        (
+            !state.broken.load(Ordering::Acquire),
+            state.waiting.load(Ordering::Acquire),
+        )
+    }
+
     /// Opens the file again under its name, after it was moved away.
     pub fn reopen(&self) {
         self.0.shared.queue.add(|orders| orders.reopen = true);

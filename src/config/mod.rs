@@ -12,6 +12,7 @@
 //! Invariant: a file with any fault yields no `Config`, and all its faults at once. Only a file that is not TOML stops at its
 //! first syntax error. Secrets appear in no message and in no `Debug`.
 
+mod admin;
 mod algorithms;
 pub(crate) mod auth;
 mod fault;
@@ -33,6 +34,7 @@ use std::path::Path;
 
 use crate::files::{MOST_TEXT, read_capped};
 
+pub use admin::Admin;
 pub use algorithms::{Algorithms, Preset};
 pub use auth::{Auth, Claim, InlineKey, Secret, User};
 pub use fault::{Fault, Faults};
@@ -66,6 +68,8 @@ pub struct Config {
     pub limits: Limits,
     /// The log of decisions.
     pub audit: Audit,
+    /// How the running gateway is reached.
+    pub admin: Admin,
 }
 
 /// Reads a configuration file.
@@ -152,7 +156,7 @@ fn root(file: &mut Table<'_>) -> Option<Config> {
     let floors = file.section("floors", limits::floors);
     let limits = file.section("limits", limits::limits);
     let audit = file.section("audit", server::audit);
-    file.refuse("admin", "this version has no admin interface: remove this table");
+    let admin = file.section("admin", admin::admin);
     let mut policy = policy?;
     if let Some(signatures) = &mut policy.signatures {
         signatures.revoked_keys.clone_from(&auth.revoked_keys);
@@ -167,6 +171,7 @@ fn root(file: &mut Table<'_>) -> Option<Config> {
         floors,
         limits,
         audit,
+        admin,
     })
 }
 

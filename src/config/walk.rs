@@ -169,7 +169,7 @@ impl<'a> Table<'a> {
         self.entries.is_some_and(|entries| entries.contains_key(name))
     }
 
-    /// A known key that this version does not take.
+    /// A known key that is not taken here.
     pub(crate) fn refuse(&mut self, name: &'static str, why: &str) {
         self.refused.push(name);
         if let Some((key, _)) = self.entries.and_then(|entries| entries.get_key_value(name)) {

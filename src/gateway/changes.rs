@@ -1,6 +1,6 @@
 //! Every key of the configuration, and what a reload makes of a change.
 
-use crate::config::{Algorithms, Audit, Auth, Config, Floors, Forwarding, Limits, Policy, Server};
+use crate::config::{Admin, Algorithms, Audit, Auth, Config, Floors, Forwarding, Limits, Policy, Server};
 
 /// When a change of a key applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         floors,
         limits,
         audit,
+        admin,
     } = old;
     let Server {
         listen,
@@ -90,6 +91,12 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         drain_timeout,
     } = limits;
     let Audit { file, required } = audit;
+    let Admin {
+        socket,
+        group,
+        http,
+        token_file,
+    } = admin;
     #[rustfmt::skip]
     let table = [
         // the key                              is as before                                          a change applies
@@ -144,6 +151,10 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         ("limits.drain-timeout",                *drain_timeout == new.limits.drain_timeout,           TakesAtOnce),
         ("audit.file",                          *file == new.audit.file,                              AfterRestart),
         ("audit.required",                      *required == new.audit.required,                      AfterRestart),
+        ("admin.socket",                        *socket == new.admin.socket,                          AfterRestart),
+        ("admin.group",                         *group == new.admin.group,                            AfterRestart),
+        ("admin.http",                          *http == new.admin.http,                              AfterRestart),
+        ("admin.token-file",                    *token_file == new.admin.token_file,                  AfterRestart),
     ];
     let changed = table.into_iter().filter(|(_, same, _)| !same);
     changed.map(|(key, _, applies)| (key, applies)).collect()

@@ -15,7 +15,8 @@ impl Shared {
         let desk = self.desk();
         self.closing.cancel();
         desk.draining.store(true, Ordering::Relaxed);
-        let patience = desk.judge.current().limits.drain_timeout;
+        let asked = *self.patience.lock().unwrap_or_else(PoisonError::into_inner);
+        let patience = asked.unwrap_or(desk.judge.current().limits.drain_timeout);
         tracing::info!(?patience, open = desk.registry.forwards().len(), "draining");
         let listens = |action| action == Action::Listen;
         for forward in desk

@@ -9,14 +9,17 @@ mod keys;
 mod prepare;
 mod reload;
 mod start;
+mod steer;
 mod surroundings;
 mod swap;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,6 +37,7 @@ use doorway::{Doorway, Sparing};
 
 pub use prepare::{Prepared, state_directory};
 pub use start::StartError;
+pub use steer::{Interfaces, control_socket};
 pub use surroundings::missing;
 
 /// A gateway that serves.
@@ -42,6 +46,7 @@ pub struct Gateway {
     addresses: Vec<SocketAddr>,
     audit_file: AuditFile,
     swapped: watch::Receiver<u64>,
+    admin: Interfaces,
 }
 
 struct Shared {
@@ -66,6 +71,12 @@ struct Shared {
     reloading: tokio::sync::Mutex<()>,
     finished: Mutex<bool>,
     vitals: Vitals,
+    started: Timestamp,
+    listen: Vec<SocketAddr>,
+    /// An administrator asked for the end.
+    leave: CancellationToken,
+    /// How long tunnels may go on then, where the administrator said so.
+    patience: Mutex<Option<Duration>>,
 }
 
 impl Gateway {
@@ -79,6 +90,17 @@ impl Gateway {
     #[must_use]
     pub fn audit_file(&self) -> &AuditFile {
         &self.audit_file
+    }
+
+    /// Where administrators and monitoring reach it.
+    #[must_use]
+    pub fn admin(&self) -> &Interfaces {
+        &self.admin
+    }
+
+    /// Waits until an administrator asks for the end. Cancel-safe.
+    pub async fn asked_to_drain(&self) {
+        self.shared.leave.cancelled().await;
     }
 
     /// What is open.
@@ -181,6 +203,10 @@ pub trait Origin: Send + Sync + 'static {
     fn compiler(&self) -> Compiler {
         Compiler::this_program()
     }
+    /// The control socket of a gateway whose configuration names none.
+    fn control_socket(&self) -> Option<PathBuf> {
+        None
+    }
 }
 
 impl Origin for Box<dyn Origin> {
@@ -198,5 +224,9 @@ impl Origin for Box<dyn Origin> {
 
     fn compiler(&self) -> Compiler {
         (**self).compiler()
+    }
+
+    fn control_socket(&self) -> Option<PathBuf> {
+        (**self).control_socket()
     }
 }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
+use jiff::Timestamp;
 use nix::errno::Errno;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::current::{InForce, Settled};
+use super::steer::Bound;
 use super::{Gateway, Origin, Prepared, Shared};
 use crate::accounts::Accounts;
 use crate::audit::{Audit, Event, Subject};
@@ -42,6 +44,9 @@ pub enum StartError {
     /// The audit log cannot be opened.
     #[error("cannot write the audit log: {0}")]
     Audit(io::Error),
+    /// The control socket or the monitoring listener cannot be had.
+    #[error("{0}")]
+    Admin(String),
     /// The system gives no threads.
     #[error("cannot start a thread: {0}")]
     Threads(io::Error),
@@ -74,6 +79,7 @@ impl Gateway {
             listeners.push((address, bound));
         }
         let addresses: Vec<_> = listeners.iter().map(|(address, _)| *address).collect();
+        let bound = Bound::new(&config.admin, origin.control_socket(), &own).await?;
         let accounts = Arc::new(accounts);
         let settings = settings(&config, &accounts, host_keys);
         let settled = Settled {
@@ -129,6 +135,10 @@ impl Gateway {
             reloading: tokio::sync::Mutex::new(()),
             finished: Mutex::new(false),
             vitals: Vitals::default(),
+            started: Timestamp::now(),
+            listen: addresses.clone(),
+            leave: CancellationToken::new(),
+            patience: Mutex::default(),
         });
         for (address, listener) in listeners {
             let accept = |listener| {
@@ -164,11 +174,13 @@ impl Gateway {
         shared
             .tasks()
             .spawn(async move { policies.keep_last_good(&generation).await });
+        let admin = bound.serve(&shared);
         Ok(Self {
             shared,
             addresses,
             audit_file,
             swapped,
+            admin,
         })
     }
 }

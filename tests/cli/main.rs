@@ -15,6 +15,7 @@ mod audit_log;
 mod commands;
 mod confined;
 mod explain;
+mod ctl;
 #[path = "../gateway/guests.rs"]
 mod guests;
 mod plugin_check;

@@ -28,7 +28,7 @@ impl Home {
     pub fn portreeve(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portreeve"));
         command.env("HOME", self.0.path()).current_dir(self.0.path());
-        for name in ["XDG_STATE_HOME", "RUST_LOG", "NO_COLOR"] {
+        for name in ["XDG_STATE_HOME", "XDG_RUNTIME_DIR", "RUST_LOG", "NO_COLOR"] {
             command.env_remove(name);
         }
         command
@@ -43,6 +43,7 @@ impl Home {
         let mut command = Command::new("timeout");
         command.arg("30").arg(env!("CARGO_BIN_EXE_portreeve")).args(arguments);
         command.env("HOME", self.0.path()).current_dir(self.0.path());
+        command.env_remove("XDG_RUNTIME_DIR");
         Ran::from(command.output().unwrap())
     }
 

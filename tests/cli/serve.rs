@@ -10,13 +10,13 @@ use crate::guests::{Guest, allows};
 use crate::program::{Home, eventually};
 
 /// `portreeve serve`, with what it has printed.
-struct Served {
+pub struct Served {
     child: Child,
     lines: Vec<String>,
 }
 
 impl Served {
-    fn start(home: &Home, arguments: &[&str], last: &str) -> Self {
+    pub fn start(home: &Home, arguments: &[&str], last: &str) -> Self {
         Self::started(home.portreeve(), arguments, last)
     }
 
@@ -42,6 +42,11 @@ impl Served {
             .args(["-s", name, &self.child.id().to_string()])
             .status();
         assert!(sent.unwrap().success());
+    }
+
+    /// The exit code, once it has ended by itself.
+    pub fn ended(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
     }
 
     /// The exit code.

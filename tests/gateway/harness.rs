@@ -260,6 +260,7 @@ file = "{audit}"
         let mut program = Command::new(words.next().expect("a program"));
         program.args(words);
         program.args(["serve", "--config"]).arg(&file).env("RUST_LOG", "warn");
+        program.env("XDG_RUNTIME_DIR", self.folder.path());
         // The allocator gives back at once what is freed, so that its memory is what it holds.
         program.env("MIMALLOC_PURGE_DELAY", "0");
         program.stdin(Stdio::null()).stdout(out).stderr(errors);
@@ -371,6 +372,16 @@ impl Running {
     /// How many bytes it holds for targets that do not take them.
     pub fn buffered(&self) -> usize {
         self.gateway.buffered()
+    }
+
+    /// Where monitoring reaches it.
+    pub fn monitored(&self) -> Option<SocketAddr> {
+        self.gateway.admin().http
+    }
+
+    /// Waits until an administrator asks for the end.
+    pub async fn asked_to_drain(&self) {
+        self.gateway.asked_to_drain().await;
     }
 
     /// Runs something where the gateway runs.

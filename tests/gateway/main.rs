@@ -9,6 +9,7 @@
 )]
 
 mod abi;
+mod admin;
 mod algorithms;
 mod compiled;
 mod counts;

@@ -292,7 +292,7 @@ fn secrets_do_not_print() {
     assert!(!format!("{config:?}").contains("hidden"));
 }
 
-/// Section 4 of the contract, without `[admin]` and with its ellipses filled in.
+/// Section 4 of the contract, with its ellipses filled in.
 pub(super) const CONTRACT: &str = r#"
 [server]
 listen = ["0.0.0.0:2222", "[::]:2222"]
@@ -363,6 +363,10 @@ stall-timeout = "60s"
 
 [audit]
 file = "/var/log/portreeve/audit.jsonl"                   # reopened on SIGHUP; "-" is stdout
+
+[admin]
+socket = "/run/portreeve/admin.sock"                      # HTTP over a Unix socket, mode 0600
+http = "127.0.0.1:9464"                                   # /metrics /healthz /readyz and the status page
 "#;
 
 #[test]

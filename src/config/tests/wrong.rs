@@ -26,17 +26,22 @@ const WRONG: &[(&str, &str)] = &[
     ("server = 3", "1:10 server must be a table, found 3"),
     (
         "colour = 1",
-        "1:1 colour unknown key; known here: server, forwarding, auth, user, policy, algorithms, floors, limits, audit",
+        "1:1 colour unknown key; known here: server, forwarding, auth, user, policy, algorithms, floors, limits, audit, admin",
     ),
     ("[servers]", "1:2 servers unknown key; did you mean `server`?"),
     (
         "\"a\\nb\" = 1",
-        "1:1 \"a\\nb\" unknown key; known here: server, forwarding, auth, user, policy, algorithms, floors, limits, audit",
+        "1:1 \"a\\nb\" unknown key; known here: server, forwarding, auth, user, policy, algorithms, floors, limits, audit, admin",
     ),
     (
-        "[admin]\nsocket = \"/run/x\"",
-        "1:2 admin this version has no admin interface: remove this table",
+        "[admin]\nhttp = \"0.0.0.0:9464\"",
+        "2:8 admin.http must be a loopback address, or name a bearer token in admin.token-file",
     ),
+    (
+        "[admin]\nhttp = \"9464\"",
+        "2:8 admin.http must be an address and a port, as in \"0.0.0.0:2222\" or \"[::]:2222\", found \"9464\"",
+    ),
+    ("[admin]\ngroup = \"\"", "2:9 admin.group must not be empty"),
     (
         "[server]\nhost_keys = []",
         "2:1 server.host_keys unknown key; did you mean `host-keys`?",
@@ -346,6 +351,7 @@ lisen = []
 name = "alice"
 password-hash = "hunter2"
 [admin]
+http = "[::]:9464"
 [[user]]
 name = "alice"
 [[policy.plugin]]
@@ -363,11 +369,11 @@ login-grace = "2h"
 /etc/portreeve/portreeve.toml:4:11: server.listen[0]: must be an address and a port, as in "0.0.0.0:2222" or "[::]:2222", found "somewhere"
 /etc/portreeve/portreeve.toml:5:1: server.lisen: unknown key; did you mean `listen`?
 /etc/portreeve/portreeve.toml:8:17: user[0].password-hash: must be an Argon2 hash in quotes that begins with `$argon2`
-/etc/portreeve/portreeve.toml:9:2: admin: this version has no admin interface: remove this table
-/etc/portreeve/portreeve.toml:11:8: user[1].name: `alice` is taken: it is also on line 7
-/etc/portreeve/portreeve.toml:14:13: policy.plugin[0].component: must be "builtin:rules", the only one there is, or the path of a file, found "builtin:acl"
-/etc/portreeve/portreeve.toml:16:5: policy.facts.x: must be text, an array of texts, a whole number, or true or false, found nan
-/etc/portreeve/portreeve.toml:18:15: auth.login-grace: must be a duration from 1s to 1h, found "2h""#
+/etc/portreeve/portreeve.toml:10:8: admin.http: must be a loopback address, or name a bearer token in admin.token-file
+/etc/portreeve/portreeve.toml:12:8: user[1].name: `alice` is taken: it is also on line 7
+/etc/portreeve/portreeve.toml:15:13: policy.plugin[0].component: must be "builtin:rules", the only one there is, or the path of a file, found "builtin:acl"
+/etc/portreeve/portreeve.toml:17:5: policy.facts.x: must be text, an array of texts, a whole number, or true or false, found nan
+/etc/portreeve/portreeve.toml:19:15: auth.login-grace: must be a duration from 1s to 1h, found "2h""#
     );
 }
 

@@ -1,0 +1,173 @@
+//! Which of what is open a request is about.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::registry::Forward;
+use crate::request::{Action, Endpoint, Host};
+
+/// As it is sent: in a query, or in the body of `POST /v1/close`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    pub(super) tunnel: Option<String>,
+    pub(super) session: Option<String>,
+    pub(super) user: Option<String>,
+    /// A network, or a pattern with `*` for a host, a host and port, or a socket.
+    pub(super) target: Option<String>,
+    pub(super) action: Option<Action>,
+}
+
+/// What is wanted, all of it at once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Filter {
+    wanted: Wanted,
+    target: Option<Target>,
+}
+
+#[derive(Clone, Debug)]
+enum Target {
+    Network(IpNet),
+    Pattern(String),
+}
+
+impl Filter {
+    /// # Errors
+    /// A sentence that says what is wrong with it.
+    pub(super) fn new(wanted: Wanted) -> Result<Self, String> {
+        let target = wanted.target.as_deref().map(target).transpose()?;
+        Ok(Self { wanted, target })
+    }
+
+    /// Whether nothing is said, which would be everything.
+    pub(super) fn is_empty(&self) -> bool {
+        let Wanted {
+            tunnel,
+            session,
+            user,
+            target,
+            action,
+        } = &self.wanted;
+        tunnel.is_none() && session.is_none() && user.is_none() && target.is_none() && action.is_none()
+    }
+
+    pub(super) fn matches(&self, forward: &Forward) -> bool {
+        let request = &forward.request;
+        let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        is(&self.wanted.tunnel, &request.id)
+            && is(&self.wanted.session, &request.connection.id)
+            && is(&self.wanted.user, &request.principal.user)
+            && self.wanted.action.is_none_or(|action| action == request.action)
+            && self.target.as_ref().is_none_or(|target| {
+                let address = forward.dialled.map(|dialled| dialled.ip());
+                target.matches(&forward.effective, address) || target.matches(&request.target, None)
+            })
+    }
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    if let Ok(network) = text.parse::<IpNet>() {
+        return Ok(Target::Network(network.trunc()));
+    }
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(Target::Network(address.to_canonical().into()));
+    }
+    match text {
+        "" => {
+            Err("target is empty: write a host, host:port, a network or unix:/path; `*` stands for any text".to_owned())
+        }
+        text => Ok(Target::Pattern(text.to_owned())),
+    }
+}
+
+impl Target {
+    /// `dialled` is the address of a tunnel to a name.
+    fn matches(&self, endpoint: &Endpoint, dialled: Option<IpAddr>) -> bool {
+        let host = match endpoint {
+            Endpoint::Tcp { host, .. } => Some(host),
+            Endpoint::Socket(_) => None,
+        };
+        match self {
+            Self::Network(network) => {
+                let named = match host {
+                    Some(Host::Address(address)) => Some(*address),
+                    _ => None,
+                };
+                dialled.or(named).is_some_and(|address| network.contains(&address))
+            }
+            Self::Pattern(pattern) => {
+                glob(pattern, &endpoint.to_string()) || host.is_some_and(|host| glob(pattern, &host.to_string()))
+            }
+        }
+    }
+}
+
+/// `*` is any text, all else is itself; in time proportional to the product of both lengths at worst.
+fn glob(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else {
+        return rest.is_empty();
+    };
+    for part in middle {
+        match rest.split_once(part) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_a_network_or_a_pattern() {
+        #[rustfmt::skip]
+        let table: [(&str, &str, Option<&str>, bool); 16] = [
+            // wanted            effective                dialled             matches
+            ("10.0.0.0/8",       "10.1.2.3:5432",         None,               true),
+            ("10.0.0.0/8",       "11.1.2.3:5432",         None,               false),
+            ("10.1.2.3",         "10.1.2.3:5432",         None,               true),
+            ("10.0.0.0/8",       "db.internal:5432",      Some("10.9.9.9"),   true),
+            ("10.0.0.0/8",       "db.internal:5432",      Some("192.0.2.1"),  false),
+            ("10.0.0.0/8",       "db.internal:5432",      None,               false),
+            ("10.0.0.0/8",       "unix:/run/db.sock",     None,               false),
+            ("fd00::/8",         "[fd00::1]:22",          None,               true),
+            ("db.internal",      "db.internal:5432",      None,               true),
+            ("db.internal:5432", "db.internal:5432",      None,               true),
+            ("db.internal:22",   "db.internal:5432",      None,               false),
+            ("*.internal",       "db.internal:5432",      None,               true),
+            ("*.internal:54*",   "db.internal:5432",      None,               true),
+            ("internal",         "db.internal:5432",      None,               false),
+            ("unix:/run/*",      "unix:/run/db.sock",     None,               true),
+            ("*",                "unix:/run/db.sock",     None,               true),
+        ];
+        for (wanted, effective, dialled, matches) in table {
+            let endpoint: Endpoint = effective.parse().unwrap();
+            let dialled = dialled.map(|address| address.parse().unwrap());
+            let found = target(wanted).unwrap().matches(&endpoint, dialled);
+            assert_eq!(found, matches, "{wanted} {effective} {dialled:?}");
+        }
+        assert!(target("").is_err());
+    }
+
+    #[test]
+    fn a_star_is_any_text() {
+        #[rustfmt::skip]
+        let table = [
+            ("a*", "abc", true),   ("*c", "abc", true),    ("a*c", "abc", true),  ("a*b*c", "aXbYc", true),
+            ("a*a", "a", false),   ("", "", true),         ("", "a", false),      ("*", "", true),
+            ("a", "ab", false),    ("b*", "abc", false),   ("a**c", "abc", true), ("a*b*b", "ab", false),
+        ];
+        for (pattern, text, matches) in table {
+            assert_eq!(glob(pattern, text), matches, "{pattern} {text}");
+        }
+    }
+}

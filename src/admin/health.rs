@@ -1,0 +1,100 @@
+//! Whether the gateway lives (`/healthz`), and whether it should get new clients (`/readyz`).
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use super::{Steered, Token};
+
+/// One reason why a gateway should get no new clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unready {
+    /// No policy is loaded.
+    NoPolicy,
+    /// The gateway is stopping.
+    Draining,
+    /// The audit log is required and cannot be written.
+    Audit,
+    /// A task that the gateway cannot do without has ended and has not come back.
+    Absent(String),
+}
+
+impl fmt::Display for Unready {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoPolicy => formatter.write_str("no policy is loaded"),
+            Self::Draining => formatter.write_str("the gateway is draining"),
+            Self::Audit => formatter.write_str("the audit log cannot be written"),
+            Self::Absent(task) => write!(formatter, "not running: {task}"),
+        }
+    }
+}
+
+/// The two health paths: plain text, one reason per line.
+pub(super) fn routes<S: Steered>(gateway: Arc<S>) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { text(StatusCode::OK, "alive\n".to_owned()) }))
+        .route("/readyz", get(ready::<S>))
+        .with_state(gateway)
+}
+
+/// The monitoring listener: the health paths, and nothing else; without the token not even that there is nothing else.
+pub(super) fn monitored<S: Steered>(gateway: Arc<S>, token: Option<Token>) -> Router {
+    routes(gateway).fallback(move |headers: HeaderMap| async move {
+        match &token {
+            Some(token) if !token.is_carried(&headers) => {
+                let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+                (StatusCode::UNAUTHORIZED, challenge, "a bearer token is needed\n").into_response()
+            }
+            _ => text(StatusCode::NOT_FOUND, "no such path\n".to_owned()),
+        }
+    })
+}
+
+async fn ready<S: Steered>(State(gateway): State<Arc<S>>) -> Response {
+    answer(&gateway.unready())
+}
+
+fn answer(reasons: &[Unready]) -> Response {
+    if reasons.is_empty() {
+        return text(StatusCode::OK, "ready\n".to_owned());
+    }
+    let lines: String = reasons.iter().map(|reason| format!("{reason}\n")).collect();
+    text(StatusCode::SERVICE_UNAVAILABLE, lines)
+}
+
+fn text(status: StatusCode, body: String) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (status, headers, body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_is_ready_when_nothing_speaks_against_it() {
+        let table = [
+            (vec![], StatusCode::OK),
+            (vec![Unready::NoPolicy], StatusCode::SERVICE_UNAVAILABLE),
+            (vec![Unready::Draining], StatusCode::SERVICE_UNAVAILABLE),
+            (vec![Unready::Audit], StatusCode::SERVICE_UNAVAILABLE),
+            (
+                vec![Unready::Absent("file watcher".to_owned()), Unready::Audit],
+                StatusCode::SERVICE_UNAVAILABLE,
+            ),
+        ];
+        for (reasons, status) in table {
+            assert_eq!(answer(&reasons).status(), status, "{reasons:?}");
+        }
+    }
+}

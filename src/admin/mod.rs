@@ -1,0 +1,49 @@
+//! The administration interface: who may see and steer a running gateway, and in which words.
+//!
+//! Two listeners, both HTTP/1.1. The control socket is a Unix socket ([`socket`]); it admits by peer credentials ([`peer`]) and
+//! serves `/v1/…` ([`routes`]). The monitoring listener is TCP, read-only, and serves `/healthz` and `/readyz` ([`health`]). Both
+//! are bounded in connections and in time ([`serve`]), so that a slow or rude client takes nothing from those who forward.
+//!
+//! The room knows what can be asked of a gateway ([`Steered`]), and nothing of how it is done. It must not know SSH or policies.
+//! Invariant: a request on the control socket is served only after its peer was admitted, and whatever changes the gateway is in
+//! the audit log with the user who asked.
+
+mod filter;
+mod health;
+mod peer;
+mod routes;
+mod serve;
+mod socket;
+mod token;
+mod view;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::audit::Audit;
+use crate::config::Faults;
+use crate::registry::Registry;
+
+pub use health::Unready;
+pub use peer::Admins;
+pub use serve::{control, monitor};
+pub use socket::{ControlSocket, SocketError};
+pub use token::Token;
+pub use view::{AuditView, Closed, ListenerView, PolicyView, Reloaded, Status, TunnelView};
+
+/// What can be asked of a running gateway.
+pub trait Steered: Send + Sync + 'static {
+    /// What `GET /v1/status` answers.
+    fn status(&self) -> Status;
+    /// Why the gateway should get no new clients; empty while it is ready.
+    fn unready(&self) -> Vec<Unready>;
+    /// What is open.
+    fn registry(&self) -> &Registry;
+    /// Where changes are recorded.
+    fn audit(&self) -> &Audit;
+    /// Reads configuration, keys and policies again.
+    fn reload(self: Arc<Self>) -> impl Future<Output = Result<Reloaded, Faults>> + Send;
+    /// Begins to drain, as SIGTERM does; `patience` replaces `limits.drain-timeout`.
+    fn drain(&self, patience: Option<Duration>);
+}

@@ -1,0 +1,119 @@
+//! Who may use the control socket: peer credentials, as the kernel states them (unix(7), SO_PEERCRED).
+
+use std::ffi::CString;
+
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+use tokio::net::unix::UCred;
+
+/// Who is admitted: root, the gateway's own user, and the members of one group.
+#[derive(Clone, Copy, Debug)]
+pub struct Admins {
+    own: Uid,
+    group: Option<Gid>,
+    /// The gateway's own process, which connects to sockets for its users.
+    process: i32,
+}
+
+/// A peer that was admitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Administrator {
+    pub(super) uid: u32,
+    /// The name of that user, or the number where it has none.
+    pub(super) name: String,
+}
+
+impl Admins {
+    /// Root, the current user, and the members of `group`.
+    ///
+    /// # Errors
+    /// A sentence, if there is no such group.
+    pub fn new(group: Option<&str>) -> Result<Self, String> {
+        let group = group.map(|name| match Group::from_name(name) {
+            Ok(Some(found)) => Ok(found.gid),
+            Ok(None) => Err(format!("there is no group `{name}` on this machine")),
+            Err(error) => Err(format!("cannot look up the group `{name}`: {error}")),
+        });
+        Ok(Self {
+            own: Uid::effective(),
+            group: group.transpose()?,
+            process: i32::try_from(std::process::id()).unwrap_or(0),
+        })
+    }
+
+    pub(super) fn group(&self) -> Option<Gid> {
+        self.group
+    }
+
+    /// The administrator behind a connection, if it is one.
+    ///
+    /// A connection that this process made itself is none, whatever its user: it would be a forward to the control socket.
+    pub(super) fn admit(&self, peer: UCred) -> Option<Administrator> {
+        if peer.pid() == Some(self.process) {
+            return None;
+        }
+        let uid = Uid::from_raw(peer.uid());
+        let user = User::from_uid(uid).ok().flatten();
+        let is_member = || {
+            self.group.is_some_and(|group| {
+                Gid::from_raw(peer.gid()) == group || user.as_ref().is_some_and(|user| groups_of(user).contains(&group))
+            })
+        };
+        let admitted = uid.is_root() || uid == self.own || is_member();
+        admitted.then(|| Administrator {
+            uid: uid.as_raw(),
+            name: user.map_or_else(|| uid.to_string(), |user| user.name),
+        })
+    }
+}
+
+fn groups_of(user: &User) -> Vec<Gid> {
+    let Ok(name) = CString::new(user.name.as_str()) else {
+        return Vec::new();
+    };
+    getgrouplist(&name, user.gid).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_of_the_gateway_itself_is_not_admitted() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let peer = ours.peer_cred().unwrap();
+        let admins = Admins::new(None).unwrap();
+        assert_eq!(admins.admit(peer), None);
+        // The same user from another process.
+        let others = Admins { process: 0, ..admins };
+        assert_eq!(
+            others.admit(peer).map(|found| found.uid),
+            Some(Uid::effective().as_raw())
+        );
+    }
+
+    #[tokio::test]
+    async fn who_is_neither_root_nor_the_gateway_nor_in_the_group_is_not_admitted() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let peer = ours.peer_cred().unwrap();
+        let stranger = Admins {
+            own: Uid::from_raw(peer.uid() + 1),
+            group: None,
+            process: 0,
+        };
+        // Root is admitted in any case.
+        assert_eq!(stranger.admit(peer).is_some(), peer.uid() == 0);
+        let member = Admins {
+            group: Some(Gid::from_raw(peer.gid())),
+            ..stranger
+        };
+        assert!(member.admit(peer).is_some());
+    }
+
+    #[test]
+    fn a_group_that_is_not_there_is_named() {
+        let error = Admins::new(Some("no-such-group-here")).unwrap_err();
+        assert_eq!(error, "there is no group `no-such-group-here` on this machine");
+    }
+}

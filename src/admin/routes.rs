@@ -1,0 +1,244 @@
+//! The control socket's paths under `/v1`: what is there to see, and what can be done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use serde::{Deserialize, Serialize};
+
+use super::filter::{Filter, Wanted};
+use super::peer::Administrator;
+use super::view::{Closed, TunnelView};
+use super::{Steered, health};
+use crate::audit::{Cause, Event, Subject};
+use crate::registry::Forward;
+use crate::request::{Action, printable};
+
+/// Every path of the control socket; the peer was admitted.
+pub(super) fn control<S: Steered>(gateway: Arc<S>) -> Router {
+    Router::new()
+        .route("/v1/status", get(status::<S>))
+        .route("/v1/tunnels", get(tunnels::<S>))
+        .route("/v1/listeners", get(listeners::<S>))
+        .route("/v1/close", post(close::<S>))
+        .route("/v1/reload", post(reload::<S>))
+        .route("/v1/drain", post(drain::<S>))
+        .with_state(Arc::clone(&gateway))
+        .merge(health::routes(gateway))
+        .fallback(|| async { Failed::new(StatusCode::NOT_FOUND, "no such path: see the manual, docs/operating.md") })
+        .method_not_allowed_fallback(|| async {
+            Failed::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take that method")
+        })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+}
+
+/// What everybody gets who was not admitted.
+pub(super) fn refused() -> Router {
+    Router::new().fallback(|| async {
+        let words = "not permitted: root, the gateway's own user and members of admin.group may use this socket";
+        Failed::new(StatusCode::FORBIDDEN, words)
+    })
+}
+
+pub(super) fn too_slow() -> Response {
+    Failed::new(StatusCode::REQUEST_TIMEOUT, "the request took too long").into_response()
+}
+
+/// `{"error": "…"}`.
+struct Failed {
+    status: StatusCode,
+    words: String,
+}
+
+impl Failed {
+    fn new(status: StatusCode, words: impl Into<String>) -> Self {
+        Self {
+            status,
+            words: words.into(),
+        }
+    }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        (self.status, Json(serde_json::json!({ "error": self.words }))).into_response()
+    }
+}
+
+impl From<QueryRejection> for Failed {
+    fn from(rejected: QueryRejection) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, rejected.body_text())
+    }
+}
+
+impl From<JsonRejection> for Failed {
+    fn from(rejected: JsonRejection) -> Self {
+        let status = match rejected.status() {
+            StatusCode::UNPROCESSABLE_ENTITY => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, rejected.body_text())
+    }
+}
+
+type Answer<T> = Result<T, Failed>;
+
+fn json(value: &impl Serialize) -> Response {
+    let headers = [(header::CACHE_CONTROL, "no-store")];
+    (headers, Json(value)).into_response()
+}
+
+async fn status<S: Steered>(State(gateway): State<Arc<S>>) -> Response {
+    json(&gateway.status())
+}
+
+async fn tunnels<S: Steered>(
+    State(gateway): State<Arc<S>>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Answer<Response> {
+    show(&*gateway, wanted, |action| action != Action::Listen)
+}
+
+async fn listeners<S: Steered>(
+    State(gateway): State<Arc<S>>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Answer<Response> {
+    show(&*gateway, wanted, |action| action == Action::Listen)
+}
+
+fn show<S: Steered>(
+    gateway: &S,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+    kind: impl Fn(Action) -> bool,
+) -> Answer<Response> {
+    let Query(wanted) = wanted?;
+    let filter = filter(wanted)?;
+    let mut found = found(gateway, &filter);
+    found.retain(|forward| kind(forward.request.action));
+    let shown: Vec<TunnelView> = found.iter().map(|forward| TunnelView::from(&**forward)).collect();
+    Ok(json(&shown))
+}
+
+fn filter(wanted: Wanted) -> Answer<Filter> {
+    Filter::new(wanted).map_err(|words| Failed::new(StatusCode::BAD_REQUEST, words))
+}
+
+/// In the order in which they were opened.
+fn found<S: Steered>(gateway: &S, filter: &Filter) -> Vec<Arc<Forward>> {
+    let mut found = gateway.registry().forwards();
+    found.retain(|forward| filter.matches(forward));
+    found.sort_by(|one, other| one.request.id.cmp(&other.request.id));
+    found
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Close {
+    tunnel: Option<String>,
+    session: Option<String>,
+    user: Option<String>,
+    target: Option<String>,
+    reason: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+async fn close<S: Steered>(
+    State(gateway): State<Arc<S>>,
+    Extension(administrator): Extension<Administrator>,
+    asked: Result<Json<Close>, JsonRejection>,
+) -> Answer<Response> {
+    let Json(asked) = asked?;
+    let detail = serde_json::json!({
+        "tunnel": asked.tunnel, "session": asked.session, "user": asked.user, "target": asked.target,
+    });
+    let (reason, dry_run) = (asked.reason, asked.dry_run);
+    let filter = filter(Wanted {
+        tunnel: asked.tunnel,
+        session: asked.session,
+        user: asked.user,
+        target: asked.target,
+        action: None,
+    })?;
+    if filter.is_empty() {
+        let words = "say what to close: at least one of tunnel, session, user and target";
+        return Err(Failed::new(StatusCode::BAD_REQUEST, words));
+    }
+    let found = found(&*gateway, &filter);
+    let closed = Closed {
+        closed: found.iter().map(|forward| forward.request.id.clone()).collect(),
+    };
+    if dry_run {
+        return Ok(json(&closed));
+    }
+    let Some(reason) = reason.filter(|reason| !reason.trim().is_empty()) else {
+        return Err(Failed::new(StatusCode::BAD_REQUEST, "say why: reason is missing"));
+    };
+    record(&*gateway, &administrator, "close", Some(&reason), detail).await?;
+    for forward in &found {
+        forward.stop.end(Cause::Killed);
+    }
+    Ok(json(&closed))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Drain {
+    /// Seconds.
+    timeout: Option<u64>,
+    reason: Option<String>,
+}
+
+async fn drain<S: Steered>(
+    State(gateway): State<Arc<S>>,
+    Extension(administrator): Extension<Administrator>,
+    asked: Result<Json<Drain>, JsonRejection>,
+) -> Answer<Response> {
+    let Json(Drain { timeout, reason }) = asked?;
+    let detail = serde_json::json!({ "timeout": timeout });
+    record(&*gateway, &administrator, "drain", reason.as_deref(), detail).await?;
+    gateway.drain(timeout.map(Duration::from_secs));
+    Ok((StatusCode::ACCEPTED, Json(serde_json::json!({ "draining": true }))).into_response())
+}
+
+async fn reload<S: Steered>(
+    State(gateway): State<Arc<S>>,
+    Extension(administrator): Extension<Administrator>,
+) -> Answer<Response> {
+    record(&*gateway, &administrator, "reload", None, serde_json::Value::Null).await?;
+    match gateway.reload().await {
+        Ok(reloaded) => Ok(json(&reloaded)),
+        Err(faults) => Err(Failed::new(StatusCode::UNPROCESSABLE_ENTITY, faults.to_string())),
+    }
+}
+
+/// A change is made only once it is on record.
+async fn record<S: Steered>(
+    gateway: &S,
+    administrator: &Administrator,
+    action: &'static str,
+    reason: Option<&str>,
+    detail: serde_json::Value,
+) -> Answer<()> {
+    let event = Event::AdminAction {
+        action,
+        uid: administrator.uid,
+        admin: administrator.name.clone(),
+        reason: reason.map(|reason| printable(reason, MAX_REASON)),
+        detail,
+    };
+    let written = gateway.audit().record_surely(&Subject::default(), &event);
+    if written.confirmed().await {
+        return Ok(());
+    }
+    let words = "nothing was changed: the audit log cannot be written";
+    Err(Failed::new(StatusCode::CONFLICT, words))
+}
+
+const MAX_BODY: usize = 64 << 10;
+const MAX_REASON: usize = 1024;

@@ -1,0 +1,176 @@
+//! `portreeve ctl`: the client of a running gateway's control socket.
+//!
+//! It sends one request, prints the answer for people or, with `--json`, as it came, and exits with the codes of the program. It must
+//! not know what a gateway is made of: what it shows is what the socket answers.
+
+mod client;
+mod table;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::cli::{DONE, FAILED, INVALID, UNANSWERED, fail, print};
+use crate::config;
+use crate::gateway::control_socket;
+use crate::request::printable;
+use client::{Answer, Failure};
+
+/// See and steer a running gateway.
+#[derive(Args)]
+pub struct Ctl {
+    /// The gateway's control socket; without it the one of the configuration, or the default one.
+    #[arg(long, value_name = "PATH", global = true)]
+    socket: Option<PathBuf>,
+    /// The configuration whose `admin.socket` is used.
+    #[arg(long, value_name = "FILE", global = true, conflicts_with = "socket")]
+    config: Option<PathBuf>,
+    /// Print the answer as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// How the gateway is, and by which policies it decides.
+    Status,
+    /// What is open.
+    Tunnels(Wanted),
+    /// What listens.
+    Listeners(Wanted),
+    /// Close tunnels and listeners; all that is said must match.
+    Close {
+        /// One tunnel or listener, by its id.
+        #[arg(long, value_name = "F")]
+        tunnel: Option<String>,
+        /// All of one session.
+        #[arg(long, value_name = "S")]
+        session: Option<String>,
+        /// All of one user.
+        #[arg(long, value_name = "U")]
+        user: Option<String>,
+        /// All to one target: a network, or a pattern with `*`, as in `*.db.internal` or `unix:/run/*`.
+        #[arg(long, value_name = "T")]
+        target: Option<String>,
+        /// Why; it goes into the audit log.
+        #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
+        reason: Option<String>,
+        /// Only say what would be closed.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Read configuration, keys and policies again, as SIGHUP does.
+    Reload,
+    /// Stop accepting, let tunnels end, then stop, as SIGTERM does.
+    Drain {
+        /// How long tunnels may go on, as in `10m`; without it `limits.drain-timeout`.
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        timeout: Option<u64>,
+    },
+}
+
+#[derive(Args)]
+struct Wanted {
+    /// Of this user.
+    #[arg(long, value_name = "U")]
+    user: Option<String>,
+    /// Of this session.
+    #[arg(long, value_name = "S")]
+    session: Option<String>,
+    /// To this target: a network, or a pattern with `*`.
+    #[arg(long, value_name = "T")]
+    target: Option<String>,
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    config::duration(text)
+        .map(|time| time.as_secs())
+        .map_err(|error| error.to_string())
+}
+
+/// Asks, prints and answers with the exit code.
+pub async fn run(asked: Ctl) -> u8 {
+    let path = match socket(&asked) {
+        Ok(path) => path,
+        Err(words) => return say(INVALID, &words, asked.json),
+    };
+    let answer = match &asked.command {
+        Command::Status => client::get(&path, "/v1/status", &[]).await,
+        Command::Tunnels(wanted) => client::get(&path, "/v1/tunnels", &wanted.query()).await,
+        Command::Listeners(wanted) => client::get(&path, "/v1/listeners", &wanted.query()).await,
+        Command::Close {
+            tunnel,
+            session,
+            user,
+            target,
+            reason,
+            dry_run,
+        } => {
+            let body = json!({
+                "tunnel": tunnel, "session": session, "user": user, "target": target,
+                "reason": reason, "dry_run": dry_run,
+            });
+            client::post(&path, "/v1/close", &body).await
+        }
+        Command::Reload => client::post(&path, "/v1/reload", &json!({})).await,
+        Command::Drain { timeout } => client::post(&path, "/v1/drain", &json!({ "timeout": timeout })).await,
+    };
+    match answer {
+        Ok(Answer { ok: true, body }) if asked.json => print(&format!("{body:#}\n")),
+        Ok(Answer { ok: true, body }) => print(&table::shown(&asked.command, &body)),
+        Ok(Answer { body, .. }) => {
+            let words = body
+                .get("error")
+                .and_then(Value::as_str)
+                .unwrap_or("no reason was given");
+            say(FAILED, &printable(words, MAX_WORDS), asked.json)
+        }
+        Err(Failure::Unanswered(words)) => {
+            let words = format!("no gateway answers on {}: {words}", path.display());
+            say(UNANSWERED, &words, asked.json)
+        }
+        Err(Failure::Garbled(words)) => say(FAILED, &format!("the answer cannot be read: {words}"), asked.json),
+    }
+}
+
+/// Programs get an object on standard output, people a sentence on standard error.
+fn say(code: u8, words: &str, json: bool) -> u8 {
+    if !json {
+        return fail(code, words);
+    }
+    match print(&format!("{:#}\n", json!({ "error": words }))) {
+        DONE => code,
+        unprinted => unprinted,
+    }
+}
+
+fn socket(asked: &Ctl) -> Result<PathBuf, String> {
+    if let Some(path) = &asked.socket {
+        return Ok(path.clone());
+    }
+    let named = match &asked.config {
+        Some(file) => config::load(file).map_err(|faults| faults.to_string())?.admin.socket,
+        None => None,
+    };
+    let path = named.or_else(control_socket);
+    path.ok_or_else(|| "there is no home directory: set HOME, or name the control socket with --socket".to_owned())
+}
+
+impl Wanted {
+    fn query(&self) -> Vec<(&'static str, &str)> {
+        let all = [
+            ("user", &self.user),
+            ("session", &self.session),
+            ("target", &self.target),
+        ];
+        let said = all
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value.as_deref()?)));
+        said.collect()
+    }
+}
+
+const MAX_WORDS: usize = 4096;

@@ -1,0 +1,178 @@
+//! Answers as people read them: aligned columns, sizes with units.
+
+use serde_json::Value;
+
+use super::Command;
+use crate::request::printable;
+
+pub(super) fn shown(command: &Command, body: &Value) -> String {
+    match command {
+        Command::Status => status(body),
+        Command::Tunnels(_) | Command::Listeners(_) => forwards(body),
+        Command::Close { dry_run, .. } => closed(body, *dry_run),
+        Command::Reload => "reloaded\n".to_owned(),
+        Command::Drain { .. } => "draining\n".to_owned(),
+    }
+}
+
+fn status(body: &Value) -> String {
+    let policies = body.get("policies").and_then(Value::as_array).map(Vec::as_slice);
+    let policies = policies.unwrap_or_default().iter().map(|policy| {
+        let digest = text(policy, "sha256");
+        let digest = digest.get(..12).unwrap_or_default();
+        format!(
+            "{} {} (sha256 {digest}…)",
+            text(policy, "plugin"),
+            text(policy, "version")
+        )
+    });
+    let audit = body.get("audit").cloned().unwrap_or_default();
+    let audit = match audit.get("writable").and_then(Value::as_bool) {
+        Some(true) => format!("writable, {} lines wait", text(&audit, "pending")),
+        _ => "CANNOT BE WRITTEN".to_owned(),
+    };
+    let listen = body.get("listen").and_then(Value::as_array).map(Vec::as_slice);
+    let listen: Vec<_> = listen.unwrap_or_default().iter().map(word).collect();
+    let mut rows = vec![
+        row("version", text(body, "version")),
+        row("started", text(body, "started")),
+        row("listens on", listen.join(", ")),
+        row(
+            "draining",
+            if body.get("draining") == Some(&Value::Bool(true)) {
+                "yes"
+            } else {
+                "no"
+            },
+        ),
+        row("sessions", text(body, "sessions")),
+        row("tunnels", text(body, "tunnels")),
+        row("listeners", text(body, "listeners")),
+        row("buffered", size(body, "buffered_bytes")),
+        row("audit log", audit),
+    ];
+    rows.extend(policies.map(|policy| row("policy", policy)));
+    columns(&rows)
+}
+
+fn row(name: &str, value: impl Into<String>) -> Vec<String> {
+    vec![name.to_owned(), value.into()]
+}
+
+fn forwards(body: &Value) -> String {
+    let forwards = body.as_array().map(Vec::as_slice).unwrap_or_default();
+    let head = [
+        "FORWARD",
+        "USER",
+        "ACTION",
+        "REQUESTED",
+        "EFFECTIVE",
+        "DIALLED",
+        "UP",
+        "DOWN",
+    ];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(forwards.iter().map(|forward| {
+        let mut row: Vec<_> = ["forward", "user", "action", "requested", "effective", "dialled"]
+            .iter()
+            .map(|key| text(forward, key))
+            .collect();
+        row.extend([size(forward, "bytes_up"), size(forward, "bytes_down")]);
+        row
+    }));
+    columns(&rows)
+}
+
+fn closed(body: &Value, dry_run: bool) -> String {
+    let closed = body
+        .get("closed")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let mut lines: String = closed.iter().map(|id| format!("{}\n", word(id))).collect();
+    let word = if dry_run { "would be closed" } else { "closed" };
+    lines.push_str(&format!("{} {word}\n", closed.len()));
+    lines
+}
+
+/// A value as a word; `-` where it is absent.
+fn text(object: &Value, key: &str) -> String {
+    object.get(key).map_or_else(|| "-".to_owned(), word)
+}
+
+fn word(value: &Value) -> String {
+    match value {
+        Value::String(text) => printable(text, MAX_CELL),
+        other => other.to_string(),
+    }
+}
+
+fn size(object: &Value, key: &str) -> String {
+    let Some(bytes) = object.get(key).and_then(Value::as_u64) else {
+        return "-".to_owned();
+    };
+    let mut size = bytes as f64;
+    let mut unit = "B";
+    for next in ["KiB", "MiB", "GiB", "TiB"] {
+        if size < 1024.0 {
+            break;
+        }
+        size /= 1024.0;
+        unit = next;
+    }
+    if unit == "B" {
+        format!("{bytes} B")
+    } else {
+        format!("{size:.1} {unit}")
+    }
+}
+
+/// Two spaces between columns, none at the end of a line.
+fn columns(rows: &[Vec<String>]) -> String {
+    let most = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<_> = (0..most)
+        .map(|column| {
+            rows.iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths);
+        let line: String = cells.map(|(cell, &width)| format!("{cell:width$}  ")).collect();
+        format!("{}\n", line.trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+const MAX_CELL: usize = 120;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn sizes_have_a_unit() {
+        let table = [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 30, "3.0 GiB")];
+        for (bytes, shown) in table {
+            assert_eq!(size(&json!({ "n": bytes }), "n"), shown);
+        }
+        assert_eq!(size(&json!({}), "n"), "-");
+    }
+
+    #[test]
+    fn columns_are_aligned_and_lines_end_at_their_last_word() {
+        let rows = [row("a", "b"), row("long", "")];
+        assert_eq!(columns(&rows), "a     b\nlong\n");
+    }
+
+    #[test]
+    fn what_a_user_named_reaches_the_terminal_as_text() {
+        let shown = forwards(&json!([{ "user": "\u{1b}[2Jmallory", "bytes_up": 1 }]));
+        assert!(!shown.contains('\u{1b}'), "{shown:?}");
+    }
+}

@@ -1,0 +1,173 @@
+//! What administrators see of this gateway, and how they reach it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use super::start::StartError;
+use super::{Shared, state_directory};
+use crate::admin::{
+    self, Admins, AuditView, ControlSocket, PolicyView, Reloaded, SocketError, Status, Steered, Token, Unready,
+};
+use crate::audit::Audit;
+use crate::config::{self, Faults};
+use crate::judgement::OwnListeners;
+use crate::registry::Registry;
+use crate::request::Action;
+
+/// Where administrators and monitoring reach a gateway.
+#[derive(Clone, Debug, Default)]
+pub struct Interfaces {
+    /// The control socket.
+    pub socket: Option<PathBuf>,
+    /// The monitoring listener.
+    pub http: Option<SocketAddr>,
+}
+
+/// The control socket of a gateway whose configuration names none: in `$XDG_RUNTIME_DIR/portreeve`, or where that is not set in the
+/// state directory.
+#[must_use]
+pub fn control_socket() -> Option<PathBuf> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .map(|path| path.join("portreeve"));
+    Some(runtime.or_else(state_directory)?.join("admin.sock"))
+}
+
+/// Both listeners, bound and not served yet.
+pub(super) struct Bound {
+    control: Option<(ControlSocket, Admins)>,
+    http: Option<(SocketAddr, TcpListener)>,
+    token: Option<Token>,
+}
+
+impl Bound {
+    /// A socket that is configured must be had. The default one is left out with a warning, so that a second gateway of one user
+    /// runs without more ado.
+    pub(super) async fn new(
+        config: &config::Admin,
+        default: Option<PathBuf>,
+        own: &OwnListeners,
+    ) -> Result<Self, StartError> {
+        let admins = Admins::new(config.group.as_deref());
+        let admins = admins.map_err(|words| StartError::Admin(format!("admin.group: {words}")))?;
+        let path = config.socket.clone().or(default);
+        let control = match path.map(|path| ControlSocket::bind(&path, &admins)).transpose() {
+            Ok(socket) => socket.map(|socket| (socket, admins)),
+            Err(error) if config.socket.is_some() => return Err(StartError::Admin(error.to_string())),
+            Err(error @ SocketError::InUse(_)) => {
+                tracing::warn!(%error, "this gateway has no control socket");
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%error, "this gateway has no control socket: set admin.socket");
+                None
+            }
+        };
+        let token = config.token_file.as_deref().map(Token::read).transpose();
+        let token = token.map_err(|words| StartError::Admin(format!("admin.token-file: {words}")))?;
+        let http = match config.http {
+            Some(address) => {
+                let bound = TcpListener::bind(address).await;
+                let bound = bound.map_err(|error| StartError::Bind { address, error })?;
+                let address = bound.local_addr().unwrap_or(address);
+                own.add(address);
+                Some((address, bound))
+            }
+            None => None,
+        };
+        Ok(Self { control, http, token })
+    }
+
+    /// Serves both until the gateway has stopped.
+    pub(super) fn serve(self, shared: &Arc<Shared>) -> Interfaces {
+        let interfaces = Interfaces {
+            socket: self.control.as_ref().map(|(socket, _)| socket.path().to_owned()),
+            http: self.http.as_ref().map(|(address, _)| *address),
+        };
+        let (tasks, stop) = (shared.tasks().clone(), shared.ending.clone());
+        if let Some((socket, admins)) = self.control {
+            let serving = admin::control(socket, admins, Arc::clone(shared), tasks.clone(), stop.clone());
+            tasks.spawn(serving);
+        }
+        if let Some((_, listener)) = self.http {
+            let serving = admin::monitor(listener, self.token, Arc::clone(shared), tasks.clone(), stop);
+            tasks.spawn(serving);
+        }
+        interfaces
+    }
+}
+
+impl Steered for Shared {
+    fn status(&self) -> Status {
+        let desk = self.desk();
+        let forwards = desk.registry.forwards();
+        let listeners = forwards
+            .iter()
+            .filter(|forward| forward.request.action == Action::Listen);
+        let listeners = listeners.count();
+        let (writable, pending) = desk.audit.state();
+        let current = desk.judge.current();
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            started: self.started,
+            listen: self.listen.clone(),
+            draining: desk.draining.load(Ordering::Relaxed),
+            sessions: desk.registry.sessions(),
+            tunnels: forwards.len() - listeners,
+            listeners,
+            buffered_bytes: self.service.buffered(),
+            audit: AuditView { writable, pending },
+            policies: current
+                .generation
+                .installed()
+                .map(|installed| PolicyView {
+                    plugin: installed.policy.name.clone(),
+                    policy: installed.policy,
+                    signer: installed.signer.map(|signer| signer.principal),
+                })
+                .collect(),
+        }
+    }
+
+    fn unready(&self) -> Vec<Unready> {
+        let desk = self.desk();
+        let mut reasons = Vec::new();
+        if desk.judge.current().generation.policies().next().is_none() {
+            reasons.push(Unready::NoPolicy);
+        }
+        if desk.draining.load(Ordering::Relaxed) {
+            reasons.push(Unready::Draining);
+        }
+        if !desk.audit.takes_lines() {
+            reasons.push(Unready::Audit);
+        }
+        let absent = self.vitals.absent();
+        reasons.extend(absent.into_iter().map(|task| Unready::Absent(task.to_string())));
+        reasons
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.desk().registry
+    }
+
+    fn audit(&self) -> &Audit {
+        &self.desk().audit
+    }
+
+    async fn reload(self: Arc<Self>) -> Result<Reloaded, Faults> {
+        Shared::reload(&self).await.map(|()| Reloaded::default())
+    }
+
+    fn drain(&self, patience: Option<Duration>) {
+        if let Some(patience) = patience {
+            *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = Some(patience);
+        }
+        self.leave.cancel();
+    }
+}

@@ -1,0 +1,180 @@
+//! The control socket and the monitoring listener of a running gateway, with the program's own client and with raw requests.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::harness::{Running, Setup, eventually};
+use crate::terms::target;
+
+/// A gateway whose control socket is in its folder, and which monitoring can reach.
+fn administered() -> Running {
+    Setup::allowing()
+        .tables("[admin]\nsocket = \"admin.sock\"\nhttp = \"127.0.0.1:0\"\n")
+        .start()
+}
+
+struct Told {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// `portreeve ctl`, in a process of its own, as an administrator types it.
+fn ctl(gateway: &Running, arguments: &[&str]) -> Told {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portreeve"));
+    command.arg("ctl").arg("--socket").arg(gateway.path("admin.sock"));
+    let output = command.args(arguments).output().unwrap();
+    Told {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn asked(gateway: &Running, arguments: &[&str]) -> Value {
+    let told = ctl(gateway, &[&["--json"], arguments].concat());
+    assert_eq!(told.code, 0, "{} {}", told.out, told.err);
+    serde_json::from_str(&told.out).unwrap()
+}
+
+/// The status line and the body of an answer.
+fn get(address: SocketAddr, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    split(stream)
+}
+
+fn split(mut stream: impl Read) -> (String, String) {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
+
+#[test]
+fn administrators_see_what_is_open_and_close_it_without_touching_the_rest() {
+    let gateway = administered();
+    let (one, _one) = target(|stream: TcpStream| stream);
+    let (other, _other) = target(|stream: TcpStream| stream);
+    let [first, second] = [one, other].map(|port| gateway.local(&format!("127.0.0.1:{port}")));
+    let mut near = UnixStream::connect(&first.socket).unwrap();
+    let mut kept = UnixStream::connect(&second.socket).unwrap();
+    eventually("both tunnels", || {
+        (asked(&gateway, &["status"])["tunnels"] == 2).then_some(())
+    });
+
+    let status = asked(&gateway, &["status"]);
+    assert_eq!(
+        (&status["sessions"], &status["listeners"], &status["draining"]),
+        (&2.into(), &0.into(), &false.into())
+    );
+    assert_eq!(status["policies"][0]["plugin"], "test");
+    assert_eq!(status["audit"]["writable"], true);
+    let wanted = format!("127.0.0.1:{one}");
+    let tunnels = asked(&gateway, &["tunnels", "--target", &wanted]);
+    assert_eq!(tunnels.as_array().unwrap().len(), 1, "{tunnels}");
+    assert_eq!(
+        (&tunnels[0]["user"], &tunnels[0]["requested"]),
+        (&"alice".into(), &wanted.clone().into())
+    );
+    assert!(ctl(&gateway, &["tunnels"]).out.contains(&wanted));
+
+    // A dry run closes nothing, and without a reason nothing is closed.
+    let would = asked(&gateway, &["close", "--target", &wanted, "--dry-run"]);
+    assert_eq!(would["closed"], Value::from(vec![tunnels[0]["forward"].clone()]));
+    assert_eq!(ctl(&gateway, &["close", "--target", &wanted]).code, 2);
+    assert_eq!(ctl(&gateway, &["close", "--reason", "all of it"]).code, 1);
+    assert_eq!(asked(&gateway, &["status"])["tunnels"], 2);
+
+    let closed = asked(&gateway, &["close", "--target", &wanted, "--reason", "incident 7"]);
+    assert_eq!(closed, would);
+    assert_eq!(near.read(&mut [0; 1]).unwrap(), 0);
+    let line = gateway.event("tunnel-closed");
+    assert_eq!(
+        (&line["cause"], &line["forward"]),
+        (&"killed".into(), &closed["closed"][0])
+    );
+    let line = gateway.event("admin-action");
+    assert_eq!(
+        (&line["action"], &line["reason"]),
+        (&"close".into(), &"incident 7".into())
+    );
+    assert!(line["uid"].is_u64() && line["admin"].is_string(), "{line}");
+    kept.write_all(b"still here").unwrap();
+    assert_eq!(
+        asked(&gateway, &["tunnels", "--user", "alice"])
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn a_reload_and_a_drain_can_be_asked_for() {
+    let gateway = administered();
+    assert_eq!(ctl(&gateway, &["reload"]).code, 0);
+    assert_eq!(gateway.event("config-reloaded")["ok"], true);
+    std::fs::write(gateway.path("portreeve.toml"), "[server]\nlisten = 3\n").unwrap();
+    let told = ctl(&gateway, &["reload"]);
+    assert_eq!(told.code, 1);
+    assert!(told.err.contains("portreeve.toml:2:10"), "{}", told.err);
+
+    assert_eq!(ctl(&gateway, &["drain", "--timeout", "1s"]).code, 0);
+    gateway.block_on(gateway.asked_to_drain());
+    let actions: Vec<_> = gateway.events("admin-action");
+    assert_eq!(actions.len(), 3, "{actions:?}");
+}
+
+#[test]
+fn a_gateway_says_whether_it_is_ready() {
+    let gateway = administered();
+    let address = gateway.monitored().unwrap();
+    assert_eq!(
+        get(address, "/healthz"),
+        ("HTTP/1.1 200 OK".to_owned(), "alive\n".to_owned())
+    );
+    assert_eq!(
+        get(address, "/readyz"),
+        ("HTTP/1.1 200 OK".to_owned(), "ready\n".to_owned())
+    );
+    // What steers is not served here.
+    assert_eq!(get(address, "/v1/status").0, "HTTP/1.1 404 Not Found");
+    let answer = gateway.through(&address.to_string());
+    assert!(answer.said.contains("administratively prohibited"), "{}", answer.said);
+}
+
+#[test]
+fn the_gateway_does_not_lead_its_users_to_its_control_socket() {
+    let gateway = administered();
+    let path: PathBuf = gateway.path("admin.sock");
+    let local = gateway.local(path.to_str().unwrap());
+    let mut stream = UnixStream::connect(&local.socket).unwrap();
+    let _ = write!(
+        stream,
+        "GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    );
+    let mut text = String::new();
+    let _ = stream.read_to_string(&mut text);
+    assert!(!text.contains("version"), "{text}");
+}
+
+#[test]
+fn wrong_requests_are_answered_with_a_sentence() {
+    let gateway = administered();
+    let send = |request: &str| {
+        let mut stream = UnixStream::connect(gateway.path("admin.sock")).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        split(stream).0
+    };
+    // This process is the gateway's own, which is not admitted whatever it asks.
+    assert_eq!(
+        send("GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+        "HTTP/1.1 403 Forbidden"
+    );
+}
