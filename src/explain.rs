@@ -9,13 +9,15 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::audit::{Decided, VerdictWord};
 use crate::auth::ForwardLimits;
 use crate::cli::{self, DENIED, INVALID, UNDECIDED, plain};
+use crate::events::Decided;
 use crate::gateway::Prepared;
 use crate::judgement::{Judgement, Question, Way};
 use crate::plugin::{fact, fail, invalid};
-use crate::request::{Action, Certificate, Connection, Credential, Endpoint, Fact, ForwardRequest, Requested, new_id};
+use crate::request::{
+    Action, Certificate, Connection, Credential, Endpoint, Fact, ForwardRequest, Requested, VerdictWord, new_id,
+};
 
 /// Ask the configured policy: may this be forwarded, and why?
 #[derive(Args)]

@@ -36,7 +36,8 @@
 //! | [`relay`] | dial and bind with a permit, copy both ways, keep the terms | SSH, who asks |
 //! | [`signature`] | who signed a component, and whether that counts | what a component is |
 //! | [`registry`] | what is open, and how it is closed | why |
-//! | [`audit`] | one line for each thing that happened | filters |
+//! | [`events`] | what happens, announced once, and who listens: audit log, log, status channels, administrators, observers | why it happens |
+//! | [`audit`] | keeps lines in a file or pipe, and says whether it can | what a line says |
 //! | `logging` | lines for operators on standard error, made fit to be shown; a reader that is slow holds up nothing | what decides |
 //! | `outlet` | write to a file, pipe or terminal that may take nothing for a while | what is written |
 //! | [`explain`] | the same judgement for a request that nobody made | |
@@ -132,6 +133,7 @@ pub mod config;
 pub mod confined;
 pub mod ctl;
 pub mod embedded;
+pub mod events;
 pub mod explain;
 mod files;
 pub mod forwarder;

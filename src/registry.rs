@@ -12,9 +12,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Standing;
-use crate::audit::Cause;
 use crate::auth::ForwardLimits;
-use crate::request::{Endpoint, ForwardRequest, Terms};
+use crate::request::{Cause, Endpoint, ForwardRequest, Terms};
 
 /// Everything that is open.
 #[derive(Clone, Default)]

@@ -36,6 +36,10 @@ pub enum Vital {
     Epochs,
     /// Makes instances of policies ahead.
     Preparing,
+    /// Serves the control socket.
+    Steering,
+    /// Serves health paths on that address.
+    Monitoring(SocketAddr),
 }
 
 impl Display for Vital {
@@ -45,6 +49,8 @@ impl Display for Vital {
             Self::Watching => f.write_str("watching policy files"),
             Self::WatchingKeys => f.write_str("watching key files"),
             Self::Auditing => f.write_str("writing the audit log"),
+            Self::Steering => f.write_str("serving the control socket"),
+            Self::Monitoring(address) => write!(f, "serving {address}"),
             Self::Preparing => f.write_str("preparing instances of policies"),
             Self::Epochs => f.write_str("interrupting policies at their deadlines"),
         }

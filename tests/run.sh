@@ -3,4 +3,4 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 tests/install.sh --tests
-cargo test --locked "$@"
+cargo test --locked --workspace "$@"

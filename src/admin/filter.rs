@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use crate::events::Fact;
 use crate::registry::Forward;
 use crate::request::{Action, Endpoint, Host};
 
@@ -18,6 +19,8 @@ pub(super) struct Wanted {
     /// A network, or a pattern with `*` for a host, a host and port, or a socket.
     pub(super) target: Option<String>,
     pub(super) action: Option<Action>,
+    /// The configured name of a policy; of events only.
+    pub(super) plugin: Option<String>,
 }
 
 /// What is wanted, all of it at once.
@@ -49,8 +52,10 @@ impl Filter {
             user,
             target,
             action,
+            plugin,
         } = &self.wanted;
-        tunnel.is_none() && session.is_none() && user.is_none() && target.is_none() && action.is_none()
+        let named = [tunnel, session, user, target, plugin];
+        named.iter().all(|wanted| wanted.is_none()) && action.is_none()
     }
 
     pub(super) fn matches(&self, forward: &Forward) -> bool {
@@ -64,6 +69,23 @@ impl Filter {
                 let address = forward.dialled.map(|dialled| dialled.ip());
                 target.matches(&forward.effective, address) || target.matches(&request.target, None)
             })
+    }
+}
+
+impl Filter {
+    /// Whether the fact itself says that it is wanted.
+    pub(super) fn hears(&self, fact: &Fact) -> bool {
+        let is = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
+        let subject = &fact.subject;
+        is(&self.wanted.tunnel, &subject.forward)
+            && is(&self.wanted.session, &subject.session)
+            && is(&self.wanted.user, &subject.user)
+            && is(&self.wanted.plugin, &fact.plugin)
+            && self.wanted.action.is_none_or(|action| fact.action == Some(action))
+            && self
+                .target
+                .as_ref()
+                .is_none_or(|target| fact.targets.iter().any(|found| target.matches(found, None)))
     }
 }
 

@@ -8,6 +8,7 @@
 //! Invariant: a request on the control socket is served only after its peer was admitted, and whatever changes the gateway is in
 //! the audit log with the user who asked.
 
+mod events;
 mod filter;
 mod health;
 mod peer;
@@ -21,8 +22,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audit::Audit;
-use crate::config::Faults;
+use crate::events::Events;
 use crate::registry::Registry;
 
 pub use health::Unready;
@@ -40,10 +40,10 @@ pub trait Steered: Send + Sync + 'static {
     fn unready(&self) -> Vec<Unready>;
     /// What is open.
     fn registry(&self) -> &Registry;
-    /// Where changes are recorded.
-    fn audit(&self) -> &Audit;
-    /// Reads configuration, keys and policies again.
-    fn reload(self: Arc<Self>) -> impl Future<Output = Result<Reloaded, Faults>> + Send;
+    /// Where changes are announced.
+    fn events(&self) -> &Events;
+    /// Reads configuration, keys and policies again; or says what keeps that from applying.
+    fn reload(self: Arc<Self>) -> impl Future<Output = Result<Reloaded, String>> + Send;
     /// Begins to drain, as SIGTERM does; `patience` replaces `limits.drain-timeout`.
     fn drain(&self, patience: Option<Duration>);
 }

@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use super::filter::{Filter, Wanted};
 use super::peer::Administrator;
 use super::view::{Closed, TunnelView};
-use super::{Steered, health};
-use crate::audit::{Cause, Event, Subject};
+use super::{Steered, events, health};
+use crate::events::{Event, Subject};
 use crate::registry::Forward;
-use crate::request::{Action, printable};
+use crate::request::{Action, Cause, printable};
 
 /// Every path of the control socket; the peer was admitted.
 pub(super) fn control<S: Steered>(gateway: Arc<S>) -> Router {
@@ -25,9 +25,11 @@ pub(super) fn control<S: Steered>(gateway: Arc<S>) -> Router {
         .route("/v1/status", get(status::<S>))
         .route("/v1/tunnels", get(tunnels::<S>))
         .route("/v1/listeners", get(listeners::<S>))
+        .route("/v1/events", get(events::events::<S>))
         .route("/v1/close", post(close::<S>))
         .route("/v1/reload", post(reload::<S>))
         .route("/v1/drain", post(drain::<S>))
+        .layer(Extension(events::places()))
         .with_state(Arc::clone(&gateway))
         .merge(health::routes(gateway))
         .fallback(|| async { Failed::new(StatusCode::NOT_FOUND, "no such path: see the manual, docs/operating.md") })
@@ -50,13 +52,13 @@ pub(super) fn too_slow() -> Response {
 }
 
 /// `{"error": "…"}`.
-struct Failed {
+pub(super) struct Failed {
     status: StatusCode,
     words: String,
 }
 
 impl Failed {
-    fn new(status: StatusCode, words: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, words: impl Into<String>) -> Self {
         Self {
             status,
             words: words.into(),
@@ -86,7 +88,7 @@ impl From<JsonRejection> for Failed {
     }
 }
 
-type Answer<T> = Result<T, Failed>;
+pub(super) type Answer<T> = Result<T, Failed>;
 
 fn json(value: &impl Serialize) -> Response {
     let headers = [(header::CACHE_CONTROL, "no-store")];
@@ -117,6 +119,12 @@ fn show<S: Steered>(
     kind: impl Fn(Action) -> bool,
 ) -> Answer<Response> {
     let Query(wanted) = wanted?;
+    if wanted.plugin.is_some() {
+        return Err(Failed::new(
+            StatusCode::BAD_REQUEST,
+            "plugin is a filter of events only",
+        ));
+    }
     let filter = filter(wanted)?;
     let mut found = found(gateway, &filter);
     found.retain(|forward| kind(forward.request.action));
@@ -124,7 +132,7 @@ fn show<S: Steered>(
     Ok(json(&shown))
 }
 
-fn filter(wanted: Wanted) -> Answer<Filter> {
+pub(super) fn filter(wanted: Wanted) -> Answer<Filter> {
     Filter::new(wanted).map_err(|words| Failed::new(StatusCode::BAD_REQUEST, words))
 }
 
@@ -164,6 +172,7 @@ async fn close<S: Steered>(
         user: asked.user,
         target: asked.target,
         action: None,
+        plugin: None,
     })?;
     if filter.is_empty() {
         let words = "say what to close: at least one of tunnel, session, user and target";
@@ -213,7 +222,7 @@ async fn reload<S: Steered>(
     record(&*gateway, &administrator, "reload", None, serde_json::Value::Null).await?;
     match gateway.reload().await {
         Ok(reloaded) => Ok(json(&reloaded)),
-        Err(faults) => Err(Failed::new(StatusCode::UNPROCESSABLE_ENTITY, faults.to_string())),
+        Err(reason) => Err(Failed::new(StatusCode::UNPROCESSABLE_ENTITY, reason)),
     }
 }
 
@@ -232,7 +241,7 @@ async fn record<S: Steered>(
         reason: reason.map(|reason| printable(reason, MAX_REASON)),
         detail,
     };
-    let written = gateway.audit().record_surely(&Subject::default(), &event);
+    let written = gateway.events().emit_surely(&Subject::default(), &event);
     if written.confirmed().await {
         return Ok(());
     }

@@ -23,12 +23,16 @@ use super::{ControlSocket, Steered, Token, health, routes};
 
 /// Serves the monitoring listener until `stop`.
 pub async fn monitor<S: Steered>(
-    listener: TcpListener,
+    listener: Arc<std::net::TcpListener>,
     token: Option<Token>,
     gateway: Arc<S>,
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
+    let listener = match listener.try_clone().and_then(TcpListener::from_std) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the monitoring listener cannot be served"),
+    };
     let router = health::monitored(gateway, token);
     let places = Arc::new(Semaphore::new(MONITORS));
     loop {
@@ -51,17 +55,15 @@ pub async fn monitor<S: Steered>(
 
 /// Serves the control socket until `stop`.
 pub async fn control<S: Steered>(
-    mut socket: ControlSocket,
+    socket: Arc<ControlSocket>,
     admins: Admins,
     gateway: Arc<S>,
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
-    let Some(listener) = socket
-        .listener()
-        .and_then(|listener| UnixListener::from_std(listener).ok())
-    else {
-        return tracing::error!("the control socket cannot be served");
+    let listener = match socket.listener().try_clone().and_then(UnixListener::from_std) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the control socket cannot be served"),
     };
     let router = routes::control(gateway);
     let places = Arc::new(Semaphore::new(ADMINISTRATORS));

@@ -16,7 +16,7 @@ use super::Admins;
 pub struct ControlSocket {
     path: PathBuf,
     made: (u64, u64),
-    listener: Option<UnixListener>,
+    listener: UnixListener,
 }
 
 /// Why there is no control socket.
@@ -71,7 +71,7 @@ impl ControlSocket {
         Ok(Self {
             path: path.to_owned(),
             made: made.map_err(system)?,
-            listener: Some(listener),
+            listener,
         })
     }
 
@@ -81,9 +81,8 @@ impl ControlSocket {
         &self.path
     }
 
-    /// The listener, once.
-    pub(super) fn listener(&mut self) -> Option<UnixListener> {
-        self.listener.take()
+    pub(super) fn listener(&self) -> &UnixListener {
+        &self.listener
     }
 }
 
@@ -156,15 +155,14 @@ mod tests {
     fn a_socket_that_is_served_or_is_none_is_left_alone_and_a_dead_one_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("admin.sock");
-        let first = ControlSocket::bind(&path, &admins()).unwrap();
+        let mut first = ControlSocket::bind(&path, &admins()).unwrap();
         assert!(matches!(
             ControlSocket::bind(&path, &admins()),
             Err(SocketError::InUse(_))
         ));
         // As a gateway that was killed leaves it.
         let inode = fs::metadata(&path).unwrap().ino();
-        let mut first = first;
-        drop(first.listener());
+        first.listener = UnixListener::bind(folder.path().join("another.sock")).unwrap();
         let second = ControlSocket::bind(&path, &admins()).unwrap();
         assert_ne!(fs::metadata(&path).unwrap().ino(), inode);
         // The first one's end does not take the second one's file.

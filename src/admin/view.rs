@@ -121,7 +121,7 @@ pub struct Closed {
 #[derive(Debug, Default, Serialize)]
 pub struct Reloaded {
     /// Keys and policies that are in force now.
-    pub applied: Vec<String>,
+    pub applied: Vec<&'static str>,
     /// Keys that have changed and take effect after a restart.
-    pub needs_restart: Vec<String>,
+    pub needs_restart: Vec<&'static str>,
 }

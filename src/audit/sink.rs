@@ -1,4 +1,4 @@
-//! The way into the log: from an event to a line that waits for the thread that writes it.
+//! The way into the log: a line waits for the thread that writes it.
 
 use std::convert::Infallible;
 use std::io;
@@ -7,11 +7,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::event::{Event, Line, Subject};
-use super::printable::Printable;
 use super::queue::Queue;
 use super::target::Target;
 use super::writer::Writer;
@@ -43,6 +40,15 @@ pub(super) struct State {
     pub(super) waiting: AtomicUsize,
     /// Lines for which there was no room, of a log that is not required.
     pub(super) dropped: AtomicUsize,
+}
+
+/// When a line is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Haste {
+    /// At once.
+    AtOnce,
+    /// Within twenty milliseconds, or with the next line that is written at once.
+    MayWait,
 }
 
 /// Resolves when the line is in the log.
@@ -103,25 +109,33 @@ impl Audit {
         })))
     }
 
-    /// Hands a line to the log without waiting. What was refused or changed is written at once; what went as permitted
-    /// within twenty milliseconds, unless another line comes sooner.
-    pub fn record(&self, subject: &Subject, event: &Event) {
-        self.send(subject, event, None);
+    /// Hands a line, with its end, to the log without waiting.
+    pub fn write(&self, line: Vec<u8>, haste: Haste) {
+        self.send(line, haste, None);
     }
 
     /// Hands a line to the log; the answer tells when it is there.
     #[must_use]
-    pub fn record_surely(&self, subject: &Subject, event: &Event) -> Written<'_> {
+    pub fn write_surely(&self, line: Vec<u8>, haste: Haste) -> Written<'_> {
         let shared = &*self.0.shared;
         if !shared.state.required {
-            self.send(subject, event, None);
+            self.send(line, haste, None);
             return Written { shared, done: None };
         }
         let (sender, done) = oneshot::channel();
-        self.send(subject, event, Some(sender));
+        self.send(line, haste, Some(sender));
         Written {
             shared,
             done: Some(done),
+        }
+    }
+
+    /// The answer for a line that could not be made.
+    #[must_use]
+    pub fn unwritten(&self) -> Written<'_> {
+        Written {
+            shared: &self.0.shared,
+            done: self.0.shared.state.required.then(|| oneshot::channel().1),
         }
     }
 
@@ -172,7 +186,7 @@ impl Audit {
         }
     }
 
-    fn send(&self, subject: &Subject, event: &Event, done: Option<oneshot::Sender<()>>) {
+    fn send(&self, line: Vec<u8>, haste: Haste, done: Option<oneshot::Sender<()>>) {
         let Shared { queue, state, .. } = &*self.0.shared;
         if !state.required && state.waiting.load(Ordering::Acquire) >= 2 * BACKLOG {
             if state.dropped.fetch_add(1, Ordering::AcqRel) == 0 {
@@ -180,29 +194,9 @@ impl Audit {
             }
             return;
         }
-        match line(subject, event) {
-            Ok(mut line) => {
-                line.push(b'\n');
-                state.waiting.fetch_add(1, Ordering::AcqRel);
-                let may_wait = matches!(
-                    event,
-                    Event::AuthSucceeded(_)
-                        | Event::TunnelOpened { .. }
-                        | Event::TunnelClosed(_)
-                        | Event::SessionClosed { .. }
-                );
-                queue.add_line(line, done, !may_wait);
-            }
-            Err(error) => tracing::error!(%error, "an audit line cannot be written"),
-        }
+        state.waiting.fetch_add(1, Ordering::AcqRel);
+        queue.add_line(line, done, haste == Haste::AtOnce);
     }
-}
-
-fn line(subject: &Subject, event: &Event) -> serde_json::Result<Vec<u8>> {
-    let mut line = Vec::with_capacity(USUAL);
-    let mut serializer = serde_json::Serializer::with_formatter(&mut line, Printable::default());
-    Line::new(subject, event).serialize(&mut serializer)?;
-    Ok(line)
 }
 
 impl Drop for Way {
@@ -217,9 +211,6 @@ const BACKLOG: usize = 100_000;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the end waits for what is left to be written.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes of most lines.
-const USUAL: usize = 1024;
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -235,36 +226,31 @@ mod tests {
         Audit::open(&config).unwrap()
     }
 
-    fn ended() -> Event {
-        Event::SessionClosed {
-            millis: 0,
-            reason: None,
-        }
-    }
-
     #[tokio::test]
     async fn lines_keep_their_order_whether_somebody_waits_for_them_or_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
         let audit = log(&path);
         for round in 0..20 {
-            audit.record(&Subject::default(), &ended());
-            let started = Event::GatewayStarted {
-                version: "0.0.0",
-                listen: vec![([127, 0, 0, 1], round).into()],
-                policies: Vec::new(),
-            };
-            assert!(audit.record_surely(&Subject::default(), &started).confirmed().await);
+            audit.write(b"later\n".to_vec(), Haste::MayWait);
+            let line = format!("round {round}\n");
+            let written = audit.write_surely(line.clone().into_bytes(), Haste::AtOnce);
+            assert!(written.confirmed().await);
             let lines = std::fs::read_to_string(&path).unwrap();
-            assert_eq!(lines.lines().count(), 2 * usize::from(round) + 2, "{lines}");
-            assert!(
-                lines.ends_with(&format!("\"listen\":[\"127.0.0.1:{round}\"],\"policies\":[]}}\n")),
-                "{lines}"
-            );
+            assert_eq!(lines.lines().count(), 2 * round + 2, "{lines}");
+            assert!(lines.ends_with(&format!("later\n{line}")), "{lines}");
         }
-        audit.record(&Subject::default(), &Event::GatewayStopped);
+        audit.write(b"last\n".to_vec(), Haste::MayWait);
         audit.finish();
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 41);
+    }
+
+    #[tokio::test]
+    async fn a_line_that_could_not_be_made_is_not_confirmed() {
+        let folder = tempfile::tempdir().unwrap();
+        let audit = log(&folder.path().join("audit.jsonl"));
+        assert!(!audit.unwritten().confirmed().await);
+        assert!(audit.takes_lines(), "and says nothing about the log");
     }
 
     #[tokio::test]
@@ -289,7 +275,7 @@ mod tests {
         let path = folder.path().join("audit.jsonl");
         let audit = log(&path);
         for _ in 0..3 {
-            audit.record(&Subject::default(), &ended());
+            audit.write(b"a line\n".to_vec(), Haste::MayWait);
         }
         let (_, other) = mpsc::channel();
         let ended = std::mem::replace(&mut *audit.0.writer.lock().unwrap(), other);

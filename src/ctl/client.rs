@@ -23,6 +23,8 @@ pub(super) struct Answer {
 pub(super) enum Failure {
     /// No gateway is there, or it does not answer.
     Unanswered(String),
+    /// The gateway said no.
+    Refused(String),
     /// It does not speak this protocol.
     Garbled(String),
 }
@@ -41,26 +43,127 @@ async fn send(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<
     asked.unwrap_or_else(|_| Err(Failure::Unanswered("it took too long".to_owned())))
 }
 
+/// One server-sent event.
+pub(super) struct Told {
+    pub(super) name: String,
+    pub(super) data: Value,
+}
+
+/// Reads events after `last`, which becomes the id of the last one, until the gateway ends the connection. False from `tell` ends
+/// it from this side.
+pub(super) async fn events(
+    socket: &Path,
+    query: &[(&str, &str)],
+    last: &mut Option<String>,
+    mut tell: impl FnMut(Told) -> bool,
+) -> Result<(), Failure> {
+    let stream = UnixStream::connect(socket).await;
+    let stream = stream.map_err(|error| Failure::Unanswered(error.to_string()))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(garbled)?;
+    let mut request = Request::builder()
+        .uri(format!("/v1/events{}", url_query(query)))
+        .header(header::HOST, "portreeve");
+    if let Some(last) = last {
+        request = request.header("Last-Event-ID", last.as_str());
+    }
+    let request = request.body(Full::new(Bytes::new())).map_err(garbled)?;
+    let reading = async {
+        let response = sender.send_request(request).await.map_err(garbled)?;
+        let ok = response.status().is_success();
+        let mut body = response.into_body();
+        if !ok {
+            let body = Limited::new(body, MAX_BODY).collect().await.map_err(garbled)?;
+            let body: Value = serde_json::from_slice(&body.to_bytes()).map_err(garbled)?;
+            let words = body.get("error").and_then(Value::as_str).unwrap_or_default();
+            return Err(Failure::Refused(words.to_owned()));
+        }
+        let mut lines = Lines::default();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(garbled)?;
+            let Some(bytes) = frame.data_ref() else { continue };
+            for (id, told) in lines.take(bytes)? {
+                if id.is_some() {
+                    *last = id;
+                }
+                if !tell(told) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    };
+    tokio::pin!(reading);
+    tokio::select! {
+        biased;
+        read = &mut reading => read,
+        // What came before the end is still read.
+        _ = connection => reading.await,
+    }
+}
+
+/// Bytes of a stream of server-sent events, until they are whole events.
+#[derive(Default)]
+struct Lines {
+    rest: Vec<u8>,
+    id: Option<String>,
+    name: String,
+    data: String,
+}
+
+impl Lines {
+    fn take(&mut self, bytes: &[u8]) -> Result<Vec<(Option<String>, Told)>, Failure> {
+        self.rest.extend_from_slice(bytes);
+        let mut told = Vec::new();
+        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line);
+            let line = line.trim_end_matches(['\n', '\r']);
+            if line.is_empty() {
+                let (name, data) = (std::mem::take(&mut self.name), std::mem::take(&mut self.data));
+                if !data.is_empty() {
+                    let data = serde_json::from_str(&data).map_err(garbled)?;
+                    told.push((self.id.take(), Told { name, data }));
+                }
+                continue;
+            }
+            match line
+                .split_once(':')
+                .map(|(key, value)| (key, value.strip_prefix(' ').unwrap_or(value)))
+            {
+                Some(("id", value)) => self.id = Some(value.to_owned()),
+                Some(("event", value)) => value.clone_into(&mut self.name),
+                Some(("data", value)) => self.data.push_str(value),
+                _ => {}
+            }
+        }
+        match self.rest.len() > MAX_EVENT {
+            true => Err(garbled("an event without end")),
+            false => Ok(told),
+        }
+    }
+}
+
+fn garbled(error: impl std::fmt::Display) -> Failure {
+    Failure::Garbled(error.to_string())
+}
+
 async fn exchange(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Answer, Failure> {
     let unanswered = |error: &dyn std::fmt::Display| Failure::Unanswered(error.to_string());
-    let garbled = |error: &dyn std::fmt::Display| Failure::Garbled(error.to_string());
     let stream = UnixStream::connect(socket).await.map_err(|error| unanswered(&error))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| garbled(&error))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(garbled)?;
     let request = Request::builder()
         .method(method)
         .uri(path)
         .header(header::HOST, "portreeve")
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::new(body))
-        .map_err(|error| garbled(&error))?;
+        .map_err(garbled)?;
     let answered = async {
-        let response = sender.send_request(request).await.map_err(|error| garbled(&error))?;
+        let response = sender.send_request(request).await.map_err(garbled)?;
         let ok = response.status().is_success();
         let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
-        let body = body.map_err(|error| garbled(&error))?.to_bytes();
-        let body = serde_json::from_slice(&body).map_err(|error| garbled(&error))?;
+        let body = body.map_err(garbled)?.to_bytes();
+        let body = serde_json::from_slice(&body).map_err(garbled)?;
         Ok(Answer { ok, body })
     };
     // The connection moves only while it is polled.
@@ -70,7 +173,7 @@ async fn exchange(socket: &Path, method: Method, path: &str, body: Bytes) -> Res
         answer = &mut answered => answer,
         ended = connection => match ended {
             Ok(()) => answered.await,
-            Err(error) => Err(garbled(&error)),
+            Err(error) => Err(garbled(error)),
         },
     }
 }
@@ -97,10 +200,31 @@ fn url_query(pairs: &[(&str, &str)]) -> String {
 /// A reload compiles components, which may take this long.
 const PATIENCE: Duration = Duration::from_secs(320);
 const MAX_BODY: usize = 256 << 20;
+const MAX_EVENT: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
-    use super::url_query;
+    use super::{Lines, url_query};
+
+    #[test]
+    fn events_are_whole_however_their_bytes_come() {
+        let stream = ": alive\n\nid: 7-1\nevent: tunnel-opened\ndata: {\"user\":\"ü\"}\n\nevent: missed\ndata: {\"missed\":3}\n\n";
+        for size in [1, 2, 7, 1000] {
+            let mut lines = Lines::default();
+            let chunks = stream.as_bytes().chunks(size);
+            let told = chunks.flat_map(|chunk| lines.take(chunk).ok().unwrap());
+            let told: Vec<_> = told.map(|(id, told)| (id, told.name, told.data.to_string())).collect();
+            let expected = [
+                (
+                    Some("7-1".to_owned()),
+                    "tunnel-opened".to_owned(),
+                    r#"{"user":"ü"}"#.to_owned(),
+                ),
+                (None, "missed".to_owned(), r#"{"missed":3}"#.to_owned()),
+            ];
+            assert_eq!(told, expected, "{size}");
+        }
+    }
 
     #[test]
     fn what_means_something_in_an_address_is_escaped() {

@@ -6,7 +6,7 @@
 mod client;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::cli::{DONE, FAILED, INVALID, UNANSWERED, fail, print};
 use crate::config;
 use crate::gateway::control_socket;
-use crate::request::printable;
+use crate::request::{Action, printable};
 use client::{Answer, Failure};
 
 /// See and steer a running gateway.
@@ -41,6 +41,17 @@ enum Command {
     Tunnels(Wanted),
     /// What listens.
     Listeners(Wanted),
+    /// What happens, as it happens: the lines of the audit log.
+    Events {
+        #[command(flatten)]
+        wanted: Wanted,
+        /// Of this action: connect, listen or accept.
+        #[arg(long, value_name = "A")]
+        action: Option<Action>,
+        /// By this policy, by the name under which it is configured.
+        #[arg(long, value_name = "P")]
+        plugin: Option<String>,
+    },
     /// Close tunnels and listeners; all that is said must match.
     Close {
         /// One tunnel or listener, by its id.
@@ -97,7 +108,14 @@ pub async fn run(asked: Ctl) -> u8 {
         Ok(path) => path,
         Err(words) => return say(INVALID, &words, asked.json),
     };
+    if let Command::Events { wanted, action, plugin } = &asked.command {
+        let mut query = wanted.query();
+        query.extend(action.map(|action| ("action", action.as_str())));
+        query.extend(plugin.as_deref().map(|plugin| ("plugin", plugin)));
+        return follow(&path, &query, asked.json).await;
+    }
     let answer = match &asked.command {
+        Command::Events { .. } => return DONE,
         Command::Status => client::get(&path, "/v1/status", &[]).await,
         Command::Tunnels(wanted) => client::get(&path, "/v1/tunnels", &wanted.query()).await,
         Command::Listeners(wanted) => client::get(&path, "/v1/listeners", &wanted.query()).await,
@@ -128,11 +146,40 @@ pub async fn run(asked: Ctl) -> u8 {
                 .unwrap_or("no reason was given");
             say(FAILED, &printable(words, MAX_WORDS), asked.json)
         }
-        Err(Failure::Unanswered(words)) => {
+        Err(failure) => failed(&path, failure, asked.json),
+    }
+}
+
+fn failed(path: &Path, failure: Failure, json: bool) -> u8 {
+    match failure {
+        Failure::Unanswered(words) => {
             let words = format!("no gateway answers on {}: {words}", path.display());
-            say(UNANSWERED, &words, asked.json)
+            say(UNANSWERED, &words, json)
         }
-        Err(Failure::Garbled(words)) => say(FAILED, &format!("the answer cannot be read: {words}"), asked.json),
+        Failure::Refused(words) => say(FAILED, &printable(&words, MAX_WORDS), json),
+        Failure::Garbled(words) => say(FAILED, &format!("the answer cannot be read: {words}"), json),
+    }
+}
+
+/// Prints events until the gateway or the reader is gone. A connection that ends is made again, and goes on where it was.
+async fn follow(path: &Path, query: &[(&str, &str)], json: bool) -> u8 {
+    let mut last = None;
+    loop {
+        let mut code = None;
+        let read = client::events(path, query, &mut last, |told| {
+            let line = match json {
+                true => format!("{}\n", told.data),
+                false => table::event(&told.name, &told.data),
+            };
+            code = Some(print(&line)).filter(|code| *code != DONE);
+            code.is_none()
+        });
+        let read = read.await;
+        match (code, read) {
+            (Some(code), _) => return code,
+            (None, Ok(())) => {}
+            (None, Err(failure)) => return failed(path, failure, json),
+        }
     }
 }
 

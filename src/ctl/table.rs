@@ -9,8 +9,9 @@ pub(super) fn shown(command: &Command, body: &Value) -> String {
     match command {
         Command::Status => status(body),
         Command::Tunnels(_) | Command::Listeners(_) => forwards(body),
+        Command::Events { .. } => String::new(),
         Command::Close { dry_run, .. } => closed(body, *dry_run),
-        Command::Reload => "reloaded\n".to_owned(),
+        Command::Reload => reloaded(body),
         Command::Drain { .. } => "draining\n".to_owned(),
     }
 }
@@ -81,6 +82,48 @@ fn forwards(body: &Value) -> String {
         row
     }));
     columns(&rows)
+}
+
+/// One line: when, what, whose, of which place, and what was said of it.
+pub(super) fn event(name: &str, body: &Value) -> String {
+    if let Some(missed) = body.get("missed").and_then(Value::as_u64) {
+        return format!("({missed} events were missed: they came faster than they were read)\n");
+    }
+    let time = text(body, "time");
+    let time = time.get(11..19).unwrap_or(&time);
+    let said = |key: &str| body.get(key).map(word);
+    let mut words = vec![time.to_owned(), name.to_owned()];
+    words.extend(["user", "verdict", "action", "requested"].into_iter().filter_map(said));
+    let requested = body.get("requested").or_else(|| body.get("target"));
+    if let Some(effective) = body.get("effective").filter(|effective| Some(*effective) != requested) {
+        words.push(format!("-> {}", word(effective)));
+    }
+    words.extend(["code", "cause", "name", "admin"].into_iter().filter_map(said));
+    for (key, sign) in [("bytes_up", "up"), ("bytes_down", "down")] {
+        if body.get(key).is_some() {
+            words.push(format!("{sign} {}", size(body, key)));
+        }
+    }
+    words.extend(said("reason").map(|reason| format!("({reason})")));
+    words.extend(said("repeated").map(|times| format!("{times} times")));
+    words.extend(said("forward").map(|forward| format!("[{forward}]")));
+    words.join(" ") + "\n"
+}
+
+fn reloaded(body: &Value) -> String {
+    let keys = |key: &str| {
+        let keys = body.get(key).and_then(Value::as_array).map(Vec::as_slice);
+        keys.unwrap_or_default().iter().map(word).collect::<Vec<_>>().join(", ")
+    };
+    let mut text = match keys("applied") {
+        applied if applied.is_empty() => "reloaded: no key has changed\n".to_owned(),
+        applied => format!("reloaded: {applied}\n"),
+    };
+    let waiting = keys("needs_restart");
+    if !waiting.is_empty() {
+        text.push_str(&format!("after a restart: {waiting}\n"));
+    }
+    text
 }
 
 fn closed(body: &Value, dry_run: bool) -> String {

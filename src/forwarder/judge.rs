@@ -11,7 +11,7 @@ use super::place::Full;
 use super::quota::Counted;
 use super::refusals::{Cause, MOST_SESSION_WAIT, MOST_WAIT, OfUser, Record};
 use super::{Desk, Visit};
-use crate::audit::{ConnectFailed, Decided, Event, Subject, VerdictWord};
+use crate::events::{ConnectFailed, Decided, Event, Subject};
 use crate::judgement::{Judgement, Permit, Question, Way};
 use crate::request::{Action, Refusal};
 
@@ -58,7 +58,7 @@ impl Desk {
 
     async fn ask(&self, visit: &Visit, mut question: Question) -> Result<Asked, Refused> {
         let id = question.id.clone();
-        if !self.audit.takes_lines() {
+        if !self.events.audit().takes_lines() {
             return Err(unrecorded(id));
         }
         let began = Instant::now();
@@ -112,7 +112,7 @@ impl Desk {
             let judged = self.publish(visit, id, judgement, Waits::Within(most)).await;
             if let (Some(failed), Err(refused)) = (failed, &judged) {
                 let subject = visit.subject.with_forward(&refused.forward);
-                self.audit.record(&subject, &Event::ConnectFailed(Box::new(failed)));
+                self.events.emit(&subject, &Event::ConnectFailed(Box::new(failed)));
             }
             return judged;
         }
@@ -122,7 +122,7 @@ impl Desk {
     /// Refuses because of a limit that is reached before anything is asked, and records it.
     pub(super) async fn exhausted(&self, visit: &Visit, question: &Question, full: Full) -> Refused {
         let forward = question.id.clone();
-        if !self.audit.takes_lines() {
+        if !self.events.audit().takes_lines() {
             return unrecorded(forward);
         }
         let judgement = Judgement::exhausted(question, full.code(), full.to_string());
@@ -138,21 +138,19 @@ impl Desk {
     }
 
     async fn publish(&self, visit: &Visit, id: String, judgement: Judgement, waits: Waits) -> Result<Permit, Refused> {
-        let Judgement { decided, outcome } = judgement;
+        let Judgement { mut decided, outcome } = judgement;
         let subject = visit.subject.with_forward(&id);
         match outcome {
             Ok(permit) => {
-                self.followers.tell(visit, &decided, None, &id);
                 let event = Event::ForwardDecided(Box::new(decided));
-                if !self.audit.record_surely(&subject, &event).confirmed().await {
+                if !self.events.emit_surely(&subject, &event).confirmed().await {
                     return Err(unrecorded(id));
                 }
                 Ok(permit)
             }
             Err(refusal) => {
+                decided.told = Some(refusal.sentence());
                 let forward = self.refuse(visit, subject, &decided, waits).await;
-                let sentence = Some(refusal.sentence());
-                self.followers.tell(visit, &decided, sentence, &forward);
                 Err(Refused { refusal, forward })
             }
         }
@@ -177,17 +175,16 @@ impl Desk {
         }
         match record {
             Record::Alone => {
-                log_refusal(&subject, decided);
                 let event = Event::ForwardDecided(Box::new(decided.clone()));
-                self.audit.record(&subject, &event);
+                self.events.emit(&subject, &event);
                 subject.forward.unwrap_or_default()
             }
             Record::Counted { forward, after } => {
                 if let Some(after) = after {
-                    let (audit, forward) = (self.audit.clone(), forward.clone());
+                    let (events, forward) = (self.events.clone(), forward.clone());
                     self.tasks.spawn(async move {
                         tokio::time::sleep(after).await;
-                        user.write(&audit, &forward);
+                        user.write(&events, &forward);
                     });
                 }
                 forward
@@ -219,10 +216,7 @@ impl Desk {
             reason,
             millis: super::millis(began),
         };
-        let (forward, user) = (&subject.forward, &subject.user);
-        let (target, reason) = (failed.effective.to_string(), &failed.reason);
-        tracing::info!(forward, user, target, reason, "could not connect to the target");
-        self.audit.record(&subject, &Event::ConnectFailed(Box::new(failed)));
+        self.events.emit(&subject, &Event::ConnectFailed(Box::new(failed)));
     }
 
     /// Lets the answer to a dial that failed wait for its turn, as if it were a refusal.
@@ -249,40 +243,6 @@ async fn wait_for(turn: Option<Duration>, most: Duration) -> bool {
         tokio::time::sleep(wait).await;
     }
     turn.is_some()
-}
-
-pub(super) fn log_refusal(subject: &Subject, decided: &Decided) {
-    let (forward, user) = (&subject.forward, &subject.user);
-    let requested = decided.requested.to_string();
-    let action = decided.action.as_str();
-    let code = decided.code.as_deref().unwrap_or_default();
-    let reason = decided.reason.as_deref().unwrap_or_default();
-    let repeated = decided.repeated;
-    match decided.verdict {
-        VerdictWord::Failed => {
-            tracing::warn!(
-                forward,
-                user,
-                action,
-                requested,
-                code,
-                reason,
-                repeated,
-                "the policy failed to decide"
-            );
-        }
-        VerdictWord::Deny => tracing::info!(forward, user, action, requested, code, reason, repeated, "refused"),
-        VerdictWord::Allow | VerdictWord::Rewrite => {
-            tracing::info!(
-                forward,
-                user,
-                action,
-                requested,
-                repeated,
-                "there is no address to connect to"
-            );
-        }
-    }
 }
 
 /// Nothing is allowed that cannot be recorded.

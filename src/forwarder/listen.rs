@@ -12,12 +12,11 @@ use super::judge::Refused;
 use super::place::Place;
 use super::tunnel::{Ends, Joined};
 use super::{Desk, Visit, millis};
-use crate::audit::{Cause, Event, Subject};
+use crate::events::{Event, Subject};
 use crate::judgement::Current;
-use crate::policy::ForwardEnded;
 use crate::registry::{Bytes, Forward, ForwardGuard, Stop};
 use crate::relay::{Accepted, Bound, Queued, Sink, Source};
-use crate::request::{Action, Endpoint, Refusal, Requested};
+use crate::request::{Action, Cause, Endpoint, Refusal, Requested};
 
 /// Opens channels to the client, for connections that arrive at a listener.
 pub trait Opener: Clone + Send + Sync + 'static {
@@ -94,7 +93,7 @@ impl Desk {
             doubt: Notify::new(),
             bytes: Bytes::default(),
         });
-        self.audit.record(
+        self.events.emit(
             &Subject::of(&guard.request),
             &Event::ListenerOpened {
                 requested: guard.request.requested.clone(),
@@ -155,9 +154,7 @@ impl Desk {
         drop(bound);
         drop(gone);
         visit.release(place);
-        let told = ForwardEnded::new(&guard, cause, millis(began));
-        self.judge.current().generation.observe(&visit.user, told);
-        self.audit.record(
+        self.events.emit(
             &Subject::of(&guard.request),
             &Event::ListenerClosed {
                 millis: millis(began),

@@ -1,7 +1,6 @@
 //! The story of one request: judge it, record it, dial or listen, hand it back or refuse it.
 
 mod connect;
-mod followers;
 mod judge;
 mod listen;
 mod pace;
@@ -20,13 +19,12 @@ use std::time::Instant;
 
 use tokio_util::task::TaskTracker;
 
-use crate::audit::Audit;
+use crate::events::Events;
 use crate::judgement::Judge;
 use crate::registry::Registry;
 use crate::shares::Shares;
 
 pub use connect::Pending;
-pub use followers::{Followers, Following, News};
 pub use listen::{Listening, Opener, Unopened};
 pub use quota::{Quota, Quotas};
 pub use refusals::Refusals;
@@ -36,9 +34,9 @@ pub use visit::Visit;
 /// What every request of the gateway shares.
 pub struct Desk {
     /// Who judges.
-    pub judge: Judge,
-    /// Where it is recorded.
-    pub audit: Audit,
+    pub judge: Arc<Judge>,
+    /// Where it is announced.
+    pub events: Events,
     /// What is open.
     pub registry: Registry,
     /// Who is in.
@@ -49,8 +47,6 @@ pub struct Desk {
     pub files: Arc<Shares>,
     /// The gateway stops: nothing new is forwarded.
     pub draining: AtomicBool,
-    /// Who follows what is decided.
-    pub followers: Followers,
     /// What is refused over and over.
     pub refusals: Refusals,
     /// Every task.

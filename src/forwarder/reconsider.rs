@@ -14,11 +14,11 @@ use futures_util::{StreamExt, stream};
 use super::Desk;
 use super::listen::effective_listener;
 use super::renew::{NoRights, concerns};
-use crate::audit::{Cause, Event, Subject};
 use crate::config::{OnDoubt, OnSwap};
+use crate::events::{Event, Subject};
 use crate::judgement::{Current, Judgement, Permit};
 use crate::registry::Forward;
-use crate::request::{Endpoint, Refusal};
+use crate::request::{Cause, Endpoint, Refusal};
 
 /// What came of asking about something open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +142,7 @@ impl Desk {
         let lacks_a_name = judgement.lacks_a_name();
         let Judgement { decided, outcome } = judgement;
         let event = Event::ForwardDecided(Box::new(decided));
-        self.audit.record(&Subject::of(&forward.request), &event);
+        self.events.emit(&Subject::of(&forward.request), &event);
         match outcome {
             Ok(permit) if leaves_alone(&permit, forward) => Finding::Holds,
             // It may lead elsewhere only because a name was not answered.

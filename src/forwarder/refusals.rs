@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::pace::Pace;
-use crate::audit::{Audit, Decided, Event, Subject, VerdictWord};
-use crate::request::{Action, By, Requested};
+use crate::events::{Decided, Event, Events, Subject};
+use crate::request::{Action, By, Requested, VerdictWord};
 
 /// The refusals of all users that are of the last while.
 #[derive(Default)]
@@ -33,10 +33,10 @@ impl Refusals {
     }
 
     /// Records what was only counted so far.
-    pub(crate) fn flush(&self, audit: &Audit) {
+    pub(crate) fn flush(&self, events: &Events) {
         let users = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for one in users.values() {
-            one.flush(audit);
+            one.flush(events);
         }
     }
 }
@@ -175,20 +175,20 @@ impl OfUser {
     }
 
     /// Writes what was counted under this `forward`.
-    pub(super) fn write(&self, audit: &Audit, forward: &str) {
+    pub(super) fn write(&self, events: &Events, forward: &str) {
         let mut counts = self.lock();
         let is_it = |count: &&mut Count| {
             let last = count.last.as_ref();
             last.is_some_and(|(subject, _)| subject.forward.as_deref() == Some(forward))
         };
         if let Some(count) = counts.causes.values_mut().find(is_it) {
-            count.write(audit);
+            count.write(events);
         }
     }
 
-    fn flush(&self, audit: &Audit) {
+    fn flush(&self, events: &Events) {
         for count in self.lock().causes.values_mut() {
-            count.write(audit);
+            count.write(events);
         }
     }
 
@@ -240,15 +240,14 @@ impl Count {
         }
     }
 
-    fn write(&mut self, audit: &Audit) {
+    fn write(&mut self, events: &Events) {
         let Some((subject, mut decided)) = self.last.take() else {
             return;
         };
         let counted = std::mem::take(&mut self.counted);
         decided.repeated = Some(counted).filter(|counted| *counted > 1);
         self.began = Instant::now();
-        super::judge::log_refusal(&subject, &decided);
-        audit.record(&subject, &Event::ForwardDecided(Box::new(decided)));
+        events.emit(&subject, &Event::ForwardDecided(Box::new(decided)));
     }
 }
 
@@ -289,6 +288,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::audit::Audit;
     use crate::config;
 
     fn subject(session: &str, forward: usize) -> Subject {
@@ -323,15 +323,16 @@ mod tests {
             tags: BTreeMap::new(),
             again: None,
             repeated: None,
+            told: None,
         }
     }
 
-    fn log(path: &Path) -> Audit {
+    fn log(path: &Path) -> Events {
         let config = config::Audit {
             file: config::AuditFile::Path(path.to_owned()),
             required: true,
         };
-        Audit::open(&config).unwrap()
+        Events::new(Audit::open(&config).unwrap(), Vec::new())
     }
 
     fn lines(path: &Path) -> Vec<Value> {
@@ -349,7 +350,7 @@ mod tests {
     fn the_first_of_a_kind_have_lines_and_the_rest_of_a_second_has_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
-        let audit = log(&path);
+        let events = log(&path);
         let refusals = Refusals::default();
         let user = refusals.of("alice");
         let now = Instant::now();
@@ -370,12 +371,12 @@ mod tests {
                 "they are told of that line"
             );
         }
-        user.write(&audit, "f-3");
+        user.write(&events, "f-3");
         // In the next second it goes on, without lines of their own.
         assert!(matches!(one(&user, "s-1", 1000, &decided, now), Record::Counted { .. }));
-        refusals.flush(&audit);
-        refusals.flush(&audit);
-        audit.finish();
+        refusals.flush(&events);
+        refusals.flush(&events);
+        events.audit().finish();
         let lines = lines(&path);
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert_eq!(
@@ -417,7 +418,7 @@ mod tests {
     fn what_waits_too_long_for_its_line_is_counted_by_its_cause() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
-        let audit = log(&path);
+        let events = log(&path);
         let user = OfUser::new(Instant::now());
         let now = Instant::now();
         for port in 0..60_000 {
@@ -426,8 +427,8 @@ mod tests {
             let counted = user.count_widely(now, Cause::of(&subject, &decided), &subject, &decided);
             assert!(matches!(counted, Record::Counted { .. }));
         }
-        user.flush(&audit);
-        audit.finish();
+        user.flush(&events);
+        events.audit().finish();
         let lines = lines(&path);
         assert!(lines.len() <= MOST_CAUSES + 1, "{} lines", lines.len());
         let all: u64 = lines.iter().map(|line| line["repeated"].as_u64().unwrap_or(1)).sum();

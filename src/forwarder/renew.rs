@@ -7,8 +7,8 @@ use futures_util::{StreamExt, stream};
 
 use super::{Desk, Visit};
 use crate::accounts::{Accounts, Answer, Rights, Standing};
-use crate::audit::{Event, LoggedIn, Subject};
 use crate::config::OnSwap;
+use crate::events::{Event, LoggedIn, Subject};
 use crate::judgement::{Concerns, Current};
 use crate::registry::Forward;
 use crate::request::{By, Connection, Refusal};
@@ -122,7 +122,7 @@ impl Desk {
             forward: None,
         };
         let event = Event::AuthRenewed(Box::new(LoggedIn::new(principal, connection)));
-        self.audit.record(&subject, &event);
+        self.events.emit(&subject, &event);
     }
 
     async fn judge_those(&self, wanted: impl Fn(&Forward) -> bool) {

@@ -10,13 +10,12 @@ use tokio::time::sleep;
 
 use super::place::Place;
 use super::{Desk, Visit, millis};
-use crate::audit::{Audit, Cause, Ended, Event, Subject};
 use crate::config::Limits;
-use crate::judgement::{Judge, Permit};
-use crate::policy::ForwardEnded;
+use crate::events::{Ended, Event, Events, Subject};
+use crate::judgement::Permit;
 use crate::registry::{Bytes, Forward, ForwardGuard, Stop};
 use crate::relay::{self, Patience, Queued, Sink, Source, Stream};
-use crate::request::Endpoint;
+use crate::request::{Cause, Endpoint};
 
 /// What a tunnel is between: a channel of the client, and a connection.
 pub(super) struct Ends<S, K> {
@@ -89,7 +88,7 @@ impl Desk {
             doubt: Notify::new(),
             bytes: Bytes::default(),
         });
-        self.audit.record(
+        self.events.emit(
             &Subject::of(request),
             &Event::TunnelOpened {
                 action: request.action,
@@ -99,8 +98,7 @@ impl Desk {
             },
         );
         let closing = Closing {
-            audit: &self.audit,
-            judge: &self.judge,
+            events: &self.events,
             guard,
             began: Instant::now(),
             dialled,
@@ -137,8 +135,7 @@ async fn outlived(visit: &Visit, forward: &Forward) -> Cause {
 
 /// Records the end of a tunnel, exactly once, however its task ends.
 struct Closing<'a> {
-    audit: &'a Audit,
-    judge: &'a Judge,
+    events: &'a Events,
     guard: ForwardGuard,
     began: Instant,
     dialled: Option<Endpoint>,
@@ -154,26 +151,8 @@ impl Drop for Closing<'_> {
             millis: millis(self.began),
             cause: self.cause,
         };
-        let told = ForwardEnded::new(&self.guard, ended.cause, ended.millis);
-        self.judge
-            .current()
-            .generation
-            .observe(&self.guard.request.principal.user, told);
         let subject = Subject::of(&self.guard.request);
-        self.audit.record(&subject, &Event::TunnelClosed(ended));
-    }
-}
-
-impl ForwardEnded {
-    pub(super) fn new(forward: &Forward, cause: Cause, millis: u64) -> Self {
-        Self {
-            id: forward.request.id.clone(),
-            cause: cause.as_str(),
-            millis,
-            bytes_up: forward.bytes.up.load(Ordering::Relaxed),
-            bytes_down: forward.bytes.down.load(Ordering::Relaxed),
-            dialled: forward.dialled,
-        }
+        self.events.emit(&subject, &Event::TunnelClosed(ended));
     }
 }
 

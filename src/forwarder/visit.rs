@@ -13,11 +13,11 @@ use super::place::{Full, Place};
 use super::quota::Quota;
 use super::refusals::{MOST_WAITING, pace_of_session};
 use crate::accounts::Standing;
-use crate::audit::{Cause, Subject};
 use crate::config::Limits;
+use crate::events::Subject;
 use crate::judgement::{Question, Verdicts};
 use crate::registry::Stop;
-use crate::request::{Action, Connection, Principal, Requested, new_id};
+use crate::request::{Action, Cause, Connection, Principal, Requested, new_id};
 
 /// The user's side of a session, shared by its requests.
 pub struct Visit {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::Shared;
-use crate::audit::{Cause, Event, Subject};
-use crate::request::Action;
+use crate::events::{Event, Subject};
+use crate::request::{Action, Cause};
 
 impl Shared {
     pub(super) async fn drain(self: &Arc<Self>) {
@@ -57,9 +57,9 @@ impl Shared {
     pub(super) fn finish(&self) {
         let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::replace(&mut *finished, true) {
-            self.desk().refusals.flush(&self.desk().audit);
-            self.desk().audit.record(&Subject::default(), &Event::GatewayStopped);
-            self.desk().audit.finish();
+            self.desk().refusals.flush(&self.desk().events);
+            self.desk().events.emit(&Subject::default(), &Event::GatewayStopped);
+            self.desk().events.audit().finish();
         }
     }
 }

@@ -6,6 +6,7 @@ mod current;
 mod doorway;
 mod drain;
 mod keys;
+mod observers;
 mod prepare;
 mod reload;
 mod start;
@@ -139,14 +140,14 @@ impl Gateway {
     /// What is wrong. If that is a policy or its settings, what the new configuration takes away applies all the same; otherwise
     /// everything goes on as it was.
     pub async fn reload(&self) -> Result<(), Faults> {
-        self.shared.reload().await
+        self.shared.reload().await.faults.map_or(Ok(()), Err)
     }
 
     /// Reloads without anybody waiting for it; what came of it is in the log and the audit log.
     pub fn reload_in_background(&self) {
         let shared = Arc::clone(&self.shared);
         self.shared.tasks().spawn(async move {
-            let _ = shared.reload().await;
+            shared.reload().await;
         });
     }
 

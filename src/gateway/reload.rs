@@ -13,24 +13,24 @@ use super::current::Settled;
 use super::prepare::{host_keys, policy_faults, signers_fault};
 use super::start::settings;
 use crate::accounts::Accounts;
-use crate::audit::{Event, Subject};
 use crate::config::{Draft, Fault, Faults};
+use crate::events::{Event, Subject};
 use crate::open_files;
 use crate::vital::caught;
 
 /// What came of a reload.
-struct Reloaded {
+pub(super) struct Reloaded {
     /// Keys that changed and apply.
-    applied: Vec<&'static str>,
+    pub(super) applied: Vec<&'static str>,
     /// Keys that changed and apply after a restart.
-    needs_restart: Vec<&'static str>,
+    pub(super) needs_restart: Vec<&'static str>,
     /// What keeps the rest from applying.
-    faults: Option<Faults>,
+    pub(super) faults: Option<Faults>,
 }
 
 impl Shared {
-    pub(super) async fn reload(self: &Arc<Self>) -> Result<(), Faults> {
-        self.desk().audit.reopen();
+    pub(super) async fn reload(self: &Arc<Self>) -> Reloaded {
+        self.desk().events.audit().reopen();
         let reloaded = caught(self.try_reload()).await.unwrap_or_else(|panic| {
             let words = format!("the gateway failed while it reloaded: {panic}");
             Reloaded::nothing(self.invalid(vec![Fault::of_key(self.origin.file(), "policy", words)]))
@@ -41,10 +41,9 @@ impl Shared {
             needs_restart: reloaded.needs_restart.clone(),
             reason: reloaded.reason(),
         };
-        self.desk().audit.record(&Subject::default(), &event);
-        reloaded.log();
+        self.desk().events.emit(&Subject::default(), &event);
         self.swaps.send_modify(|count| *count += 1);
-        reloaded.faults.map_or(Ok(()), Err)
+        reloaded
     }
 
     async fn try_reload(self: &Arc<Self>) -> Reloaded {
@@ -163,7 +162,7 @@ impl Reloaded {
         }
     }
 
-    fn reason(&self) -> Option<String> {
+    pub(super) fn reason(&self) -> Option<String> {
         let faults = self.faults.as_ref()?;
         if self.applied.is_empty() {
             return Some(faults.to_string());
@@ -172,20 +171,6 @@ impl Reloaded {
             "{faults}\nwhat the new configuration takes away applies already ({}); the rest of it waits for a reload without a fault",
             self.applied.join(", ")
         ))
-    }
-
-    fn log(&self) {
-        match self.reason() {
-            None => tracing::info!(applied = self.applied.join(" "), "configuration reloaded"),
-            Some(reason) => tracing::error!("configuration not reloaded, the policies in force go on:\n{reason}"),
-        }
-        if !self.needs_restart.is_empty() {
-            let keys = self.needs_restart.join(", ");
-            tracing::warn!(
-                keys,
-                "keys of the configuration have changed that apply after a restart"
-            );
-        }
     }
 }
 

@@ -13,12 +13,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::current::{InForce, Settled};
+use super::observers::Observers;
 use super::steer::Bound;
 use super::{Gateway, Origin, Prepared, Shared};
 use crate::accounts::Accounts;
-use crate::audit::{Audit, Event, Subject};
+use crate::audit::Audit;
 use crate::config::{Config, Faults};
-use crate::forwarder::{Desk, Followers, Quotas, Refusals, Sessions};
+use crate::events::{Event, Events, Subject};
+use crate::forwarder::{Desk, Quotas, Refusals, Sessions};
 use crate::judgement::{Judge, OwnListeners};
 use crate::names::Resolver;
 use crate::open_files;
@@ -79,7 +81,7 @@ impl Gateway {
             listeners.push((address, bound));
         }
         let addresses: Vec<_> = listeners.iter().map(|(address, _)| *address).collect();
-        let bound = Bound::new(&config.admin, origin.control_socket(), &own).await?;
+        let bound = Bound::new(&config.admin, origin.control_socket(), &own)?;
         let accounts = Arc::new(accounts);
         let settings = settings(&config, &accounts, host_keys);
         let settled = Settled {
@@ -89,19 +91,20 @@ impl Gateway {
         };
         let in_force = InForce::new(own, settled);
         let policies = Arc::new(policies);
+        let judge = Arc::new(Judge::new(
+            in_force.first(Arc::clone(&generation)),
+            Arc::clone(&policies),
+            Resolver::system(),
+        ));
+        let observers = Observers(Arc::clone(&judge));
         let desk = Arc::new(Desk {
-            judge: Judge::new(
-                in_force.first(Arc::clone(&generation)),
-                Arc::clone(&policies),
-                Resolver::system(),
-            ),
-            audit,
+            judge,
+            events: Events::new(audit, vec![Box::new(observers)]),
             registry,
             sessions: Sessions::default(),
             quotas: Quotas::default(),
             files: Shares::new(files, FILES_OF_ONE),
             draining: AtomicBool::new(false),
-            followers: Followers::default(),
             refusals: Refusals::default(),
             tasks: TaskTracker::new(),
         });
@@ -110,12 +113,8 @@ impl Gateway {
             listen: addresses.clone(),
             policies: generation.installed().collect(),
         };
-        if !desk
-            .audit
-            .record_surely(&Subject::default(), &started)
-            .confirmed()
-            .await
-        {
+        let on_record = desk.events.emit_surely(&Subject::default(), &started);
+        if !on_record.confirmed().await {
             tracing::error!("the audit log cannot be written: every forward will be refused");
         }
         let (swaps, swapped) = watch::channel(0);
@@ -162,7 +161,9 @@ impl Gateway {
         let watching = shared.vitals.keep(Vital::WatchingKeys, closing(), watching);
         shared.tasks().spawn(watching);
         let desk = Arc::clone(shared.desk());
-        shared.vitals.register(Vital::Auditing, move || desk.audit.is_served());
+        shared
+            .vitals
+            .register(Vital::Auditing, move || desk.events.audit().is_served());
         let desk = Arc::clone(shared.desk());
         shared
             .vitals

@@ -1,23 +1,22 @@
 //! What administrators see of this gateway, and how they reach it.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-
-use tokio::net::TcpListener;
 
 use super::start::StartError;
 use super::{Shared, state_directory};
 use crate::admin::{
     self, Admins, AuditView, ControlSocket, PolicyView, Reloaded, SocketError, Status, Steered, Token, Unready,
 };
-use crate::audit::Audit;
-use crate::config::{self, Faults};
+use crate::config;
+use crate::events::Events;
 use crate::judgement::OwnListeners;
 use crate::registry::Registry;
 use crate::request::Action;
+use crate::vital::Vital;
 
 /// Where administrators and monitoring reach a gateway.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +48,7 @@ pub(super) struct Bound {
 impl Bound {
     /// A socket that is configured must be had. The default one is left out with a warning, so that a second gateway of one user
     /// runs without more ado.
-    pub(super) async fn new(
+    pub(super) fn new(
         config: &config::Admin,
         default: Option<PathBuf>,
         own: &OwnListeners,
@@ -73,7 +72,7 @@ impl Bound {
         let token = token.map_err(|words| StartError::Admin(format!("admin.token-file: {words}")))?;
         let http = match config.http {
             Some(address) => {
-                let bound = TcpListener::bind(address).await;
+                let bound = TcpListener::bind(address).and_then(|bound| bound.set_nonblocking(true).map(|()| bound));
                 let bound = bound.map_err(|error| StartError::Bind { address, error })?;
                 let address = bound.local_addr().unwrap_or(address);
                 own.add(address);
@@ -90,13 +89,22 @@ impl Bound {
             socket: self.control.as_ref().map(|(socket, _)| socket.path().to_owned()),
             http: self.http.as_ref().map(|(address, _)| *address),
         };
-        let (tasks, stop) = (shared.tasks().clone(), shared.ending.clone());
+        let (tasks, stop) = (shared.tasks(), &shared.ending);
         if let Some((socket, admins)) = self.control {
-            let serving = admin::control(socket, admins, Arc::clone(shared), tasks.clone(), stop.clone());
+            let (socket, gateway) = (Arc::new(socket), Arc::clone(shared));
+            let serving = shared.vitals.keep(Vital::Steering, stop.clone(), move || {
+                let (tasks, stop) = (gateway.tasks().clone(), gateway.ending.clone());
+                admin::control(Arc::clone(&socket), admins, Arc::clone(&gateway), tasks, stop)
+            });
             tasks.spawn(serving);
         }
-        if let Some((_, listener)) = self.http {
-            let serving = admin::monitor(listener, self.token, Arc::clone(shared), tasks.clone(), stop);
+        if let Some((address, listener)) = self.http {
+            let (listener, gateway) = (Arc::new(listener), Arc::clone(shared));
+            let serving = shared.vitals.keep(Vital::Monitoring(address), stop.clone(), move || {
+                let (tasks, stop) = (gateway.tasks().clone(), gateway.ending.clone());
+                let token = self.token.clone();
+                admin::monitor(Arc::clone(&listener), token, Arc::clone(&gateway), tasks, stop)
+            });
             tasks.spawn(serving);
         }
         interfaces
@@ -111,7 +119,7 @@ impl Steered for Shared {
             .iter()
             .filter(|forward| forward.request.action == Action::Listen);
         let listeners = listeners.count();
-        let (writable, pending) = desk.audit.state();
+        let (writable, pending) = desk.events.audit().state();
         let current = desk.judge.current();
         Status {
             version: env!("CARGO_PKG_VERSION"),
@@ -144,7 +152,7 @@ impl Steered for Shared {
         if desk.draining.load(Ordering::Relaxed) {
             reasons.push(Unready::Draining);
         }
-        if !desk.audit.takes_lines() {
+        if !desk.events.audit().takes_lines() {
             reasons.push(Unready::Audit);
         }
         let absent = self.vitals.absent();
@@ -156,12 +164,19 @@ impl Steered for Shared {
         &self.desk().registry
     }
 
-    fn audit(&self) -> &Audit {
-        &self.desk().audit
+    fn events(&self) -> &Events {
+        &self.desk().events
     }
 
-    async fn reload(self: Arc<Self>) -> Result<Reloaded, Faults> {
-        Shared::reload(&self).await.map(|()| Reloaded::default())
+    async fn reload(self: Arc<Self>) -> Result<Reloaded, String> {
+        let reloaded = Shared::reload(&self).await;
+        match reloaded.reason() {
+            Some(reason) => Err(reason),
+            None => Ok(Reloaded {
+                applied: reloaded.applied,
+                needs_restart: reloaded.needs_restart,
+            }),
+        }
     }
 
     fn drain(&self, patience: Option<Duration>) {

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::Shared;
-use crate::audit::{Event, Subject};
 use crate::config::Config;
+use crate::events::{Event, Subject};
 use crate::judgement::Current;
-use crate::policy::{Fresh, LoadError, PolicyRef, Swapped, Watch};
+use crate::policy::{Fresh, LoadError, Swapped, Watch};
 
 impl Shared {
     /// Swaps plugins when their files change.
@@ -106,29 +106,21 @@ impl Shared {
     }
 
     pub(super) fn swapped(&self, swapped: Swapped, began: Instant) {
-        let PolicyRef {
-            name,
-            sha256,
-            settings_sha256,
-            ..
-        } = &swapped.now.policy;
-        tracing::info!(policy = name, sha256, settings_sha256, "policy swapped");
         let event = Event::PolicySwapped {
             policy: swapped.now,
             previous: swapped.before,
             millis: millis(began),
         };
-        self.desk().audit.record(&Subject::default(), &event);
+        self.desk().events.emit(&Subject::default(), &event);
     }
 
     pub(super) fn rejected(&self, name: &str, sha256: Option<String>, reason: String) {
-        tracing::error!(policy = name, reason, "policy rejected; the one in force goes on");
         let event = Event::PolicyRejected {
             name: name.to_owned(),
             sha256,
             reason,
         };
-        self.desk().audit.record(&Subject::default(), &event);
+        self.desk().events.emit(&Subject::default(), &event);
     }
 
     /// Lets what is open follow the change from `before` to what is in force now.

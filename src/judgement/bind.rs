@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::floors::House;
-use crate::audit::Decided;
 use crate::config::GatewayPorts;
+use crate::events::Decided;
 use crate::names::Lookups;
 use crate::request::{Endpoint, EndpointError, Host, Name, Refusal};
 

@@ -31,11 +31,13 @@ use reuse::Answer;
 use socket::{Follower, Led};
 
 use crate::accounts::Rights;
-use crate::audit::{Decided, NameAnswer, VerdictWord};
+use crate::events::{Decided, NameAnswer};
 use crate::names::{Lookups, Resolver};
 use crate::paths::Socket;
 use crate::policy::{Opinion, Policies};
-use crate::request::{self, Action, By, Denial, Endpoint, ForwardRequest, Host, Refusal, Requested, Terms, Verdict};
+use crate::request::{
+    self, Action, By, Denial, Endpoint, ForwardRequest, Host, Refusal, Requested, Terms, Verdict, VerdictWord,
+};
 
 /// Judges requests by the configuration and the policies in force.
 pub struct Judge {

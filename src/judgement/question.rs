@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::{Permit, Verdicts};
 use crate::accounts::Rights;
-use crate::audit::{Decided, NameAnswer, VerdictWord};
 use crate::auth::ForwardLimits;
+use crate::events::{Decided, NameAnswer};
 use crate::policy::PolicyRef;
-use crate::request::{Action, By, Connection, Endpoint, ForwardRequest, Principal, Refusal, Requested, SocketPath};
+use crate::request::{
+    Action, By, Connection, Endpoint, ForwardRequest, Principal, Refusal, Requested, SocketPath, VerdictWord,
+};
 
 /// What is asked, as it came from the client.
 #[derive(Clone)]
@@ -110,6 +112,7 @@ impl Question {
             tags: BTreeMap::new(),
             again: self.again,
             repeated: None,
+            told: None,
         }
     }
 }

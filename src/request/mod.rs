@@ -7,6 +7,7 @@
 mod endpoint;
 mod identity;
 mod network;
+mod outcome;
 mod refusal;
 mod text;
 mod verdict;
@@ -14,6 +15,7 @@ mod verdict;
 pub use endpoint::{Endpoint, EndpointError, Host, Name, Requested, SocketPath};
 pub use identity::{Certificate, Connection, Credential, Fact, Principal};
 pub use network::{NetworkError, loose_network, network};
+pub use outcome::{Cause, VerdictWord};
 pub use refusal::{By, Refusal};
 pub use text::{clipped, is_unseen, printable, seen};
 pub use verdict::{AddressRule, AddressRules, Denial, Effect, Redirect, Terms, Verdict};

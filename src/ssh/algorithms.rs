@@ -1,13 +1,12 @@
 //! Which algorithms are offered, and what is said where a client has none of them.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::{AlgorithmKind, Error, Preferred, cipher, compression, kex, mac};
 
-use crate::audit::Event;
 use crate::config::Preset;
+use crate::events::Event;
 use crate::request::printable;
 
 /// The algorithms of a preset, the preferred ones first.
@@ -22,8 +21,8 @@ pub(super) fn preferred(preset: Preset) -> Preferred {
     }
 }
 
-/// The event of a negotiation that failed, if it was that; it is logged as well.
-pub(super) fn unnegotiated(client: SocketAddr, error: &Error) -> Option<Event> {
+/// The event of a negotiation that failed, if it was that.
+pub(super) fn unnegotiated(error: &Error) -> Option<Event> {
     let Error::NoCommonAlgo { kind, ours, theirs } = error else {
         return None;
     };
@@ -35,8 +34,6 @@ pub(super) fn unnegotiated(client: SocketAddr, error: &Error) -> Option<Event> {
         AlgorithmKind::Compression => "compression",
     };
     let [ours, theirs] = [ours, theirs].map(|names| shortened(names));
-    let (we, they) = (ours.join(","), theirs.join(","));
-    tracing::info!(%client, kind, ours = we, theirs = they, "the client offers no algorithm that is accepted here (algorithms.preset)");
     Some(Event::NegotiationFailed { kind, ours, theirs })
 }
 

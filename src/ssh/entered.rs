@@ -1,9 +1,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::audit::{Cause, Event};
+use crate::events::Event;
 use crate::forwarder::{Desk, Present, Visit};
 use crate::registry::SessionGuard;
+use crate::request::Cause;
 
 /// A user who is in. Held by whoever serves the connection, so that the end of the session does not
 /// depend on what the protocol waits for.
@@ -38,6 +39,6 @@ impl Drop for Entered {
             millis: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             reason: self.reason.take(),
         };
-        self.desk.audit.record(&self.visit.subject, &event);
+        self.desk.events.emit(&self.visit.subject, &event);
     }
 }

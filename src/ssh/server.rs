@@ -17,11 +17,11 @@ use super::heard::{Counted, Heard};
 use super::host_key::HostKeys;
 use super::wire::Wire;
 use crate::accounts::Accounts;
-use crate::audit::{Cause, Subject};
 use crate::config;
+use crate::events::Subject;
 use crate::forwarder::{Desk, Visit};
 use crate::relay::{Bounds, Flows, Memory};
-use crate::request::printable;
+use crate::request::{Cause, printable};
 
 /// The SSH server behind every accepted connection.
 pub struct Service {
@@ -176,8 +176,8 @@ impl Service {
 
     /// A connection ended before its login.
     fn unfinished(&self, client: SocketAddr, ended: Result<(), russh::Error>) {
-        if let Some(event) = ended.as_ref().err().and_then(|error| unnegotiated(client, error)) {
-            self.desk.audit.record(&Subject::from_client(client), &event);
+        if let Some(event) = ended.as_ref().err().and_then(|error| unnegotiated(error)) {
+            self.desk.events.emit(&Subject::from_client(client), &event);
         }
         note_end(client, ended);
     }

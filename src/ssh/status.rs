@@ -10,10 +10,10 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::channel::{Incoming, Outgoing};
-use crate::audit::VerdictWord;
-use crate::forwarder::{Desk, News, Visit};
+use crate::events::News;
+use crate::forwarder::{Desk, Visit};
 use crate::relay::{Inbound, Sink, Source};
-use crate::request::printable;
+use crate::request::{VerdictWord, printable};
 
 /// One status channel.
 pub(super) struct View {
@@ -29,7 +29,7 @@ impl View {
     /// Shows until the user leaves or the session ends.
     pub(super) async fn show(self, left: CancellationToken, mut screen: Outgoing) {
         let _in_use = self.visit.in_use();
-        let mut news = self.desk.followers.follow(&self.visit.user);
+        let mut news = self.desk.events.followers().follow(&self.visit.user);
         let mut text = self.greeting();
         loop {
             let end = if self.terminal { "\r\n" } else { "\n" };
@@ -106,10 +106,13 @@ impl View {
         if let Some(effective) = &decided.effective {
             let _ = write!(text, " -> {effective}");
         }
-        if let Some(sentence) = &news.sentence {
+        if let Some(sentence) = &decided.told {
             let _ = write!(text, ": {}", printable(sentence, MAX_LINE));
         }
         let _ = write!(text, " [ref {}]", news.forward);
+        if let Some(repeated) = decided.repeated {
+            let _ = write!(text, " ({repeated} times)");
+        }
         if news.session != self.visit.connection.id {
             let _ = write!(text, " (another session, from {})", news.client);
         }

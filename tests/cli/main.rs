@@ -14,8 +14,8 @@ mod abi;
 mod audit_log;
 mod commands;
 mod confined;
-mod explain;
 mod ctl;
+mod explain;
 #[path = "../gateway/guests.rs"]
 mod guests;
 mod plugin_check;

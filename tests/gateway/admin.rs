@@ -178,3 +178,67 @@ fn wrong_requests_are_answered_with_a_sentence() {
         "HTTP/1.1 403 Forbidden"
     );
 }
+
+#[test]
+fn administrators_read_along_and_those_who_come_back_miss_nothing() {
+    let gateway = administered();
+    let (port, _target) = target(|stream: TcpStream| stream);
+    let wanted = format!("127.0.0.1:{port}");
+    let mut reader = Events::of(&gateway, &["--target", &wanted]);
+    // It reads from now on: what it is told of is asked for again until it is.
+    let local = gateway.local(&wanted);
+    let first = eventually("an event", || {
+        let mut stream = UnixStream::connect(&local.socket).unwrap();
+        stream.write_all(b"x").unwrap();
+        drop(stream);
+        reader.told()
+    });
+    assert_eq!(first["event"], "forward-decided");
+    assert_eq!((&first["user"], &first["requested"]), (&"alice".into(), &wanted.clone().into()));
+    let next = |reader: &mut Events| eventually("the next event", || reader.told());
+    assert_eq!(next(&mut reader)["event"], "tunnel-opened");
+    // Its end says nothing of the target, and belongs to it all the same.
+    let closed = eventually("the end of the tunnel", || {
+        reader.told().filter(|told| told["event"] == "tunnel-closed")
+    });
+    assert_eq!(closed["forward"], first["forward"]);
+    // Another target is not wanted.
+    gateway.through("127.0.0.1:1");
+    assert!(reader.told().is_none_or(|told| told["requested"] == wanted.as_str()));
+}
+
+/// `portreeve ctl --json events`, which goes on until it is dropped.
+struct Events {
+    child: std::process::Child,
+    lines: std::sync::mpsc::Receiver<String>,
+}
+
+impl Events {
+    fn of(gateway: &Running, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portreeve"));
+        command.args(["ctl", "--json", "--socket"]).arg(gateway.path("admin.sock"));
+        command.arg("events").args(arguments);
+        let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let out = std::io::BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            use std::io::BufRead;
+            for line in out.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Self { child, lines }
+    }
+
+    fn told(&mut self) -> Option<Value> {
+        let line = self.lines.recv_timeout(std::time::Duration::from_millis(100)).ok()?;
+        Some(serde_json::from_str(&line).unwrap())
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-use crate::audit::{NameAnswer, VerdictWord};
+use crate::events::NameAnswer;
 use crate::names::Names;
 use crate::request::{
     self, Action, By, Certificate, Connection, Credential, Endpoint, Fact, ForwardRequest, Host, Principal, Requested,
-    Terms,
+    Terms, VerdictWord,
 };
 
 /// Every field of interest, whatever the event; what a line does not have is absent.

@@ -14,10 +14,9 @@ use super::log::{Item, LogError, Logs, Seen};
 use super::outcome::Outcome;
 use super::record::Decision;
 use super::report::Tally;
-use crate::audit::VerdictWord;
 use crate::names::{Elsewhere, Lookups, Names, Resolver};
 use crate::policy::{Generation, Opinion, SetClock};
-use crate::request::{Action, Endpoint, ForwardRequest, Terms, Verdict};
+use crate::request::{Action, Endpoint, ForwardRequest, Terms, Verdict, VerdictWord};
 
 /// Whom to ask, and what they are told.
 pub(super) struct Asker {

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::audit::VerdictWord;
-use crate::request::{Endpoint, Terms};
+use crate::request::{Endpoint, Terms, VerdictWord};
 
 /// What came of a decision, as far as the policies made it.
 #[derive(Clone, Debug, PartialEq, Eq)]

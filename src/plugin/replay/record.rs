@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use super::super::audit::{Line, Session};
 use super::outcome::Outcome;
-use crate::audit::VerdictWord;
 use crate::names::Names;
-use crate::request::{By, Endpoint, ForwardRequest, Terms};
+use crate::request::{By, Endpoint, ForwardRequest, Terms, VerdictWord};
 
 /// A decision that can be asked again.
 pub(super) struct Decision {

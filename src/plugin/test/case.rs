@@ -13,11 +13,10 @@ use super::super::answer::Answer;
 use super::super::project::{self, Keys, Project, Setup, read_toml, shown};
 use super::super::request::{Described, instant};
 use super::expect::{self, Expected};
-use crate::audit::Cause;
 use crate::config::{self, Faults, Source, Table, Value, auth, integer};
 use crate::names::NameError;
 use crate::policy::{ForwardEnded, OpenForwards};
-use crate::request::{Fact, ForwardRequest, Host};
+use crate::request::{Cause, Fact, ForwardRequest, Host};
 
 /// The cases of one file.
 pub(super) struct CaseFile {

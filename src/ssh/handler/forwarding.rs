@@ -9,10 +9,9 @@ use russh::{Channel, ChannelId};
 use tokio::time::timeout;
 
 use super::{Answer, Client};
-use crate::audit::Cause;
 use crate::config::GatewayPorts;
 use crate::forwarder::Listening;
-use crate::request::{Requested, clipped};
+use crate::request::{Cause, Requested, clipped};
 use crate::ssh::channel::{Asked, Back, sentence};
 
 impl Client {

@@ -10,8 +10,8 @@ use russh::{MethodKind, MethodSet};
 
 use super::{Answer, Client};
 use crate::accounts::{Accounts, Admitted, Proof, Standing};
-use crate::audit::{Event, LoggedIn, Subject};
 use crate::auth::{Refusal, is_sound_signature};
+use crate::events::{Event, LoggedIn, Subject};
 use crate::forwarder::Visit;
 use crate::request::{Connection, clipped};
 use crate::ssh::credential::{aside, blob, look_up, present};
@@ -75,7 +75,7 @@ impl Client {
 
     /// False where the line of a login could not be written: then nothing about it is decided.
     pub(super) fn can_be_recorded(&self) -> bool {
-        let has_room = self.service.desk.audit.has_room();
+        let has_room = self.service.desk.events.audit().has_room();
         if !has_room {
             tracing::error!(client = %self.client, "too much waits to be written to the audit log: no login");
         }
@@ -241,7 +241,6 @@ impl Client {
 
     fn refused(&mut self, user: &str, method: &'static str, fingerprint: Option<String>, reason: String) {
         let user = &clipped(user);
-        tracing::info!(session = self.id, user, client = %self.client, method, reason, "login refused");
         let subject = Subject {
             session: Some(self.id.clone()),
             user: Some(user.to_owned()),
@@ -253,7 +252,7 @@ impl Client {
             fingerprint,
             reason,
         };
-        self.service.desk.audit.record(&subject, &event);
+        self.service.desk.events.emit(&subject, &event);
         self.tried.is_on_record = true;
     }
 
@@ -284,8 +283,7 @@ impl Client {
         let quota = self.service.desk.quotas.of(&admitted.principal.user);
         let standing = Standing::new(*admitted, self.client.ip(), std::mem::take(&mut self.asked));
         let visit = Arc::new(Visit::new(standing, connection, &current.limits, quota));
-        self.service.desk.audit.record(&visit.subject, &event);
-        tracing::info!(session = self.id, user = visit.user, client = %self.client, "logged in");
+        self.service.desk.events.emit(&visit.subject, &event);
         if let Some(entered) = self.entered.take() {
             let desk = Arc::clone(&self.service.desk);
             let _ = entered.send(Entered::new(desk, Arc::clone(&visit), self.began, self.guard.take()));

@@ -1,6 +1,6 @@
 //! JSON whose texts are fit to be shown: people read the log with `tail`, `jq -r` and the like.
 //!
-//! Here and not where lines are made, so that no text of any event can be forgotten.
+//! Here and not where facts are made, so that no text of any event can be forgotten.
 
 use std::io::{self, Write};
 

@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::Visit;
-use crate::audit::Decided;
+use super::{Decided, Event, Subject};
 
 /// One decision, as a status channel shows it.
 pub struct News {
@@ -19,8 +18,6 @@ pub struct News {
     pub client: SocketAddr,
     /// What was decided.
     pub decided: Decided,
-    /// The sentence for the user, of a refusal.
-    pub sentence: Option<String>,
     /// The audit log's `forward`.
     pub forward: String,
 }
@@ -59,18 +56,23 @@ impl Followers {
         }
     }
 
-    /// Tells those who follow the user of this visit.
-    pub(super) fn tell(&self, visit: &Visit, decided: &Decided, sentence: Option<String>, forward: &str) {
-        if self.0.all.load(Ordering::Relaxed) == 0 {
+    /// Tells those who follow the user whom a decision is about. What is judged again without being asked for is no news.
+    pub(super) fn hear(&self, subject: &Subject, event: &Event) {
+        let Event::ForwardDecided(decided) = event else {
+            return;
+        };
+        if self.0.all.load(Ordering::Relaxed) == 0 || decided.again.is_some() {
             return;
         }
-        if let Some(channel) = self.0.lock().get(&visit.user) {
+        let (Some(user), Some(session), Some(client)) = (&subject.user, &subject.session, subject.client) else {
+            return;
+        };
+        if let Some(channel) = self.0.lock().get(user) {
             let _ = channel.send(Arc::new(News {
-                session: visit.connection.id.clone(),
-                client: visit.connection.client,
-                decided: decided.clone(),
-                sentence,
-                forward: forward.to_owned(),
+                session: session.clone(),
+                client,
+                decided: Decided::clone(decided),
+                forward: subject.forward.clone().unwrap_or_default(),
             }));
         }
     }

@@ -1,0 +1,125 @@
+//! `GET /v1/events`: the audit log's lines as they happen, as server-sent events (WHATWG HTML, section 9.2).
+
+use std::collections::{HashSet, VecDeque};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Steered;
+use super::filter::{Filter, Wanted};
+use super::routes::{Answer, Failed, filter};
+use crate::events::{Fact, Missed, Reading};
+
+/// Places of those who read along: they stay, and others want to ask something, too.
+pub(super) fn places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(READERS))
+}
+
+pub(super) async fn events<S: Steered>(
+    State(gateway): State<Arc<S>>,
+    axum::Extension(places): axum::Extension<Arc<Semaphore>>,
+    headers: HeaderMap,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Answer<Response> {
+    let Query(wanted) = wanted?;
+    let filter = filter(wanted)?;
+    let after = match headers.get("last-event-id") {
+        None => None,
+        Some(id) => {
+            let id = id.to_str().unwrap_or_default().parse();
+            Some(id.map_err(|words: String| Failed::new(StatusCode::BAD_REQUEST, format!("Last-Event-ID: {words}")))?)
+        }
+    };
+    let place = places.try_acquire_owned().map_err(|_| {
+        let words = format!("{READERS} clients read events already: end one of them");
+        Failed::new(StatusCode::CONFLICT, words)
+    })?;
+    let reader = Reader {
+        reading: gateway.events().live().read(after),
+        filter,
+        followed: Followed::default(),
+        waiting: VecDeque::new(),
+        _place: place,
+    };
+    let stream = stream::unfold(reader, |mut reader| async move {
+        let event = reader.next().await;
+        Some((Ok::<_, Infallible>(event), reader))
+    });
+    Ok(Sse::new(stream)
+        .keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE))
+        .into_response())
+}
+
+struct Reader {
+    reading: Reading,
+    filter: Filter,
+    followed: Followed,
+    waiting: VecDeque<Event>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return event;
+            }
+            match self.reading.next().await {
+                Ok(facts) => {
+                    let wanted = facts.iter().filter(|fact| self.followed.wants(&self.filter, fact));
+                    self.waiting.extend(wanted.map(|fact| shown(fact)));
+                }
+                Err(Missed(missed)) => {
+                    let data = serde_json::json!({ "missed": missed }).to_string();
+                    return Event::default().event("missed").data(data);
+                }
+            }
+        }
+    }
+}
+
+fn shown(fact: &Fact) -> Event {
+    Event::default()
+        .id(fact.place.to_string())
+        .event(fact.event)
+        .data(&fact.line)
+}
+
+/// Forwards of which something was wanted: their end is wanted, too, although it says less of them.
+#[derive(Default)]
+struct Followed {
+    ids: HashSet<String>,
+    order: VecDeque<String>,
+}
+
+impl Followed {
+    fn wants(&mut self, filter: &Filter, fact: &Fact) -> bool {
+        let forward = fact.subject.forward.as_ref();
+        if forward.is_some_and(|forward| self.ids.contains(forward)) {
+            return true;
+        }
+        let wanted = filter.hears(fact);
+        if let (true, Some(forward)) = (wanted, forward) {
+            self.ids.insert(forward.clone());
+            self.order.push_back(forward.clone());
+            if self.order.len() > MOST_FOLLOWED
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.ids.remove(&oldest);
+            }
+        }
+        wanted
+    }
+}
+
+const READERS: usize = 32;
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+const MOST_FOLLOWED: usize = 10_000;

@@ -1,0 +1,87 @@
+//! What operators read on standard error: the same facts in a sentence.
+
+use super::{Decided, Event, Subject};
+use crate::request::VerdictWord;
+
+/// Writes the fact to the log, if it is one that operators want to read there.
+pub(super) fn tell(subject: &Subject, event: &Event) {
+    let Subject {
+        session,
+        user,
+        client,
+        forward,
+    } = subject;
+    let client = client.map(tracing::field::display);
+    match event {
+        Event::AuthSucceeded(_) => tracing::info!(session, user, client, "logged in"),
+        Event::AuthFailed { method, reason, .. } => {
+            tracing::info!(session, user, client, method, reason, "login refused");
+        }
+        Event::NegotiationFailed { kind, ours, theirs } => {
+            let (ours, theirs) = (ours.join(","), theirs.join(","));
+            let words = "the client offers no algorithm that is accepted here (algorithms.preset)";
+            tracing::info!(client, kind, ours, theirs, "{words}");
+        }
+        Event::ForwardDecided(decided) if decided.told.is_some() => refusal(subject, decided),
+        // Where there is no address, the decision says so.
+        Event::ConnectFailed(failed) if !failed.has_no_address() => {
+            let (target, reason) = (failed.effective.to_string(), &failed.reason);
+            tracing::info!(forward, user, target, reason, "could not connect to the target");
+        }
+        Event::PolicySwapped { policy, .. } => {
+            let (policy, sha256, settings) = (
+                &policy.policy.name,
+                &policy.policy.sha256,
+                &policy.policy.settings_sha256,
+            );
+            tracing::info!(policy, sha256, settings_sha256 = settings, "policy swapped");
+        }
+        Event::PolicyRejected { name, reason, .. } => {
+            tracing::error!(policy = name, reason, "policy rejected; the one in force goes on");
+        }
+        Event::ConfigReloaded {
+            applied,
+            needs_restart,
+            reason,
+            ..
+        } => reloaded(applied, needs_restart, reason.as_deref()),
+        Event::AdminAction {
+            action, admin, reason, ..
+        } => tracing::info!(action, admin, reason, "an administrator changed something"),
+        _ => {}
+    }
+}
+
+fn reloaded(applied: &[&str], needs_restart: &[&str], fault: Option<&str>) {
+    match fault {
+        None => tracing::info!(applied = applied.join(" "), "configuration reloaded"),
+        Some(reason) => tracing::error!("configuration not reloaded, the policies in force go on:\n{reason}"),
+    }
+    if !needs_restart.is_empty() {
+        let keys = needs_restart.join(", ");
+        tracing::warn!(
+            keys,
+            "keys of the configuration have changed that apply after a restart"
+        );
+    }
+}
+
+fn refusal(subject: &Subject, decided: &Decided) {
+    let (forward, user) = (&subject.forward, &subject.user);
+    let requested = decided.requested.to_string();
+    let action = decided.action.as_str();
+    let code = decided.code.as_deref().unwrap_or_default();
+    let reason = decided.reason.as_deref().unwrap_or_default();
+    let repeated = decided.repeated;
+    match decided.verdict {
+        VerdictWord::Failed => {
+            let words = "the policy failed to decide";
+            tracing::warn!(forward, user, action, requested, code, reason, repeated, "{words}");
+        }
+        VerdictWord::Deny => tracing::info!(forward, user, action, requested, code, reason, repeated, "refused"),
+        VerdictWord::Allow | VerdictWord::Rewrite => {
+            let words = "there is no address to connect to";
+            tracing::info!(forward, user, action, requested, repeated, "{words}");
+        }
+    }
+}

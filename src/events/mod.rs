@@ -1,0 +1,25 @@
+//! What happens: each fact is announced once, here, and whoever wants to know listens.
+//!
+//! [`Events::emit`] takes a fact ([`Event`]) and whom it is about ([`Subject`]). It becomes one line of JSON, which the audit log
+//! writes and the administrators' stream ([`Live`]) shows. Besides these two there are the operators' log ([`log`]), the status
+//! channels of users ([`Followers`]), and whatever the gateway adds ([`Listener`]). The room must not know why something happens,
+//! and no listener may wait: what is heard is heard on the task of whoever announced it.
+
+mod decided;
+mod event;
+mod followers;
+mod line;
+mod live;
+mod log;
+mod login;
+mod printable;
+mod stream;
+mod subject;
+
+pub use decided::{ConnectFailed, Decided, NameAnswer};
+pub use event::{Ended, Event};
+pub use followers::{Followers, Following, News};
+pub use live::{Fact, Live, Missed, Reading};
+pub use login::LoggedIn;
+pub use stream::{Events, Listener};
+pub use subject::Subject;

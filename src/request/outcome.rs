@@ -1,0 +1,85 @@
+//! The words for how a request was decided, and for how what it opened ended.
+
+use serde::{Deserialize, Serialize};
+
+/// The word for a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VerdictWord {
+    /// Go ahead.
+    Allow,
+    /// No.
+    Deny,
+    /// Go ahead, elsewhere.
+    Rewrite,
+    /// The policy could not decide.
+    Failed,
+}
+
+impl VerdictWord {
+    /// As the log has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Rewrite => "rewrite",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Why a tunnel or listener ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// One of the two sides, or the session, closed it.
+    Closed,
+    /// No byte for its idle time.
+    Idle,
+    /// Its time was up.
+    Expired,
+    /// Its bytes were used up.
+    ByteLimit,
+    /// A policy that was asked again refused it.
+    Revoked,
+    /// Its target took nothing for the stall timeout.
+    Stalled,
+    /// An administrator closed it.
+    Killed,
+    /// An error of the network.
+    Failed,
+    /// The gateway stopped.
+    Drained,
+}
+
+impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Closed,
+        Self::Idle,
+        Self::Expired,
+        Self::ByteLimit,
+        Self::Revoked,
+        Self::Stalled,
+        Self::Killed,
+        Self::Failed,
+        Self::Drained,
+    ];
+
+    /// The word in the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Idle => "idle",
+            Self::Expired => "expired",
+            Self::ByteLimit => "byte-limit",
+            Self::Revoked => "revoked",
+            Self::Stalled => "stalled",
+            Self::Killed => "killed",
+            Self::Failed => "failed",
+            Self::Drained => "drained",
+        }
+    }
+}
