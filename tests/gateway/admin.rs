@@ -62,8 +62,8 @@ fn administrators_see_what_is_open_and_close_it_without_touching_the_rest() {
     let (one, _one) = target(|stream: TcpStream| stream);
     let (other, _other) = target(|stream: TcpStream| stream);
     let [first, second] = [one, other].map(|port| gateway.local(&format!("127.0.0.1:{port}")));
-    let mut near = UnixStream::connect(&first.socket).unwrap();
-    let mut kept = UnixStream::connect(&second.socket).unwrap();
+    let mut near = first.connect();
+    let mut kept = second.connect();
     eventually("both tunnels", || {
         (asked(&gateway, &["status"])["tunnels"] == 2).then_some(())
     });
@@ -146,7 +146,7 @@ fn a_gateway_says_whether_it_is_ready() {
     // What steers is not served here.
     assert_eq!(get(address, "/v1/status").0, "HTTP/1.1 404 Not Found");
     let answer = gateway.through(&address.to_string());
-    assert!(answer.said.contains("administratively prohibited"), "{}", answer.said);
+    assert!(answer.errors.contains("administratively prohibited"), "{}", answer.errors);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn the_gateway_does_not_lead_its_users_to_its_control_socket() {
     let gateway = administered();
     let path: PathBuf = gateway.path("admin.sock");
     let local = gateway.local(path.to_str().unwrap());
-    let mut stream = UnixStream::connect(&local.socket).unwrap();
+    let mut stream = local.connect();
     let _ = write!(
         stream,
         "GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -188,7 +188,7 @@ fn administrators_read_along_and_those_who_come_back_miss_nothing() {
     // It reads from now on: what it is told of is asked for again until it is.
     let local = gateway.local(&wanted);
     let first = eventually("an event", || {
-        let mut stream = UnixStream::connect(&local.socket).unwrap();
+        let mut stream = local.connect();
         stream.write_all(b"x").unwrap();
         drop(stream);
         reader.told()
@@ -198,6 +198,7 @@ fn administrators_read_along_and_those_who_come_back_miss_nothing() {
     let next = |reader: &mut Events| eventually("the next event", || reader.told());
     assert_eq!(next(&mut reader)["event"], "tunnel-opened");
     // Its end says nothing of the target, and belongs to it all the same.
+    drop(local);
     let closed = eventually("the end of the tunnel", || {
         reader.told().filter(|told| told["event"] == "tunnel-closed")
     });
