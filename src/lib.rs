@@ -122,7 +122,7 @@
 //!   The gateway's user can do as they like with the gateway anyway.
 //!
 //! `unsafe` is denied in this crate but for the bindings that are generated from `wit/policy.wit`, and for the one call that
-//! loads compiled code (`policy/artifact.rs`, which argues why that is sound).
+//! loads compiled code (`policy/compile/sealed.rs`, which argues why that is sound).
 
 pub mod accounts;
 pub mod admin;

@@ -4,7 +4,7 @@ use wasmtime::Result;
 
 use super::generated::v0_1::portreeve::policy as old;
 use super::newest as new;
-use crate::policy::host::Guest;
+use crate::policy::sandbox::Guest;
 
 impl old::types::Host for Guest {}
 

@@ -3,8 +3,8 @@
 use wasmtime::component::{HasSelf, Linker};
 
 use super::generated::{v0_1, v0_2};
-use crate::policy::host::Guest;
-use crate::policy::track::Contract;
+use super::version::Contract;
+use crate::policy::sandbox::Guest;
 
 /// The interfaces that need a grant, and whether a guest gets them.
 #[derive(Clone, Copy)]

@@ -3,33 +3,37 @@
 //! Each track has bindings of its own (`generated`). A guest of an older track is served by a translation (`v0_1`): what the
 //! gateway says is put into the older types, what the guest says into the newest. So the rest of the room knows one contract.
 
+pub(in crate::policy) mod convert;
 mod generated;
 mod host_v0_1;
 mod link;
 mod v0_1;
+pub(in crate::policy) mod version;
 
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
-use super::host::Guest;
-use super::track::{Contract, Track};
+use version::{Contract, Track};
 
 /// The types of the newest track, and the traits of its imports.
-pub(super) use generated::v0_2::portreeve::policy as newest;
-pub(super) use link::Offers;
+pub(in crate::policy) use generated::v0_2::portreeve::policy as newest;
+pub(in crate::policy) use link::Offers;
+pub(in crate::policy) use version::{NEWEST, Track, ours};
 
 use generated::{v0_1 as older, v0_2};
 use newest::types::{Description, Problem, Request, Verdict};
 
+use crate::policy::sandbox::Guest;
+
 /// A policy of any track that can be instantiated.
 #[derive(Clone)]
-pub(super) enum PolicyPre {
+pub(in crate::policy) enum PolicyPre {
     V0_1(older::PolicyPre<Guest>),
     V0_2(v0_2::PolicyPre<Guest>),
 }
 
 /// An instance of a policy of any track.
-pub(super) enum Policy {
+pub(in crate::policy) enum Policy {
     V0_1(older::Policy),
     V0_2(v0_2::Policy),
 }
@@ -39,7 +43,7 @@ impl PolicyPre {
     ///
     /// # Errors
     /// The first difference.
-    pub(super) fn new(pre: InstancePre<Guest>) -> wasmtime::Result<Self> {
+    pub(in crate::policy) fn new(pre: InstancePre<Guest>) -> wasmtime::Result<Self> {
         let kind = pre.component().component_type();
         let exports: Vec<_> = kind.exports(pre.engine()).map(|(name, _)| name).collect();
         Ok(match Track::of(&exports)?.contract {
@@ -48,14 +52,14 @@ impl PolicyPre {
         })
     }
 
-    pub(super) fn instance_pre(&self) -> &InstancePre<Guest> {
+    pub(in crate::policy) fn instance_pre(&self) -> &InstancePre<Guest> {
         match self {
             Self::V0_1(pre) => pre.instance_pre(),
             Self::V0_2(pre) => pre.instance_pre(),
         }
     }
 
-    pub(super) async fn instantiate_async(&self, store: &mut Store<Guest>) -> wasmtime::Result<Policy> {
+    pub(in crate::policy) async fn instantiate_async(&self, store: &mut Store<Guest>) -> wasmtime::Result<Policy> {
         Ok(match self {
             Self::V0_1(pre) => Policy::V0_1(pre.instantiate_async(store).await?),
             Self::V0_2(pre) => Policy::V0_2(pre.instantiate_async(store).await?),
@@ -63,7 +67,7 @@ impl PolicyPre {
     }
 
     /// The policy that an instance of this component is.
-    pub(super) fn of(&self, store: &mut Store<Guest>, instance: &Instance) -> wasmtime::Result<Policy> {
+    pub(in crate::policy) fn of(&self, store: &mut Store<Guest>, instance: &Instance) -> wasmtime::Result<Policy> {
         let pre = self.instance_pre();
         Ok(match self {
             Self::V0_1(_) => Policy::V0_1(older::PolicyIndices::new(pre)?.load(store, instance)?),
@@ -73,7 +77,7 @@ impl PolicyPre {
 }
 
 impl Policy {
-    pub(super) async fn describe(&self, store: &mut Store<Guest>) -> wasmtime::Result<Description> {
+    pub(in crate::policy) async fn describe(&self, store: &mut Store<Guest>) -> wasmtime::Result<Description> {
         match self {
             Self::V0_1(policy) => {
                 let described = policy.portreeve_policy_lifecycle().call_describe(store).await?;
@@ -84,7 +88,7 @@ impl Policy {
     }
 
     /// The inner error is the policy's own list of faults.
-    pub(super) async fn configure(
+    pub(in crate::policy) async fn configure(
         &self,
         store: &mut Store<Guest>,
         settings: &str,
@@ -102,7 +106,11 @@ impl Policy {
         }
     }
 
-    pub(super) async fn decide(&self, store: &mut Store<Guest>, request: Request) -> wasmtime::Result<Verdict> {
+    pub(in crate::policy) async fn decide(
+        &self,
+        store: &mut Store<Guest>,
+        request: Request,
+    ) -> wasmtime::Result<Verdict> {
         match self {
             Self::V0_1(policy) => {
                 let request = request.into();

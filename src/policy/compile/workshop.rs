@@ -1,0 +1,321 @@
+//! Where components become code that runs: a compiler, and what it made before.
+
+use std::collections::HashMap;
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use bytes::Bytes;
+use nix::unistd::geteuid;
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::compiler::{Compiler, Target};
+use super::directory::{Directory, DirectoryError};
+use super::forbidden;
+use super::sealed::{Artifact, Label};
+use super::state_image::StateImage;
+use crate::config::Plugin;
+use crate::confined::Failed;
+use crate::policy::LoadError;
+use crate::policy::inspect::Anatomy;
+use crate::policy::load::Loaded;
+use crate::policy::sandbox::Sandbox;
+use crate::policy::source::Lineage;
+use crate::policy::source::digest;
+use crate::policy::source::lineage;
+use crate::vital;
+
+/// Compiles components, or finds that it has done so before.
+pub struct Workshop {
+    tools: Arc<Tools>,
+    /// Compilers at once.
+    places: Semaphore,
+}
+
+struct Tools {
+    compiler: Compiler,
+    directory: Option<Directory>,
+    /// Whether what is made here serves, so that a copy of it is worth having.
+    serves: bool,
+    compiled: AtomicUsize,
+    /// What serves, or served last, of the signed components, by the name of the plugin.
+    serving: Mutex<HashMap<String, Lineage>>,
+}
+
+impl Workshop {
+    /// A workshop that keeps nothing: each start compiles anew.
+    #[must_use]
+    pub fn new(compiler: Compiler) -> Self {
+        Self::with(compiler, None, true)
+    }
+
+    /// A workshop for a command that a person waits for: it shares compiled code with the gateway of the same user, under the
+    /// same seal, if its folder can be used. Nothing is made in a folder of another user, which would then refuse its owner.
+    #[must_use]
+    pub fn at_hand(path: Option<&Path>) -> Self {
+        let directory = path.filter(|path| is_ours(path)).map(Directory::open);
+        if let Some(Err(error)) = &directory {
+            tracing::debug!(%error, "compiled code is not kept");
+        }
+        Self::with(Compiler::this_program(), directory.and_then(Result::ok), false)
+    }
+
+    /// A workshop that keeps compiled code, and copies of what served, in the folder `path`.
+    ///
+    /// # Errors
+    /// Where the folder cannot be made or used, or somebody else could put code there.
+    pub fn keeping(compiler: Compiler, path: &Path) -> Result<Self, DirectoryError> {
+        Ok(Self::with(compiler, Some(Directory::open(path)?), true))
+    }
+
+    fn with(compiler: Compiler, directory: Option<Directory>, serves: bool) -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            tools: Arc::new(Tools {
+                compiler,
+                directory,
+                serves,
+                compiled: AtomicUsize::new(0),
+                serving: Mutex::default(),
+            }),
+            places: Semaphore::new(cores.min(MAX_COMPILERS)),
+        }
+    }
+
+    /// What is made of a component, ready to be instantiated; no thread that serves waits for it.
+    async fn made(&self, sandbox: &Sandbox, order: Order) -> Result<Option<Component>, LoadError> {
+        let _place = self.places.acquire().await;
+        let (tools, engine, target) = (Arc::clone(&self.tools), sandbox.engine.clone(), sandbox.target());
+        let made = tokio::task::spawn_blocking(move || tools.made(&engine, target, order)).await;
+        made.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => Err(LoadError::Panicked(vital::words(&*panic))),
+            Err(error) => Err(LoadError::Engine(error.to_string())),
+        })
+    }
+
+    /// What the parts of a component are.
+    pub(in crate::policy) async fn anatomy(&self, bytes: Bytes) -> Result<Anatomy, LoadError> {
+        let _place = self.places.acquire().await;
+        let tools = Arc::clone(&self.tools);
+        let read = tokio::task::spawn_blocking(move || tools.compiler.anatomy(&bytes)).await;
+        let read = read.map_err(|error| LoadError::Engine(error.to_string()))?;
+        read.map_err(LoadError::Unreadable)
+    }
+
+    /// Keeps a copy of what serves now, for the administrator.
+    pub(in crate::policy) async fn keep_last_good(&self, name: String, component: Vec<u8>, settings: String) {
+        let tools = Arc::clone(&self.tools);
+        let kept = tokio::task::spawn_blocking(move || {
+            if let Some(directory) = &tools.directory {
+                directory.keep_last_good(&name, &component, &settings);
+            }
+        });
+        let _ = kept.await;
+    }
+
+    /// The copy of what served last under that name, if there is one.
+    pub(in crate::policy) fn last_good(&self, name: &str) -> Option<PathBuf> {
+        let serving = self.tools.directory.as_ref().filter(|_| self.tools.serves);
+        serving?.last_good(name)
+    }
+
+    /// Whether a signed component may take the place of this plugin.
+    ///
+    /// # Errors
+    /// Where it is another policy, or an older one, and that is not meant.
+    pub(in crate::policy) fn admit(&self, plugin: &Plugin, found: &Lineage) -> Result<(), LoadError> {
+        let known = self.tools.serving().get(&plugin.name).cloned();
+        let kept = || self.tools.directory.as_ref().and_then(|kept| kept.served(&plugin.name));
+        lineage::check(plugin, found, known.or_else(kept).as_ref())
+    }
+
+    /// Remembers what serves now of the signed components, also for the next start.
+    pub(in crate::policy) fn now_serve<'a>(&self, chain: impl Iterator<Item = &'a Loaded>) {
+        for loaded in chain.filter(|loaded| loaded.signer.is_some()) {
+            let (name, lineage) = (loaded.reference.name.clone(), loaded.lineage.clone());
+            let before = self.tools.serving().insert(name.clone(), lineage.clone());
+            if before.as_ref() == Some(&lineage) || !self.tools.serves {
+                continue;
+            }
+            let tools = Arc::clone(&self.tools);
+            tokio::task::spawn_blocking(move || {
+                if let Some(directory) = &tools.directory {
+                    directory.keep_served(&name, &lineage);
+                }
+            });
+        }
+    }
+
+    /// How often something was compiled here, and not found.
+    pub(in crate::policy) fn compiled(&self) -> usize {
+        self.tools.compiled.load(Ordering::Relaxed)
+    }
+}
+
+/// What is to be made of a component.
+enum Order {
+    /// What it is.
+    Plain(Bytes),
+    /// One whose instances show their state.
+    Instrumented(Bytes),
+    /// One whose instances begin with that state.
+    Frozen(StateImage),
+}
+
+impl Order {
+    /// Bytes that are compiled.
+    fn size(&self) -> u64 {
+        match self {
+            Self::Plain(bytes) | Self::Instrumented(bytes) => bytes.len() as u64,
+            Self::Frozen(image) => image.size(),
+        }
+    }
+}
+
+impl Sandbox {
+    /// The component as it is: compiled once for all settings if the sandbox keeps it.
+    pub(in crate::policy) async fn plain(&self, bytes: &Bytes) -> Result<Component, LoadError> {
+        let made = self.kept("plain", bytes, Order::Plain(bytes.clone())).await?;
+        made.ok_or_else(|| LoadError::Engine("nothing was compiled".to_owned()))
+    }
+
+    /// One whose instances show their state, if it can be made; kept as the other.
+    pub(in crate::policy) async fn instrumented(&self, bytes: &Bytes) -> Result<Option<Component>, LoadError> {
+        self.kept("instrumented", bytes, Order::Instrumented(bytes.clone()))
+            .await
+    }
+
+    /// One whose instances begin with that state.
+    pub(in crate::policy) async fn frozen(&self, image: StateImage) -> Result<Component, LoadError> {
+        let made = self.workshop.made(self, Order::Frozen(image)).await?;
+        made.ok_or_else(|| LoadError::Engine("nothing was compiled".to_owned()))
+    }
+
+    /// What does not depend on settings.
+    async fn kept(&self, what: &str, bytes: &[u8], order: Order) -> Result<Option<Component>, LoadError> {
+        let Some(kept) = &self.kept else {
+            return self.workshop.made(self, order).await;
+        };
+        let place = {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(kept.entry(format!("{what} {}", digest(bytes))).or_default())
+        };
+        let component = place.get_or_try_init(|| self.workshop.made(self, order)).await?;
+        Ok(component.clone())
+    }
+}
+
+impl Tools {
+    fn serving(&self) -> MutexGuard<'_, HashMap<String, Lineage>> {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn made(&self, engine: &Engine, target: Target, order: Order) -> Result<Option<Component>, LoadError> {
+        let began = Instant::now();
+        let (label, bytes) = (label(engine, &order), order.size());
+        if let Some(kept) = self.kept(engine, &label) {
+            tracing::debug!(bytes, millis = millis(began), "compiled code was kept");
+            return Ok(kept);
+        }
+        self.compiled.fetch_add(1, Ordering::Relaxed);
+        let made = match order {
+            Order::Plain(component) => self.compiler.compile(target, &component),
+            Order::Instrumented(component) => self.compiler.instrument(target, &component),
+            Order::Frozen(image) => self.compiler.freeze(target, image),
+        };
+        let artifact = match made {
+            Ok(artifact) => artifact,
+            Err(Failed::Unsuited(why)) => {
+                tracing::debug!(why, "no snapshot: each instance is configured");
+                Artifact::none().map_err(|error| LoadError::Engine(error.to_string()))?
+            }
+            Err(failed) => return Err(LoadError::Compile(failed.words())),
+        };
+        let component = loaded(engine, &artifact).map_err(|error| forbidden::fault(&error))?;
+        if let Some(directory) = &self.directory {
+            directory.keep_compiled(&label, &artifact);
+        }
+        tracing::debug!(bytes, millis = millis(began), "compiled");
+        Ok(component)
+    }
+
+    fn kept(&self, engine: &Engine, label: &Label) -> Option<Option<Component>> {
+        let directory = self.directory.as_ref()?;
+        match loaded(engine, &directory.compiled(label)?) {
+            Ok(component) => Some(component),
+            Err(error) => {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "compiled code does not fit: it is compiled anew"
+                );
+                directory.forget_compiled(label);
+                None
+            }
+        }
+    }
+}
+
+/// None of a mark that there is none.
+fn loaded(engine: &Engine, artifact: &Artifact) -> wasmtime::Result<Option<Component>> {
+    if artifact.is_none() {
+        return Ok(None);
+    }
+    artifact.load(engine).map(Some)
+}
+
+/// Whether a folder is this user's, or would be made in one that is.
+fn is_ours(path: &Path) -> bool {
+    let found = path.ancestors().find_map(|path| fs::metadata(path).ok());
+    found.is_some_and(|found| found.uid() == geteuid().as_raw())
+}
+
+/// What code depends on: the component and what is made of it (a snapshot with its state, which holds the settings), the
+/// engine with its settings and the processor, and this version, whose limits decide what compiles.
+fn label(engine: &Engine, order: &Order) -> Label {
+    let mut hash = Hashing(Sha256::new());
+    hash.write(concat!("portreeve ", env!("CARGO_PKG_VERSION"), "\0").as_bytes());
+    engine.precompile_compatibility_hash().hash(&mut hash);
+    match order {
+        Order::Plain(bytes) => {
+            hash.write(b"plain\0");
+            hash.write(&Sha256::digest(bytes));
+        }
+        Order::Instrumented(bytes) => {
+            hash.write(b"instrumented\0");
+            hash.write(&Sha256::digest(bytes));
+        }
+        Order::Frozen(image) => {
+            hash.write(b"frozen\0");
+            hash.write(&image.digest());
+        }
+    }
+    hash.0.finalize().into()
+}
+
+/// A hash that nobody can make collide, in the clothes of the standard library's.
+struct Hashing(Sha256);
+
+impl Hasher for Hashing {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Each may take gigabytes.
+const MAX_COMPILERS: usize = 4;

@@ -1,0 +1,219 @@
+//! The gates of a swap, one by one, for the author who wants to know all that is missing at once.
+
+use bytes::Bytes;
+
+use super::parts::Anatomy;
+use crate::config::{Plugin, Signatures};
+use crate::policy::LoadError;
+use crate::policy::offline::{Candidate, Workbench};
+use crate::policy::source::{Vetted, check_bytes};
+
+/// One gate of a swap.
+pub struct Gate {
+    /// What it is called.
+    pub name: GateName,
+    /// What came of it.
+    pub result: Passed,
+}
+
+/// What came of a gate.
+pub enum Passed {
+    /// It was passed, with words that may be of use.
+    Yes(String),
+    /// It was not, and what to do.
+    No(Vec<LoadError>),
+    /// Not reached, because of an earlier one.
+    Unknown,
+}
+
+/// The gates in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GateName {
+    /// Size, and the digest where it is pinned.
+    Bytes,
+    /// It is signed by whom the configuration demands.
+    Signature,
+    /// It is a component.
+    Component,
+    /// It exports what a policy does, for a version that this gateway runs.
+    World,
+    /// Every import is granted.
+    Imports,
+    /// It compiles.
+    Compiles,
+    /// Its interfaces have the types of the world.
+    Types,
+    /// `configure` accepts the settings.
+    Settings,
+    /// It answers a request.
+    Trial,
+    /// How decisions start.
+    Snapshot,
+}
+
+impl GateName {
+    const ALL: [Self; 10] = [
+        Self::Bytes,
+        Self::Signature,
+        Self::Component,
+        Self::World,
+        Self::Imports,
+        Self::Compiles,
+        Self::Types,
+        Self::Settings,
+        Self::Trial,
+        Self::Snapshot,
+    ];
+
+    /// The word that is printed.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Signature => "signature",
+            Self::Component => "component",
+            Self::World => "world",
+            Self::Imports => "imports",
+            Self::Compiles => "compiles",
+            Self::Types => "types",
+            Self::Settings => "settings",
+            Self::Trial => "trial",
+            Self::Snapshot => "snapshot",
+        }
+    }
+}
+
+impl Workbench {
+    /// Sends a component through every gate. Those that need no running report all that they find;
+    /// those after the first that was not passed are unknown.
+    pub async fn gates(
+        &self,
+        plugin: &Plugin,
+        bytes: Vec<u8>,
+        signatures: Option<&Signatures>,
+    ) -> (Vec<Gate>, Option<Candidate>) {
+        let bytes: Bytes = bytes.into();
+        let (anatomy, mut faults) = match self.anatomy(&bytes).await {
+            Ok(anatomy) => {
+                let faults = at_rest(&anatomy, plugin, &bytes);
+                (anatomy, faults)
+            }
+            Err(error) => (Anatomy::bare(&bytes), vec![error]),
+        };
+        let signer = match Vetted::read(plugin, signatures) {
+            Ok(vetted) => vetted.signer,
+            Err(error) => {
+                faults.push(error);
+                None
+            }
+        };
+        let candidate = if faults.is_empty() {
+            match self.load(plugin, bytes.to_vec()).await {
+                Ok(candidate) => match signer.as_ref().map(|_| candidate.is_meant(plugin)) {
+                    Some(Err(error)) => {
+                        faults.push(error);
+                        None
+                    }
+                    _ => Some(candidate),
+                },
+                Err(error) => {
+                    faults.push(error);
+                    None
+                }
+            }
+        } else {
+            None
+        };
+        let first = faults.iter().map(gate_of).min();
+        let gates = GateName::ALL.into_iter().map(|name| {
+            let (own, others): (Vec<_>, Vec<_>) = faults.drain(..).partition(|error| gate_of(error) == name);
+            faults = others;
+            let result = match first {
+                _ if !own.is_empty() => Passed::No(own),
+                // What can be seen without running it was looked at in any case.
+                Some(first) if name > first && (name > GateName::Imports || first < GateName::World) => Passed::Unknown,
+                _ => Passed::Yes(match (name, &signer) {
+                    (GateName::Signature, Some(signer)) => format!("by {}", signer.principal),
+                    _ => words(name, &anatomy, plugin, candidate.as_ref()),
+                }),
+            };
+            Gate { name, result }
+        });
+        (gates.collect(), candidate)
+    }
+}
+
+/// Every fault that shows without running anything.
+fn at_rest(anatomy: &Anatomy, plugin: &Plugin, bytes: &[u8]) -> Vec<LoadError> {
+    if let Err(error) = check_bytes(bytes, &anatomy.sha256, plugin.sha256.as_ref()) {
+        return vec![error];
+    }
+    if let Some(words) = &anatomy.broken {
+        // Its exports and imports are not all known then.
+        return vec![LoadError::Damaged(words.clone())];
+    }
+    let mut faults: Vec<LoadError> = Vec::new();
+    let mut add = |result: Result<(), LoadError>| {
+        if let Err(error) = result
+            && !faults.contains(&error)
+        {
+            faults.push(error);
+        }
+    };
+    add(anatomy.served().map(|_| ()));
+    for import in &anatomy.imports {
+        add(anatomy.granted(import, plugin));
+    }
+    faults
+}
+
+fn gate_of(error: &LoadError) -> GateName {
+    match error {
+        LoadError::Read { .. } | LoadError::Pin { .. } | LoadError::TooLarge(_) => GateName::Bytes,
+        LoadError::Signature { .. } | LoadError::AnotherPolicy { .. } | LoadError::Downgrade { .. } => {
+            GateName::Signature
+        }
+        LoadError::NotWasm | LoadError::CoreModule | LoadError::Damaged(_) | LoadError::Unreadable(_) => {
+            GateName::Component
+        }
+        LoadError::NotAPolicy(_) | LoadError::Version { .. } => GateName::World,
+        LoadError::NotGranted { .. }
+        | LoadError::WasiRefused(_)
+        | LoadError::Later { .. }
+        | LoadError::UnknownImport(_) => GateName::Imports,
+        LoadError::Types { .. } => GateName::Types,
+        LoadError::Settings(_) => GateName::Settings,
+        LoadError::Trial(_) | LoadError::TestRequest { .. } => GateName::Trial,
+        // An engine that does not start, and whatever is added later, ends at the compiler.
+        _ => GateName::Compiles,
+    }
+}
+
+fn words(name: GateName, anatomy: &Anatomy, plugin: &Plugin, candidate: Option<&Candidate>) -> String {
+    match name {
+        GateName::Bytes if plugin.sha256.is_some() => format!("{} of them, with the pinned digest", anatomy.size),
+        GateName::Bytes => format!("{} of them", anatomy.size),
+        GateName::Signature => "none is demanded".to_owned(),
+        GateName::Component => "it is a component".to_owned(),
+        GateName::World => anatomy.world().unwrap_or_default(),
+        GateName::Imports => {
+            let grants = anatomy.imports.iter().filter_map(|import| import.grant.as_deref());
+            let grants: Vec<_> = grants.collect();
+            if grants.is_empty() {
+                "none that needs a grant".to_owned()
+            } else {
+                format!("{}: granted", grants.join(", "))
+            }
+        }
+        GateName::Compiles => "for this machine".to_owned(),
+        GateName::Types => "those of the world".to_owned(),
+        GateName::Settings => "`configure` accepts them".to_owned(),
+        GateName::Trial => "it answers a request".to_owned(),
+        GateName::Snapshot if candidate.is_some_and(Candidate::is_snapshot) => {
+            "each decision starts from a copy of the configured instance".to_owned()
+        }
+        GateName::Snapshot => {
+            "none can be taken: each decision configures an instance of its own first, which is slower".to_owned()
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! From the bytes of a component to a policy that can be asked.
+//!
+//! It must not know which policies serve. Invariant: what [`load`] gives has passed every gate.
+
+mod aliases;
+mod decide;
+mod snapshot;
+mod trial;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::time::timeout;
+use wasmtime::component::{Component, ComponentExportIndex};
+
+use self::aliases::aliases;
+use self::snapshot::state_of;
+use self::trial::SLACK;
+use crate::config::{Grant, Plugin, Source, Wasi};
+use crate::names::{Lookups, Resolver};
+use crate::policy::contract::PolicyPre;
+use crate::policy::inspect::{grants, typed};
+use crate::policy::pool::{Recipe, Stock};
+use crate::policy::sandbox::{Facts, Sandbox};
+use crate::policy::serve::observe;
+use crate::policy::source::{Lineage, Vetted, digest};
+use crate::policy::{Failure, LoadError, PolicyRef};
+use crate::request::{Action, Endpoint, ForwardRequest, Host};
+use crate::vital::caught;
+
+pub(in crate::policy) use decide::{Loaded, classify, configure, configured, store};
+pub use trial::Description;
+pub(in crate::policy) use trial::Trial;
+
+/// Checks, compiles, configures and tries a component. Nothing of it serves before all of that
+/// has passed.
+///
+/// # Errors
+/// The first gate that it does not pass.
+pub(in crate::policy) async fn load(
+    sandbox: &Arc<Sandbox>,
+    facts: &Arc<Facts>,
+    config: &Plugin,
+    vetted: Vetted,
+    deadline: Duration,
+) -> Result<Loaded, LoadError> {
+    let loaded = caught(try_load(sandbox, facts, config, vetted, deadline)).await;
+    loaded.unwrap_or_else(|panic| Err(LoadError::Panicked(panic)))
+}
+
+async fn try_load(
+    sandbox: &Arc<Sandbox>,
+    facts: &Arc<Facts>,
+    config: &Plugin,
+    vetted: Vetted,
+    deadline: Duration,
+) -> Result<Loaded, LoadError> {
+    let (trial, bytes) = Trial::begin(sandbox, facts, config, vetted, deadline)?;
+    let mut loaded = trial.component(bytes.into()).await?;
+    if loaded.signer.is_some() {
+        sandbox.workshop.admit(config, &loaded.lineage)?;
+    }
+    let request = probe();
+    let lookups = Lookups::new(Resolver::silent());
+    let _running = sandbox.running();
+    // A trial must not count as a request with policies that count.
+    let facts = Arc::new(facts.without_state());
+    let asked = loaded.decide(sandbox, &facts, &request, (lookups, None), deadline);
+    match timeout(deadline * 4 + SLACK, asked).await {
+        Ok((Ok(_), ..)) => {}
+        Ok((Err(failure), ..)) => return Err(on_the_test_request(&request, failure)),
+        Err(_) => return Err(on_the_test_request(&request, Failure::Deadline)),
+    }
+    loaded.stock = trial.stock(&loaded).await;
+    if matches!(config.component, Source::Builtin(_)) {
+        for (path, real) in aliases(&config.settings) {
+            let real = real.display().to_string();
+            tracing::warn!(
+                policy = config.name,
+                path,
+                real,
+                "this path of a rule leads elsewhere, so the rule matches nothing there: write the path without a link"
+            );
+        }
+    }
+    Ok(loaded)
+}
+
+/// What a component says of itself, whatever settings it would want.
+///
+/// # Errors
+/// The first gate before `configure` that it does not pass.
+pub(in crate::policy) async fn describe(
+    sandbox: &Arc<Sandbox>,
+    facts: &Arc<Facts>,
+    config: &Plugin,
+    vetted: Vetted,
+    deadline: Duration,
+) -> Result<Description, LoadError> {
+    let (trial, bytes) = Trial::begin(sandbox, facts, config, vetted, deadline)?;
+    let component = sandbox.plain(&bytes.into()).await?;
+    let (_, pre) = trial.link(&component)?;
+    let described = timeout(trial.patience(), trial.described(&component, &pre)).await;
+    let made = described.unwrap_or(Err(LoadError::Trial(Failure::Deadline)))?;
+    Ok(made.described)
+}
+
+impl Trial<'_> {
+    async fn component(&self, bytes: Bytes) -> Result<Loaded, LoadError> {
+        // A guest with WASI may keep handles of the host in its memory; those would not outlive a copy.
+        let mut plain = None;
+        if self.config.wasi == Wasi::Inert || bytes.len() > LARGE {
+            let (loaded, configuring) = self.plain(&bytes).await?;
+            if self.config.wasi == Wasi::Inert || configuring < QUICK {
+                return Ok(loaded);
+            }
+            plain = Some(loaded);
+        }
+        match (self.sandbox.instrumented(&bytes).await?, plain) {
+            (Some(instrumented), _) => self.freeze(&bytes, &instrumented).await,
+            (None, Some(loaded)) => Ok(loaded),
+            (None, None) => Ok(self.plain(&bytes).await?.0),
+        }
+    }
+
+    /// The usual way: the component is configured once, and what serves is a snapshot of that.
+    async fn freeze(&self, bytes: &Bytes, instrumented: &Component) -> Result<Loaded, LoadError> {
+        let (linker, pre) = self.link(instrumented)?;
+        let (described, _, mut store, instance) = self.configured_in_time(instrumented, &pre).await?;
+        let state = state_of(bytes, instrumented, &mut store, instance).await;
+        drop(store);
+        let state = match state {
+            Ok(state) => state,
+            // To show its state, a memory has to grow by a page, and may be as large already as it may become.
+            Err(error) => {
+                tracing::debug!(error = format!("{error:#}"), "no snapshot: each instance is configured");
+                return Ok(self.plain(bytes).await?.0);
+            }
+        };
+        let component = self.sandbox.frozen(state).await?;
+        let pre = typed(linker.instantiate_pre(&component))?;
+        Ok(self.loaded(described, pre, observe::find(&component), false))
+    }
+
+    /// Where no snapshot can be taken, or is not worth it, each instance is configured anew. Says how
+    /// long that takes.
+    async fn plain(&self, bytes: &Bytes) -> Result<(Loaded, Duration), LoadError> {
+        let component = self.sandbox.plain(bytes).await?;
+        let (_, pre) = self.link(&component)?;
+        let (described, configuring, _, _) = self.configured_in_time(&component, &pre).await?;
+        let loaded = self.loaded(described, pre, observe::find(&component), true);
+        Ok((loaded, configuring))
+    }
+
+    fn loaded(
+        &self,
+        described: Description,
+        pre: PolicyPre,
+        observer: Option<ComponentExportIndex>,
+        configures: bool,
+    ) -> Loaded {
+        let (name, sha256) = &self.label;
+        Loaded {
+            config: self.config.clone(),
+            reference: PolicyRef {
+                name: name.to_string(),
+                version: described.version.clone(),
+                sha256: sha256.to_string(),
+                settings_sha256: digest(self.settings.as_bytes()),
+            },
+            signer: self.signer.clone(),
+            lineage: Lineage {
+                component: described.name,
+                version: described.version,
+            },
+            pre,
+            observer,
+            configures,
+            settings: self.settings.clone(),
+            rewrite: self.config.rewrite,
+            names_refused: !grants(self.config, Grant::Names),
+            inert: self.config.wasi == Wasi::Inert,
+            summary: described.summary,
+            schema: described.schema,
+            label: self.label.clone(),
+            stock: None,
+        }
+    }
+
+    /// Finds out what it takes to make an instance, and lets some be kept ready.
+    async fn stock(&self, loaded: &Loaded) -> Option<Arc<Stock>> {
+        let _running = self.sandbox.running();
+        let facts = Arc::new(self.facts.unrecorded());
+        let mut least = Duration::MAX;
+        let mut bytes = 0;
+        for _ in 0..3 {
+            let began = Instant::now();
+            let mut store = self.store(&facts, self.deadline);
+            let made = configured(&loaded.pre, loaded.settings_for_each(), &mut store);
+            let _policy = timeout(self.deadline * 4, made).await.ok()?.ok()?;
+            bytes = store.data().ceiling.taken();
+            drop(store);
+            least = least.min(began.elapsed());
+        }
+        tracing::debug!(
+            policy = loaded.reference.name,
+            micros = least.as_micros(),
+            bytes,
+            "an instance was made"
+        );
+        let recipe = Recipe {
+            pre: loaded.pre.clone(),
+            settings: loaded.settings_for_each().map(str::to_owned),
+            label: self.label_of("prepare"),
+            facts,
+            deadline: self.deadline,
+            bytes,
+            takes: least,
+        };
+        Some(Stock::new(recipe, self.sandbox))
+    }
+}
+
+/// A request that nobody made, to see that the policy answers at all.
+fn probe() -> ForwardRequest {
+    let host = Host::parse("probe.portreeve.invalid").unwrap_or(Host::Any);
+    let target = Endpoint::Tcp { host, port: 1 };
+    ForwardRequest::dry("probe", Action::Connect, target)
+}
+
+fn on_the_test_request(request: &ForwardRequest, failure: Failure) -> LoadError {
+    LoadError::TestRequest {
+        asked: format!(
+            "{} {} by user {}",
+            request.action.as_str(),
+            request.target,
+            request.principal.user
+        ),
+        failure,
+    }
+}
+
+/// Bytes of a component that takes longer to compile a second time than a snapshot of it wins back:
+/// the interpreters that come with one of their own. Unless it is slow to configure.
+const LARGE: usize = 8 << 20;
+const QUICK: Duration = Duration::from_millis(2);

@@ -1,0 +1,206 @@
+//! What a signed component must be besides signed: the policy that is meant in its place, and no older than what served there.
+//!
+//! A signature says who made some bytes, not what for. Without more, an old component of the same author could be put in the
+//! place of a newer one, and any other component of that author, too, with its own good signature. What a component says of
+//! itself (`describe`) is part of the bytes that are signed, so its name and version can be held against the configuration and
+//! against what served last.
+
+use hmac::{Hmac, KeyInit, Mac};
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+use crate::config::Plugin;
+use crate::policy::LoadError;
+use crate::policy::compile::Key;
+
+/// What a component says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::policy) struct Lineage {
+    /// The name in its description.
+    pub(in crate::policy) component: String,
+    /// The version in its description.
+    pub(in crate::policy) version: String,
+}
+
+/// Whether a signed component may serve as this plugin, where `served` is what did last, if that is known.
+///
+/// # Errors
+/// Where it is another policy, or an older version and going back is not meant.
+pub(in crate::policy) fn check(plugin: &Plugin, found: &Lineage, served: Option<&Lineage>) -> Result<(), LoadError> {
+    let wanted = plugin.component_name.as_deref().unwrap_or(&plugin.name);
+    if found.component != wanted {
+        return Err(LoadError::AnotherPolicy {
+            found: found.component.clone(),
+            wanted: wanted.to_owned(),
+        });
+    }
+    match served {
+        Some(served) if !plugin.allow_downgrade && served.component == found.component => {
+            if is_no_older(&found.version, &served.version) {
+                return Ok(());
+            }
+            Err(LoadError::Downgrade {
+                found: found.version.clone(),
+                served: served.version.clone(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Versions that cannot be compared are none that is newer: only the same text is no older.
+fn is_no_older(found: &str, served: &str) -> bool {
+    found == served
+        || match (version(found), version(served)) {
+            (Some(found), Some(served)) => found.cmp_precedence(&served).is_ge(),
+            _ => false,
+        }
+}
+
+/// A semantic version, also one that leaves out numbers at its end or has a `v` in front.
+fn version(text: &str) -> Option<Version> {
+    let text = text.strip_prefix(['v', 'V']).unwrap_or(text);
+    let numbers = text.find(['-', '+']).unwrap_or(text.len());
+    let (numbers, rest) = text.split_at_checked(numbers)?;
+    let missing = 3usize.checked_sub(numbers.split('.').count())?;
+    Version::parse(&format!("{numbers}{}{rest}", ".0".repeat(missing))).ok()
+}
+
+impl Lineage {
+    /// The content of a file of `policy.directory`, if its seal is ours and for the plugin of that name.
+    pub(in crate::policy) fn unsealed(key: &Key, name: &str, bytes: &[u8]) -> Option<Self> {
+        let (seal, text) = bytes.split_at_checked(SEAL)?;
+        sealing(key, name, text).verify_slice(seal).ok()?;
+        serde_json::from_slice(text).ok()
+    }
+
+    /// What such a file holds.
+    pub(in crate::policy) fn sealed(&self, key: &Key, name: &str) -> Vec<u8> {
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        let mut bytes = sealing(key, name, &text).finalize().into_bytes().to_vec();
+        bytes.extend(text);
+        bytes
+    }
+}
+
+fn sealing(key: &Key, name: &str, text: &[u8]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key.0).expect("HMAC takes keys of any length");
+    for part in [DOMAIN, name.as_bytes(), b"\0", text] {
+        mac.update(part);
+    }
+    mac
+}
+
+const SEAL: usize = 32;
+const DOMAIN: &[u8] = b"portreeve policy that served 1\0";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::{Source, Wasi};
+
+    fn plugin(component_name: Option<&str>, allow_downgrade: bool) -> Plugin {
+        Plugin {
+            name: "office".to_owned(),
+            component: Source::File("office.wasm".into()),
+            component_name: component_name.map(str::to_owned),
+            allow_downgrade,
+            sha256: None,
+            signers: Vec::new(),
+            grants: Vec::new(),
+            rewrite: false,
+            wasi: Wasi::Refuse,
+            settings: json!({}),
+            settings_file: None,
+            settings_may_be_empty: false,
+            watch: true,
+        }
+    }
+
+    fn lineage(component: &str, version: &str) -> Lineage {
+        Lineage {
+            component: component.to_owned(),
+            version: version.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_component_must_be_the_policy_that_is_meant() {
+        #[rustfmt::skip]
+        let table = [
+            // component-name    the component  may it serve?
+            (None,               "office",      true),
+            (None,               "Office",      false),
+            (None,               "office ",     false),
+            (None,               "",            false),
+            (None,               "other",       false),
+            (Some("hours"),      "hours",       true),
+            (Some("hours"),      "office",      false),
+        ];
+        for (wanted, component, expected) in table {
+            for downgrade in [false, true] {
+                let checked = check(&plugin(wanted, downgrade), &lineage(component, "1.0.0"), None);
+                assert_eq!(checked.is_ok(), expected, "{component} for {wanted:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_component_must_not_be_older_than_what_served() {
+        #[rustfmt::skip]
+        let table = [
+            // served         found           may it serve?
+            ("1.2.3",         "1.2.3",        true),
+            ("1.2.3",         "1.2.4",        true),
+            ("1.2.3",         "1.10.0",       true),
+            ("1.10.0",        "1.9.9",        false),
+            ("2.0.0",         "1.99.0",       false),
+            ("1.2.3",         "1.2.3-rc.1",   false),
+            ("1.2.3-rc.1",    "1.2.3-rc.2",   true),
+            ("1.2.3-rc.2",    "1.2.3-rc.1",   false),
+            ("1.2.3-rc.2",    "1.2.3",        true),
+            ("1.2.3+b2",      "1.2.3+b1",     true), // the same version
+            ("1.2",           "1.2.1",        true),
+            ("1.2.1",         "1.2",          false),
+            ("v2",            "1.9",          false),
+            ("1.9",           "v2",           true),
+            ("2026-01",       "2026-01",      true),
+            ("2026-01-05",    "january",      false),
+            ("january",       "february",     false),
+            ("1.0.0",         "",             false),
+            ("1.0.0",         "01.0.0",       false),
+            ("1.0.0",         "1.0.0.1",      false),
+        ];
+        for (served, found, expected) in table {
+            let (served, found) = (lineage("office", served), lineage("office", found));
+            let checked = check(&plugin(None, false), &found, Some(&served));
+            assert_eq!(checked.is_ok(), expected, "{found:?} after {served:?}");
+            assert!(check(&plugin(None, true), &found, Some(&served)).is_ok(), "it is meant");
+            assert!(check(&plugin(None, false), &found, None).is_ok(), "nothing served");
+        }
+        let served = lineage("another", "9.0.0");
+        let found = lineage("office", "1.0.0");
+        assert!(
+            check(&plugin(None, false), &found, Some(&served)).is_ok(),
+            "another policy served"
+        );
+    }
+
+    #[test]
+    fn only_what_is_whole_ours_and_of_that_plugin_is_unsealed() {
+        let (key, found) = (Key([7; 32]), lineage("office", "1.2.3"));
+        let file = found.sealed(&key, "office");
+        assert_eq!(Lineage::unsealed(&key, "office", &file), Some(found));
+        assert_eq!(Lineage::unsealed(&Key([8; 32]), "office", &file), None);
+        assert_eq!(Lineage::unsealed(&key, "other", &file), None);
+        for place in 0..file.len() {
+            let mut changed = file.clone();
+            changed[place] ^= 1;
+            assert_eq!(Lineage::unsealed(&key, "office", &changed), None, "byte {place}");
+            assert_eq!(Lineage::unsealed(&key, "office", &file[..place]), None, "{place} bytes");
+        }
+    }
+}
