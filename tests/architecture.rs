@@ -93,7 +93,11 @@ fn only_the_judgement_makes_a_permit() {
 #[test]
 fn unsafe_code_stands_in_three_files_and_nowhere_else() {
     // What is generated, the one call that makes compiled code run, and the one that gives the system advice on pages.
-    let places = ["policy/contract/generated.rs", "policy/compile/sealed.rs", "policy/pool/prefault.rs"];
+    let places = [
+        "policy/contract/generated.rs",
+        "policy/compile/sealed.rs",
+        "policy/pool/prefault.rs",
+    ];
     let mut strays = sources(&source());
     strays.retain(|(path, code)| code.contains("unsafe") && !places.iter().any(|place| path.ends_with(place)));
     assert!(

@@ -171,7 +171,7 @@ impl Gateway {
         let desk = Arc::clone(shared.desk());
         shared
             .vitals
-            .register(Vital::Preparing, move || desk.judge.current().generation.is_stocked());
+            .register(Vital::Preparing, move || desk.judge.current().generation.is_refilled());
         shared
             .tasks()
             .spawn(async move { policies.keep_last_good(&generation).await });

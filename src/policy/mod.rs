@@ -24,7 +24,7 @@ pub use failure::{Failure, LoadError, Problem};
 pub use inspect::{Anatomy, Gate, GateName, Import, Kind, Passed, Producer};
 pub use load::Description;
 pub use offline::{Asked, Candidate, HostSide, Remembered, Told, Workbench, component};
-pub use pool::Kept;
+pub use pool::Pooled;
 pub use reference::{Installed, PolicyRef};
 pub use sandbox::{Call, Clock, Line, LogLevel, Meter, Observed, OpenForwards, SetClock};
 pub use serve::{ForwardEnded, Generation, LoadErrors, Opinion, Policies, Swapped};

@@ -121,7 +121,7 @@ impl Subject {
         };
         let close = close(counts.0, &ask).await;
         let paced = paced(counts.1, &ask).await;
-        let memory = policies.kept().first().map_or(0, |kept| kept.bytes);
+        let memory = policies.pooled().first().map_or(0, |kept| kept.bytes);
         let grown = resident().saturating_sub(before);
         Row {
             name: &self.name,

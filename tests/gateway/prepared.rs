@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use portreeve::config;
 use portreeve::names::{Lookups, Resolver};
-use portreeve::policy::{Failure, Generation, Kept, Policies, Workshop};
+use portreeve::policy::{Failure, Generation, Policies, Pooled, Workshop};
 use portreeve::request::{Action, ForwardRequest, Verdict};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -69,15 +69,15 @@ impl Asked {
         self.runtime.block_on(opinion).verdict
     }
 
-    fn kept(&self) -> Kept {
-        self.generation.kept()[0]
+    fn kept(&self) -> Pooled {
+        self.generation.pooled()[0]
     }
 
     /// Waits until an instance is ready, and long enough for decisions to be rare: then it is used.
-    fn ready(&self) -> Kept {
+    fn ready(&self) -> Pooled {
         let since = Instant::now();
         eventually("an instance that is ready", || {
-            Some(self.kept()).filter(|kept| kept.ready > 0 && since.elapsed() > Duration::from_millis(2))
+            Some(self.pooled()).filter(|kept| kept.ready > 0 && since.elapsed() > Duration::from_millis(2))
         })
     }
 }
@@ -88,7 +88,11 @@ fn a_prepared_instance_is_used_once() {
     // As a snapshot, and where each instance is configured.
     for wasi in ["refuse", "inert"] {
         let asked = Asked::new(&counting, "1s", &[&format!("wasi = {wasi:?}")]);
-        assert_eq!(asked.kept().ready, 0, "nothing is kept for a policy that nobody asked");
+        assert_eq!(
+            asked.pooled().ready,
+            0,
+            "nothing is kept for a policy that nobody asked"
+        );
         asked.ask();
         for round in 0..50 {
             asked.ready();
@@ -98,7 +102,7 @@ fn a_prepared_instance_is_used_once() {
                 "{wasi}, round {round}: {verdict:?}"
             );
         }
-        assert!(asked.kept().taken >= 45, "{:?}", asked.kept());
+        assert!(asked.pooled().taken >= 45, "{:?}", asked.pooled());
         // In a crowd as well, whether there is a prepared one or not.
         for round in 0..500 {
             let verdict = asked.ask();
@@ -145,7 +149,7 @@ fn the_deadline_of_a_prepared_instance_begins_with_its_decision() {
     });
     let verdict = asked.ask_to_listen();
     assert!(matches!(verdict, Ok(Verdict::Allow(_))), "{verdict:?}");
-    assert_eq!(asked.kept().taken, 1);
+    assert_eq!(asked.pooled().taken, 1);
 }
 
 #[test]
@@ -155,7 +159,7 @@ fn a_prepared_instance_that_spins_is_stopped_in_time() {
     asked.ask();
     asked.ready();
     assert_eq!(asked.ask_to_listen().unwrap_err().code(), "deadline");
-    assert_eq!(asked.kept().taken, 1);
+    assert_eq!(asked.pooled().taken, 1);
     assert!(matches!(asked.ask(), Verdict::Allow(_)));
 }
 
@@ -173,12 +177,12 @@ fn a_swap_drops_what_was_prepared_for_the_old_policy() {
         .map_err(|errors| errors[0].1.to_string())
         .unwrap();
     old.give_way_to(&asked.generation);
-    eventually("the old instances gone", || (old.kept()[0].ready == 0).then_some(()));
+    eventually("the old instances gone", || (old.pooled()[0].ready == 0).then_some(()));
     assert!(matches!(asked.ask(), Verdict::Deny(_)));
     // A decision that began with the old generation ends with it, and leaves nothing behind.
     assert!(matches!(asked.ask_of(&old), Verdict::Allow(_)));
     asked.ready();
-    assert_eq!(old.kept()[0].ready, 0);
+    assert_eq!(old.pooled()[0].ready, 0);
 }
 
 #[test]
@@ -192,7 +196,7 @@ fn few_instances_are_kept_of(plugins: usize) {
     // Slow to make, so that decisions find none and more are wanted.
     let slow = Guest::that(allows()).configuring(Does::Tarries(1_000));
     let asked = Asked::new(&slow, "1s", &vec!["wasi = \"inert\""; plugins]);
-    let most = |kept: &[Kept]| {
+    let most = |kept: &[Pooled]| {
         assert!(kept.iter().all(|one| one.ready <= 16), "{kept:?}");
         let all: usize = kept.iter().map(|one| one.ready).sum();
         assert!(all <= 32, "{kept:?}");
@@ -213,10 +217,10 @@ fn few_instances_are_kept_of(plugins: usize) {
         for decision in decisions {
             assert!(asked.runtime.block_on(decision).unwrap().verdict.is_ok());
         }
-        most(&asked.generation.kept());
+        most(&asked.generation.pooled());
     }
     eventually("several of each", || {
-        let kept = asked.generation.kept();
+        let kept = asked.generation.pooled();
         (most(&kept) > 8).then_some(())
     });
 }

@@ -17,7 +17,7 @@ use super::sealed::Artifact;
 use super::state_image::{Frames, StateImage};
 use crate::confined::{Confinement, Failed, Order, Sealed, Task, Wrong};
 use crate::policy::inspect::Anatomy;
-use crate::policy::sandbox::engine;
+use crate::policy::sandbox::{Meter, Sandbox, settings};
 
 /// Where components are compiled.
 #[derive(Clone, Debug)]
@@ -42,25 +42,26 @@ pub enum Work {
 #[serde(rename_all = "kebab-case")]
 pub struct Target {
     /// Bytes of memory of an instance.
-    pub(in crate::policy) memory: u64,
+    memory: u64,
     /// Whether what guests compute is counted.
-    pub(in crate::policy) fuel: bool,
+    fuel: bool,
     /// Whether it is made by a process of its own, which can then try what it made.
     rehearse: bool,
 }
 
 impl Target {
-    pub(in crate::policy) fn new(memory: u64, fuel: bool) -> Self {
+    /// What is compiled to run there.
+    pub(super) fn of(sandbox: &Sandbox) -> Self {
         Self {
-            memory,
-            fuel,
+            memory: sandbox.memory,
+            fuel: sandbox.meter == Meter::Fuel,
             rehearse: true,
         }
     }
 
     /// An engine that compiles for it, and can load what it compiled.
-    pub(in crate::policy) fn engine(self) -> Result<Engine, String> {
-        let mut settings = engine::settings(self.memory, None);
+    fn engine(self) -> Result<Engine, String> {
+        let mut settings = settings(self.memory, None);
         settings.consume_fuel(self.fuel);
         Engine::new(&settings).map_err(|error| format!("{error:#}"))
     }

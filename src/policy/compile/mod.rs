@@ -11,9 +11,8 @@ mod sealed;
 mod state_image;
 mod workshop;
 
-pub(in crate::policy) use compiler::Target;
 pub use compiler::{Compiler, Work, perform};
 pub use directory::DirectoryError;
-pub(in crate::policy) use sealed::Key;
 pub(in crate::policy) use state_image::{StateImage, Writing};
+pub(in crate::policy) use workshop::Order;
 pub use workshop::Workshop;

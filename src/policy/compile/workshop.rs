@@ -26,11 +26,8 @@ use crate::config::Plugin;
 use crate::confined::Failed;
 use crate::policy::LoadError;
 use crate::policy::inspect::Anatomy;
-use crate::policy::load::Loaded;
 use crate::policy::sandbox::Sandbox;
-use crate::policy::source::Lineage;
-use crate::policy::source::digest;
-use crate::policy::source::lineage;
+use crate::policy::source::{Lineage, lineage};
 use crate::vital;
 
 /// Compiles components, or finds that it has done so before.
@@ -91,9 +88,13 @@ impl Workshop {
     }
 
     /// What is made of a component, ready to be instantiated; no thread that serves waits for it.
-    async fn made(&self, sandbox: &Sandbox, order: Order) -> Result<Option<Component>, LoadError> {
+    pub(in crate::policy) async fn made(
+        &self,
+        sandbox: &Sandbox,
+        order: Order,
+    ) -> Result<Option<Component>, LoadError> {
         let _place = self.places.acquire().await;
-        let (tools, engine, target) = (Arc::clone(&self.tools), sandbox.engine.clone(), sandbox.target());
+        let (tools, engine, target) = (Arc::clone(&self.tools), sandbox.engine.clone(), Target::of(sandbox));
         let made = tokio::task::spawn_blocking(move || tools.made(&engine, target, order)).await;
         made.unwrap_or_else(|error| match error.try_into_panic() {
             Ok(panic) => Err(LoadError::Panicked(vital::words(&*panic))),
@@ -137,10 +138,10 @@ impl Workshop {
         lineage::check(plugin, found, known.or_else(kept).as_ref())
     }
 
-    /// Remembers what serves now of the signed components, also for the next start.
-    pub(in crate::policy) fn now_serve<'a>(&self, chain: impl Iterator<Item = &'a Loaded>) {
-        for loaded in chain.filter(|loaded| loaded.signer.is_some()) {
-            let (name, lineage) = (loaded.reference.name.clone(), loaded.lineage.clone());
+    /// Remembers what serves now of the signed components, by the names of their plugins, also for the next start.
+    pub(in crate::policy) fn now_serve<'a>(&self, signed: impl Iterator<Item = (&'a str, &'a Lineage)>) {
+        for (name, lineage) in signed {
+            let (name, lineage) = (name.to_owned(), lineage.clone());
             let before = self.tools.serving().insert(name.clone(), lineage.clone());
             if before.as_ref() == Some(&lineage) || !self.tools.serves {
                 continue;
@@ -161,7 +162,7 @@ impl Workshop {
 }
 
 /// What is to be made of a component.
-enum Order {
+pub(in crate::policy) enum Order {
     /// What it is.
     Plain(Bytes),
     /// One whose instances show their state.
@@ -177,39 +178,6 @@ impl Order {
             Self::Plain(bytes) | Self::Instrumented(bytes) => bytes.len() as u64,
             Self::Frozen(image) => image.size(),
         }
-    }
-}
-
-impl Sandbox {
-    /// The component as it is: compiled once for all settings if the sandbox keeps it.
-    pub(in crate::policy) async fn plain(&self, bytes: &Bytes) -> Result<Component, LoadError> {
-        let made = self.kept("plain", bytes, Order::Plain(bytes.clone())).await?;
-        made.ok_or_else(|| LoadError::Engine("nothing was compiled".to_owned()))
-    }
-
-    /// One whose instances show their state, if it can be made; kept as the other.
-    pub(in crate::policy) async fn instrumented(&self, bytes: &Bytes) -> Result<Option<Component>, LoadError> {
-        self.kept("instrumented", bytes, Order::Instrumented(bytes.clone()))
-            .await
-    }
-
-    /// One whose instances begin with that state.
-    pub(in crate::policy) async fn frozen(&self, image: StateImage) -> Result<Component, LoadError> {
-        let made = self.workshop.made(self, Order::Frozen(image)).await?;
-        made.ok_or_else(|| LoadError::Engine("nothing was compiled".to_owned()))
-    }
-
-    /// What does not depend on settings.
-    async fn kept(&self, what: &str, bytes: &[u8], order: Order) -> Result<Option<Component>, LoadError> {
-        let Some(kept) = &self.kept else {
-            return self.workshop.made(self, order).await;
-        };
-        let place = {
-            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(kept.entry(format!("{what} {}", digest(bytes))).or_default())
-        };
-        let component = place.get_or_try_init(|| self.workshop.made(self, order)).await?;
-        Ok(component.clone())
     }
 }
 

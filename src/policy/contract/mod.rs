@@ -1,12 +1,14 @@
 //! The contract with a guest, in the words of the newest track.
 //!
 //! Each track has bindings of its own (`generated`). A guest of an older track is served by a translation (`v0_1`): what the
-//! gateway says is put into the older types, what the guest says into the newest. So the rest of the room knows one contract.
+//! gateway says is put into the older types, what the guest says into the newest. So the other rooms know one contract.
+//!
+//! It must not know who the guest is, nor what it is asked for.
 
 pub(in crate::policy) mod convert;
 mod generated;
-mod host_v0_1;
 mod link;
+pub(in crate::policy) mod observer;
 mod v0_1;
 pub(in crate::policy) mod version;
 
@@ -23,13 +25,10 @@ pub(in crate::policy) use version::{NEWEST, Track, ours};
 use generated::{v0_1 as older, v0_2};
 use newest::types::{Description, Problem, Request, Verdict};
 
-use crate::policy::sandbox::Guest;
-
-/// A policy of any track that can be instantiated.
-#[derive(Clone)]
-pub(in crate::policy) enum PolicyPre {
-    V0_1(older::PolicyPre<Guest>),
-    V0_2(v0_2::PolicyPre<Guest>),
+/// A policy of any track that can be instantiated, as a guest of type `G`.
+pub(in crate::policy) enum PolicyPre<G: 'static> {
+    V0_1(older::PolicyPre<G>),
+    V0_2(v0_2::PolicyPre<G>),
 }
 
 /// An instance of a policy of any track.
@@ -38,12 +37,12 @@ pub(in crate::policy) enum Policy {
     V0_2(v0_2::Policy),
 }
 
-impl PolicyPre {
+impl<G: Send + 'static> PolicyPre<G> {
     /// Finds the exports of a policy, and compares their types with those of its track.
     ///
     /// # Errors
     /// The first difference.
-    pub(in crate::policy) fn new(pre: InstancePre<Guest>) -> wasmtime::Result<Self> {
+    pub(in crate::policy) fn new(pre: InstancePre<G>) -> wasmtime::Result<Self> {
         let kind = pre.component().component_type();
         let exports: Vec<_> = kind.exports(pre.engine()).map(|(name, _)| name).collect();
         Ok(match Track::of(&exports)?.contract {
@@ -52,14 +51,14 @@ impl PolicyPre {
         })
     }
 
-    pub(in crate::policy) fn instance_pre(&self) -> &InstancePre<Guest> {
+    pub(in crate::policy) fn instance_pre(&self) -> &InstancePre<G> {
         match self {
             Self::V0_1(pre) => pre.instance_pre(),
             Self::V0_2(pre) => pre.instance_pre(),
         }
     }
 
-    pub(in crate::policy) async fn instantiate_async(&self, store: &mut Store<Guest>) -> wasmtime::Result<Policy> {
+    pub(in crate::policy) async fn instantiate_async(&self, store: &mut Store<G>) -> wasmtime::Result<Policy> {
         Ok(match self {
             Self::V0_1(pre) => Policy::V0_1(pre.instantiate_async(store).await?),
             Self::V0_2(pre) => Policy::V0_2(pre.instantiate_async(store).await?),
@@ -67,7 +66,7 @@ impl PolicyPre {
     }
 
     /// The policy that an instance of this component is.
-    pub(in crate::policy) fn of(&self, store: &mut Store<Guest>, instance: &Instance) -> wasmtime::Result<Policy> {
+    pub(in crate::policy) fn of(&self, store: &mut Store<G>, instance: &Instance) -> wasmtime::Result<Policy> {
         let pre = self.instance_pre();
         Ok(match self {
             Self::V0_1(_) => Policy::V0_1(older::PolicyIndices::new(pre)?.load(store, instance)?),
@@ -76,8 +75,20 @@ impl PolicyPre {
     }
 }
 
+impl<G> Clone for PolicyPre<G> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::V0_1(pre) => Self::V0_1(pre.clone()),
+            Self::V0_2(pre) => Self::V0_2(pre.clone()),
+        }
+    }
+}
+
 impl Policy {
-    pub(in crate::policy) async fn describe(&self, store: &mut Store<Guest>) -> wasmtime::Result<Description> {
+    pub(in crate::policy) async fn describe<G: Send + 'static>(
+        &self,
+        store: &mut Store<G>,
+    ) -> wasmtime::Result<Description> {
         match self {
             Self::V0_1(policy) => {
                 let described = policy.portreeve_policy_lifecycle().call_describe(store).await?;
@@ -88,9 +99,9 @@ impl Policy {
     }
 
     /// The inner error is the policy's own list of faults.
-    pub(in crate::policy) async fn configure(
+    pub(in crate::policy) async fn configure<G: Send + 'static>(
         &self,
-        store: &mut Store<Guest>,
+        store: &mut Store<G>,
         settings: &str,
     ) -> wasmtime::Result<Result<(), Vec<Problem>>> {
         match self {
@@ -106,9 +117,9 @@ impl Policy {
         }
     }
 
-    pub(in crate::policy) async fn decide(
+    pub(in crate::policy) async fn decide<G: Send + 'static>(
         &self,
-        store: &mut Store<Guest>,
+        store: &mut Store<G>,
         request: Request,
     ) -> wasmtime::Result<Verdict> {
         match self {

@@ -1,12 +1,10 @@
 //! The gates of a swap, one by one, for the author who wants to know all that is missing at once.
 
-use bytes::Bytes;
-
+use super::bytes::check_bytes;
 use super::parts::Anatomy;
-use crate::config::{Plugin, Signatures};
+use crate::config::Plugin;
 use crate::policy::LoadError;
-use crate::policy::offline::{Candidate, Workbench};
-use crate::policy::source::{Vetted, check_bytes};
+use crate::signature::Signer;
 
 /// One gate of a swap.
 pub struct Gate {
@@ -83,68 +81,35 @@ impl GateName {
     }
 }
 
-impl Workbench {
-    /// Sends a component through every gate. Those that need no running report all that they find;
-    /// those after the first that was not passed are unknown.
-    pub async fn gates(
-        &self,
-        plugin: &Plugin,
-        bytes: Vec<u8>,
-        signatures: Option<&Signatures>,
-    ) -> (Vec<Gate>, Option<Candidate>) {
-        let bytes: Bytes = bytes.into();
-        let (anatomy, mut faults) = match self.anatomy(&bytes).await {
-            Ok(anatomy) => {
-                let faults = at_rest(&anatomy, plugin, &bytes);
-                (anatomy, faults)
-            }
-            Err(error) => (Anatomy::bare(&bytes), vec![error]),
+/// What came of each gate, in their order. Those that need no running report all that they find; those after the first that was
+/// not passed are unknown. `snapshot` says how decisions start, where it came so far.
+pub(in crate::policy) fn gates(
+    mut faults: Vec<LoadError>,
+    anatomy: &Anatomy,
+    plugin: &Plugin,
+    signer: Option<&Signer>,
+    snapshot: Option<bool>,
+) -> Vec<Gate> {
+    let first = faults.iter().map(gate_of).min();
+    let gates = GateName::ALL.into_iter().map(|name| {
+        let (own, others): (Vec<_>, Vec<_>) = faults.drain(..).partition(|error| gate_of(error) == name);
+        faults = others;
+        let result = match first {
+            _ if !own.is_empty() => Passed::No(own),
+            // What can be seen without running it was looked at in any case.
+            Some(first) if name > first && (name > GateName::Imports || first < GateName::World) => Passed::Unknown,
+            _ => Passed::Yes(match (name, signer) {
+                (GateName::Signature, Some(signer)) => format!("by {}", signer.principal),
+                _ => words(name, anatomy, plugin, snapshot),
+            }),
         };
-        let signer = match Vetted::read(plugin, signatures) {
-            Ok(vetted) => vetted.signer,
-            Err(error) => {
-                faults.push(error);
-                None
-            }
-        };
-        let candidate = if faults.is_empty() {
-            match self.load(plugin, bytes.to_vec()).await {
-                Ok(candidate) => match signer.as_ref().map(|_| candidate.is_meant(plugin)) {
-                    Some(Err(error)) => {
-                        faults.push(error);
-                        None
-                    }
-                    _ => Some(candidate),
-                },
-                Err(error) => {
-                    faults.push(error);
-                    None
-                }
-            }
-        } else {
-            None
-        };
-        let first = faults.iter().map(gate_of).min();
-        let gates = GateName::ALL.into_iter().map(|name| {
-            let (own, others): (Vec<_>, Vec<_>) = faults.drain(..).partition(|error| gate_of(error) == name);
-            faults = others;
-            let result = match first {
-                _ if !own.is_empty() => Passed::No(own),
-                // What can be seen without running it was looked at in any case.
-                Some(first) if name > first && (name > GateName::Imports || first < GateName::World) => Passed::Unknown,
-                _ => Passed::Yes(match (name, &signer) {
-                    (GateName::Signature, Some(signer)) => format!("by {}", signer.principal),
-                    _ => words(name, &anatomy, plugin, candidate.as_ref()),
-                }),
-            };
-            Gate { name, result }
-        });
-        (gates.collect(), candidate)
-    }
+        Gate { name, result }
+    });
+    gates.collect()
 }
 
 /// Every fault that shows without running anything.
-fn at_rest(anatomy: &Anatomy, plugin: &Plugin, bytes: &[u8]) -> Vec<LoadError> {
+pub(in crate::policy) fn at_rest(anatomy: &Anatomy, plugin: &Plugin, bytes: &[u8]) -> Vec<LoadError> {
     if let Err(error) = check_bytes(bytes, &anatomy.sha256, plugin.sha256.as_ref()) {
         return vec![error];
     }
@@ -189,7 +154,7 @@ fn gate_of(error: &LoadError) -> GateName {
     }
 }
 
-fn words(name: GateName, anatomy: &Anatomy, plugin: &Plugin, candidate: Option<&Candidate>) -> String {
+fn words(name: GateName, anatomy: &Anatomy, plugin: &Plugin, snapshot: Option<bool>) -> String {
     match name {
         GateName::Bytes if plugin.sha256.is_some() => format!("{} of them, with the pinned digest", anatomy.size),
         GateName::Bytes => format!("{} of them", anatomy.size),
@@ -209,7 +174,7 @@ fn words(name: GateName, anatomy: &Anatomy, plugin: &Plugin, candidate: Option<&
         GateName::Types => "those of the world".to_owned(),
         GateName::Settings => "`configure` accepts them".to_owned(),
         GateName::Trial => "it answers a request".to_owned(),
-        GateName::Snapshot if candidate.is_some_and(Candidate::is_snapshot) => {
+        GateName::Snapshot if snapshot == Some(true) => {
             "each decision starts from a copy of the configured instance".to_owned()
         }
         GateName::Snapshot => {

@@ -1,50 +1,8 @@
-//! What a component may import, and what it is linked with.
-
-use wasmtime::component::{Component, InstancePre, Linker};
+//! What a component may import, by the grants of its plugin.
 
 use crate::config::{Grant, Plugin, Source, Wasi};
 use crate::policy::LoadError;
-use crate::policy::contract::{NEWEST, Offers, PolicyPre, Track, ours};
-use crate::policy::load::Trial;
-use crate::policy::sandbox::Guest;
-use crate::policy::sandbox::wasi;
-
-impl Trial<'_> {
-    /// Links what is granted and nothing else, and checks all types in both directions.
-    pub(in crate::policy) fn link(&self, component: &Component) -> Result<(Linker<Guest>, PolicyPre), LoadError> {
-        let engine = &self.sandbox.engine;
-        let kind = component.component_type();
-        let exports: Vec<_> = kind.exports(engine).map(|(name, _)| name).collect();
-        let track = Track::of(&exports)?;
-        for (name, _) in kind.imports(engine) {
-            check_import(self.config, Some(track), name)?;
-        }
-        let mut linker = Linker::new(engine);
-        let linked = self.add_granted(&mut linker, track);
-        linked.map_err(|error| LoadError::Engine(format!("{error:#}")))?;
-        let pre = typed(linker.instantiate_pre(component))?;
-        Ok((linker, pre))
-    }
-
-    fn add_granted(&self, linker: &mut Linker<Guest>, track: &Track) -> wasmtime::Result<()> {
-        let offers = Offers {
-            names: grants(self.config, Grant::Names) || links_anyway(self.config, Grant::Names),
-            state: grants(self.config, Grant::State),
-            view: grants(self.config, Grant::View),
-        };
-        offers.add_to(linker, track.contract)?;
-        if self.config.wasi == Wasi::Inert {
-            wasi::add_to_linker(linker)?;
-        }
-        Ok(())
-    }
-}
-
-pub(in crate::policy) fn typed(pre: wasmtime::Result<InstancePre<Guest>>) -> Result<PolicyPre, LoadError> {
-    pre.and_then(PolicyPre::new).map_err(|error| LoadError::Types {
-        error: format!("{error:#}"),
-    })
-}
+use crate::policy::contract::{NEWEST, Track, ours};
 
 /// Whether a plugin that is configured like this may have an import. Without a track its version is not looked at.
 pub(in crate::policy) fn check_import(config: &Plugin, track: Option<&Track>, name: &str) -> Result<(), LoadError> {
@@ -94,6 +52,6 @@ pub(in crate::policy) fn grants(config: &Plugin, grant: Grant) -> bool {
 
 /// The embedded policy serves with any grants: without `names` its rules on addresses are told
 /// that it is not granted, and then fail closed.
-fn links_anyway(config: &Plugin, grant: Grant) -> bool {
+pub(in crate::policy) fn links_anyway(config: &Plugin, grant: Grant) -> bool {
     grant == Grant::Names && matches!(config.component, Source::Builtin(_))
 }

@@ -1,9 +1,12 @@
-//! What a component is, as far as it shows without running it, and whether it would pass the gates of a swap.
+//! What a component is, as far as it shows without running it, and whether that would pass the gates of a swap.
 
+mod bytes;
 mod gates;
-pub(in crate::policy) mod imports;
+mod imports;
 mod parts;
 
+pub(in crate::policy) use bytes::check_bytes;
 pub use gates::{Gate, GateName, Passed};
-pub(in crate::policy) use imports::{grants, typed};
+pub(in crate::policy) use gates::{at_rest, gates};
+pub(in crate::policy) use imports::{check_import, grants, links_anyway};
 pub use parts::{Anatomy, Import, Kind, Producer};

@@ -4,6 +4,9 @@
 
 mod aliases;
 mod decide;
+mod link;
+mod loaded;
+mod loader;
 mod snapshot;
 mod trial;
 
@@ -14,24 +17,24 @@ use bytes::Bytes;
 use tokio::time::timeout;
 use wasmtime::component::{Component, ComponentExportIndex};
 
+pub(in crate::policy) use self::loaded::Loaded;
+pub(in crate::policy) use self::loader::Loader;
+pub use self::trial::Description;
+
 use self::aliases::aliases;
+use self::link::typed;
 use self::snapshot::state_of;
-use self::trial::SLACK;
+use self::trial::{SLACK, Trial};
 use crate::config::{Grant, Plugin, Source, Wasi};
 use crate::names::{Lookups, Resolver};
-use crate::policy::contract::PolicyPre;
-use crate::policy::inspect::{grants, typed};
-use crate::policy::pool::{Recipe, Stock};
-use crate::policy::sandbox::{Facts, Sandbox};
-use crate::policy::serve::observe;
+use crate::policy::contract::{PolicyPre, observer};
+use crate::policy::inspect::grants;
+use crate::policy::pool::{Pool, Recipe};
+use crate::policy::sandbox::{Facts, Guest, configured};
 use crate::policy::source::{Lineage, Vetted, digest};
 use crate::policy::{Failure, LoadError, PolicyRef};
 use crate::request::{Action, Endpoint, ForwardRequest, Host};
 use crate::vital::caught;
-
-pub(in crate::policy) use decide::{Loaded, classify, configure, configured, store};
-pub use trial::Description;
-pub(in crate::policy) use trial::Trial;
 
 /// Checks, compiles, configures and tries a component. Nothing of it serves before all of that
 /// has passed.
@@ -39,40 +42,40 @@ pub(in crate::policy) use trial::Trial;
 /// # Errors
 /// The first gate that it does not pass.
 pub(in crate::policy) async fn load(
-    sandbox: &Arc<Sandbox>,
+    loader: &Arc<Loader>,
     facts: &Arc<Facts>,
     config: &Plugin,
     vetted: Vetted,
     deadline: Duration,
 ) -> Result<Loaded, LoadError> {
-    let loaded = caught(try_load(sandbox, facts, config, vetted, deadline)).await;
+    let loaded = caught(try_load(loader, facts, config, vetted, deadline)).await;
     loaded.unwrap_or_else(|panic| Err(LoadError::Panicked(panic)))
 }
 
 async fn try_load(
-    sandbox: &Arc<Sandbox>,
+    loader: &Arc<Loader>,
     facts: &Arc<Facts>,
     config: &Plugin,
     vetted: Vetted,
     deadline: Duration,
 ) -> Result<Loaded, LoadError> {
-    let (trial, bytes) = Trial::begin(sandbox, facts, config, vetted, deadline)?;
+    let (trial, bytes) = Trial::begin(loader, facts, config, vetted, deadline)?;
     let mut loaded = trial.component(bytes.into()).await?;
     if loaded.signer.is_some() {
-        sandbox.workshop.admit(config, &loaded.lineage)?;
+        loader.workshop.admit(config, &loaded.lineage)?;
     }
     let request = probe();
     let lookups = Lookups::new(Resolver::silent());
-    let _running = sandbox.running();
+    let _running = loader.sandbox.running();
     // A trial must not count as a request with policies that count.
     let facts = Arc::new(facts.without_state());
-    let asked = loaded.decide(sandbox, &facts, &request, (lookups, None), deadline);
+    let asked = loaded.decide(&loader.sandbox, &facts, &request, (lookups, None), deadline);
     match timeout(deadline * 4 + SLACK, asked).await {
         Ok((Ok(_), ..)) => {}
         Ok((Err(failure), ..)) => return Err(on_the_test_request(&request, failure)),
         Err(_) => return Err(on_the_test_request(&request, Failure::Deadline)),
     }
-    loaded.stock = trial.stock(&loaded).await;
+    loaded.pool = trial.pool(&loaded).await;
     if matches!(config.component, Source::Builtin(_)) {
         for (path, real) in aliases(&config.settings) {
             let real = real.display().to_string();
@@ -92,14 +95,14 @@ async fn try_load(
 /// # Errors
 /// The first gate before `configure` that it does not pass.
 pub(in crate::policy) async fn describe(
-    sandbox: &Arc<Sandbox>,
+    loader: &Arc<Loader>,
     facts: &Arc<Facts>,
     config: &Plugin,
     vetted: Vetted,
     deadline: Duration,
 ) -> Result<Description, LoadError> {
-    let (trial, bytes) = Trial::begin(sandbox, facts, config, vetted, deadline)?;
-    let component = sandbox.plain(&bytes.into()).await?;
+    let (trial, bytes) = Trial::begin(loader, facts, config, vetted, deadline)?;
+    let component = loader.plain(&bytes.into()).await?;
     let (_, pre) = trial.link(&component)?;
     let described = timeout(trial.patience(), trial.described(&component, &pre)).await;
     let made = described.unwrap_or(Err(LoadError::Trial(Failure::Deadline)))?;
@@ -117,7 +120,7 @@ impl Trial<'_> {
             }
             plain = Some(loaded);
         }
-        match (self.sandbox.instrumented(&bytes).await?, plain) {
+        match (self.loader.instrumented(&bytes).await?, plain) {
             (Some(instrumented), _) => self.freeze(&bytes, &instrumented).await,
             (None, Some(loaded)) => Ok(loaded),
             (None, None) => Ok(self.plain(&bytes).await?.0),
@@ -138,25 +141,25 @@ impl Trial<'_> {
                 return Ok(self.plain(bytes).await?.0);
             }
         };
-        let component = self.sandbox.frozen(state).await?;
+        let component = self.loader.frozen(state).await?;
         let pre = typed(linker.instantiate_pre(&component))?;
-        Ok(self.loaded(described, pre, observe::find(&component), false))
+        Ok(self.loaded(described, pre, observer::find(&component), false))
     }
 
     /// Where no snapshot can be taken, or is not worth it, each instance is configured anew. Says how
     /// long that takes.
     async fn plain(&self, bytes: &Bytes) -> Result<(Loaded, Duration), LoadError> {
-        let component = self.sandbox.plain(bytes).await?;
+        let component = self.loader.plain(bytes).await?;
         let (_, pre) = self.link(&component)?;
         let (described, configuring, _, _) = self.configured_in_time(&component, &pre).await?;
-        let loaded = self.loaded(described, pre, observe::find(&component), true);
+        let loaded = self.loaded(described, pre, observer::find(&component), true);
         Ok((loaded, configuring))
     }
 
     fn loaded(
         &self,
         described: Description,
-        pre: PolicyPre,
+        pre: PolicyPre<Guest>,
         observer: Option<ComponentExportIndex>,
         configures: bool,
     ) -> Loaded {
@@ -184,13 +187,13 @@ impl Trial<'_> {
             summary: described.summary,
             schema: described.schema,
             label: self.label.clone(),
-            stock: None,
+            pool: None,
         }
     }
 
     /// Finds out what it takes to make an instance, and lets some be kept ready.
-    async fn stock(&self, loaded: &Loaded) -> Option<Arc<Stock>> {
-        let _running = self.sandbox.running();
+    async fn pool(&self, loaded: &Loaded) -> Option<Arc<Pool>> {
+        let _running = self.loader.sandbox.running();
         let facts = Arc::new(self.facts.unrecorded());
         let mut least = Duration::MAX;
         let mut bytes = 0;
@@ -218,7 +221,7 @@ impl Trial<'_> {
             bytes,
             takes: least,
         };
-        Some(Stock::new(recipe, self.sandbox))
+        Some(Pool::new(recipe, &self.loader.sandbox, &self.loader.refill))
     }
 }
 

@@ -6,26 +6,26 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 use wasmtime::component::{Component, Instance};
 
-use super::decide::{classify, configure, store};
+use super::loader::Loader;
 use crate::config::Plugin;
 use crate::names::{Lookups, Resolver};
-use crate::policy::contract::{Policy, PolicyPre};
-use crate::policy::sandbox::{Facts, Guest, Label, Phase, Sandbox};
-use crate::policy::serve::observe;
-use crate::policy::source::{Vetted, check_bytes, digest};
+use crate::policy::contract::{Policy, PolicyPre, observer};
+use crate::policy::inspect::check_bytes;
+use crate::policy::sandbox::{Facts, Guest, Label, Phase, classify, configure, store};
+use crate::policy::source::{Vetted, digest};
 use crate::policy::{Failure, LoadError};
 use crate::request::printable;
 use crate::signature::Signer;
 
 /// A component on its way through the gates.
-pub(in crate::policy) struct Trial<'a> {
-    pub(in crate::policy) sandbox: &'a Arc<Sandbox>,
-    pub(in crate::policy) facts: &'a Arc<Facts>,
-    pub(in crate::policy) config: &'a Plugin,
-    pub(in crate::policy) settings: String,
-    pub(in crate::policy) label: (Arc<str>, Arc<str>),
-    pub(in crate::policy) deadline: Duration,
-    pub(in crate::policy) signer: Option<Signer>,
+pub(super) struct Trial<'a> {
+    pub(super) loader: &'a Arc<Loader>,
+    pub(super) facts: &'a Arc<Facts>,
+    pub(super) config: &'a Plugin,
+    pub(super) settings: String,
+    pub(super) label: (Arc<str>, Arc<str>),
+    pub(super) deadline: Duration,
+    pub(super) signer: Option<Signer>,
 }
 
 /// What a component says of itself.
@@ -42,8 +42,8 @@ pub struct Description {
 }
 
 /// An instance that has described itself.
-pub(in crate::policy) struct Instantiated {
-    pub(in crate::policy) described: Description,
+pub(super) struct Instantiated {
+    pub(super) described: Description,
     store: wasmtime::Store<Guest>,
     instance: Instance,
     policy: Policy,
@@ -51,8 +51,8 @@ pub(in crate::policy) struct Instantiated {
 
 impl<'a> Trial<'a> {
     /// Begins with what the bytes tell before anything is made of them, and gives them back.
-    pub(in crate::policy) fn begin(
-        sandbox: &'a Arc<Sandbox>,
+    pub(super) fn begin(
+        loader: &'a Arc<Loader>,
         facts: &'a Arc<Facts>,
         config: &'a Plugin,
         vetted: Vetted,
@@ -62,7 +62,7 @@ impl<'a> Trial<'a> {
         let sha256 = digest(&bytes);
         check_bytes(&bytes, &sha256, config.sha256.as_ref())?;
         let trial = Self {
-            sandbox,
+            loader,
             facts,
             config,
             settings: config.settings.to_string(),
@@ -74,16 +74,16 @@ impl<'a> Trial<'a> {
     }
 
     /// A guest can wait without computing, which its own deadline does not count.
-    pub(in crate::policy) async fn configured_in_time(
+    pub(super) async fn configured_in_time(
         &self,
         component: &Component,
-        pre: &PolicyPre,
+        pre: &PolicyPre<Guest>,
     ) -> Result<(Description, Duration, wasmtime::Store<Guest>, Instance), LoadError> {
         let configured = timeout(self.patience(), self.configured(component, pre)).await;
         configured.unwrap_or(Err(LoadError::Trial(Failure::Deadline)))
     }
 
-    pub(in crate::policy) fn patience(&self) -> Duration {
+    pub(super) fn patience(&self) -> Duration {
         self.deadline * CONFIGURE_FACTOR * 4 + SLACK
     }
 
@@ -91,7 +91,7 @@ impl<'a> Trial<'a> {
     async fn configured(
         &self,
         component: &Component,
-        pre: &PolicyPre,
+        pre: &PolicyPre<Guest>,
     ) -> Result<(Description, Duration, wasmtime::Store<Guest>, Instance), LoadError> {
         let made = self.described(component, pre).await?;
         let Instantiated {
@@ -100,7 +100,7 @@ impl<'a> Trial<'a> {
             instance,
             policy,
         } = made;
-        let _running = self.sandbox.running();
+        let _running = self.loader.sandbox.running();
         let began = Instant::now();
         let accepted = configure(&policy, &mut store, &self.settings).await;
         let configuring = began.elapsed();
@@ -109,20 +109,20 @@ impl<'a> Trial<'a> {
     }
 
     /// Instantiates and describes.
-    pub(in crate::policy) async fn described(
+    pub(super) async fn described(
         &self,
         component: &Component,
-        pre: &PolicyPre,
+        pre: &PolicyPre<Guest>,
     ) -> Result<Instantiated, LoadError> {
         let mut store = self.store(self.facts, self.deadline * CONFIGURE_FACTOR);
-        let _running = self.sandbox.running();
+        let _running = self.loader.sandbox.running();
         let made = pre.instance_pre().instantiate_async(&mut store).await;
         let instance = made.map_err(|error| LoadError::Trial(classify(&error, store.data())))?;
         let policy = pre.of(&mut store, &instance).map_err(|error| LoadError::Types {
             error: format!("{error:#}"),
         })?;
-        if let Some(export) = observe::find(component) {
-            let fits = observe::check(&mut store, &instance, &export);
+        if let Some(export) = observer::find(component) {
+            let fits = observer::check(&mut store, &instance, &export);
             fits.map_err(|error| LoadError::Types {
                 error: format!("{error:#}"),
             })?;
@@ -143,14 +143,14 @@ impl<'a> Trial<'a> {
         })
     }
 
-    pub(in crate::policy) fn store(&self, facts: &Arc<Facts>, deadline: Duration) -> wasmtime::Store<Guest> {
+    pub(super) fn store(&self, facts: &Arc<Facts>, deadline: Duration) -> wasmtime::Store<Guest> {
         let lookups = Lookups::new(Resolver::silent());
-        let (facts, phase, memory) = (Arc::clone(facts), Phase::Configure, self.sandbox.memory);
+        let (facts, phase, memory) = (Arc::clone(facts), Phase::Configure, self.loader.sandbox.memory);
         let guest = Guest::new(self.label_of("configure"), phase, facts, lookups, memory, deadline);
-        store(self.sandbox, guest)
+        store(&self.loader.sandbox, guest)
     }
 
-    pub(in crate::policy) fn label_of(&self, forward: &str) -> Label {
+    pub(super) fn label_of(&self, forward: &str) -> Label {
         let (policy, digest) = self.label.clone();
         Label {
             policy,
@@ -162,4 +162,4 @@ impl<'a> Trial<'a> {
 
 /// `configure` runs once, so it may take longer than a decision.
 const CONFIGURE_FACTOR: u32 = 40;
-pub(in crate::policy) const SLACK: Duration = Duration::from_secs(1);
+pub(super) const SLACK: Duration = Duration::from_secs(1);

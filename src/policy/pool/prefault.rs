@@ -21,7 +21,7 @@ use std::{mem, ptr};
 use rustix::mm::{Advice, madvise};
 
 /// What is known of the snapshots that instances are copies of.
-pub(in crate::policy) struct Warmer {
+pub(in crate::policy) struct Prefault {
     pagemap: Option<File>,
     snapshots: Vec<Snapshot>,
     looked: Option<Instant>,
@@ -49,7 +49,7 @@ struct Touched {
     read: Vec<usize>,
 }
 
-impl Warmer {
+impl Prefault {
     pub(in crate::policy) fn new() -> Self {
         Self {
             pagemap: File::open("/proc/self/pagemap").ok(),

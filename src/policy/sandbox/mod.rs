@@ -2,22 +2,29 @@
 //!
 //! It must not know why a guest is asked. Invariant: a guest reaches nothing but the interfaces that it is linked with.
 
-pub(in crate::policy) mod backtrace;
+mod backtrace;
 mod calendar;
-pub(in crate::policy) mod engine;
+mod call;
+mod engine;
+mod facts;
 mod guest;
+mod interfaces;
+mod limits;
 mod recorder;
 mod state;
+mod ticker;
 mod turns;
-pub(in crate::policy) mod wasi;
+mod wasi;
 
+pub(in crate::policy) use call::{classify, configure, configured, fill_up, store};
 pub use engine::Meter;
-pub(in crate::policy) use engine::{CLEARING, PREPARED, Sandbox};
-pub use guest::OpenForwards;
-pub(in crate::policy) use guest::{Facts, Guest, Label, Phase};
+pub(in crate::policy) use engine::{CLEARING, PREPARED, Sandbox, settings};
+pub(in crate::policy) use facts::Facts;
+pub use facts::OpenForwards;
+pub(in crate::policy) use guest::{Guest, Label, Phase};
 pub(in crate::policy) use recorder::Recorder;
 pub use recorder::{Call, Line, LogLevel, Observed};
 pub use state::{Clock, SetClock};
 pub(in crate::policy) use state::{State, StateError};
 pub(in crate::policy) use turns::{Places, Turn};
-pub(in crate::policy) use wasi::Inert;
+pub(in crate::policy) use wasi::{Inert, add_to_linker};

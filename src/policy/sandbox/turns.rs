@@ -12,7 +12,8 @@ use std::time::Duration;
 use futures_util::poll;
 use tokio::time::timeout;
 
-use super::engine::{DECISIONS, INSTANCES, Running, Sandbox};
+use super::engine::{DECISIONS, INSTANCES, Sandbox};
+use super::ticker::Running;
 use crate::policy::Failure;
 use crate::shares::{Share, Shares};
 

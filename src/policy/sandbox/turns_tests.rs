@@ -3,11 +3,10 @@ use std::future::pending;
 use futures_util::FutureExt;
 
 use super::*;
-use crate::policy::{Compiler, Workshop};
+use crate::policy::Meter;
 
 fn sandbox() -> Arc<Sandbox> {
-    let workshop = Arc::new(Workshop::new(Compiler::in_process()));
-    Arc::new(Sandbox::new(1 << 20, workshop).unwrap())
+    Arc::new(Sandbox::new(1 << 20, Meter::Off).unwrap())
 }
 
 /// What of a user's decisions may begin at once; the others wait.

@@ -2,11 +2,16 @@
 //!
 //! Invariant: a [`Generation`] never changes. A swap makes the next one, complete and tried, or none.
 
+mod decide;
 mod generation;
-pub(in crate::policy) mod observe;
-mod swap;
+mod observe;
+mod policies;
+mod spare;
+mod succession;
 
-pub use generation::{Generation, Opinion};
+pub use decide::Opinion;
+pub use generation::Generation;
 pub use observe::ForwardEnded;
-pub(in crate::policy) use swap::Spare;
-pub use swap::{LoadErrors, Policies, Swapped};
+pub use policies::{LoadErrors, Policies};
+pub(in crate::policy) use spare::Spare;
+pub use succession::Swapped;

@@ -1,19 +1,18 @@
-//! The optional `observer` export: told after something ended, on a budget of its own.
+//! Observers are told after something ended, on a budget of their own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::time::timeout;
 use wasmtime::Store;
-use wasmtime::component::{Component, ComponentExportIndex, Instance};
+use wasmtime::component::ComponentExportIndex;
 
 use super::generation::Generation;
 use crate::names::{Lookups, Resolver};
 use crate::policy::Failure;
 use crate::policy::contract::newest::types::{Ended, SocketAddress};
-use crate::policy::contract::version as track;
-use crate::policy::load::{Loaded, classify, configure, store};
-use crate::policy::sandbox::{Guest, Phase};
+use crate::policy::load::Loaded;
+use crate::policy::sandbox::{Guest, Phase, classify, configure, store};
 
 /// The end of something that was allowed.
 #[derive(Clone, Debug)]
@@ -32,21 +31,6 @@ pub struct ForwardEnded {
     pub dialled: Option<SocketAddr>,
 }
 
-/// Where a component exports `on-ended`, if it does.
-pub(in crate::policy) fn find(component: &Component) -> Option<ComponentExportIndex> {
-    let interface = track::full_of_each("observer").find_map(|name| component.get_export_index(None, name))?;
-    component.get_export_index(Some(&interface), "on-ended")
-}
-
-/// Checks that the export takes what the gateway will tell it.
-pub(in crate::policy) fn check(
-    store: &mut Store<Guest>,
-    instance: &Instance,
-    export: &ComponentExportIndex,
-) -> wasmtime::Result<()> {
-    instance.get_typed_func::<(Ended,), ()>(store, export).map(|_| ())
-}
-
 impl Generation {
     /// Tells every policy that wants to know what became of a forward of this user. Nothing waits for it, and
     /// it changes nothing; if too many decisions are under way for too long it is not told.
@@ -56,7 +40,7 @@ impl Generation {
         }
         let (generation, user) = (Arc::clone(self), user.to_owned());
         self.spare.spawn(async move {
-            let Ok(_turn) = generation.places.enter(&user, &generation.sandbox).await else {
+            let Ok(_turn) = generation.places.enter(&user, &generation.loader.sandbox).await else {
                 return tracing::warn!(forward = ended.id, "too many decisions: an end was not observed");
             };
             for loaded in &generation.chain {
@@ -80,7 +64,7 @@ impl Generation {
         };
         let label = loaded.label_for(ended.id.clone());
         let lookups = Lookups::new(Resolver::silent());
-        let memory = self.sandbox.memory;
+        let memory = self.loader.sandbox.memory;
         let guest = Guest::new(
             label,
             Phase::Decide,
@@ -89,7 +73,7 @@ impl Generation {
             memory,
             self.deadline,
         );
-        let mut store = store(&self.sandbox, guest);
+        let mut store = store(&self.loader.sandbox, guest);
         let told = loaded.observe(&mut store, export, ended).await;
         if let Some(recorder) = &self.facts.recorder {
             let fuel = store.get_fuel().ok().filter(|_| told.is_ok());

@@ -4,7 +4,6 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use wasmparser::Parser;
 
 use crate::config::{Plugin, Signatures, Source};
 use crate::files::{self, MOST_COMPONENT};
@@ -73,26 +72,6 @@ fn path(source: &Source) -> Option<&Path> {
         Source::Builtin(_) => None,
         Source::File(path) => Some(path),
         Source::Oci(reference) => Some(Path::new(reference)),
-    }
-}
-
-pub(in crate::policy) fn check_bytes(bytes: &[u8], sha256: &str, pin: Option<&[u8; 32]>) -> Result<(), LoadError> {
-    if let Some(pin) = pin {
-        let pinned = hex(pin);
-        if pinned != sha256 {
-            let found = sha256.to_owned();
-            return Err(LoadError::Pin { found, pinned });
-        }
-    }
-    if bytes.len() as u64 > MOST_COMPONENT {
-        return Err(LoadError::TooLarge(bytes.len()));
-    }
-    if Parser::is_component(bytes) {
-        Ok(())
-    } else if Parser::is_core_wasm(bytes) {
-        Err(LoadError::CoreModule)
-    } else {
-        Err(LoadError::NotWasm)
     }
 }
 

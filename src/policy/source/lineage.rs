@@ -5,14 +5,11 @@
 //! itself (`describe`) is part of the bytes that are signed, so its name and version can be held against the configuration and
 //! against what served last.
 
-use hmac::{Hmac, KeyInit, Mac};
 use semver::Version;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use crate::config::Plugin;
 use crate::policy::LoadError;
-use crate::policy::compile::Key;
 
 /// What a component says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,34 +63,6 @@ fn version(text: &str) -> Option<Version> {
     let missing = 3usize.checked_sub(numbers.split('.').count())?;
     Version::parse(&format!("{numbers}{}{rest}", ".0".repeat(missing))).ok()
 }
-
-impl Lineage {
-    /// The content of a file of `policy.directory`, if its seal is ours and for the plugin of that name.
-    pub(in crate::policy) fn unsealed(key: &Key, name: &str, bytes: &[u8]) -> Option<Self> {
-        let (seal, text) = bytes.split_at_checked(SEAL)?;
-        sealing(key, name, text).verify_slice(seal).ok()?;
-        serde_json::from_slice(text).ok()
-    }
-
-    /// What such a file holds.
-    pub(in crate::policy) fn sealed(&self, key: &Key, name: &str) -> Vec<u8> {
-        let text = serde_json::to_vec(self).unwrap_or_default();
-        let mut bytes = sealing(key, name, &text).finalize().into_bytes().to_vec();
-        bytes.extend(text);
-        bytes
-    }
-}
-
-fn sealing(key: &Key, name: &str, text: &[u8]) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key.0).expect("HMAC takes keys of any length");
-    for part in [DOMAIN, name.as_bytes(), b"\0", text] {
-        mac.update(part);
-    }
-    mac
-}
-
-const SEAL: usize = 32;
-const DOMAIN: &[u8] = b"portreeve policy that served 1\0";
 
 #[cfg(test)]
 mod tests {
@@ -187,20 +156,5 @@ mod tests {
             check(&plugin(None, false), &found, Some(&served)).is_ok(),
             "another policy served"
         );
-    }
-
-    #[test]
-    fn only_what_is_whole_ours_and_of_that_plugin_is_unsealed() {
-        let (key, found) = (Key([7; 32]), lineage("office", "1.2.3"));
-        let file = found.sealed(&key, "office");
-        assert_eq!(Lineage::unsealed(&key, "office", &file), Some(found));
-        assert_eq!(Lineage::unsealed(&Key([8; 32]), "office", &file), None);
-        assert_eq!(Lineage::unsealed(&key, "other", &file), None);
-        for place in 0..file.len() {
-            let mut changed = file.clone();
-            changed[place] ^= 1;
-            assert_eq!(Lineage::unsealed(&key, "office", &changed), None, "byte {place}");
-            assert_eq!(Lineage::unsealed(&key, "office", &file[..place]), None, "{place} bytes");
-        }
     }
 }

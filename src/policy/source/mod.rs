@@ -2,13 +2,13 @@
 //!
 //! It must not know what a component is made of, nor what is done with it.
 
-pub(in crate::policy) mod component;
+mod component;
 mod fresh;
 pub(in crate::policy) mod lineage;
 mod watch;
 
 pub use component::{Vetted, digest};
-pub(in crate::policy) use component::{check_bytes, hex};
+pub(in crate::policy) use component::{hex, read};
 pub use fresh::Fresh;
 pub(in crate::policy) use lineage::Lineage;
 pub use watch::Watch;

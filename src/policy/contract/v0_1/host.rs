@@ -1,14 +1,24 @@
 //! The imports of track 0.1: the host answers as it does on the newest track.
 
+use std::marker::PhantomData;
+
 use wasmtime::Result;
+use wasmtime::component::HasData;
 
-use super::generated::v0_1::portreeve::policy as old;
-use super::newest as new;
-use crate::policy::sandbox::Guest;
+use crate::policy::contract::generated::v0_1::portreeve::policy as old;
+use crate::policy::contract::newest as new;
 
-impl old::types::Host for Guest {}
+/// A guest of track 0.1, seen as one of the newest.
+pub(in crate::policy::contract) struct Translated<'a, G>(pub(in crate::policy::contract) &'a mut G);
 
-impl old::log::Host for Guest {
+/// Tells the linker that the imports of track 0.1 are [`Translated`].
+pub(in crate::policy::contract) struct Translation<G>(PhantomData<fn() -> G>);
+
+impl<G: 'static> HasData for Translation<G> {
+    type Data<'a> = Translated<'a, G>;
+}
+
+impl<G: new::log::Host + Send> old::log::Host for Translated<'_, G> {
     async fn write(&mut self, level: old::log::Level, message: String) -> Result<()> {
         let level = match level {
             old::log::Level::Debug => new::log::Level::Debug,
@@ -16,13 +26,13 @@ impl old::log::Host for Guest {
             old::log::Level::Warn => new::log::Level::Warn,
             old::log::Level::Error => new::log::Level::Error,
         };
-        new::log::Host::write(self, level, message).await
+        new::log::Host::write(self.0, level, message).await
     }
 }
 
-impl old::names::Host for Guest {
+impl<G: new::names::Host + Send> old::names::Host for Translated<'_, G> {
     async fn resolve(&mut self, host: String) -> Result<Result<Vec<String>, old::names::LookupError>> {
-        let answer = new::names::Host::resolve(self, host).await?;
+        let answer = new::names::Host::resolve(self.0, host).await?;
         Ok(answer.map_err(|error| match error {
             new::names::LookupError::NotGranted => old::names::LookupError::NotGranted,
             new::names::LookupError::NoSuchName => old::names::LookupError::NoSuchName,
@@ -33,9 +43,9 @@ impl old::names::Host for Guest {
     }
 }
 
-impl old::state::Host for Guest {
+impl<G: new::state::Host + Send> old::state::Host for Translated<'_, G> {
     async fn get(&mut self, key: String) -> Result<Result<Option<Vec<u8>>, old::state::StateError>> {
-        let answer = new::state::Host::get(self, key).await?;
+        let answer = new::state::Host::get(self.0, key).await?;
         Ok(answer.map_err(Into::into))
     }
 
@@ -45,7 +55,7 @@ impl old::state::Host for Guest {
         value: Vec<u8>,
         ttl_seconds: u32,
     ) -> Result<Result<(), old::state::StateError>> {
-        let answer = new::state::Host::put(self, key, value, ttl_seconds).await?;
+        let answer = new::state::Host::put(self.0, key, value, ttl_seconds).await?;
         Ok(answer.map_err(Into::into))
     }
 
@@ -55,7 +65,7 @@ impl old::state::Host for Guest {
         delta: i64,
         window_seconds: u32,
     ) -> Result<Result<i64, old::state::StateError>> {
-        let answer = new::state::Host::add(self, key, delta, window_seconds).await?;
+        let answer = new::state::Host::add(self.0, key, delta, window_seconds).await?;
         Ok(answer.map_err(Into::into))
     }
 }
@@ -71,13 +81,13 @@ impl From<new::state::StateError> for old::state::StateError {
     }
 }
 
-impl old::view::Host for Guest {
+impl<G: new::view::Host + Send> old::view::Host for Translated<'_, G> {
     async fn open_forwards(&mut self, user: String) -> Result<u32> {
-        new::view::Host::open_forwards(self, user).await
+        new::view::Host::open_forwards(self.0, user).await
     }
 
     async fn fact(&mut self, name: String) -> Result<Option<old::types::Value>> {
-        let found = new::view::Host::fact(self, name).await?;
+        let found = new::view::Host::fact(self.0, name).await?;
         Ok(found.map(Into::into))
     }
 }

@@ -1,30 +1,32 @@
-//! The workbench: one component, loaded through the gates and asked on the path that serve, while
-//! the host interfaces answer what they are told to answer.
+//! One component for a tool: loaded through the gates and asked on the path of those that serve, while the host interfaces
+//! answer what they are told to answer.
 //!
 //! Nothing here decides anything: a [`Candidate`] is asked by a [`Generation`] of one, so what is
 //! tried is what would serve.
+
+mod gates;
+mod host;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+pub use self::host::{HostSide, Remembered};
+
 use crate::config::{Plugin, Source};
-use crate::names::{Lookups, Resolver};
-use crate::policy::load;
-use crate::policy::load::Loaded;
-use crate::policy::sandbox::{Clock, Facts, Meter, Observed, Places, Recorder, Sandbox, State, StateError};
+use crate::names::Lookups;
+use crate::policy::load::{self, Loaded, Loader};
+use crate::policy::sandbox::{Facts, Meter, Observed, Places, Recorder};
 use crate::policy::serve::{ForwardEnded, Generation, Spare};
-use crate::policy::source::Vetted;
-use crate::policy::source::component as vetted;
-use crate::policy::source::lineage;
-use crate::policy::{Anatomy, Compiler, Description, Failure, LoadError, OpenForwards, PolicyRef, Workshop};
-use crate::request::{Fact, ForwardRequest, Verdict};
+use crate::policy::source::{Vetted, lineage, read};
+use crate::policy::{Anatomy, Compiler, Description, Failure, LoadError, PolicyRef, Workshop};
+use crate::request::{ForwardRequest, Verdict};
 
 /// An engine with the bounds of one configuration, on which components are loaded.
 #[derive(Clone)]
 pub struct Workbench {
-    sandbox: Arc<Sandbox>,
+    loader: Arc<Loader>,
     places: Places,
     deadline: Duration,
 }
@@ -35,27 +37,6 @@ pub struct Candidate {
     loaded: Arc<Loaded>,
     /// What was seen while it was configured and tried.
     pub observed: Observed,
-}
-
-/// What the host interfaces answer.
-#[derive(Clone)]
-pub struct HostSide {
-    /// Of `names`.
-    pub resolver: Resolver,
-    /// Of `state`; kept from one request to the next.
-    pub state: Remembered,
-    /// Of `view.fact`.
-    pub facts: Vec<(String, Fact)>,
-    /// Of `view.open-forwards`.
-    pub open_forwards: OpenForwards,
-}
-
-/// What a policy remembers, on a clock of its own that stands still while nobody moves it.
-#[derive(Clone)]
-pub struct Remembered {
-    state: Arc<State>,
-    began: Instant,
-    now: Duration,
 }
 
 /// What came of one request.
@@ -92,7 +73,7 @@ impl Workbench {
     pub fn with(workshop: Workshop, memory: u64, deadline: Duration, meter: Meter) -> Result<Self, LoadError> {
         let workshop = Arc::new(workshop);
         Ok(Self {
-            sandbox: Arc::new(Sandbox::with(memory, workshop, meter)?.keeping()),
+            loader: Arc::new(Loader::new(memory, workshop, meter)?.remembering()),
             places: Places::new(),
             deadline,
         })
@@ -110,7 +91,7 @@ impl Workbench {
     /// Whether all that was loaded here had been compiled before.
     #[must_use]
     pub fn compiled_nothing(&self) -> bool {
-        self.sandbox.workshop.compiled() == 0
+        self.loader.workshop.compiled() == 0
     }
 
     /// Every gate that a component passes before it serves.
@@ -120,7 +101,7 @@ impl Workbench {
     pub async fn load(&self, plugin: &Plugin, bytes: Vec<u8>) -> Result<Candidate, LoadError> {
         let recorder = Arc::new(Recorder::new(Instant::now()));
         let facts = HostSide::default().facts_with(&recorder);
-        let loaded = load::load(&self.sandbox, &facts, plugin, Vetted::unsigned(bytes), self.deadline).await?;
+        let loaded = load::load(&self.loader, &facts, plugin, Vetted::unsigned(bytes), self.deadline).await?;
         Ok(Candidate {
             bench: self.clone(),
             loaded: Arc::new(loaded),
@@ -135,7 +116,7 @@ impl Workbench {
     /// # Errors
     /// Why that cannot be said.
     pub async fn anatomy(&self, bytes: &Bytes) -> Result<Anatomy, LoadError> {
-        self.sandbox.workshop.anatomy(bytes.clone()).await
+        self.loader.workshop.anatomy(bytes.clone()).await
     }
 
     /// What a component says of itself, before any settings.
@@ -144,7 +125,7 @@ impl Workbench {
     /// The first gate before `configure` that it does not pass.
     pub async fn describe(&self, plugin: &Plugin, bytes: Vec<u8>) -> Result<Description, LoadError> {
         let facts = Arc::new(HostSide::default().facts(None));
-        load::describe(&self.sandbox, &facts, plugin, Vetted::unsigned(bytes), self.deadline).await
+        load::describe(&self.loader, &facts, plugin, Vetted::unsigned(bytes), self.deadline).await
     }
 }
 
@@ -216,7 +197,7 @@ impl Candidate {
     pub async fn tell(&self, ended: &ForwardEnded, host: &HostSide) -> Told {
         let recorder = Arc::new(Recorder::new(host.state.now()));
         let generation = self.generation(host.facts_with(&recorder));
-        let _running = generation.sandbox.running();
+        let _running = generation.loader.sandbox.running();
         let result = generation.told(&self.loaded, ended).await;
         Told {
             result,
@@ -232,7 +213,7 @@ impl Candidate {
 
     fn generation(&self, facts: Arc<Facts>) -> Generation {
         Generation {
-            sandbox: Arc::clone(&self.bench.sandbox),
+            loader: Arc::clone(&self.bench.loader),
             facts,
             chain: vec![Arc::clone(&self.loaded)],
             deadline: self.bench.deadline,
@@ -242,87 +223,10 @@ impl Candidate {
     }
 }
 
-impl HostSide {
-    fn facts(&self, recorder: Option<Arc<Recorder>>) -> Facts {
-        Facts {
-            state: Arc::clone(&self.state.state),
-            configured: self.facts.clone(),
-            open_forwards: Arc::clone(&self.open_forwards),
-            clock: Clock::Running,
-            recorder,
-        }
-    }
-
-    fn facts_with(&self, recorder: &Arc<Recorder>) -> Arc<Facts> {
-        Arc::new(self.facts(Some(Arc::clone(recorder))))
-    }
-}
-
-impl Default for HostSide {
-    /// No name, nothing remembered, nothing open, no fact.
-    fn default() -> Self {
-        Self {
-            resolver: Resolver::silent(),
-            state: Remembered::default(),
-            facts: Vec::new(),
-            open_forwards: Arc::new(|_| 0),
-        }
-    }
-}
-
-impl Default for Remembered {
-    fn default() -> Self {
-        Self {
-            state: Arc::default(),
-            began: Instant::now(),
-            now: Duration::ZERO,
-        }
-    }
-}
-
-impl Remembered {
-    /// Remembers a value for the policy of that name, for [`Remembered::TERM`].
-    ///
-    /// # Errors
-    /// Where a policy could not have stored it: the key or the value is too large, or all is full.
-    pub fn value(&self, policy: &str, key: &str, bytes: Vec<u8>) -> Result<(), &'static str> {
-        let stored = self.state.put(policy, key.to_owned(), bytes, Self::TERM, self.now());
-        stored.map_err(words)
-    }
-
-    /// Remembers a counter for the policy of that name, whose window ends after [`Remembered::TERM`].
-    ///
-    /// # Errors
-    /// As [`Remembered::value`].
-    pub fn counter(&self, policy: &str, key: &str, sum: i64) -> Result<(), &'static str> {
-        let counted = self.state.add(policy, key.to_owned(), sum, Self::TERM, self.now());
-        counted.map(|_| ()).map_err(words)
-    }
-
-    /// Moves the clock to so much after the beginning.
-    pub fn move_to(&mut self, since_the_beginning: Duration) {
-        self.now = since_the_beginning;
-    }
-
-    /// How long what was told beforehand is remembered: an hour.
-    pub const TERM: Duration = Duration::from_secs(3600);
-
-    fn now(&self) -> Instant {
-        self.began.checked_add(self.now).unwrap_or(self.began)
-    }
-}
-
-fn words(error: StateError) -> &'static str {
-    match error {
-        StateError::OverBudget => "more than a policy may remember",
-        StateError::TooLarge => "too large: a key has at most 256 bytes and a value 64 KiB",
-    }
-}
-
 /// The bytes of a component, as they would be loaded.
 ///
 /// # Errors
 /// Where the file cannot be read.
 pub fn component(source: &Source) -> Result<Vec<u8>, LoadError> {
-    vetted::read(source)
+    read(source)
 }

@@ -4,6 +4,10 @@
 //! translation goes by names, so the order makes no difference here. An answer that a guest of this track never set is an
 //! allow by the track's own types; only its bindings can tell (`plugins/bindings/0.1.0`).
 
+mod host;
+
+pub(super) use host::{Translated, Translation};
+
 use super::generated::v0_1::portreeve::policy::types as old;
 use super::newest::types as new;
 

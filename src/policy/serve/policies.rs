@@ -1,21 +1,17 @@
 //! From a configuration to the generation that it means, and from there to the next one.
 
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::task::JoinHandle;
 
 use super::generation::Generation;
+use super::spare::Spare;
 use crate::config;
 use crate::files::{self, MOST_COMPONENT};
-use crate::policy::load;
-use crate::policy::load::Loaded;
-use crate::policy::sandbox::{Clock, Facts, Places, Sandbox};
+use crate::policy::load::{self, Loaded, Loader};
+use crate::policy::sandbox::{Clock, Facts, Meter, Places};
 use crate::policy::source::Fresh;
-use crate::policy::{Compiler, Installed, LoadError, OpenForwards, PolicyRef, Workshop, digest};
+use crate::policy::{Compiler, LoadError, OpenForwards, Workshop, digest};
 
 /// Makes generations. Which one is in force is not its business: it hands over the next one, complete and tried, or says
 /// why there is none.
@@ -26,14 +22,6 @@ pub struct Policies {
 
 /// Each plugin that does not load, by its name.
 pub type LoadErrors = Vec<(String, LoadError)>;
-
-/// A swap that took place.
-pub struct Swapped {
-    /// What serves now.
-    pub now: Installed,
-    /// What served before.
-    pub before: Option<PolicyRef>,
-}
 
 impl Policies {
     /// Loads every plugin of the chain, compiled in this process.
@@ -82,7 +70,7 @@ impl Policies {
         let workshop = Arc::new(workshop);
         let engine = |error| vec![("policy".to_owned(), error)];
         let spare = Arc::new(Spare::start().map_err(engine)?);
-        let sandbox = Sandbox::new(config.memory, Arc::clone(&workshop)).map_err(engine)?;
+        let loader = Loader::new(config.memory, Arc::clone(&workshop), Meter::Off).map_err(engine)?;
         let facts = Facts {
             state: Arc::default(),
             configured: facts(config),
@@ -91,7 +79,7 @@ impl Policies {
             recorder: None,
         };
         let generation = Generation {
-            sandbox: Arc::new(sandbox),
+            loader: Arc::new(loader),
             facts: Arc::new(facts),
             chain: Vec::new(),
             deadline: config.deadline,
@@ -100,7 +88,7 @@ impl Policies {
         };
         let generation = build(generation, config, &[]).await;
         let generation = generation.map_err(|errors| with_last_good(&workshop, errors))?;
-        workshop.now_serve(generation.chain.iter().map(|loaded| &**loaded));
+        workshop.now_serve(generation.signed());
         Ok((Self { spare, workshop }, Arc::new(generation)))
     }
 
@@ -132,10 +120,10 @@ impl Policies {
     /// # Errors
     /// Each plugin that does not load, by its name.
     pub async fn prepare(&self, old: &Arc<Generation>, config: &config::Policy) -> Result<Arc<Generation>, LoadErrors> {
-        let sandbox = if old.sandbox.memory == config.memory {
-            Arc::clone(&old.sandbox)
+        let loader = if old.loader.sandbox.memory == config.memory {
+            Arc::clone(&old.loader)
         } else {
-            let made = Sandbox::new(config.memory, Arc::clone(&self.workshop));
+            let made = Loader::new(config.memory, Arc::clone(&self.workshop), Meter::Off);
             Arc::new(made.map_err(|error| vec![("policy".to_owned(), error)])?)
         };
         let configured = facts(config);
@@ -151,14 +139,14 @@ impl Policies {
             })
         };
         let next = Generation {
-            sandbox,
+            loader,
             facts,
             chain: Vec::new(),
             deadline: config.deadline,
             places: old.places.clone(),
             spare: Arc::clone(&self.spare),
         };
-        let same = Arc::ptr_eq(&next.sandbox, &old.sandbox) && next.deadline == old.deadline;
+        let same = Arc::ptr_eq(&next.loader, &old.loader) && next.deadline == old.deadline;
         let kept: &[_] = if same { &old.chain } else { &[] };
         let next = build(next, config, kept).await?;
         Ok(if next.is_same_as(old) {
@@ -180,7 +168,7 @@ impl Policies {
         let loads = fresh.into_iter().map(async |(name, fresh)| {
             let loaded = async {
                 let Fresh { plugin, vetted } = fresh?;
-                load::load(&old.sandbox, &old.facts, &plugin, vetted, old.deadline).await
+                load::load(&old.loader, &old.facts, &plugin, vetted, old.deadline).await
             };
             (name, loaded.await)
         });
@@ -195,67 +183,13 @@ impl Policies {
             }
         }
         Ok(Arc::new(Generation {
-            sandbox: Arc::clone(&old.sandbox),
+            loader: Arc::clone(&old.loader),
             facts: Arc::clone(&old.facts),
             chain,
             deadline: old.deadline,
             places: old.places.clone(),
             spare: Arc::clone(&self.spare),
         }))
-    }
-}
-
-impl Generation {
-    /// Whether exactly this component, signed by the same, serves with exactly these settings.
-    #[must_use]
-    pub fn serves(&self, fresh: &Fresh) -> bool {
-        let digest = fresh.digest();
-        let settings = fresh.plugin.settings.to_string();
-        let serves = |loaded: &Arc<Loaded>| {
-            loaded.reference.name == fresh.plugin.name
-                && loaded.reference.sha256 == digest
-                && loaded.settings == settings
-                && loaded.signer == fresh.vetted.signer
-        };
-        self.chain.iter().any(serves)
-    }
-
-    /// The policies of this generation that are not those of `old`.
-    #[must_use]
-    pub fn swapped_since(&self, old: &Self) -> Vec<Swapped> {
-        let replaced = self
-            .chain
-            .iter()
-            .filter(|now| !old.chain.iter().any(|before| Arc::ptr_eq(before, now)));
-        replaced
-            .map(|now| Swapped {
-                now: now.installed(),
-                before: old.policies().find(|before| before.name == now.reference.name).cloned(),
-            })
-            .collect()
-    }
-
-    /// Another one serves from now on. Instances that were made ahead for what it does not have go at once.
-    pub fn give_way_to(&self, new: &Self) {
-        new.sandbox.workshop.now_serve(new.chain.iter().map(|loaded| &**loaded));
-        let stays = |one: &&Arc<Loaded>| new.chain.iter().any(|other| Arc::ptr_eq(one, other));
-        for gone in self.chain.iter().filter(|one| !stays(one)) {
-            if let Some(stock) = &gone.stock {
-                stock.close();
-            }
-        }
-    }
-
-    fn is_same_as(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.sandbox, &other.sandbox)
-            && Arc::ptr_eq(&self.facts, &other.facts)
-            && self.deadline == other.deadline
-            && self.chain.len() == other.chain.len()
-            && self
-                .chain
-                .iter()
-                .zip(&other.chain)
-                .all(|(one, other)| Arc::ptr_eq(one, other))
     }
 }
 
@@ -303,7 +237,7 @@ async fn build(
             if let Some(unchanged) = kept.iter().find(same) {
                 return Ok(Arc::clone(unchanged));
             }
-            let loaded = load::load(&made.sandbox, &made.facts, &plugin, vetted, made.deadline).await?;
+            let loaded = load::load(&made.loader, &made.facts, &plugin, vetted, made.deadline).await?;
             Ok(Arc::new(loaded))
         };
         (name, loaded.await)
@@ -328,55 +262,4 @@ fn all<T>(loaded: Vec<(String, Result<T, LoadError>)>) -> Result<Vec<T>, LoadErr
 
 fn facts(config: &config::Policy) -> Vec<(String, crate::request::Fact)> {
     config.facts.clone()
-}
-
-/// Where decisions go on that take longer than one turn. It lasts as long as a generation needs it.
-pub(in crate::policy) enum Spare {
-    /// Threads of its own; none once it is dropped.
-    Own(Option<Runtime>),
-    /// Where the tools run.
-    Here(Handle),
-}
-
-impl Spare {
-    fn start() -> Result<Self, LoadError> {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(threads)
-            .thread_name("policy")
-            .thread_keep_alive(Duration::from_secs(10))
-            .enable_all()
-            .build();
-        let runtime = runtime.map_err(|error| LoadError::Engine(format!("no threads for policies: {error}")))?;
-        Ok(Self::Own(Some(runtime)))
-    }
-
-    /// On the threads of the caller, who has a runtime.
-    pub(in crate::policy) fn here() -> Self {
-        Self::Here(Handle::current())
-    }
-
-    pub(in crate::policy) fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
-    where
-        F: Future<Output: Send> + Send + 'static,
-    {
-        match self {
-            Self::Own(runtime) => runtime
-                .as_ref()
-                .expect("it is taken only when it is dropped")
-                .spawn(task),
-            Self::Here(handle) => handle.spawn(task),
-        }
-    }
-}
-
-impl Drop for Spare {
-    /// A runtime must not be dropped where another one runs; this does not wait.
-    fn drop(&mut self) {
-        if let Self::Own(runtime) = self
-            && let Some(runtime) = runtime.take()
-        {
-            runtime.shutdown_background();
-        }
-    }
 }
