@@ -9,7 +9,7 @@ use super::loading::Loading;
 use super::paint::Paint;
 use super::wrong::{fail, unread};
 use crate::cli::{self, FAILED, plain};
-use crate::policy::{self, Gate, LoadError, Meter, Passed, Workbench};
+use crate::policy::{Component, Gate, LoadError, Meter, Passed, Workbench};
 
 /// Send a component through every gate of a swap, without a gateway.
 #[derive(Args)]
@@ -27,16 +27,16 @@ pub(super) async fn run(check: Check) -> u8 {
         Err(unready) => return unready.report(check.json),
     };
     let plugin = &subject.setup.plugin;
-    let bytes = match policy::component(&plugin.component) {
-        Ok(bytes) => bytes,
+    let component = match Component::read(&plugin.component) {
+        Ok(component) => component,
         Err(error) => return unread(&error, check.json),
     };
-    let sha256 = policy::digest(&bytes);
+    let sha256 = component.sha256().to_owned();
     let bench = match Workbench::new(subject.setup.memory, subject.setup.deadline, Meter::Off) {
         Ok(bench) => bench,
         Err(error) => return fail(FAILED, &error.to_string(), check.json),
     };
-    let (gates, candidate) = bench.gates(plugin, bytes, subject.signatures.as_ref()).await;
+    let (gates, candidate) = bench.gates(plugin, component, subject.signatures.as_ref()).await;
     let log = candidate.iter().flat_map(|candidate| &candidate.observed.log);
     let log: Vec<_> = log.map(ToString::to_string).collect();
     let ok = candidate.is_some();

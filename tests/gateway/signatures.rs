@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use portreeve::config;
-use portreeve::policy::{Fresh, Generation, Policies, Workshop};
+use portreeve::policy::{Component, Fresh, Generation, Meter, Passed, Policies, Workbench, Workshop};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -199,12 +199,17 @@ fn put(setup: &Setup, guest: &Guest) {
     sign(&setup.path("policy.wasm"), &setup.path("signer"), "policy@portreeve");
 }
 
-/// The policies of a configuration with these keys of the plugin, as a gateway would load them at its start.
-fn load(setup: &Setup, runtime: &Runtime, keys: &str) -> Result<(Policies, Arc<Generation>, config::Policy), String> {
+/// A configuration that demands a signature, with these keys of the plugin.
+fn signed_policy(setup: &Setup, keys: &str) -> config::Policy {
     let text = format!(
         "[policy]\nallowed-signers = \"allowed\"\n[[policy.plugin]]\nname = \"test\"\ncomponent = \"policy.wasm\"\n{keys}\n"
     );
-    let config = config::parse(&text, &setup.path("some.toml")).unwrap().policy;
+    config::parse(&text, &setup.path("some.toml")).unwrap().policy
+}
+
+/// Its policies, as a gateway would load them at its start.
+fn load(setup: &Setup, runtime: &Runtime, keys: &str) -> Result<(Policies, Arc<Generation>, config::Policy), String> {
+    let config = signed_policy(setup, keys);
     let workshop = Workshop::keeping(compiler(), &setup.path("policies")).unwrap();
     let loaded = runtime.block_on(Policies::load_in(workshop, &config, Arc::new(|_| 0)));
     let (policies, generation) = loaded.map_err(|errors| errors[0].1.to_string())?;
@@ -276,4 +281,38 @@ fn an_unsigned_component_is_not_held_against_what_served() {
     let gateway = Setup::allowing().start();
     let swapped = gateway.swap(&refusing().named("other").version("0.1.0"));
     assert_eq!(swapped["event"], "policy-swapped", "{swapped}");
+}
+
+/// A file may be replaced between the check of its signature and the load.
+#[test]
+fn the_bytes_whose_signature_is_checked_are_those_that_are_loaded() {
+    let setup = signed();
+    let config = signed_policy(&setup, "");
+    let (plugin, signatures) = (&config.plugins[0], config.signatures.as_ref());
+    let path = setup.path("policy.wasm");
+    let good = fs::read(&path).unwrap();
+    let bench = |runtime: &Runtime| {
+        let _entered = runtime.enter();
+        Workbench::with(Workshop::new(compiler()), config.memory, config.deadline, Meter::Off).unwrap()
+    };
+    let runtime = Runtime::new().unwrap();
+    #[rustfmt::skip]
+    let table = [
+        // is read               lies there when it is checked    what comes of it
+        (good.clone(),           refusing().build(),              Ok(portreeve::policy::digest(&good))),
+        (refusing().build(),     good.clone(),                    Err("signature")),
+    ];
+    for (read, then, expected) in table {
+        fs::write(&path, read).unwrap();
+        let component = Component::read(&plugin.component).unwrap();
+        fs::write(&path, then).unwrap();
+        let (gates, candidate) = runtime.block_on(bench(&runtime).gates(plugin, component, signatures));
+        let failed = gates.iter().find(|gate| matches!(gate.result, Passed::No(_)));
+        let came = match (candidate, failed) {
+            (Some(candidate), None) => Ok(candidate.reference().sha256.clone()),
+            (None, Some(gate)) => Err(gate.name.as_str()),
+            _ => panic!("neither passed nor refused"),
+        };
+        assert_eq!(came, expected);
+    }
 }

@@ -20,7 +20,7 @@ use super::test;
 use super::wrong::{fail, unloaded};
 use crate::cli::{self, INVALID, plain};
 use crate::names::{Lookups, Resolver};
-use crate::policy::{self, Generation, HostSide, LoadError, Meter, Workbench};
+use crate::policy::{Component, Generation, HostSide, LoadError, Meter, Workbench};
 use crate::request::{Action, ForwardRequest};
 
 /// Measure what decisions of a policy cost, on the path of the server.
@@ -122,16 +122,16 @@ pub(super) async fn run(bench: Bench) -> u8 {
 
 async fn measure(subject: &Subject, asking: &Asking, time: Duration) -> Result<Figures, LoadError> {
     let setup = &subject.setup;
-    let bytes = policy::component(&setup.plugin.component)?;
-    let (size, sha256) = (bytes.len(), policy::digest(&bytes));
+    let component = Component::read(&setup.plugin.component)?;
+    let (size, sha256) = (component.bytes().len(), component.sha256().to_owned());
     let workshop = || workshop(subject.directory.as_deref());
     let metered = Workbench::with(workshop(), setup.memory, setup.deadline, Meter::Fuel)?;
-    let metered = metered.load(&setup.plugin, bytes.clone()).await?;
+    let metered = metered.load(&setup.plugin, component.clone()).await?;
     let asked = metered.ask(Arc::clone(&asking.request), &asking.host).await;
     let answer = Answer::of(&asked);
     let began = Instant::now();
     let serving = Workbench::with(workshop(), setup.memory, setup.deadline, Meter::Off)?;
-    let candidate = serving.load(&setup.plugin, bytes).await?;
+    let candidate = serving.load(&setup.plugin, component).await?;
     let load = began.elapsed();
     let generation = candidate.serving(&asking.host);
     // The first ones pay for pages and caches that all others find.

@@ -3,7 +3,6 @@
 mod difference;
 mod report;
 
-use bytes::Bytes;
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -13,7 +12,7 @@ use super::project::{Setup, shown};
 use super::wrong::unread;
 use crate::cli::{self, FAILED};
 use crate::config::{Grant, Plugin, Wasi};
-use crate::policy::{self, Anatomy, Description, Kind, LoadError, Meter, Workbench};
+use crate::policy::{Anatomy, Component, Description, Kind, LoadError, Meter, Workbench};
 
 /// Show what a component is, or what changed between two.
 #[derive(Args)]
@@ -108,12 +107,11 @@ fn json(value: &impl Serialize) -> String {
 /// Reads a component, and asks it what it says of itself where it can be asked.
 async fn look(setup: &Setup) -> Result<Inspected, LoadError> {
     let plugin = &setup.plugin;
-    let bytes = policy::component(&plugin.component)?;
+    let component = Component::read(&plugin.component)?;
     let bench = Workbench::new(setup.memory, setup.deadline, Meter::Off)?;
-    let bytes: Bytes = bytes.into();
-    let (anatomy, unread) = match bench.anatomy(&bytes).await {
+    let (anatomy, unread) = match bench.anatomy(&component).await {
         Ok(anatomy) => (anatomy, None),
-        Err(error) => (Anatomy::bare(&bytes), Some(error)),
+        Err(error) => (Anatomy::bare(component.bytes()), Some(error)),
     };
     let refused = anatomy.imports.iter().filter_map(|import| {
         let refused = anatomy.granted(import, plugin).err()?;
@@ -125,7 +123,7 @@ async fn look(setup: &Setup) -> Result<Inspected, LoadError> {
     let refused = refused.collect();
     let described = match unread {
         Some(error) => Err(error),
-        None => described(&bench, setup, &bytes).await,
+        None => described(&bench, setup, component).await,
     };
     let (described, fault) = match described {
         Ok(described) => (Some(described), None),
@@ -160,12 +158,12 @@ async fn look(setup: &Setup) -> Result<Inspected, LoadError> {
 }
 
 /// With every grant, because a component that lacks one can still be looked at.
-async fn described(bench: &Workbench, setup: &Setup, bytes: &[u8]) -> Result<Description, LoadError> {
+async fn described(bench: &Workbench, setup: &Setup, component: Component) -> Result<Description, LoadError> {
     let plugin = Plugin {
         grants: vec![Grant::Log, Grant::Names, Grant::State, Grant::View],
         wasi: Wasi::Inert,
         sha256: None,
         ..setup.plugin.clone()
     };
-    bench.describe(&plugin, bytes.to_vec()).await
+    bench.describe(&plugin, component).await
 }

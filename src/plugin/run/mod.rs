@@ -20,7 +20,7 @@ use super::wrong::{Wrong, fail, unloaded};
 use crate::cli::{self, DENIED, INVALID, UNDECIDED, plain};
 use crate::config::Grant;
 use crate::names::{NameError, Names, Resolver};
-use crate::policy::{self, Asked, Candidate, HostSide, LoadError, Meter, PolicyRef, Workbench};
+use crate::policy::{Asked, Candidate, Component, HostSide, LoadError, Meter, PolicyRef, Workbench};
 use crate::request::{Action, Credential, Fact, ForwardRequest, Host};
 
 /// Ask a policy one request, and show what it did.
@@ -198,8 +198,8 @@ impl Once<'_> {
         let host = self.host().map_err(Stop::Usage)?;
         let workshop = workshop(self.subject.directory.as_deref());
         let bench = Workbench::with(workshop, setup.memory, setup.deadline, meter)?;
-        let bytes = policy::component(&setup.plugin.component)?;
-        let candidate = bench.load(&setup.plugin, bytes).await?;
+        let component = Component::read(&setup.plugin.component)?;
+        let candidate = bench.load(&setup.plugin, component).await?;
         let asked = candidate.ask(Arc::clone(&self.request), &host).await;
         Ok((candidate, asked))
     }

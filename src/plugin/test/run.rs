@@ -16,7 +16,7 @@ use super::case::{Asks, Case, CaseFile, Held, Step};
 use super::coverage::Coverage;
 use super::expect::Difference;
 use crate::names::Resolver;
-use crate::policy::{self, Candidate, HostSide, LoadError, Meter, PolicyRef, Problem, Workbench};
+use crate::policy::{Candidate, Component, HostSide, LoadError, Meter, PolicyRef, Problem, Workbench};
 
 /// What came of all cases.
 pub(super) struct Results {
@@ -158,8 +158,8 @@ fn key(setup: &Setup) -> String {
 }
 
 async fn load(bench: &Workbench, setup: &Setup) -> Result<Arc<Candidate>, LoadError> {
-    let bytes = policy::component(&setup.plugin.component)?;
-    bench.load(&setup.plugin, bytes).await.map(Arc::new)
+    let component = Component::read(&setup.plugin.component)?;
+    bench.load(&setup.plugin, component).await.map(Arc::new)
 }
 
 async fn one(file: String, case: Case, candidate: &Result<Arc<Candidate>, LoadError>, load: String) -> CaseResult {

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use bytes::Bytes;
 use nix::unistd::geteuid;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
@@ -27,7 +26,7 @@ use crate::confined::Failed;
 use crate::policy::LoadError;
 use crate::policy::inspect::Anatomy;
 use crate::policy::sandbox::Sandbox;
-use crate::policy::source::{Lineage, lineage};
+use crate::policy::source::{self, Lineage, lineage};
 use crate::vital;
 
 /// Compiles components, or finds that it has done so before.
@@ -103,10 +102,10 @@ impl Workshop {
     }
 
     /// What the parts of a component are.
-    pub(in crate::policy) async fn anatomy(&self, bytes: Bytes) -> Result<Anatomy, LoadError> {
+    pub(in crate::policy) async fn anatomy(&self, component: source::Component) -> Result<Anatomy, LoadError> {
         let _place = self.places.acquire().await;
         let tools = Arc::clone(&self.tools);
-        let read = tokio::task::spawn_blocking(move || tools.compiler.anatomy(&bytes)).await;
+        let read = tokio::task::spawn_blocking(move || tools.compiler.anatomy(component.bytes())).await;
         let read = read.map_err(|error| LoadError::Engine(error.to_string()))?;
         read.map_err(LoadError::Unreadable)
     }
@@ -164,9 +163,9 @@ impl Workshop {
 /// What is to be made of a component.
 pub(in crate::policy) enum Order {
     /// What it is.
-    Plain(Bytes),
+    Plain(source::Component),
     /// One whose instances show their state.
-    Instrumented(Bytes),
+    Instrumented(source::Component),
     /// One whose instances begin with that state.
     Frozen(StateImage),
 }
@@ -175,7 +174,7 @@ impl Order {
     /// Bytes that are compiled.
     fn size(&self) -> u64 {
         match self {
-            Self::Plain(bytes) | Self::Instrumented(bytes) => bytes.len() as u64,
+            Self::Plain(component) | Self::Instrumented(component) => component.bytes().len() as u64,
             Self::Frozen(image) => image.size(),
         }
     }
@@ -195,8 +194,8 @@ impl Tools {
         }
         self.compiled.fetch_add(1, Ordering::Relaxed);
         let made = match order {
-            Order::Plain(component) => self.compiler.compile(target, &component),
-            Order::Instrumented(component) => self.compiler.instrument(target, &component),
+            Order::Plain(component) => self.compiler.compile(target, component.bytes()),
+            Order::Instrumented(component) => self.compiler.instrument(target, component.bytes()),
             Order::Frozen(image) => self.compiler.freeze(target, image),
         };
         let artifact = match made {
@@ -252,13 +251,13 @@ fn label(engine: &Engine, order: &Order) -> Label {
     hash.write(concat!("portreeve ", env!("CARGO_PKG_VERSION"), "\0").as_bytes());
     engine.precompile_compatibility_hash().hash(&mut hash);
     match order {
-        Order::Plain(bytes) => {
+        Order::Plain(component) => {
             hash.write(b"plain\0");
-            hash.write(&Sha256::digest(bytes));
+            hash.write(component.digest());
         }
-        Order::Instrumented(bytes) => {
+        Order::Instrumented(component) => {
             hash.write(b"instrumented\0");
-            hash.write(&Sha256::digest(bytes));
+            hash.write(component.digest());
         }
         Order::Frozen(image) => {
             hash.write(b"frozen\0");

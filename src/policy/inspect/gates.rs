@@ -4,6 +4,7 @@ use super::bytes::check_bytes;
 use super::parts::Anatomy;
 use crate::config::Plugin;
 use crate::policy::LoadError;
+use crate::policy::source::Component;
 use crate::signature::Signer;
 
 /// One gate of a swap.
@@ -109,8 +110,8 @@ pub(in crate::policy) fn gates(
 }
 
 /// Every fault that shows without running anything.
-pub(in crate::policy) fn at_rest(anatomy: &Anatomy, plugin: &Plugin, bytes: &[u8]) -> Vec<LoadError> {
-    if let Err(error) = check_bytes(bytes, &anatomy.sha256, plugin.sha256.as_ref()) {
+pub(in crate::policy) fn at_rest(anatomy: &Anatomy, plugin: &Plugin, component: &Component) -> Vec<LoadError> {
+    if let Err(error) = check_bytes(component, plugin.sha256.as_ref()) {
         return vec![error];
     }
     if let Some(words) = &anatomy.broken {

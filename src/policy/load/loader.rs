@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use tokio::sync::OnceCell;
 use wasmtime::component::Component;
 
@@ -11,7 +10,7 @@ use crate::policy::LoadError;
 use crate::policy::compile::{Order, StateImage, Workshop};
 use crate::policy::pool::Refill;
 use crate::policy::sandbox::{Meter, Sandbox};
-use crate::policy::source::digest;
+use crate::policy::source;
 
 /// An engine with what is needed to load components on it.
 pub(in crate::policy) struct Loader {
@@ -50,14 +49,16 @@ impl Loader {
     }
 
     /// The component as it is: compiled once for all settings if this loader remembers it.
-    pub(super) async fn plain(&self, bytes: &Bytes) -> Result<Component, LoadError> {
-        let made = self.remembered("plain", bytes, Order::Plain(bytes.clone())).await?;
+    pub(super) async fn plain(&self, component: &source::Component) -> Result<Component, LoadError> {
+        let made = self
+            .remembered("plain", component, Order::Plain(component.clone()))
+            .await?;
         made.ok_or_else(|| LoadError::Engine("nothing was compiled".to_owned()))
     }
 
     /// One whose instances show their state, if it can be made; remembered as the other.
-    pub(super) async fn instrumented(&self, bytes: &Bytes) -> Result<Option<Component>, LoadError> {
-        self.remembered("instrumented", bytes, Order::Instrumented(bytes.clone()))
+    pub(super) async fn instrumented(&self, component: &source::Component) -> Result<Option<Component>, LoadError> {
+        self.remembered("instrumented", component, Order::Instrumented(component.clone()))
             .await
     }
 
@@ -68,13 +69,18 @@ impl Loader {
     }
 
     /// What does not depend on settings.
-    async fn remembered(&self, what: &str, bytes: &[u8], order: Order) -> Result<Option<Component>, LoadError> {
+    async fn remembered(
+        &self,
+        what: &str,
+        of: &source::Component,
+        order: Order,
+    ) -> Result<Option<Component>, LoadError> {
         let Some(compiled) = &self.compiled else {
             return self.workshop.made(&self.sandbox, order).await;
         };
         let place = {
             let mut compiled = compiled.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(compiled.entry(format!("{what} {}", digest(bytes))).or_default())
+            Arc::clone(compiled.entry(format!("{what} {}", of.sha256())).or_default())
         };
         let made = place
             .get_or_try_init(|| self.workshop.made(&self.sandbox, order))

@@ -13,7 +13,6 @@ mod trial;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::time::timeout;
 use wasmtime::component::{Component, ComponentExportIndex};
 
@@ -31,7 +30,7 @@ use crate::policy::contract::{PolicyPre, observer};
 use crate::policy::inspect::grants;
 use crate::policy::pool::{Pool, Recipe};
 use crate::policy::sandbox::{Facts, Guest, configured};
-use crate::policy::source::{Lineage, Vetted, digest};
+use crate::policy::source::{self, Lineage, Vetted, digest};
 use crate::policy::{Failure, LoadError, PolicyRef};
 use crate::request::{Action, Endpoint, ForwardRequest, Host};
 use crate::vital::caught;
@@ -59,8 +58,8 @@ async fn try_load(
     vetted: Vetted,
     deadline: Duration,
 ) -> Result<Loaded, LoadError> {
-    let (trial, bytes) = Trial::begin(loader, facts, config, vetted, deadline)?;
-    let mut loaded = trial.component(bytes.into()).await?;
+    let (trial, component) = Trial::begin(loader, facts, config, vetted, deadline)?;
+    let mut loaded = trial.component(&component).await?;
     if loaded.signer.is_some() {
         loader.workshop.admit(config, &loaded.lineage)?;
     }
@@ -101,58 +100,58 @@ pub(in crate::policy) async fn describe(
     vetted: Vetted,
     deadline: Duration,
 ) -> Result<Description, LoadError> {
-    let (trial, bytes) = Trial::begin(loader, facts, config, vetted, deadline)?;
-    let component = loader.plain(&bytes.into()).await?;
-    let (_, pre) = trial.link(&component)?;
-    let described = timeout(trial.patience(), trial.described(&component, &pre)).await;
+    let (trial, component) = Trial::begin(loader, facts, config, vetted, deadline)?;
+    let compiled = loader.plain(&component).await?;
+    let (_, pre) = trial.link(&compiled)?;
+    let described = timeout(trial.patience(), trial.described(&compiled, &pre)).await;
     let made = described.unwrap_or(Err(LoadError::Trial(Failure::Deadline)))?;
     Ok(made.described)
 }
 
 impl Trial<'_> {
-    async fn component(&self, bytes: Bytes) -> Result<Loaded, LoadError> {
+    async fn component(&self, component: &source::Component) -> Result<Loaded, LoadError> {
         // A guest with WASI may keep handles of the host in its memory; those would not outlive a copy.
         let mut plain = None;
-        if self.config.wasi == Wasi::Inert || bytes.len() > LARGE {
-            let (loaded, configuring) = self.plain(&bytes).await?;
+        if self.config.wasi == Wasi::Inert || component.bytes().len() > LARGE {
+            let (loaded, configuring) = self.plain(component).await?;
             if self.config.wasi == Wasi::Inert || configuring < QUICK {
                 return Ok(loaded);
             }
             plain = Some(loaded);
         }
-        match (self.loader.instrumented(&bytes).await?, plain) {
-            (Some(instrumented), _) => self.freeze(&bytes, &instrumented).await,
+        match (self.loader.instrumented(component).await?, plain) {
+            (Some(instrumented), _) => self.freeze(component, &instrumented).await,
             (None, Some(loaded)) => Ok(loaded),
-            (None, None) => Ok(self.plain(&bytes).await?.0),
+            (None, None) => Ok(self.plain(component).await?.0),
         }
     }
 
     /// The usual way: the component is configured once, and what serves is a snapshot of that.
-    async fn freeze(&self, bytes: &Bytes, instrumented: &Component) -> Result<Loaded, LoadError> {
+    async fn freeze(&self, component: &source::Component, instrumented: &Component) -> Result<Loaded, LoadError> {
         let (linker, pre) = self.link(instrumented)?;
         let (described, _, mut store, instance) = self.configured_in_time(instrumented, &pre).await?;
-        let state = state_of(bytes, instrumented, &mut store, instance).await;
+        let state = state_of(component.bytes(), instrumented, &mut store, instance).await;
         drop(store);
         let state = match state {
             Ok(state) => state,
             // To show its state, a memory has to grow by a page, and may be as large already as it may become.
             Err(error) => {
                 tracing::debug!(error = format!("{error:#}"), "no snapshot: each instance is configured");
-                return Ok(self.plain(bytes).await?.0);
+                return Ok(self.plain(component).await?.0);
             }
         };
-        let component = self.loader.frozen(state).await?;
-        let pre = typed(linker.instantiate_pre(&component))?;
-        Ok(self.loaded(described, pre, observer::find(&component), false))
+        let frozen = self.loader.frozen(state).await?;
+        let pre = typed(linker.instantiate_pre(&frozen))?;
+        Ok(self.loaded(described, pre, observer::find(&frozen), false))
     }
 
     /// Where no snapshot can be taken, or is not worth it, each instance is configured anew. Says how
     /// long that takes.
-    async fn plain(&self, bytes: &Bytes) -> Result<(Loaded, Duration), LoadError> {
-        let component = self.loader.plain(bytes).await?;
-        let (_, pre) = self.link(&component)?;
-        let (described, configuring, _, _) = self.configured_in_time(&component, &pre).await?;
-        let loaded = self.loaded(described, pre, observer::find(&component), true);
+    async fn plain(&self, component: &source::Component) -> Result<(Loaded, Duration), LoadError> {
+        let compiled = self.loader.plain(component).await?;
+        let (_, pre) = self.link(&compiled)?;
+        let (described, configuring, _, _) = self.configured_in_time(&compiled, &pre).await?;
+        let loaded = self.loaded(described, pre, observer::find(&compiled), true);
         Ok((loaded, configuring))
     }
 

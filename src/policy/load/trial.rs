@@ -12,7 +12,7 @@ use crate::names::{Lookups, Resolver};
 use crate::policy::contract::{Policy, PolicyPre, observer};
 use crate::policy::inspect::check_bytes;
 use crate::policy::sandbox::{Facts, Guest, Label, Phase, classify, configure, store};
-use crate::policy::source::{Vetted, digest};
+use crate::policy::source::{self, Vetted};
 use crate::policy::{Failure, LoadError};
 use crate::request::printable;
 use crate::signature::Signer;
@@ -50,27 +50,26 @@ pub(super) struct Instantiated {
 }
 
 impl<'a> Trial<'a> {
-    /// Begins with what the bytes tell before anything is made of them, and gives them back.
+    /// Begins with what the bytes tell before anything is made of them, and gives the component back.
     pub(super) fn begin(
         loader: &'a Arc<Loader>,
         facts: &'a Arc<Facts>,
         config: &'a Plugin,
         vetted: Vetted,
         deadline: Duration,
-    ) -> Result<(Self, Vec<u8>), LoadError> {
-        let Vetted { bytes, signer } = vetted;
-        let sha256 = digest(&bytes);
-        check_bytes(&bytes, &sha256, config.sha256.as_ref())?;
+    ) -> Result<(Self, source::Component), LoadError> {
+        let (component, signer) = vetted.into_parts();
+        check_bytes(&component, config.sha256.as_ref())?;
         let trial = Self {
             loader,
             facts,
             config,
             settings: config.settings.to_string(),
-            label: (config.name.as_str().into(), sha256.as_str().into()),
+            label: (config.name.as_str().into(), component.sha256().into()),
             deadline,
             signer,
         };
-        Ok((trial, bytes))
+        Ok((trial, component))
     }
 
     /// A guest can wait without computing, which its own deadline does not count.

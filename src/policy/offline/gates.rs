@@ -1,53 +1,40 @@
 //! Every gate of a swap, one by one, for the author who wants to know all that is missing at once.
 
-use bytes::Bytes;
-
 use super::{Candidate, Workbench};
 use crate::config::{Plugin, Signatures};
 use crate::policy::inspect::{Anatomy, Gate, at_rest, gates};
-use crate::policy::source::Vetted;
+use crate::policy::source::{Component, Vetted};
 
 impl Workbench {
-    /// Sends a component through every gate. Those that need no running report all that they find;
-    /// those after the first that was not passed are unknown.
+    /// Sends a component through every gate, also that of its signature where `signatures` demands one. Those that need no
+    /// running report all that they find; those after the first that was not passed are unknown.
     pub async fn gates(
         &self,
         plugin: &Plugin,
-        bytes: Vec<u8>,
+        component: Component,
         signatures: Option<&Signatures>,
     ) -> (Vec<Gate>, Option<Candidate>) {
-        let bytes: Bytes = bytes.into();
-        let (anatomy, mut faults) = match self.anatomy(&bytes).await {
+        let (anatomy, mut faults) = match self.anatomy(&component).await {
             Ok(anatomy) => {
-                let faults = at_rest(&anatomy, plugin, &bytes);
+                let faults = at_rest(&anatomy, plugin, &component);
                 (anatomy, faults)
             }
-            Err(error) => (Anatomy::bare(&bytes), vec![error]),
+            Err(error) => (Anatomy::bare(component.bytes()), vec![error]),
         };
-        let signer = match Vetted::read(plugin, signatures) {
-            Ok(vetted) => vetted.signer,
-            Err(error) => {
-                faults.push(error);
-                None
-            }
-        };
-        let candidate = if faults.is_empty() {
-            match self.load(plugin, bytes.to_vec()).await {
-                Ok(candidate) => match signer.as_ref().map(|_| candidate.is_meant(plugin)) {
-                    Some(Err(error)) => {
-                        faults.push(error);
-                        None
+        let mut signer = None;
+        let mut candidate = None;
+        match Vetted::of(component, plugin, signatures) {
+            Ok(vetted) => {
+                signer = vetted.signer().cloned();
+                if faults.is_empty() {
+                    match self.load_vetted(plugin, vetted).await {
+                        Ok(loaded) => candidate = Some(loaded),
+                        Err(error) => faults.push(error),
                     }
-                    _ => Some(candidate),
-                },
-                Err(error) => {
-                    faults.push(error);
-                    None
                 }
             }
-        } else {
-            None
-        };
+            Err(error) => faults.push(error),
+        }
         let snapshot = candidate.as_ref().map(Candidate::is_snapshot);
         let gates = gates(faults, &anatomy, plugin, signer.as_ref(), snapshot);
         (gates, candidate)

@@ -10,8 +10,6 @@ mod host;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 pub use self::host::{HostSide, Remembered};
 
 use crate::config::{Plugin, Source};
@@ -19,7 +17,7 @@ use crate::names::Lookups;
 use crate::policy::load::{self, Loaded, Loader};
 use crate::policy::sandbox::{Facts, Meter, Observed, Places, Recorder};
 use crate::policy::serve::{ForwardEnded, Generation, Spare};
-use crate::policy::source::{Vetted, lineage, read};
+use crate::policy::source::{Component, Vetted};
 use crate::policy::{Anatomy, Compiler, Description, Failure, LoadError, PolicyRef, Workshop};
 use crate::request::{ForwardRequest, Verdict};
 
@@ -94,14 +92,18 @@ impl Workbench {
         self.loader.workshop.compiled() == 0
     }
 
-    /// Every gate that a component passes before it serves.
+    /// Every gate that a component passes before it serves, but that of its signature.
     ///
     /// # Errors
     /// The first gate that it does not pass.
-    pub async fn load(&self, plugin: &Plugin, bytes: Vec<u8>) -> Result<Candidate, LoadError> {
+    pub async fn load(&self, plugin: &Plugin, component: Component) -> Result<Candidate, LoadError> {
+        self.load_vetted(plugin, Vetted::unsigned(component)).await
+    }
+
+    async fn load_vetted(&self, plugin: &Plugin, vetted: Vetted) -> Result<Candidate, LoadError> {
         let recorder = Arc::new(Recorder::new(Instant::now()));
         let facts = HostSide::default().facts_with(&recorder);
-        let loaded = load::load(&self.loader, &facts, plugin, Vetted::unsigned(bytes), self.deadline).await?;
+        let loaded = load::load(&self.loader, &facts, plugin, vetted, self.deadline).await?;
         Ok(Candidate {
             bench: self.clone(),
             loaded: Arc::new(loaded),
@@ -115,17 +117,17 @@ impl Workbench {
     ///
     /// # Errors
     /// Why that cannot be said.
-    pub async fn anatomy(&self, bytes: &Bytes) -> Result<Anatomy, LoadError> {
-        self.loader.workshop.anatomy(bytes.clone()).await
+    pub async fn anatomy(&self, component: &Component) -> Result<Anatomy, LoadError> {
+        self.loader.workshop.anatomy(component.clone()).await
     }
 
     /// What a component says of itself, before any settings.
     ///
     /// # Errors
     /// The first gate before `configure` that it does not pass.
-    pub async fn describe(&self, plugin: &Plugin, bytes: Vec<u8>) -> Result<Description, LoadError> {
+    pub async fn describe(&self, plugin: &Plugin, component: Component) -> Result<Description, LoadError> {
         let facts = Arc::new(HostSide::default().facts(None));
-        load::describe(&self.loader, &facts, plugin, Vetted::unsigned(bytes), self.deadline).await
+        load::describe(&self.loader, &facts, plugin, Vetted::unsigned(component), self.deadline).await
     }
 }
 
@@ -134,14 +136,6 @@ impl Candidate {
     #[must_use]
     pub fn reference(&self) -> &PolicyRef {
         &self.loaded.reference
-    }
-
-    /// Whether it is the policy that a signed component must be to serve as this plugin.
-    ///
-    /// # Errors
-    /// Where it calls itself otherwise.
-    pub fn is_meant(&self, plugin: &Plugin) -> Result<(), LoadError> {
-        lineage::check(plugin, &self.loaded.lineage, None)
     }
 
     /// Where it came from.
@@ -221,12 +215,4 @@ impl Candidate {
             spare: Arc::new(Spare::here()),
         }
     }
-}
-
-/// The bytes of a component, as they would be loaded.
-///
-/// # Errors
-/// Where the file cannot be read.
-pub fn component(source: &Source) -> Result<Vec<u8>, LoadError> {
-    read(source)
 }

@@ -230,9 +230,10 @@ async fn build(
     let loads = fresh.into_iter().map(async |(name, fresh)| {
         let loaded = async {
             let Fresh { plugin, vetted } = fresh?;
-            let digest = vetted.digest();
             let same = |one: &&Arc<Loaded>| {
-                one.config == plugin && one.reference.sha256 == digest && one.signer == vetted.signer
+                one.config == plugin
+                    && one.reference.sha256 == vetted.component().sha256()
+                    && one.signer.as_ref() == vetted.signer()
             };
             if let Some(unchanged) = kept.iter().find(same) {
                 return Ok(Arc::clone(unchanged));

@@ -19,13 +19,12 @@ impl Generation {
     /// Whether exactly this component, signed by the same, serves with exactly these settings.
     #[must_use]
     pub fn serves(&self, fresh: &Fresh) -> bool {
-        let digest = fresh.digest();
         let settings = fresh.plugin.settings.to_string();
         let serves = |loaded: &Arc<Loaded>| {
             loaded.reference.name == fresh.plugin.name
-                && loaded.reference.sha256 == digest
+                && loaded.reference.sha256 == fresh.vetted.component().sha256()
                 && loaded.settings == settings
-                && loaded.signer == fresh.vetted.signer
+                && loaded.signer.as_ref() == fresh.vetted.signer()
         };
         self.chain.iter().any(serves)
     }

@@ -1,60 +1,71 @@
-//! The bytes of a component, and what must be true of them before anything is made of them.
+//! The bytes of a component, with their digest and where they came from.
 
 use std::io::ErrorKind;
 use std::path::Path;
 
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use crate::config::{Plugin, Signatures, Source};
+use crate::config::Source;
 use crate::files::{self, MOST_COMPONENT};
 use crate::policy::LoadError;
-use crate::signature::{self, Signer};
 
-/// The bytes of a component that may be loaded: whatever the configuration demands of their signature was checked on exactly
-/// these bytes.
-pub struct Vetted {
-    pub(in crate::policy) bytes: Vec<u8>,
-    pub(in crate::policy) signer: Option<Signer>,
+/// The bytes of a component, read once: all that is checked, shown, compiled and recorded of it is about these bytes, whatever
+/// happens to its file meanwhile. Copies share them.
+#[derive(Clone, Debug)]
+pub struct Component {
+    bytes: Bytes,
+    digest: [u8; 32],
+    sha256: String,
+    provenance: Source,
 }
 
-impl Vetted {
-    /// Reads a plugin's component and checks its signature, where `signatures` demands one. What is built in is part of the
-    /// program and needs none.
+impl Component {
+    /// Reads a component. Nothing but its size is looked at.
     ///
     /// # Errors
-    /// Where a file cannot be read, or the signature is not as demanded.
-    pub fn read(plugin: &Plugin, signatures: Option<&Signatures>) -> Result<Self, LoadError> {
-        let bytes = read(&plugin.component)?;
-        let signed = signatures
-            .zip(path(&plugin.component))
-            .map(|(demanded, path)| signature::demanded(demanded, &plugin.signers, path, &bytes));
-        match signed.transpose() {
-            Ok(signer) => Ok(Self { bytes, signer }),
-            Err(refused) => Err(LoadError::Signature {
-                sha256: digest(&bytes),
-                refused: Box::new(refused),
-            }),
+    /// Where its file cannot be read, or is larger than is accepted.
+    pub fn read(source: &Source) -> Result<Self, LoadError> {
+        Ok(Self::of(read(source)?, source.clone()))
+    }
+
+    fn of(bytes: Bytes, provenance: Source) -> Self {
+        let digest: [u8; 32] = Sha256::digest(&bytes).into();
+        Self {
+            bytes,
+            sha256: hex(&digest),
+            digest,
+            provenance,
         }
     }
 
-    /// The SHA-256 of the bytes, hexadecimal.
+    /// The bytes.
     #[must_use]
-    pub fn digest(&self) -> String {
-        digest(&self.bytes)
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
     }
 
-    /// Bytes of which no signature is demanded: those of the workbench, where nothing serves.
-    pub(in crate::policy) fn unsigned(bytes: Vec<u8>) -> Self {
-        Self { bytes, signer: None }
+    /// Their SHA-256, hexadecimal.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    pub(in crate::policy) fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// The file that they were read from, unless they are part of the program.
+    pub(super) fn file(&self) -> Option<&Path> {
+        path(&self.provenance)
     }
 }
 
-/// The bytes of a component.
-pub(in crate::policy) fn read(source: &Source) -> Result<Vec<u8>, LoadError> {
+fn read(source: &Source) -> Result<Bytes, LoadError> {
     let Some(path) = path(source) else {
-        return Ok(RULES.to_vec());
+        return Ok(Bytes::from_static(RULES));
     };
-    files::read(path, MOST_COMPONENT).map_err(|error| match error.kind() {
+    let read = files::read(path, MOST_COMPONENT).map_err(|error| match error.kind() {
         ErrorKind::FileTooLarge => {
             let length = std::fs::metadata(path).map_or(0, |found| found.len());
             LoadError::TooLarge(usize::try_from(length).unwrap_or(usize::MAX))
@@ -63,7 +74,8 @@ pub(in crate::policy) fn read(source: &Source) -> Result<Vec<u8>, LoadError> {
             path: path.display().to_string(),
             error: error.to_string(),
         },
-    })
+    });
+    read.map(Bytes::from)
 }
 
 /// Where a component is, unless it is built in.
@@ -75,7 +87,7 @@ fn path(source: &Source) -> Option<&Path> {
     }
 }
 
-/// The SHA-256 of a component, hexadecimal.
+/// The SHA-256 of some bytes, hexadecimal.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::component::Vetted;
+use super::vetted::Vetted;
 use super::watch::files_of;
 use crate::config::{Plugin, Signatures};
 use crate::files::Mark;
@@ -37,7 +37,7 @@ impl Fresh {
     /// The SHA-256 of the component, hexadecimal.
     #[must_use]
     pub fn digest(&self) -> String {
-        self.vetted.digest()
+        self.vetted.component().sha256().to_owned()
     }
 }
 
