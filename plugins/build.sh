@@ -150,7 +150,7 @@ describe_toolchain() {
 
 # Paths get into panic messages, so that every directory which differs between machines gets a fixed name. That of this
 # repository is not among them: cargo names the files of a workspace from its root on. The flags are those of
-# `portreeve plugin build` (src/plugin/build/rust.rs), so that in one target directory both share a standard library.
+# `portreeve plugin build` (src/plugin/toolchain/rust.rs), so that in one target directory both share a standard library.
 rust_flags() {
     local flags=("-Clink-arg=-zstack-size=$stack_bytes" "--remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rust") directory
     for directory in "$cargo_home"/registry/src/*/; do

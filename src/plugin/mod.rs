@@ -10,7 +10,7 @@ mod answer;
 mod audit;
 mod bench;
 mod bindings;
-mod build;
+mod cases;
 mod check;
 mod contract;
 mod inspect;
@@ -24,7 +24,7 @@ mod request;
 mod run;
 mod sign;
 mod template;
-mod test;
+mod toolchain;
 mod verify;
 mod wasi;
 mod wit;
@@ -32,10 +32,10 @@ mod wrong;
 
 use std::ffi::OsString;
 
-pub use build::{Making, perform};
 pub use contract::Contract;
 pub(crate) use paint::COLOURS;
 pub(crate) use run::fact;
+pub use toolchain::{Making, perform};
 pub(crate) use wrong::{fail, invalid};
 
 use clap::Subcommand;
@@ -46,7 +46,7 @@ pub enum Plugin {
     /// Begin a policy: a project that builds, with cases that pass.
     New(new::New),
     /// Compile a policy and make a component of it.
-    Build(build::Build),
+    Build(toolchain::Build),
     /// Print the contract (WIT), or the adapter for WASI preview 1.
     Wit(wit::Wit),
     /// Show what a component is, or what changed between two.
@@ -54,7 +54,7 @@ pub enum Plugin {
     /// Send a component through every gate of a swap, without a gateway.
     Check(check::Check),
     /// Ask a policy the requests of case files, and compare its answers.
-    Test(test::Test),
+    Test(cases::Test),
     /// Ask a policy one request, and show what it did.
     Run(Box<run::Run>),
     /// Ask a policy every decision of an audit log again, and say what it would decide differently.
@@ -71,11 +71,11 @@ pub enum Plugin {
 pub async fn run(command: Plugin) -> u8 {
     match command {
         Plugin::New(command) => new::run(&command),
-        Plugin::Build(command) => build::run(&command),
+        Plugin::Build(command) => toolchain::run(&command),
         Plugin::Wit(command) => wit::run(&command),
         Plugin::Inspect(command) => inspect::run(command).await,
         Plugin::Check(command) => check::run(command).await,
-        Plugin::Test(command) => test::run(command).await,
+        Plugin::Test(command) => cases::run(command).await,
         Plugin::Run(command) => run::run(*command).await,
         Plugin::Replay(command) => replay::run(command).await,
         Plugin::Bench(command) => bench::run(command).await,

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 
-use super::build::World;
 use super::contract::Contract;
 use super::language::Language;
+use super::toolchain::World;
 use crate::config::policy::{self, DEADLINE, MEMORY};
 use crate::config::{self, Document, Fault, Faults, Grant, Plugin, Source, Table, Wasi};
 

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::build::ADAPTER;
 use super::contract::Contract;
+use super::toolchain::ADAPTER;
 use crate::cli::print;
 
 /// Print the contract (WIT), or the adapter for WASI preview 1.

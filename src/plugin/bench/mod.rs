@@ -13,10 +13,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::answer::Answer;
+use super::cases;
 use super::loading::{Loading, Subject, workshop};
 use super::paint::{bytes, thousands};
 use super::request::{Described, Target};
-use super::test;
 use super::wrong::{fail, unloaded};
 use crate::cli::{self, INVALID, plain};
 use crate::names::{Lookups, Resolver};
@@ -86,7 +86,7 @@ pub(super) async fn run(bench: Bench) -> u8 {
         Err(unready) => return unready.report(bench.json),
     };
     let asking = match &bench.request {
-        Some(path) => match test::asking(path, bench.case.as_deref(), &subject.setup.plugin) {
+        Some(path) => match cases::asking(path, bench.case.as_deref(), &subject.setup.plugin) {
             Ok(asking) => asking,
             Err(unready) => return unready.report(bench.json),
         },
