@@ -150,6 +150,7 @@ pub mod policy;
 pub mod proxy_header;
 pub mod registry;
 pub mod relay;
+mod replay;
 pub mod request;
 pub mod shares;
 pub mod signature;

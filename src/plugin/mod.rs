@@ -7,7 +7,6 @@
 //! Invariant: what a command says of a component is what the gateway would do with it.
 
 mod answer;
-mod audit;
 mod bench;
 mod bindings;
 mod cases;

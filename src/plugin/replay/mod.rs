@@ -1,37 +1,25 @@
-//! `portreeve plugin replay`: every recorded decision asked again.
-//!
-//! A policy is pure but for what the host tells it, and the audit log has all of that: who asked, over which connection, when,
-//! and what names meant. So a decision can be asked again of another policy, on the path on which it would be asked of the
-//! gateway, each in a fresh instance. What differs is what the change would have done.
+//! `portreeve plugin replay`: every recorded decision asked again (see [`replay`](crate::replay)), and what differs printed.
 
-mod ask;
 mod chain;
-mod log;
-mod outcome;
 mod progress;
-mod record;
 mod report;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
 
-use super::audit::{Session, Sessions};
+use self::chain::Chain;
+use self::report::Differences;
 use super::loading::workshop;
-use super::wrong::{Unready, fail};
+use super::wrong::{Unready, Wrong, fail};
 use crate::cli::{self, DONE, FAILED, INVALID, plain};
-use crate::config::{Config, Grant};
-use crate::names::{Elsewhere, Names, Resolver};
-use crate::policy::{Clock, Generation, Policies, PolicyRef, SetClock};
-use ask::{AskError, Asker, Open, Order, Progress};
-use chain::Chain;
-use log::{Broken, LogError, Logs, Seen};
-use record::Skipped;
-use report::{Differences, Tally};
+use crate::names::Elsewhere;
+use crate::policy::PolicyRef;
+use crate::replay::{AskError, Broken, LogError, Logs, Manner, Order, Progress, Replay as Engine, Replayed, Skipped};
 
 /// Ask a policy every decision of an audit log again, and say what it would decide differently.
 #[derive(Args)]
@@ -79,158 +67,75 @@ pub(super) async fn run(command: Replay) -> u8 {
     };
     let logs = match Logs::open(&command.against, broken) {
         Ok(logs) => logs,
-        Err(error) => return error.wrong().report(INVALID, json),
+        Err(error) => return wrong(&error).report(INVALID, json),
     };
-    let (open, clock) = (Open::default(), SetClock::default());
     if command.baseline.is_none() && command.baseline_settings.is_some() {
         let words = "--baseline-settings belongs to --baseline, which is not given";
         return fail(INVALID, words, json);
     }
-    let sides = match sides(&command, &open, &clock).await {
-        Ok(sides) => sides,
+    let replay = match command.load().await {
+        Ok(replay) => replay,
         Err(unready) => return unready.report(json),
     };
-    let began = Instant::now();
-    let asked = tokio::task::spawn_blocking(move || {
-        let result = replay(&command, &logs, sides, open, clock);
-        (command, result)
-    });
-    let (command, result) = match asked.await {
-        Ok(asked) => asked,
-        Err(error) => return fail(FAILED, &error.to_string(), json),
-    };
-    match result {
-        Ok(result) => result.tell(&command, began.elapsed()),
-        Err(AskError::Log(error @ LogError::Broken { .. })) => error.wrong().report(INVALID, json),
-        Err(AskError::Log(error)) => error.wrong().report(FAILED, json),
-        Err(error) => fail(FAILED, &error.to_string(), json),
-    }
-}
-
-/// What is asked, and with what it is compared where that is not the log.
-struct Sides {
-    candidate: Side,
-    baseline: Option<Side>,
-}
-
-/// A chain, and how it is configured.
-struct Side {
-    config: Config,
-    policies: Arc<Generation>,
-}
-
-async fn sides(command: &Replay, open: &Open, clock: &SetClock) -> Result<Sides, Unready> {
-    let config = command.chain.config(&command.file, None)?;
-    let candidate = Side::load(config, open, clock).await?;
-    let baseline = match &command.baseline {
-        Some(old) => {
-            let config = command.chain.config(old, command.baseline_settings.as_deref())?;
-            Some(Side::load(config, open, clock).await?)
-        }
-        None => None,
-    };
-    Ok(Sides { candidate, baseline })
-}
-
-impl Side {
-    /// Loads the chain through the gates of a start.
-    async fn load(config: Config, open: &Open, clock: &SetClock) -> Result<Self, String> {
-        let counts = Arc::clone(open);
-        let open_forwards = Arc::new(move |user: &str| {
-            let counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-            counts.get(user).copied().unwrap_or(0)
-        });
-        let clock = Clock::Set(clock.clone());
-        let workshop = workshop(config.policy.directory.as_deref());
-        let loaded = Policies::load_by(workshop, &config.policy, open_forwards, clock).await;
-        let (_, policies) = loaded.map_err(|errors| {
-            let lines: Vec<_> = errors.iter().map(|(name, error)| format!("{name}: {error}")).collect();
-            lines.join("\n")
-        })?;
-        Ok(Self { config, policies })
-    }
-
-    fn grants(&self, grant: Grant) -> bool {
-        let mut plugins = self.config.policy.plugins.iter();
-        plugins.any(|plugin| plugin.grants.contains(&grant))
-    }
-
-    fn references(&self) -> Vec<PolicyRef> {
-        self.policies.policies().cloned().collect()
-    }
-}
-
-impl Sides {
-    /// Whether either of them is to have this: what one needs of the log does the other no harm.
-    fn grant(&self, grant: Grant) -> bool {
-        self.candidate.grants(grant) || self.baseline.as_ref().is_some_and(|side| side.grants(grant))
-    }
-}
-
-fn replay(command: &Replay, logs: &Logs, sides: Sides, open: Open, clock: SetClock) -> Result<Replayed, AskError> {
-    let order = match sides.grant(Grant::State) || sides.grant(Grant::View) {
-        true => Order::Log,
-        false => Order::Any,
-    };
-    let names = match sides.grant(Grant::Names) {
-        true => logs.names()?,
-        false => Names::new(),
-    };
-    let policies = sides.candidate.references();
-    let against = sides.baseline.as_ref().map(Side::references);
-    let sessions = sessions(&sides.candidate.config);
-    let asker = Asker {
-        candidate: sides.candidate.policies,
-        baseline: sides.baseline.map(|side| side.policies),
-        resolver: Resolver::system(),
-        names: Arc::new(names),
+    let manner = Manner {
         elsewhere: match command.resolve {
             true => Elsewhere::System,
             false => Elsewhere::Nobody,
         },
-        open,
-        clock,
-        order,
         dry_run: !command.no_dry_run,
+        examples: command.limit_differences,
     };
-    let progress = Arc::new(Progress::default());
-    let shown = progress::Bar::show(Arc::clone(&progress), logs.length());
-    let answered = asker.run(logs, sessions, command.limit_differences, &progress);
-    drop(shown);
-    let (tally, seen) = answered?;
-    Ok(Replayed {
-        policies,
-        against,
-        order,
-        tally,
-        seen,
-    })
+    let began = Instant::now();
+    let asked = tokio::task::spawn_blocking(move || {
+        let progress = Arc::new(Progress::default());
+        let _shown = progress::Bar::show(Arc::clone(&progress), logs.length());
+        replay.run(&logs, &manner, &progress)
+    });
+    let result = match asked.await {
+        Ok(asked) => asked,
+        Err(error) => return fail(FAILED, &error.to_string(), json),
+    };
+    match result {
+        Ok(replayed) => Told {
+            replayed,
+            took: began.elapsed(),
+        }
+        .print(&command),
+        Err(AskError::Log(error @ LogError::Broken { .. })) => wrong(&error).report(INVALID, json),
+        Err(AskError::Log(error)) => wrong(&error).report(FAILED, json),
+        Err(error) => fail(FAILED, &error.to_string(), json),
+    }
 }
 
-/// Where the log does not have what a login tells a policy, the configuration's users are as good as it gets.
-fn sessions(config: &Config) -> Sessions {
-    let users: HashMap<_, _> = config
-        .users
-        .iter()
-        .map(|user| (user.name.clone(), user.clone()))
-        .collect();
-    Sessions::new(move |session: &mut Session| {
-        let Some(user) = users.get(&session.principal.user) else {
-            return;
+impl Replay {
+    async fn load(&self) -> Result<Engine, Unready> {
+        let candidate = self.chain.config(&self.file, None)?;
+        let baseline = match &self.baseline {
+            Some(old) => Some(self.chain.config(old, self.baseline_settings.as_deref())?),
+            None => None,
         };
-        let principal = Arc::make_mut(&mut session.principal);
-        principal.groups.clone_from(&user.groups);
-        principal.claims.clone_from(&user.claims);
-    })
+        let loaded = Engine::load(candidate, baseline, |config| {
+            workshop(config.policy.directory.as_deref())
+        })
+        .await;
+        loaded.map_err(|errors| {
+            let lines: Vec<_> = errors.iter().map(|(name, error)| format!("{name}: {error}")).collect();
+            Unready::from(lines.join("\n"))
+        })
+    }
 }
 
-/// What came of it.
-struct Replayed {
-    policies: Vec<PolicyRef>,
-    against: Option<Vec<PolicyRef>>,
-    order: Order,
-    tally: Tally,
-    seen: Seen,
+/// With its place, and with what can be done about it here.
+fn wrong(error: &LogError) -> Wrong {
+    let (path, line) = error.place();
+    Wrong {
+        words: match error {
+            LogError::Read { .. } => error.to_string(),
+            LogError::Broken { .. } => format!("{error}; `--skip-broken` leaves such lines out"),
+        },
+        file: Some(path.to_owned()),
+        line: line.and_then(|line| usize::try_from(line).ok()),
+    }
 }
 
 #[derive(Serialize)]
@@ -254,15 +159,22 @@ struct Answer<'a> {
     differences: Differences,
 }
 
-impl Replayed {
-    fn tell(&self, command: &Replay, took: Duration) -> u8 {
-        for warning in &self.seen.warnings {
+/// What came of it, and how long it took.
+struct Told {
+    replayed: Replayed,
+    took: Duration,
+}
+
+impl Told {
+    fn print(&self, command: &Replay) -> u8 {
+        let Replayed { seen, tally, .. } = &self.replayed;
+        for warning in &seen.warnings {
             let _ = cli::fail(DONE, &format!("warning: {warning}"));
         }
-        if self.seen.incomplete > 0 {
+        if seen.incomplete > 0 {
             let words = format!(
                 "warning: {} decisions were asked without groups, claims and certificate, which the log does not have{}",
-                self.seen.incomplete,
+                seen.incomplete,
                 match command.chain.has_config() {
                     true => ": groups and claims are those of the configuration",
                     false => ": `--config` takes groups and claims from a configuration",
@@ -271,47 +183,55 @@ impl Replayed {
             let _ = cli::fail(DONE, &words);
         }
         let printed = match command.json {
-            true => cli::print(&(serde_json::to_string_pretty(&self.answer(took)).unwrap_or_default() + "\n")),
-            false => cli::print(&self.text(took)),
+            true => cli::print(&(serde_json::to_string_pretty(&self.answer()).unwrap_or_default() + "\n")),
+            false => cli::print(&self.text()),
         };
-        match (printed, self.tally.different) {
-            (DONE, 0) if self.seen.decisions == 0 => cli::fail(FAILED, NOTHING),
+        match (printed, tally.different) {
+            (DONE, 0) if seen.decisions == 0 => cli::fail(FAILED, NOTHING),
             (DONE, 0) => DONE,
             (DONE, _) => DIFFERENT,
             (failed, _) => failed,
         }
     }
 
-    fn per_second(&self, took: Duration) -> u64 {
+    fn per_second(&self) -> u64 {
         // Whole records are enough.
-        (self.tally.asked as f64 / took.as_secs_f64().max(1e-9)) as u64
+        (self.replayed.tally.asked as f64 / self.took.as_secs_f64().max(1e-9)) as u64
     }
 
-    fn answer(&self, took: Duration) -> Answer<'_> {
+    fn answer(&self) -> Answer<'_> {
+        let Replayed {
+            policies,
+            against,
+            tally,
+            seen,
+            ..
+        } = &self.replayed;
         Answer {
-            policies: &self.policies,
-            baseline: self.against.as_deref(),
-            decisions: self.seen.decisions,
-            asked: self.tally.asked,
-            again: self.seen.again,
-            incomplete: self.seen.incomplete,
-            skipped: self
-                .seen
-                .skipped
-                .iter()
-                .map(|(why, count)| (why.as_str(), *count))
-                .collect(),
-            broken: self.seen.broken,
-            different: self.tally.different,
-            seconds: (took.as_secs_f64() * 1000.0).round() / 1000.0,
-            per_second: self.per_second(took),
-            error: (self.seen.decisions == 0).then_some(NOTHING),
-            differences: self.tally.json(),
+            policies,
+            baseline: against.as_deref(),
+            decisions: seen.decisions,
+            asked: tally.asked,
+            again: seen.again,
+            incomplete: seen.incomplete,
+            skipped: seen.skipped.iter().map(|(why, count)| (why.as_str(), *count)).collect(),
+            broken: seen.broken,
+            different: tally.different,
+            seconds: (self.took.as_secs_f64() * 1000.0).round() / 1000.0,
+            per_second: self.per_second(),
+            error: (seen.decisions == 0).then_some(NOTHING),
+            differences: report::json(tally),
         }
     }
 
-    fn text(&self, took: Duration) -> String {
-        let Self { tally, seen, .. } = self;
+    fn text(&self) -> String {
+        let Replayed {
+            policies,
+            against,
+            order,
+            tally,
+            seen,
+        } = &self.replayed;
         let name = |policies: &[PolicyRef]| {
             let names: Vec<_> = policies
                 .iter()
@@ -322,18 +242,15 @@ impl Replayed {
                 .collect();
             names.join(", ")
         };
-        let against = self
-            .against
-            .as_deref()
-            .map_or_else(|| "what the log says".to_owned(), name);
-        let mut text = format!("asked    {}\nagainst  {against}\n", name(&self.policies));
+        let against = against.as_deref().map_or_else(|| "what the log says".to_owned(), name);
+        let mut text = format!("asked    {}\nagainst  {against}\n", name(policies));
         text.push_str(&format!(
             "asked {} of {} decisions in {:.1} s, {} a second{}: {}\n",
             tally.asked,
             seen.decisions,
-            took.as_secs_f64(),
-            self.per_second(took),
-            match self.order {
+            self.took.as_secs_f64(),
+            self.per_second(),
+            match order {
                 Order::Any => "",
                 Order::Log => ", one after the other (grant `state` or `view`)",
             },
@@ -350,30 +267,16 @@ impl Replayed {
             ));
         }
         for (why, count) in &seen.skipped {
-            text.push_str(&format!("{count} not asked: {}\n", why.sentence()));
+            text.push_str(&format!("{count} not asked: {}\n", sentence(*why)));
         }
-        text.push_str(&tally.text());
+        text.push_str(&report::text(tally));
         text
     }
 }
 
-impl Skipped {
-    fn as_str(self) -> &'static str {
-        use crate::request::By;
-        match self {
-            Self::By(By::Switch) => "switch",
-            Self::By(By::Key) => "key",
-            Self::By(By::Policy) => "policy",
-            Self::By(By::Floor) => "floor",
-            Self::By(By::Limit) => "limit",
-            Self::NoTarget => "no-target",
-        }
-    }
-
-    fn sentence(self) -> String {
-        match self {
-            Self::By(_) => format!("decided by {}, before any policy", self.as_str()),
-            Self::NoTarget => "the log does not say what was asked for in canonical form".to_owned(),
-        }
+fn sentence(why: Skipped) -> String {
+    match why {
+        Skipped::By(_) => format!("decided by {}, before any policy", why.as_str()),
+        Skipped::NoTarget => "the log does not say what was asked for in canonical form".to_owned(),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::ask::Progress;
+use crate::replay::Progress;
 
 /// A line that is drawn until this is dropped.
 pub(super) struct Bar {

@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use super::super::audit::{Kind, Line, Lines, Sessions, Text};
 use super::super::wrong::Wrong;
 use crate::files;
 use crate::names::Names;
+use crate::replay::{Kind, Line, Lines, Sessions, Text};
 use crate::request::ForwardRequest;
 
 /// What a log says of one request.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Kind, Line, Session};
 
 /// The sessions that are open, and a few that have just ended.
-pub(in crate::plugin) struct Sessions {
+pub(crate) struct Sessions {
     known: HashMap<String, (u64, Session)>,
     /// The ids of those that are open, in the order in which they were entered.
     open: BTreeMap<u64, String>,
@@ -19,7 +19,7 @@ pub(in crate::plugin) struct Sessions {
 
 impl Sessions {
     /// None yet; `complete` is shown each session whose login is not in the log as a whole.
-    pub(in crate::plugin) fn new(complete: impl Fn(&mut Session) + Send + 'static) -> Self {
+    pub(crate) fn new(complete: impl Fn(&mut Session) + Send + 'static) -> Self {
         Self {
             known: HashMap::new(),
             open: BTreeMap::new(),
@@ -33,7 +33,7 @@ impl Sessions {
     ///
     /// # Errors
     /// What a login lacks.
-    pub(in crate::plugin) fn follow(&mut self, mut line: Line) -> Result<(), String> {
+    pub(crate) fn follow(&mut self, mut line: Line) -> Result<(), String> {
         match line.event {
             Kind::AuthSucceeded => {
                 let session = line.login();
@@ -59,7 +59,7 @@ impl Sessions {
     ///
     /// # Errors
     /// What the decision lacks.
-    pub(in crate::plugin) fn of(&mut self, line: &Line) -> Result<Session, String> {
+    pub(crate) fn of(&mut self, line: &Line) -> Result<Session, String> {
         let id = line.session.as_ref().ok_or("a decision without `session`")?;
         if let Some((_, session)) = self.known.get(id) {
             return Ok(session.clone());

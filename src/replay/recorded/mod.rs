@@ -8,6 +8,6 @@ mod line;
 mod lines;
 mod sessions;
 
-pub(super) use line::{Kind, Line, Session};
-pub(super) use lines::{End, Lines, Text};
-pub(super) use sessions::Sessions;
+pub(crate) use line::{Kind, Line, Session};
+pub(crate) use lines::{End, Lines, Text};
+pub(crate) use sessions::Sessions;

@@ -6,7 +6,7 @@ use crate::request::{Endpoint, Terms, VerdictWord};
 
 /// What came of a decision, as far as the policies made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// Allowed or rewritten.
     Open {
         verdict: VerdictWord,
@@ -22,7 +22,7 @@ pub(super) enum Outcome {
 
 /// In what two outcomes differ; the first that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Change {
+pub(crate) enum Change {
     Verdict(VerdictWord, VerdictWord),
     Target,
     Code(VerdictWord),
@@ -30,7 +30,7 @@ pub(super) enum Change {
 }
 
 impl Outcome {
-    pub(super) fn verdict(&self) -> VerdictWord {
+    pub(crate) fn verdict(&self) -> VerdictWord {
         match self {
             Self::Open { verdict, .. } => *verdict,
             Self::Denied(_) => VerdictWord::Deny,
@@ -39,7 +39,7 @@ impl Outcome {
     }
 
     /// The rule that decided: the code of a refusal, or the tag `rule`, by which the rules policy and others name theirs.
-    pub(super) fn rule(&self) -> Option<&str> {
+    pub(crate) fn rule(&self) -> Option<&str> {
         match self {
             Self::Open { terms, .. } => terms.as_ref()?.tags.get("rule").map(String::as_str),
             Self::Denied(code) | Self::Failed(code) => Some(code),
@@ -47,7 +47,7 @@ impl Outcome {
     }
 
     /// What has changed from this one to `after`.
-    pub(super) fn change(&self, after: &Self) -> Option<Change> {
+    pub(crate) fn change(&self, after: &Self) -> Option<Change> {
         if self.verdict() != after.verdict() {
             return Some(Change::Verdict(self.verdict(), after.verdict()));
         }

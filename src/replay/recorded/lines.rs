@@ -9,25 +9,25 @@ use serde::Deserialize;
 use super::Line;
 
 /// The lines of a file in their order; one is held at a time.
-pub(in crate::plugin) struct Lines {
+pub(crate) struct Lines {
     reader: Box<dyn BufRead + Send>,
     number: u64,
     bytes: Vec<u8>,
 }
 
 /// A line as it stands in the file.
-pub(in crate::plugin) struct Text<'a> {
+pub(crate) struct Text<'a> {
     /// Counted from 1.
-    pub(in crate::plugin) number: u64,
+    pub(crate) number: u64,
     /// How much of the file it takes.
-    pub(in crate::plugin) length: u64,
-    pub(in crate::plugin) end: End,
+    pub(crate) length: u64,
+    pub(crate) end: End,
     bytes: &'a [u8],
 }
 
 /// How a line ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::plugin) enum End {
+pub(crate) enum End {
     LineFeed,
     /// It is the last, and was cut while it was written, or is being written; or only the line feed is missing.
     Nowhere,
@@ -37,7 +37,7 @@ pub(in crate::plugin) enum End {
 
 impl Lines {
     /// Those of the first so many bytes of a file.
-    pub(in crate::plugin) fn of(file: File, length: u64) -> Self {
+    pub(crate) fn of(file: File, length: u64) -> Self {
         Self {
             reader: plain(BufReader::with_capacity(BUFFER, file.take(length))),
             number: 0,
@@ -49,7 +49,7 @@ impl Lines {
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub(in crate::plugin) fn read(&mut self) -> io::Result<Option<Text<'_>>> {
+    pub(crate) fn read(&mut self) -> io::Result<Option<Text<'_>>> {
         self.bytes.clear();
         let mut length = (&mut self.reader).take(MAX_LINE).read_until(b'\n', &mut self.bytes)?;
         self.number += 1;
@@ -75,7 +75,7 @@ impl Lines {
 
 impl<'a> Text<'a> {
     /// A line that stands in no file.
-    pub(in crate::plugin) fn alone(text: &'a str) -> Self {
+    pub(crate) fn alone(text: &'a str) -> Self {
         Self {
             number: 1,
             length: text.len() as u64,
@@ -84,12 +84,12 @@ impl<'a> Text<'a> {
         }
     }
 
-    pub(in crate::plugin) fn is_blank(&self) -> bool {
+    pub(crate) fn is_blank(&self) -> bool {
         self.bytes.trim_ascii().is_empty()
     }
 
     /// Whether any of these words is in it; that is found much faster than what it means.
-    pub(in crate::plugin) fn has_any(&self, words: &[&str]) -> bool {
+    pub(crate) fn has_any(&self, words: &[&str]) -> bool {
         let text = String::from_utf8_lossy(self.bytes);
         words.iter().any(|word| text.contains(word))
     }
@@ -98,7 +98,7 @@ impl<'a> Text<'a> {
     ///
     /// # Errors
     /// What is wrong with it, as a sentence.
-    pub(in crate::plugin) fn line(&self) -> Result<Line, String> {
+    pub(crate) fn line(&self) -> Result<Line, String> {
         #[derive(Deserialize)]
         struct Version {
             v: Option<u64>,

@@ -9,11 +9,11 @@ use std::thread;
 
 use jiff::Timestamp;
 
-use super::super::audit::Sessions;
+use super::decision::Decision;
 use super::log::{Item, LogError, Logs, Seen};
 use super::outcome::Outcome;
-use super::record::Decision;
-use super::report::Tally;
+use super::recorded::Sessions;
+use super::tally::Tally;
 use crate::names::{Elsewhere, Lookups, Names, Resolver};
 use crate::policy::{Generation, Opinion, SetClock};
 use crate::request::{Action, Endpoint, ForwardRequest, Terms, Verdict, VerdictWord};
@@ -40,23 +40,25 @@ pub(super) type Open = Arc<Mutex<HashMap<String, u32>>>;
 
 /// In which order decisions are asked for again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// In any: nothing that one decision leaves behind is seen by the next.
     Any,
     /// In that of the log, by one thread: a policy remembers, or sees what is open.
     Log,
 }
 
-/// What the terminal shows.
+/// How far it is, for whoever watches.
 #[derive(Default)]
-pub(super) struct Progress {
-    pub(super) bytes: AtomicU64,
-    pub(super) asked: AtomicU64,
+pub(crate) struct Progress {
+    /// Of the logs, read.
+    pub(crate) bytes: AtomicU64,
+    /// Decisions, asked again.
+    pub(crate) asked: AtomicU64,
 }
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AskError {
+pub(crate) enum AskError {
     #[error(transparent)]
     Log(#[from] LogError),
     #[error("{0}")]

@@ -5,27 +5,26 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::super::audit::{End, Kind, Line, Lines, Sessions};
-use super::super::wrong::Wrong;
-use super::record::{Decision, Skipped};
+use super::decision::{Decision, Skipped};
+use super::recorded::{End, Kind, Line, Lines, Sessions};
 use crate::files;
 use crate::names::Names;
 
 /// Some audit logs, as long as they were when they were opened: one that is still being written has an end, too.
-pub(super) struct Logs {
+pub(crate) struct Logs {
     files: Vec<(PathBuf, u64)>,
     broken: Broken,
 }
 
 /// What to do with a line in the middle that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     Refuse,
     Skip,
 }
 
 /// What the log tells whoever asks again.
-pub(super) enum Item {
+pub(crate) enum Item {
     Ask(Box<Decision>),
     /// A tunnel or listener of this user.
     Opened(String),
@@ -34,43 +33,38 @@ pub(super) enum Item {
 
 /// What was read.
 #[derive(Default)]
-pub(super) struct Seen {
-    pub(super) decisions: u64,
-    pub(super) again: u64,
+pub(crate) struct Seen {
+    pub(crate) decisions: u64,
+    pub(crate) again: u64,
     /// Asked without what a login tells a policy.
-    pub(super) incomplete: u64,
-    pub(super) skipped: BTreeMap<Skipped, u64>,
-    pub(super) broken: u64,
+    pub(crate) incomplete: u64,
+    pub(crate) skipped: BTreeMap<Skipped, u64>,
+    pub(crate) broken: u64,
     /// Sentences about lines that were left out.
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Why a log cannot be read on.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LogError {
+pub(crate) enum LogError {
     #[error("{}: {error}", path.display())]
     Read { path: PathBuf, error: std::io::Error },
-    #[error("{}:{line}: {problem}; `--skip-broken` leaves such lines out", path.display())]
+    #[error("{}:{line}: {problem}", path.display())]
     Broken { path: PathBuf, line: u64, problem: String },
 }
 
 impl LogError {
-    /// With its place.
-    pub(super) fn wrong(&self) -> Wrong {
-        let (path, line) = match self {
+    /// The log, and the line if it is about one.
+    pub(crate) fn place(&self) -> (&Path, Option<u64>) {
+        match self {
             Self::Read { path, .. } => (path, None),
-            Self::Broken { path, line, .. } => (path, usize::try_from(*line).ok()),
-        };
-        Wrong {
-            words: self.to_string(),
-            file: Some(path.clone()),
-            line,
+            Self::Broken { path, line, .. } => (path, Some(*line)),
         }
     }
 }
 
 impl Logs {
-    pub(super) fn open(paths: &[PathBuf], broken: Broken) -> Result<Self, LogError> {
+    pub(crate) fn open(paths: &[PathBuf], broken: Broken) -> Result<Self, LogError> {
         let sized = |path: &PathBuf| {
             // It is read twice, so it can be no pipe.
             let found = files::open(path).and_then(|file| Ok(file.metadata()?.len()));
@@ -85,12 +79,12 @@ impl Logs {
     }
 
     /// In bytes.
-    pub(super) fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.files.iter().map(|(_, length)| length).sum()
     }
 
     /// What the whole log says of names; of each the last answer. Broken lines are left to [`Logs::read`].
-    pub(super) fn names(&self) -> Result<Names, LogError> {
+    pub(crate) fn names(&self) -> Result<Names, LogError> {
         let mut names = Names::new();
         let silent = AtomicU64::new(0);
         self.lines(&silent, &mut Seen::default(), Broken::Skip, |mut line, _| {
@@ -103,7 +97,7 @@ impl Logs {
     }
 
     /// Reads on until the end, or until `take` answers false. `read` counts bytes.
-    pub(super) fn read(
+    pub(crate) fn read(
         &self,
         read: &AtomicU64,
         mut sessions: Sessions,

@@ -2,25 +2,25 @@
 
 use std::sync::Arc;
 
-use super::super::audit::{Line, Session};
 use super::outcome::Outcome;
+use super::recorded::{Line, Session};
 use crate::names::Names;
 use crate::request::{By, Endpoint, ForwardRequest, Terms, VerdictWord};
 
 /// A decision that can be asked again.
-pub(super) struct Decision {
+pub(crate) struct Decision {
     /// Its place among all decisions of the log.
-    pub(super) number: u64,
-    pub(super) request: Arc<ForwardRequest>,
+    pub(crate) number: u64,
+    pub(crate) request: Arc<ForwardRequest>,
     /// What the log says was decided.
-    pub(super) recorded: Outcome,
+    pub(crate) recorded: Outcome,
     /// What the policies were told of names.
-    pub(super) names: Arc<Names>,
+    pub(crate) names: Arc<Names>,
 }
 
 /// Why a recorded decision is not asked again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Skipped {
+pub(crate) enum Skipped {
     /// No policy was asked: a switch, the key, a floor or a limit decided before.
     By(By),
     /// The line does not say what the request was in canonical form.
@@ -29,7 +29,7 @@ pub(super) enum Skipped {
 
 impl Skipped {
     /// Whether and why the policies need not be asked.
-    pub(super) fn of(line: &Line) -> Option<Self> {
+    pub(crate) fn of(line: &Line) -> Option<Self> {
         match line.by {
             Some(By::Policy) => {}
             // What a floor refused after a policy had allowed it.
@@ -39,6 +39,18 @@ impl Skipped {
         }
         line.target.is_none().then_some(Self::NoTarget)
     }
+
+    /// A word for it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::By(By::Switch) => "switch",
+            Self::By(By::Key) => "key",
+            Self::By(By::Policy) => "policy",
+            Self::By(By::Floor) => "floor",
+            Self::By(By::Limit) => "limit",
+            Self::NoTarget => "no-target",
+        }
+    }
 }
 
 impl Decision {
@@ -46,7 +58,7 @@ impl Decision {
     ///
     /// # Errors
     /// The field that is missing or cannot be read.
-    pub(super) fn of(mut line: Line, number: u64, session: Session) -> Result<Self, String> {
+    pub(crate) fn of(mut line: Line, number: u64, session: Session) -> Result<Self, String> {
         let names = Arc::new(line.names());
         let request = line.request(session)?;
         let recorded = recorded(line, request.target.clone())?;

@@ -19,20 +19,20 @@ use crate::request::{
 
 /// Every field of interest, whatever the event; what a line does not have is absent.
 #[derive(Deserialize)]
-pub(in crate::plugin) struct Line {
+pub(crate) struct Line {
     pub(super) v: u64,
-    pub(in crate::plugin) event: Kind,
+    pub(crate) event: Kind,
     #[serde(default, deserialize_with = "moment")]
     time: Option<Timestamp>,
     pub(super) session: Option<String>,
-    pub(in crate::plugin) user: Option<String>,
+    pub(crate) user: Option<String>,
     client: Option<SocketAddr>,
-    pub(in crate::plugin) forward: Option<String>,
+    pub(crate) forward: Option<String>,
     // Of a decision.
     action: Option<Action>,
     requested: Option<String>,
-    pub(in crate::plugin) target: Option<String>,
-    pub(in crate::plugin) effective: Option<String>,
+    pub(crate) target: Option<String>,
+    pub(crate) effective: Option<String>,
     #[serde(default)]
     resolved: Vec<IpAddr>,
     #[serde(default)]
@@ -40,14 +40,14 @@ pub(in crate::plugin) struct Line {
     originator: Option<SocketAddr>,
     #[serde(default, deserialize_with = "moment")]
     asked: Option<Timestamp>,
-    pub(in crate::plugin) verdict: Option<VerdictWord>,
-    pub(in crate::plugin) code: Option<String>,
-    pub(in crate::plugin) by: Option<By>,
-    pub(in crate::plugin) policy: Option<IgnoredAny>,
-    pub(in crate::plugin) terms: Option<Terms>,
+    pub(crate) verdict: Option<VerdictWord>,
+    pub(crate) code: Option<String>,
+    pub(crate) by: Option<By>,
+    pub(crate) policy: Option<IgnoredAny>,
+    pub(crate) terms: Option<Terms>,
     #[serde(default)]
-    pub(in crate::plugin) tags: BTreeMap<String, String>,
-    pub(in crate::plugin) again: Option<String>,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) again: Option<String>,
     // Of a login.
     method: Option<String>,
     fingerprint: Option<String>,
@@ -63,7 +63,7 @@ pub(in crate::plugin) struct Line {
 /// The events that matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(in crate::plugin) enum Kind {
+pub(crate) enum Kind {
     AuthSucceeded,
     AuthRenewed,
     SessionClosed,
@@ -78,11 +78,11 @@ pub(in crate::plugin) enum Kind {
 
 /// Who logged in, and over which connection.
 #[derive(Clone)]
-pub(in crate::plugin) struct Session {
-    pub(in crate::plugin) principal: Arc<Principal>,
-    pub(in crate::plugin) connection: Arc<Connection>,
+pub(crate) struct Session {
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) connection: Arc<Connection>,
     /// Whether the log holds all that a policy was told; that of an older gateway lacks groups and claims.
-    pub(in crate::plugin) complete: bool,
+    pub(crate) complete: bool,
 }
 
 impl Line {
@@ -139,7 +139,7 @@ impl Line {
     }
 
     /// The names that this decision had answers for.
-    pub(in crate::plugin) fn names(&mut self) -> Names {
+    pub(crate) fn names(&mut self) -> Names {
         let mut names: Names = std::mem::take(&mut self.names)
             .into_iter()
             .map(|(name, answer)| (name, answer.into()))
@@ -162,7 +162,7 @@ impl Line {
     ///
     /// # Errors
     /// The field that is missing or cannot be read.
-    pub(in crate::plugin) fn request(&mut self, session: Session) -> Result<ForwardRequest, String> {
+    pub(crate) fn request(&mut self, session: Session) -> Result<ForwardRequest, String> {
         let missing = |field: &str| format!("a decision without `{field}`");
         let sent = self.requested.take().ok_or_else(|| missing("requested"))?;
         let target = self.target.as_deref().unwrap_or(&sent);
