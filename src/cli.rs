@@ -2,7 +2,7 @@
 
 mod signals;
 
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -13,18 +13,19 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::signals::{Order, Signals};
-use crate::config::{self, AuditFile, Config, Draft, Faults};
+use crate::config::{AuditFile, Config, Faults};
 use crate::confined;
 use crate::ctl::{self, Ctl};
 use crate::embedded::Embedded;
 use crate::explain::{self, Explain};
-use crate::gateway::{self, Gateway, Origin, Prepared, StartError, control_socket};
+use crate::gateway::{self, Gateway, Prepared, StartError};
 use crate::logging::{self, Lines};
+use crate::origin::origin;
 use crate::outlet::Outlet;
 use crate::password;
-use crate::plugin::{self, COLOURS, Plugin};
+use crate::plugin::{self, Plugin};
 use crate::policy::{self, Installed};
-use crate::request::{is_unseen, printable};
+use crate::say::{DONE, FAILED, INVALID, UNBOUND, fail, invalid, plain, print, shown, write};
 
 /// An SSH server that only forwards ports, every forward decided by a WebAssembly policy.
 #[derive(Parser)]
@@ -72,22 +73,6 @@ enum Command {
         shell: Shell,
     },
 }
-
-/// Done, or allowed.
-pub(crate) const DONE: u8 = 0;
-/// It was tried and failed.
-pub(crate) const FAILED: u8 = 1;
-/// Wrong usage or invalid configuration.
-pub(crate) const INVALID: u8 = 2;
-/// An address cannot be listened on.
-const UNBOUND: u8 = 3;
-/// No gateway answers on the control socket.
-pub(crate) const UNANSWERED: u8 = 4;
-
-/// The answer is deny.
-pub(crate) const DENIED: u8 = 10;
-/// The policy failed to decide.
-pub(crate) const UNDECIDED: u8 = 11;
 
 /// How long the end waits for who reads what was said.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -160,107 +145,10 @@ fn within_runtime(command: impl Future<Output = u8>) -> u8 {
     }
 }
 
-pub(crate) fn fail(code: u8, words: &str) -> u8 {
-    let _ = writeln!(io::stderr(), "portreeve: {}", lines(words));
-    code
-}
-
-pub(crate) fn invalid(faults: &Faults) -> u8 {
-    let _ = writeln!(io::stderr(), "{}", lines(&faults.to_string()));
-    INVALID
-}
-
-/// What somebody else wrote, on one line and without anything that a terminal would obey.
-pub(crate) fn plain(text: &str) -> String {
-    printable(text, usize::MAX)
-}
-
-/// The same line by line: the program itself puts one fault on each.
-fn lines(text: &str) -> String {
-    let lines: Vec<_> = text.lines().map(plain).collect();
-    lines.join("\n")
-}
-
-/// Prints what a command has found. Nothing that came from outside reaches a terminal as more than text, even where who made
-/// the text has forgotten [`plain`].
-pub(crate) fn print(text: &str) -> u8 {
-    write(shown(text).as_bytes())
-}
-
-/// The same text with a space for each character that is not seen, but the ends of lines and the colours of this program.
-fn shown(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(character) = rest.chars().next() {
-        let colour = COLOURS.iter().find(|colour| rest.starts_with(**colour));
-        let end = colour.map_or(character.len_utf8(), |colour| colour.len());
-        let (one, after) = rest.split_at(end);
-        out.push_str(match character {
-            '\n' => one,
-            unseen if colour.is_none() && is_unseen(unseen) => " ",
-            _ => one,
-        });
-        rest = after;
-    }
-    out
-}
-
-fn write(bytes: &[u8]) -> u8 {
-    match io::stdout().lock().write_all(bytes) {
-        Ok(()) => DONE,
-        Err(_) => FAILED,
-    }
-}
-
 fn completions(shell: Shell) -> u8 {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "portreeve", &mut script);
     write(&script)
-}
-
-/// A configuration file.
-struct FromFile {
-    path: PathBuf,
-    listen: Vec<SocketAddr>,
-}
-
-impl Origin for FromFile {
-    fn file(&self) -> &Path {
-        &self.path
-    }
-
-    fn control_socket(&self) -> Option<PathBuf> {
-        control_socket()
-    }
-
-    fn load(&self) -> Result<Config, Faults> {
-        Ok(self.listening(config::load(&self.path)?))
-    }
-
-    fn draft(&self) -> Result<Draft, Faults> {
-        let Draft { config, settings_files } = config::draft(&self.path)?;
-        Ok(Draft {
-            config: self.listening(config),
-            settings_files,
-        })
-    }
-}
-
-impl FromFile {
-    fn listening(&self, mut config: Config) -> Config {
-        if !self.listen.is_empty() {
-            config.server.listen.clone_from(&self.listen);
-        }
-        config
-    }
-}
-
-/// The file, or the embedded default.
-pub(crate) fn origin(config: Option<PathBuf>, listen: Vec<SocketAddr>) -> Result<Box<dyn Origin>, Faults> {
-    match config {
-        Some(path) => Ok(Box::new(FromFile { path, listen })),
-        None => Ok(Box::new(Embedded::new(listen)?)),
-    }
 }
 
 async fn serve(config: Option<PathBuf>, listen: Vec<SocketAddr>, log: Option<&Lines>) -> u8 {
@@ -391,26 +279,4 @@ fn report(prepared: &Prepared, json: bool) -> String {
         ));
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_printed_moves_no_terminal() {
-        for (text, printed) in [
-            ("one\ntwo\n", "one\ntwo\n"),
-            (
-                "\x1b[32mok\x1b[0m \x1b[1;31mFAIL\x1b[0m",
-                "\x1b[32mok\x1b[0m \x1b[1;31mFAIL\x1b[0m",
-            ),
-            ("a\x1b[2Jb\x1b]52;c;aGk=\x07", "a [2Jb ]52;c;aGk= "),
-            ("a\x1b[8mb\x1b[", "a [8mb ["),
-            ("a\u{202e}b\u{9b}c\rd\te\u{e0041}f", "a b c d e f"),
-            ("é\u{1f980}", "é\u{1f980}"),
-        ] {
-            assert_eq!(shown(text), printed, "{text:?}");
-        }
-    }
 }

@@ -10,14 +10,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::auth::ForwardLimits;
-use crate::cli::{self, DENIED, INVALID, UNDECIDED, plain};
 use crate::events::Decided;
 use crate::gateway::Prepared;
 use crate::judgement::{Judgement, Question, Way};
+use crate::origin::origin;
 use crate::plugin::{fact, fail, invalid};
 use crate::request::{
     Action, Certificate, Connection, Credential, Endpoint, Fact, ForwardRequest, Requested, VerdictWord, new_id,
 };
+use crate::say::{self, DENIED, INVALID, UNDECIDED, plain};
 
 /// Ask the configured policy: may this be forwarded, and why?
 #[derive(Args)]
@@ -85,7 +86,7 @@ pub async fn run(question: Explain) -> u8 {
         (Action::Accept, Err(error)) => return fail(INVALID, &error.to_string(), question.json),
         _ => None,
     };
-    let prepared = match cli::origin(question.config.clone(), Vec::new()) {
+    let prepared = match origin(question.config.clone(), Vec::new()) {
         Ok(origin) => match origin.load() {
             Ok(config) => Prepared::new(config, origin.file()).await,
             Err(faults) => Err(faults),
@@ -113,7 +114,7 @@ pub async fn run(question: Explain) -> u8 {
             .collect(),
     };
     if !accounts.knows(&question.user) && !question.without_key() && keys.iter().all(|(key, _)| key.is_none()) {
-        let _ = cli::fail(
+        let _ = say::fail(
             INVALID,
             &format!(
                 "note: nobody can log in as `{}` with a key that is listed",
@@ -161,8 +162,8 @@ pub async fn run(question: Explain) -> u8 {
         true => document(strictest, &answers),
         false => answers.iter().map(Answer::text).collect::<Vec<_>>().join("\n"),
     };
-    match cli::print(&text) {
-        cli::DONE => code,
+    match say::print(&text) {
+        say::DONE => code,
         failed => failed,
     }
 }

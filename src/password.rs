@@ -6,7 +6,7 @@ use argon2::password_hash::SaltString;
 use argon2::{Argon2, PasswordHasher};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 
-use crate::cli::{FAILED, INVALID, fail, print};
+use crate::say::{FAILED, INVALID, fail, print};
 
 /// Reads a password, from the terminal twice and without showing it, or the first line of a pipe; prints its hash.
 pub(crate) fn run() -> u8 {

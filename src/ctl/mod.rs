@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::cli::{DONE, FAILED, INVALID, UNANSWERED, fail, print};
 use crate::config;
 use crate::gateway::control_socket;
 use crate::request::{Action, printable};
+use crate::say::{DONE, FAILED, INVALID, UNANSWERED, fail, print};
 use client::{Answer, Failure};
 
 /// See and steer a running gateway.

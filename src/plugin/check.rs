@@ -6,10 +6,9 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::loading::Loading;
-use super::paint::Paint;
 use super::wrong::{fail, unread};
-use crate::cli::{self, FAILED, plain};
 use crate::policy::{Component, Gate, LoadError, Meter, Passed, Workbench};
+use crate::say::{self, FAILED, Paint, plain};
 
 /// Send a component through every gate of a swap, without a gateway.
 #[derive(Args)]
@@ -63,7 +62,7 @@ pub(super) async fn run(check: Check) -> u8 {
         });
         text
     };
-    match cli::print(&text) {
+    match say::print(&text) {
         0 if !ok => FAILED,
         code => code,
     }

@@ -16,7 +16,6 @@ mod inspect;
 mod language;
 mod loading;
 mod new;
-mod paint;
 mod project;
 mod replay;
 mod request;
@@ -32,7 +31,6 @@ mod wrong;
 use std::ffi::OsString;
 
 pub use contract::Contract;
-pub(crate) use paint::COLOURS;
 pub(crate) use run::fact;
 pub use toolchain::{Making, perform};
 pub(crate) use wrong::{fail, invalid};

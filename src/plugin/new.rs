@@ -13,7 +13,7 @@ use super::bindings;
 use super::contract::Contract;
 use super::language::Language;
 use super::template::{self, Template};
-use crate::cli::{FAILED, INVALID, fail, plain, print};
+use crate::say::{FAILED, INVALID, fail, plain, print};
 
 /// Begins a policy: sources, cases, a file for CI, settings for editors.
 #[derive(Args)]

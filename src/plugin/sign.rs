@@ -4,8 +4,8 @@ use clap::Args;
 
 use super::loading;
 use super::wrong::no_folder;
-use crate::cli::{self, FAILED, INVALID, plain};
 use crate::files::{self, MOST_COMPONENT};
+use crate::say::{self, FAILED, INVALID, plain};
 use crate::signature::{self, SignError};
 
 /// Sign a component, as `ssh-keygen -Y sign -n policy@portreeve` does.
@@ -33,28 +33,28 @@ pub(super) fn run(command: &Sign) -> u8 {
     };
     let bytes = match files::read(&component, MOST_COMPONENT) {
         Ok(bytes) => bytes,
-        Err(error) => return cli::fail(INVALID, &format!("{}: {error}", component.display())),
+        Err(error) => return say::fail(INVALID, &format!("{}: {error}", component.display())),
     };
     let (signature, fingerprint) = match signature::sign(&bytes, &command.key) {
         Ok(signed) => signed,
-        Err(error) => return cli::fail(code(&error), &error.to_string()),
+        Err(error) => return say::fail(code(&error), &error.to_string()),
     };
     let output = command.output.clone();
     let output = output.unwrap_or_else(|| signature::beside(&component));
     if output.as_os_str() == "-" {
-        return cli::print(&signature);
+        return say::print(&signature);
     }
     if output.metadata().is_ok_and(|there| !there.is_file()) {
         let words = "it is not a regular file, and nothing is written over it: name a file, or - for standard output";
-        return cli::fail(FAILED, &format!("{}: {words}", output.display()));
+        return say::fail(FAILED, &format!("{}: {words}", output.display()));
     }
     match files::replace(&output, &signature, None) {
         Ok(()) => {
             let file = component.display();
             let told = format!("{file}: signed by {fingerprint}, written to {}", output.display());
-            cli::print(&(plain(&told) + "\n"))
+            say::print(&(plain(&told) + "\n"))
         }
-        Err(error) => cli::fail(FAILED, &format!("{}: {error}", output.display())),
+        Err(error) => say::fail(FAILED, &format!("{}: {error}", output.display())),
     }
 }
 

@@ -4,8 +4,8 @@ use clap::Args;
 
 use super::loading;
 use super::wrong::{Wrong, no_folder};
-use crate::cli::{self, FAILED, INVALID, plain};
 use crate::files::{self, MOST_COMPONENT};
+use crate::say::{self, FAILED, INVALID, plain};
 use crate::signature::{self, AllowedSigners, Refused};
 
 /// Check the signature of a component, as `ssh-keygen -Y verify -n policy@portreeve` does.
@@ -68,7 +68,7 @@ pub(super) fn run(command: &Verify) -> u8 {
         }
     };
     if command.json {
-        return cli::print(&(serde_json::to_string(&signer).unwrap_or_default() + "\n"));
+        return say::print(&(serde_json::to_string(&signer).unwrap_or_default() + "\n"));
     }
     let by = signer
         .authority
@@ -76,7 +76,7 @@ pub(super) fn run(command: &Verify) -> u8 {
         .unwrap_or_default();
     let file = component.display();
     let told = format!("{file}: signed by {} with {}{by}", signer.principal, signer.fingerprint);
-    cli::print(&(plain(&told) + "\n"))
+    say::print(&(plain(&told) + "\n"))
 }
 
 impl Verify {

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::contract::Contract;
 use super::toolchain::ADAPTER;
-use crate::cli::print;
+use crate::say::print;
 
 /// Print the contract (WIT), or the adapter for WASI preview 1.
 #[derive(Args)]

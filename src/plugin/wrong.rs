@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::{self, FAILED, INVALID};
 use crate::config::Faults;
 use crate::policy::LoadError;
+use crate::say::{self, FAILED, INVALID};
 
 /// Why a command cannot begin.
 pub(super) enum Unready {
@@ -66,9 +66,9 @@ impl Wrong {
     /// Says so where its reader looks: for a program as JSON; the exit code.
     pub(super) fn report(&self, code: u8, json: bool) -> u8 {
         if !json {
-            return cli::fail(code, &self.words);
+            return say::fail(code, &self.words);
         }
-        cli::print(&self.json());
+        say::print(&self.json());
         code
     }
 
@@ -119,7 +119,7 @@ pub(crate) fn fail(code: u8, words: &str, json: bool) -> u8 {
 pub(crate) fn invalid(faulty: &[Faults], json: bool) -> u8 {
     if !json {
         for faults in faulty {
-            cli::invalid(faults);
+            say::invalid(faults);
         }
         return INVALID;
     }
@@ -132,7 +132,7 @@ pub(crate) fn invalid(faulty: &[Faults], json: bool) -> u8 {
             object.insert("line".to_owned(), first.line.into());
         }
     }
-    cli::print(&format!("{value:#}\n"));
+    say::print(&format!("{value:#}\n"));
     INVALID
 }
 

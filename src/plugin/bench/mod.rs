@@ -15,13 +15,12 @@ use serde::Serialize;
 use super::answer::Answer;
 use super::cases;
 use super::loading::{Loading, Subject, workshop};
-use super::paint::{bytes, thousands};
 use super::request::{Described, Target};
 use super::wrong::{fail, unloaded};
-use crate::cli::{self, INVALID, plain};
 use crate::names::{Lookups, Resolver};
 use crate::policy::{Component, Generation, HostSide, LoadError, Meter, Workbench};
 use crate::request::{Action, ForwardRequest};
+use crate::say::{self, INVALID, bytes, plain, thousands};
 
 /// Measure what decisions of a policy cost, on the path of the server.
 #[derive(Args)]
@@ -113,7 +112,7 @@ pub(super) async fn run(bench: Bench) -> u8 {
         Ok(figures) => figures,
         Err(error) => return unloaded(&subject.shown, &error, bench.json),
     };
-    cli::print(&if bench.json {
+    say::print(&if bench.json {
         serde_json::to_string_pretty(&figures).unwrap_or_default() + "\n"
     } else {
         text(&figures)

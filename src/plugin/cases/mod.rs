@@ -19,10 +19,10 @@ use super::bench::Asking;
 use super::project::named;
 use super::wrong::{Unready, Wrong, fail, invalid};
 
-use crate::cli::{self, FAILED, INVALID};
 use crate::config::{Plugin, Source};
 use crate::files::{self, MOST_TEXT};
 use crate::policy::HostSide;
+use crate::say::{self, FAILED, INVALID};
 use case::Asks;
 use run::Results;
 
@@ -126,7 +126,7 @@ pub(super) async fn run(test: Test) -> u8 {
     } else {
         report::text(&results)
     };
-    match cli::print(&text) {
+    match say::print(&text) {
         // As in every other command, a component that is not there is wrong input.
         0 if results.cases.iter().any(|case| case.unread) => INVALID,
         0 if results.failed() > 0 => FAILED,

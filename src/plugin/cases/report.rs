@@ -4,9 +4,8 @@ use std::fmt::Write;
 
 use serde_json::{Value as Json, json};
 
-use super::super::paint::{Paint, thousands};
 use super::run::{CaseResult, Results};
-use crate::cli::plain;
+use crate::say::{Paint, plain, thousands};
 
 /// A line for each case, and below it what differs.
 pub(super) fn text(results: &Results) -> String {

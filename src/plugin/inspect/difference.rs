@@ -6,9 +6,8 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::super::paint::bytes;
 use super::Inspected;
-use crate::cli::plain;
+use crate::say::{bytes, plain};
 
 /// One change.
 #[derive(Serialize)]

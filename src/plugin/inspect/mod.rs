@@ -10,9 +10,9 @@ use serde_json::Value as Json;
 use super::loading::Loading;
 use super::project::{Setup, shown};
 use super::wrong::unread;
-use crate::cli::{self, FAILED};
 use crate::config::{Grant, Plugin, Wasi};
 use crate::policy::{Anatomy, Component, Description, Kind, LoadError, Meter, Workbench};
+use crate::say::{self, FAILED};
 
 /// Show what a component is, or what changed between two.
 #[derive(Args)]
@@ -94,7 +94,7 @@ pub(super) async fn run(inspect: Inspect) -> u8 {
             (text, first.fault.is_none() && second.fault.is_none())
         }
     };
-    match cli::print(&text) {
+    match say::print(&text) {
         0 if !ok => FAILED,
         code => code,
     }

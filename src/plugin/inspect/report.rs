@@ -4,10 +4,9 @@ use std::fmt::Write;
 
 use serde_json::Value as Json;
 
-use super::super::paint::{Paint, bytes};
 use super::Inspected;
-use crate::cli::plain;
 use crate::policy::{Anatomy, Kind};
+use crate::say::{Paint, bytes, plain};
 
 pub(super) fn text(inspected: &Inspected) -> String {
     let paint = Paint::of_stdout();

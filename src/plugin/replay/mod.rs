@@ -16,10 +16,10 @@ use self::chain::Chain;
 use self::report::Differences;
 use super::loading::workshop;
 use super::wrong::{Unready, Wrong, fail};
-use crate::cli::{self, DONE, FAILED, INVALID, plain};
 use crate::names::Elsewhere;
 use crate::policy::PolicyRef;
 use crate::replay::{AskError, Broken, LogError, Logs, Manner, Order, Progress, Replay as Engine, Replayed, Skipped};
+use crate::say::{self, DONE, FAILED, INVALID, plain};
 
 /// Ask a policy every decision of an audit log again, and say what it would decide differently.
 #[derive(Args)]
@@ -169,7 +169,7 @@ impl Told {
     fn print(&self, command: &Replay) -> u8 {
         let Replayed { seen, tally, .. } = &self.replayed;
         for warning in &seen.warnings {
-            let _ = cli::fail(DONE, &format!("warning: {warning}"));
+            let _ = say::fail(DONE, &format!("warning: {warning}"));
         }
         if seen.incomplete > 0 {
             let words = format!(
@@ -180,14 +180,14 @@ impl Told {
                     false => ": `--config` takes groups and claims from a configuration",
                 }
             );
-            let _ = cli::fail(DONE, &words);
+            let _ = say::fail(DONE, &words);
         }
         let printed = match command.json {
-            true => cli::print(&(serde_json::to_string_pretty(&self.answer()).unwrap_or_default() + "\n")),
-            false => cli::print(&self.text()),
+            true => say::print(&(serde_json::to_string_pretty(&self.answer()).unwrap_or_default() + "\n")),
+            false => say::print(&self.text()),
         };
         match (printed, tally.different) {
-            (DONE, 0) if seen.decisions == 0 => cli::fail(FAILED, NOTHING),
+            (DONE, 0) if seen.decisions == 0 => say::fail(FAILED, NOTHING),
             (DONE, 0) => DONE,
             (DONE, _) => DIFFERENT,
             (failed, _) => failed,

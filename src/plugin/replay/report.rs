@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::cli::plain;
 use crate::replay::{Count, Example, Group, Tally};
+use crate::say::plain;
 
 /// For a terminal; the longest lists are cut after so many lines as differences are shown.
 pub(super) fn text(tally: &Tally) -> String {

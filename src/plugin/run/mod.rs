@@ -14,14 +14,13 @@ use serde_json::json;
 
 use super::answer::{Answer, Word};
 use super::loading::{Loading, Subject, workshop};
-use super::paint::{Paint, bytes, thousands};
 use super::request::{Described, Target, address};
 use super::wrong::{Wrong, fail, unloaded};
-use crate::cli::{self, DENIED, INVALID, UNDECIDED, plain};
 use crate::config::Grant;
 use crate::names::{NameError, Names, Resolver};
 use crate::policy::{Asked, Candidate, Component, HostSide, LoadError, Meter, PolicyRef, Workbench};
 use crate::request::{Action, Credential, Fact, ForwardRequest, Host};
+use crate::say::{self, DENIED, INVALID, Paint, UNDECIDED, bytes, plain, thousands};
 
 /// Ask a policy one request, and show what it did.
 #[derive(Args)]
@@ -130,7 +129,7 @@ pub(super) async fn run(mut run: Run) -> u8 {
     } else {
         report(&once.request, &reference, &answer, asked.took, decided.as_deref())
     };
-    match (cli::print(&text), answer.verdict) {
+    match (say::print(&text), answer.verdict) {
         (0, Word::Deny) => DENIED,
         (0, Word::Failed | Word::Rejected) => UNDECIDED,
         (code, _) => code,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::super::wrong::Wrong;
-use crate::cli::{FAILED, INVALID};
+use crate::say::{FAILED, INVALID};
 
 /// Why a policy was not built.
 #[derive(Debug, Error)]

@@ -32,8 +32,8 @@ use super::contract::Contract;
 use super::language::Language;
 use super::project::{self, Project};
 use super::wrong::invalid;
-use crate::cli::{plain, print};
 use crate::config::{Grant, Source};
+use crate::say::{plain, print};
 
 /// Compiles a policy, and makes a component of it.
 #[derive(Args)]

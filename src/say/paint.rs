@@ -4,20 +4,20 @@ use std::io::{self, IsTerminal};
 
 /// Colours on a terminal; plain text in a pipe and where `NO_COLOR` is set.
 #[derive(Clone, Copy)]
-pub(super) struct Paint(bool);
+pub(crate) struct Paint(bool);
 
 impl Paint {
     /// What standard output can show.
-    pub(super) fn of_stdout() -> Self {
+    pub(crate) fn of_stdout() -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self(io::stdout().is_terminal() && !refused)
     }
 
-    pub(super) fn good(self, text: &str) -> String {
+    pub(crate) fn good(self, text: &str) -> String {
         self.with(GREEN, text)
     }
 
-    pub(super) fn bad(self, text: &str) -> String {
+    pub(crate) fn bad(self, text: &str) -> String {
         self.with(RED, text)
     }
 
@@ -35,10 +35,10 @@ const RED: &str = "\x1b[1;31m";
 const PLAIN: &str = "\x1b[0m";
 
 /// Everything that a terminal is told by this program, besides text.
-pub(crate) const COLOURS: [&str; 3] = [GREEN, RED, PLAIN];
+pub(super) const COLOURS: [&str; 3] = [GREEN, RED, PLAIN];
 
 /// A number of bytes, for people.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     match count {
         0..1024 => format!("{count} B"),
         1024..1_048_576 => format!("{:.1} KiB", count as f64 / 1024.0),
@@ -47,7 +47,7 @@ pub(super) fn bytes(count: u64) -> String {
 }
 
 /// 1234567 as 1,234,567.
-pub(super) fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
