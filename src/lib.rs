@@ -14,7 +14,9 @@
 //!
 //! | room | what it is for | what it must not know |
 //! |---|---|---|
-//! | [`cli`] | commands, signals and exit codes | how anything is done |
+//! | [`cli`] | the grammar of the command line; signals; which command runs | how anything is done |
+//! | `say` | what commands print, and the codes with which they end | which command says it |
+//! | `origin` | which configuration a command is about: a file, or the embedded default | what is in it |
 //! | [`ctl`] | the client of a running gateway's control socket | what a gateway is made of |
 //! | [`admin`] | who may see and steer a running gateway, over HTTP | SSH, policies, how it is done |
 //! | [`config`] | the configuration as typed (TOML) and as meant | SSH, policies, the network |
@@ -30,7 +32,7 @@
 //! | [`forwarder`] | the story of one request | packets, WebAssembly |
 //! | [`confined`] | work on bytes that others wrote, in a process of its own with bounds | what the work is |
 //! | [`judgement`] | from the switches to the addresses that may be dialled | packets, sockets |
-//! | [`policy`] | load, ask and swap components; the only room that names wasmtime | SSH, sockets |
+//! | [`policy`] | load, ask and swap components; the only room that names wasmtime; rooms of its own (below) | SSH, sockets |
 //! | [`names`] | look names up, bounded, and once for each decision | who asks |
 //! | [`paths`] | follow the path of a Unix socket, and hold on to what is there | who asks |
 //! | [`relay`] | dial and bind with a permit, copy both ways, keep the terms | SSH, who asks |
@@ -42,9 +44,26 @@
 //! | `outlet` | write to a file, pipe or terminal that may take nothing for a while | what is written |
 //! | [`explain`] | the same judgement for a request that nobody made | |
 //! | [`plugin`] | tools for those who write policies | SSH, sockets |
+//! | `replay` | recorded decisions, asked again of other policies | the command line |
 //! | `password` | the hash of a password, for a configuration | who may log in |
 //! | `files` | read what others put in a file's place, without waiting and within bounds | what is in it |
 //! | [`request`] | the words that all rooms share, without I/O | all of the above |
+//!
+//! Imports go one way, within [`policy`] too: no rooms import each other in a circle. `docs/rooms.md` is drawn from the code, and
+//! `tests/architecture.rs` has what each room may import.
+//!
+//! | room in `policy` | what it is for |
+//! |---|---|
+//! | `contract` | the world of `wit/policy.wit` in all versions that are served, and the translation between them |
+//! | `source` | a component's bytes, read once, with their digest and signature; the watch on its files |
+//! | `inspect` | what a component is without running it, and the gates of a swap |
+//! | `sandbox` | the engine, a guest, what it can reach, and its bounds; what policies remember |
+//! | `compile` | from a component to code, in a process of its own; compiled code kept under a seal |
+//! | `pool` | instances made ahead of decisions |
+//! | `load` | every gate that a component passes before it serves, and one question to it |
+//! | `serve` | the chain in force, what it decides, and its replacement as a whole |
+//! | `offline` | the same for tools, where nothing serves |
+//! | `failure`, `reference` | what can go wrong; which policy it was |
 //!
 //! # One request
 //!
@@ -74,8 +93,9 @@
 //! - **A decision is alone.** Each runs in an instance of its own, made for it or ahead of it, with a deadline, a bound on memory, and no import that the
 //!   configuration has not granted. Nothing that one request leaves behind is seen by the next, but the counted state of the
 //!   grant `state`.
-//! - **A demanded signature is checked on the bytes that are loaded.** Only a [`Vetted`](policy::Vetted) component passes the
-//!   gates, and it is made where the signature is checked.
+//! - **A demanded signature is checked on the bytes that are loaded.** A [`Component`](policy::Component) is read once and takes
+//!   its bytes and digest along. Only a [`Vetted`](policy::Vetted) one passes the gates, and it is made where the signature is
+//!   checked. `plugin check` goes the same way.
 //! - **A swap is whole or not at all.** A candidate is read, hashed, compiled, type-checked, configured and asked once
 //!   before one pointer changes; whatever fails leaves the old one in force. Policies whose files change together are one
 //!   candidate. That pointer, [`Current`](judgement::Current), also holds floors, switches, users and limits, so no decision
@@ -121,8 +141,9 @@
 //!   sealed with the key there, which only the gateway's user can read, and a folder or key that others can reach is refused.
 //!   The gateway's user can do as they like with the gateway anyway.
 //!
-//! `unsafe` is denied in this crate but for the bindings that are generated from `wit/policy.wit`, and for the one call that
-//! loads compiled code (`policy/compile/sealed.rs`, which argues why that is sound).
+//! `unsafe` is denied in this crate except in three files: the bindings that are generated from `wit/policy.wit`
+//! (`policy/contract/generated.rs`), the one call that loads compiled code (`policy/compile/sealed.rs`), and the one that advises
+//! the system on pages (`policy/pool/prefault.rs`). The last two say why they are sound.
 
 pub mod accounts;
 pub mod admin;
