@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::loading::Loading;
 use super::wrong::{fail, unread};
-use crate::policy::{Component, Gate, LoadError, Meter, Passed, Workbench};
+use crate::policy::{Component, Gate, LoadError, Meter, Offline, Passed};
 use crate::say::{self, FAILED, Paint, plain};
 
 /// Send a component through every gate of a swap, without a gateway.
@@ -31,11 +31,11 @@ pub(super) async fn run(check: Check) -> u8 {
         Err(error) => return unread(&error, check.json),
     };
     let sha256 = component.sha256().to_owned();
-    let bench = match Workbench::new(subject.setup.memory, subject.setup.deadline, Meter::Off) {
-        Ok(bench) => bench,
+    let offline = match Offline::new(subject.setup.memory, subject.setup.deadline, Meter::Off) {
+        Ok(offline) => offline,
         Err(error) => return fail(FAILED, &error.to_string(), check.json),
     };
-    let (gates, candidate) = bench.gates(plugin, component, subject.signatures.as_ref()).await;
+    let (gates, candidate) = offline.gates(plugin, component, subject.signatures.as_ref()).await;
     let log = candidate.iter().flat_map(|candidate| &candidate.observed.log);
     let log: Vec<_> = log.map(ToString::to_string).collect();
     let ok = candidate.is_some();

@@ -21,9 +21,9 @@ mod source;
 
 pub use compile::{Compiler, DirectoryError, Work, Workshop, perform};
 pub use failure::{Failure, LoadError, Problem};
-pub use inspect::{Anatomy, Gate, GateName, Import, Kind, Passed, Producer};
+pub use inspect::{Gate, GateName, Import, Kind, Parts, Passed, Producer};
 pub use load::Description;
-pub use offline::{Asked, Candidate, HostSide, Remembered, Told, Workbench};
+pub use offline::{Asked, Candidate, HostSide, Offline, Remembered, Told};
 pub use pool::Pooled;
 pub use reference::{Installed, PolicyRef};
 pub use sandbox::{Call, Clock, Line, LogLevel, Meter, Observed, OpenForwards, SetClock};

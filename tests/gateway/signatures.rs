@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use portreeve::config;
-use portreeve::policy::{Component, Fresh, Generation, Meter, Passed, Policies, Workbench, Workshop};
+use portreeve::policy::{Component, Fresh, Generation, Meter, Offline, Passed, Policies, Workshop};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -293,7 +293,7 @@ fn the_bytes_whose_signature_is_checked_are_those_that_are_loaded() {
     let good = fs::read(&path).unwrap();
     let bench = |runtime: &Runtime| {
         let _entered = runtime.enter();
-        Workbench::with(Workshop::new(compiler()), config.memory, config.deadline, Meter::Off).unwrap()
+        Offline::with(Workshop::new(compiler()), config.memory, config.deadline, Meter::Off).unwrap()
     };
     let runtime = Runtime::new().unwrap();
     #[rustfmt::skip]

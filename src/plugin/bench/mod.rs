@@ -18,7 +18,7 @@ use super::loading::{Loading, Subject, workshop};
 use super::request::{Described, Target};
 use super::wrong::{fail, unloaded};
 use crate::names::{Lookups, Resolver};
-use crate::policy::{Component, Generation, HostSide, LoadError, Meter, Workbench};
+use crate::policy::{Component, Generation, HostSide, LoadError, Meter, Offline};
 use crate::request::{Action, ForwardRequest};
 use crate::say::{self, INVALID, bytes, plain, thousands};
 
@@ -124,12 +124,12 @@ async fn measure(subject: &Subject, asking: &Asking, time: Duration) -> Result<F
     let component = Component::read(&setup.plugin.component)?;
     let (size, sha256) = (component.bytes().len(), component.sha256().to_owned());
     let workshop = || workshop(subject.directory.as_deref());
-    let metered = Workbench::with(workshop(), setup.memory, setup.deadline, Meter::Fuel)?;
+    let metered = Offline::with(workshop(), setup.memory, setup.deadline, Meter::Fuel)?;
     let metered = metered.load(&setup.plugin, component.clone()).await?;
     let asked = metered.ask(Arc::clone(&asking.request), &asking.host).await;
     let answer = Answer::of(&asked);
     let began = Instant::now();
-    let serving = Workbench::with(workshop(), setup.memory, setup.deadline, Meter::Off)?;
+    let serving = Offline::with(workshop(), setup.memory, setup.deadline, Meter::Off)?;
     let candidate = serving.load(&setup.plugin, component).await?;
     let load = began.elapsed();
     let generation = candidate.serving(&asking.host);

@@ -16,7 +16,7 @@ use super::case::{Asks, Case, CaseFile, Held, Step};
 use super::coverage::Coverage;
 use super::expect::Difference;
 use crate::names::Resolver;
-use crate::policy::{Candidate, Component, HostSide, LoadError, Meter, PolicyRef, Problem, Workbench};
+use crate::policy::{Candidate, Component, HostSide, LoadError, Meter, Offline, PolicyRef, Problem};
 
 /// What came of all cases.
 pub(super) struct Results {
@@ -71,7 +71,7 @@ impl CaseResult {
 /// Components that were loaded, by all that makes a difference.
 #[derive(Default)]
 struct Shelf {
-    benches: HashMap<u64, Workbench>,
+    offline: HashMap<u64, Offline>,
     loaded: HashMap<String, Arc<Load>>,
 }
 
@@ -91,14 +91,14 @@ pub(super) async fn all(files: Vec<CaseFile>) -> Result<Results, LoadError> {
     for file in files {
         let path = file.path.display().to_string();
         for case in file.cases {
-            let bench = shelf.bench(&case.setup)?;
+            let offline = shelf.offline(&case.setup)?;
             let key = key(&case.setup);
             let cell = Arc::clone(shelf.loaded.entry(key.clone()).or_default());
             let (places, path) = (Arc::clone(&places), path.clone());
             let number = running.len();
             running.spawn(async move {
                 let _place = places.acquire().await;
-                let candidate = cell.get_or_init(|| load(&bench, &case.setup)).await;
+                let candidate = cell.get_or_init(|| load(&offline, &case.setup)).await;
                 (number, one(path, case, candidate, key).await)
             });
         }
@@ -119,15 +119,15 @@ pub(super) async fn all(files: Vec<CaseFile>) -> Result<Results, LoadError> {
 }
 
 impl Shelf {
-    fn bench(&mut self, setup: &Setup) -> Result<Workbench, LoadError> {
-        let bench = match self.benches.get(&setup.memory) {
-            Some(bench) => bench,
+    fn offline(&mut self, setup: &Setup) -> Result<Offline, LoadError> {
+        let offline = match self.offline.get(&setup.memory) {
+            Some(offline) => offline,
             None => {
-                let bench = Workbench::with(workshop(None), setup.memory, setup.deadline, Meter::Fuel)?;
-                self.benches.entry(setup.memory).or_insert(bench)
+                let offline = Offline::with(workshop(None), setup.memory, setup.deadline, Meter::Fuel)?;
+                self.offline.entry(setup.memory).or_insert(offline)
             }
         };
-        Ok(bench.within(setup.deadline))
+        Ok(offline.within(setup.deadline))
     }
 
     fn summary(&self, cases: &[CaseResult]) -> (Vec<PolicyRef>, Vec<Coverage>) {
@@ -157,9 +157,9 @@ fn key(setup: &Setup) -> String {
     format!("{:?} {:?} {}", setup.plugin, setup.deadline, setup.memory)
 }
 
-async fn load(bench: &Workbench, setup: &Setup) -> Result<Arc<Candidate>, LoadError> {
+async fn load(offline: &Offline, setup: &Setup) -> Result<Arc<Candidate>, LoadError> {
     let component = Component::read(&setup.plugin.component)?;
-    bench.load(&setup.plugin, component).await.map(Arc::new)
+    offline.load(&setup.plugin, component).await.map(Arc::new)
 }
 
 async fn one(file: String, case: Case, candidate: &Result<Arc<Candidate>, LoadError>, load: String) -> CaseResult {

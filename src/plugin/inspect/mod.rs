@@ -11,7 +11,7 @@ use super::loading::Loading;
 use super::project::{Setup, shown};
 use super::wrong::unread;
 use crate::config::{Grant, Plugin, Wasi};
-use crate::policy::{Anatomy, Component, Description, Kind, LoadError, Meter, Workbench};
+use crate::policy::{Component, Description, Kind, LoadError, Meter, Offline, Parts};
 use crate::say::{self, FAILED};
 
 /// Show what a component is, or what changed between two.
@@ -42,7 +42,7 @@ struct Inspected {
     #[serde(skip_serializing_if = "Option::is_none")]
     track: Option<String>,
     #[serde(flatten)]
-    anatomy: Anatomy,
+    parts: Parts,
     /// Imports that would be refused, each with the mend.
     refused: Vec<Refused>,
     #[serde(rename = "settings-schema", skip_serializing_if = "Option::is_none")]
@@ -108,13 +108,13 @@ fn json(value: &impl Serialize) -> String {
 async fn look(setup: &Setup) -> Result<Inspected, LoadError> {
     let plugin = &setup.plugin;
     let component = Component::read(&plugin.component)?;
-    let bench = Workbench::new(setup.memory, setup.deadline, Meter::Off)?;
-    let (anatomy, unread) = match bench.anatomy(&component).await {
-        Ok(anatomy) => (anatomy, None),
-        Err(error) => (Anatomy::bare(component.bytes()), Some(error)),
+    let offline = Offline::new(setup.memory, setup.deadline, Meter::Off)?;
+    let (parts, unread) = match offline.inspect(&component).await {
+        Ok(parts) => (parts, None),
+        Err(error) => (Parts::bare(component.bytes()), Some(error)),
     };
-    let refused = anatomy.imports.iter().filter_map(|import| {
-        let refused = anatomy.granted(import, plugin).err()?;
+    let refused = parts.imports.iter().filter_map(|import| {
+        let refused = parts.granted(import, plugin).err()?;
         Some(Refused {
             import: import.name.clone(),
             why: refused.to_string(),
@@ -123,7 +123,7 @@ async fn look(setup: &Setup) -> Result<Inspected, LoadError> {
     let refused = refused.collect();
     let described = match unread {
         Some(error) => Err(error),
-        None => described(&bench, setup, component).await,
+        None => described(&offline, setup, component).await,
     };
     let (described, fault) = match described {
         Ok(described) => (Some(described), None),
@@ -138,7 +138,7 @@ async fn look(setup: &Setup) -> Result<Inspected, LoadError> {
         }) => (Some(name), Some(version), Some(summary), schema),
         None => (None, None, None, None),
     };
-    let fault = match (anatomy.kind, &anatomy.broken) {
+    let fault = match (parts.kind, &parts.broken) {
         (Kind::Component, Some(broken)) => Some(LoadError::Damaged(broken.clone()).to_string()),
         _ => fault,
     };
@@ -147,9 +147,9 @@ async fn look(setup: &Setup) -> Result<Inspected, LoadError> {
         name,
         version,
         summary,
-        world: anatomy.world(),
-        track: anatomy.track(),
-        anatomy,
+        world: parts.world(),
+        track: parts.track(),
+        parts,
         refused,
         // A schema that is no JSON is shown as the text that it is.
         schema: schema.map(|text| serde_json::from_str(&text).unwrap_or(Json::String(text))),
@@ -158,12 +158,12 @@ async fn look(setup: &Setup) -> Result<Inspected, LoadError> {
 }
 
 /// With every grant, because a component that lacks one can still be looked at.
-async fn described(bench: &Workbench, setup: &Setup, component: Component) -> Result<Description, LoadError> {
+async fn described(offline: &Offline, setup: &Setup, component: Component) -> Result<Description, LoadError> {
     let plugin = Plugin {
         grants: vec![Grant::Log, Grant::Names, Grant::State, Grant::View],
         wasi: Wasi::Inert,
         sha256: None,
         ..setup.plugin.clone()
     };
-    bench.describe(&plugin, component).await
+    offline.describe(&plugin, component).await
 }

@@ -5,12 +5,12 @@ use std::fmt::Write;
 use serde_json::Value as Json;
 
 use super::Inspected;
-use crate::policy::{Anatomy, Kind};
+use crate::policy::{Kind, Parts};
 use crate::say::{Paint, bytes, plain};
 
 pub(super) fn text(inspected: &Inspected) -> String {
     let paint = Paint::of_stdout();
-    let anatomy = &inspected.anatomy;
+    let parts = &inspected.parts;
     let mut out = format!("{}\n", plain(&inspected.component));
     let mut say = |name: &str, value: &str| {
         let _ = writeln!(out, "  {name:<11} {value}");
@@ -21,31 +21,31 @@ pub(super) fn text(inspected: &Inspected) -> String {
     if let Some(summary) = &inspected.summary {
         say("summary", &plain(summary));
     }
-    say("sha256", &anatomy.sha256);
-    let kind = match anatomy.kind {
+    say("sha256", &parts.sha256);
+    let kind = match parts.kind {
         Kind::Component => format!(
             "a component of {}",
-            counted(anatomy.modules, "core module", "core modules")
+            counted(parts.modules, "core module", "core modules")
         ),
         Kind::CoreModule => "a core module".to_owned(),
         Kind::NotWasm => "not WebAssembly".to_owned(),
     };
-    say("size", &format!("{}, {kind}", bytes(anatomy.size as u64)));
+    say("size", &format!("{}, {kind}", bytes(parts.size as u64)));
     match (&inspected.world, &inspected.track) {
         (Some(world), Some(track)) => say(
             "world",
-            &plain(&match Anatomy::ours() {
+            &plain(&match Parts::ours() {
                 ours if world.ends_with(ours) => format!("{world} (track {track}; this gateway speaks {ours})"),
-                ours if anatomy.is_served() => format!(
+                ours if parts.is_served() => format!(
                     "{world} (track {track}: it is served; this gateway speaks {ours}, docs/versions.md says how to move)"
                 ),
                 ours => format!("{world} (track {track}; this gateway speaks {ours})"),
             }),
         ),
-        _ if anatomy.kind == Kind::Component => say("world", "none of portreeve:policy"),
+        _ if parts.kind == Kind::Component => say("world", "none of portreeve:policy"),
         _ => {}
     }
-    for import in &anatomy.imports {
+    for import in &parts.imports {
         let refused = inspected.refused.iter().find(|refused| refused.import == import.name);
         let answer = match (refused, &import.grant) {
             (Some(refused), _) => format!("{}: {}", paint.bad("refused"), plain(&refused.why)),
@@ -54,21 +54,21 @@ pub(super) fn text(inspected: &Inspected) -> String {
         };
         say("imports", &format!("{} {answer}", plain(&import.name)));
     }
-    for export in &anatomy.exports {
+    for export in &parts.exports {
         say("exports", &plain(export));
     }
-    if anatomy.kind != Kind::NotWasm {
+    if parts.kind != Kind::NotWasm {
         say(
             "resources",
             &format!(
                 "{} with {} at first, {}",
-                counted(anatomy.memories, "memory", "memories"),
-                bytes(anatomy.initial_memory),
-                counted(anatomy.tables, "table", "tables")
+                counted(parts.memories, "memory", "memories"),
+                bytes(parts.initial_memory),
+                counted(parts.tables, "table", "tables")
             ),
         );
     }
-    for producer in &anatomy.producers {
+    for producer in &parts.producers {
         say(
             "made with",
             &plain(&format!("{} {} ({})", producer.name, producer.version, producer.kind)),

@@ -18,7 +18,7 @@ use super::request::{Described, Target, address};
 use super::wrong::{Wrong, fail, unloaded};
 use crate::config::Grant;
 use crate::names::{NameError, Names, Resolver};
-use crate::policy::{Asked, Candidate, Component, HostSide, LoadError, Meter, PolicyRef, Workbench};
+use crate::policy::{Asked, Candidate, Component, HostSide, LoadError, Meter, Offline, PolicyRef};
 use crate::request::{Action, Credential, Fact, ForwardRequest, Host};
 use crate::say::{self, DENIED, INVALID, Paint, UNDECIDED, bytes, plain, thousands};
 
@@ -196,9 +196,9 @@ impl Once<'_> {
         let setup = &self.subject.setup;
         let host = self.host().map_err(Stop::Usage)?;
         let workshop = workshop(self.subject.directory.as_deref());
-        let bench = Workbench::with(workshop, setup.memory, setup.deadline, meter)?;
+        let offline = Offline::with(workshop, setup.memory, setup.deadline, meter)?;
         let component = Component::read(&setup.plugin.component)?;
-        let candidate = bench.load(&setup.plugin, component).await?;
+        let candidate = offline.load(&setup.plugin, component).await?;
         let asked = candidate.ask(Arc::clone(&self.request), &host).await;
         Ok((candidate, asked))
     }

@@ -13,10 +13,10 @@ use wasmtime_wizer::Wizer;
 
 use super::nesting;
 use super::rehearsal::rehearse;
-use super::sealed::Artifact;
+use super::sealed::Code;
 use super::state_image::{Frames, StateImage};
 use crate::confined::{Confinement, Failed, Order, Sealed, Task, Wrong};
-use crate::policy::inspect::Anatomy;
+use crate::policy::inspect::Parts;
 use crate::policy::sandbox::{Meter, Sandbox, settings};
 
 /// Where components are compiled.
@@ -94,19 +94,19 @@ impl Compiler {
     }
 
     /// Compiles it as it is; this thread waits for it.
-    pub(in crate::policy) fn compile(&self, target: Target, component: &[u8]) -> Result<Artifact, Failed> {
+    pub(super) fn compile(&self, target: Target, component: &[u8]) -> Result<Code, Failed> {
         let input = Sealed::of(component).map_err(broken)?;
         self.made(Work::Compile(target), "compiling", input)
     }
 
     /// Compiles it so that the state of its instances can be read. [`Failed::Unsuited`] if that cannot be done with it.
-    pub(in crate::policy) fn instrument(&self, target: Target, component: &[u8]) -> Result<Artifact, Failed> {
+    pub(super) fn instrument(&self, target: Target, component: &[u8]) -> Result<Code, Failed> {
         let input = Sealed::of(component).map_err(broken)?;
         self.made(Work::Instrument(target), "compiling", input)
     }
 
     /// Compiles the component of `image` so that its instances begin with the state in there.
-    pub(in crate::policy) fn freeze(&self, target: Target, image: StateImage) -> Result<Artifact, Failed> {
+    pub(super) fn freeze(&self, target: Target, image: StateImage) -> Result<Code, Failed> {
         self.made(Work::Freeze(target), "compiling its snapshot", image.into_sealed())
     }
 
@@ -114,9 +114,9 @@ impl Compiler {
     ///
     /// # Errors
     /// Why it cannot be said.
-    pub fn anatomy(&self, component: &[u8]) -> Result<Anatomy, String> {
+    pub fn inspect(&self, component: &[u8]) -> Result<Parts, String> {
         let input = Sealed::of(component).map_err(|error| error.to_string())?;
-        let read = self.run(Work::Read, "reading", MAX_ANATOMY, input);
+        let read = self.run(Work::Read, "reading", MAX_PARTS, input);
         let read = read
             .map_err(Failed::words)?
             .to_vec()
@@ -124,8 +124,8 @@ impl Compiler {
         serde_json::from_slice(&read).map_err(|error| format!("the compiler's answer cannot be read: {error}"))
     }
 
-    fn made(&self, work: Work, doing: &str, input: Sealed) -> Result<Artifact, Failed> {
-        self.run(work, doing, MAX_CODE, input).map(Artifact::from_compiler)
+    fn made(&self, work: Work, doing: &str, input: Sealed) -> Result<Code, Failed> {
+        self.run(work, doing, MAX_CODE, input).map(Code::from_compiler)
     }
 
     fn run(&self, work: Work, doing: &str, most: u64, input: Sealed) -> Result<Sealed, Failed> {
@@ -169,7 +169,7 @@ pub fn perform(work: Work, input: &[u8]) -> Result<Vec<u8>, Wrong> {
     match work {
         Work::Read => {
             nesting::check(input)?;
-            serde_json::to_vec(&Anatomy::of(input)).map_err(Wrong::faulty)
+            serde_json::to_vec(&Parts::of(input)).map_err(Wrong::faulty)
         }
         Work::Compile(target) => {
             nesting::check(input)?;
@@ -208,4 +208,4 @@ fn broken(error: std::io::Error) -> Failed {
 const ROOM: &str = "policy";
 const MAX_CODE: u64 = 512 << 20;
 /// What is said of the parts of a component.
-const MAX_ANATOMY: u64 = 4 << 20;
+const MAX_PARTS: u64 = 4 << 20;

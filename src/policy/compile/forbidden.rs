@@ -5,7 +5,7 @@ use std::io;
 use crate::policy::LoadError;
 
 /// Why compiled code does not load: with the fix, if the system forbids making memory executable.
-pub(in crate::policy) fn fault(error: &wasmtime::Error) -> LoadError {
+pub(super) fn fault(error: &wasmtime::Error) -> LoadError {
     let words = format!("{error:#}");
     if is_forbidden(error) {
         LoadError::Forbidden(words)
@@ -15,7 +15,7 @@ pub(in crate::policy) fn fault(error: &wasmtime::Error) -> LoadError {
 }
 
 /// Whether the system said that it is not permitted.
-pub(in crate::policy) fn is_forbidden(error: &wasmtime::Error) -> bool {
+pub(super) fn is_forbidden(error: &wasmtime::Error) -> bool {
     let code = |cause: &(dyn std::error::Error + 'static)| {
         let io = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
         io.or_else(|| Some(cause.downcast_ref::<rustix::io::Errno>()?.raw_os_error()))

@@ -8,7 +8,7 @@ use crate::confined::Wrong;
 
 /// Refuses what is nested deeper than [`MAX_NESTING`]: components, and types of components and instances. What does not
 /// parse is left to the validator, whose words are better.
-pub(in crate::policy) fn check(component: &[u8]) -> Result<(), Wrong> {
+pub(super) fn check(component: &[u8]) -> Result<(), Wrong> {
     let depth = depth(component).unwrap_or(0);
     if depth > MAX_NESTING {
         return Err(Wrong::Faulty(format!(

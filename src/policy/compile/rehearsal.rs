@@ -10,18 +10,16 @@ use std::thread;
 use wasmtime::Engine;
 
 use super::forbidden::is_forbidden;
-use super::sealed::Artifact;
+use super::sealed::Code;
 use crate::confined::{Sealed, Wrong};
 
-pub(in crate::policy) fn rehearse(engine: &Engine, code: &[u8]) -> Result<(), Wrong> {
+pub(super) fn rehearse(engine: &Engine, code: &[u8]) -> Result<(), Wrong> {
     let broken = |error: std::io::Error| Wrong::Broken(error.to_string());
-    let artifact = Artifact::from_compiler(Sealed::of(code).map_err(broken)?);
+    let code = Code::from_compiler(Sealed::of(code).map_err(broken)?);
     let before = resident();
     let loaded = thread::scope(|scope| {
         let rehearsing = thread::Builder::new().name("rehearsal".to_owned()).stack_size(STACK);
-        let loading = rehearsing
-            .spawn_scoped(scope, || artifact.load(engine))
-            .map_err(broken)?;
+        let loading = rehearsing.spawn_scoped(scope, || code.load(engine)).map_err(broken)?;
         let loaded = loading
             .join()
             .map_err(|panic| Wrong::Panicked(crate::vital::words(&*panic)))?;

@@ -1,7 +1,7 @@
 //! Compiled code of a known origin, and the one place where it becomes a component.
 //!
 //! wasmtime runs what it is given here as it is: whoever chooses these bytes owns the process. So a
-//! value of [`Artifact`] is made in two ways only. The bytes were written by a compiler that this
+//! value of [`Code`] is made in two ways only. The bytes were written by a compiler that this
 //! program started from its own executable (or that is this process), to a file in memory that only
 //! the two have; or they were read from a file and carry a seal (HMAC-SHA-256) that only the gateway's
 //! key can make. Either way they are in a file in memory that nothing can change any more
@@ -21,27 +21,27 @@ use wasmtime::component::Component;
 use crate::confined::{Draft, Sealed};
 
 /// The gateway's secret, with which it recognises what it wrote itself.
-pub(in crate::policy) struct Key(pub(in crate::policy) [u8; 32]);
+pub(super) struct Key(pub(super) [u8; 32]);
 
 /// What was compiled, by which compiler and for which engine: the hash of all that.
-pub(in crate::policy) type Label = [u8; 32];
+pub(super) type Label = [u8; 32];
 
 /// Compiled code of a known origin.
-pub(in crate::policy) struct Artifact(Sealed);
+pub(super) struct Code(Sealed);
 
-impl Artifact {
+impl Code {
     /// What a compiler made that this process started, or is.
-    pub(in crate::policy) fn from_compiler(code: Sealed) -> Self {
+    pub(super) fn from_compiler(code: Sealed) -> Self {
         Self(code)
     }
 
     /// A mark that there is no such code, to be kept like code.
-    pub(in crate::policy) fn none() -> io::Result<Self> {
+    pub(super) fn none() -> io::Result<Self> {
         Sealed::of(&[]).map(Self)
     }
 
     /// Whether it is such a mark.
-    pub(in crate::policy) fn is_none(&self) -> bool {
+    pub(super) fn is_none(&self) -> bool {
         self.0.length() == 0
     }
 
@@ -49,7 +49,7 @@ impl Artifact {
     ///
     /// # Errors
     /// Fails if the file cannot be read.
-    pub(in crate::policy) fn unsealed(key: &Key, label: &Label, mut file: impl Read) -> io::Result<Option<Self>> {
+    pub(super) fn unsealed(key: &Key, label: &Label, mut file: impl Read) -> io::Result<Option<Self>> {
         let mut seal = [0; SEAL];
         match file.read_exact(&mut seal) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -72,7 +72,7 @@ impl Artifact {
     ///
     /// # Errors
     /// Fails if it cannot be written.
-    pub(in crate::policy) fn write_sealed(&self, key: &Key, label: &Label, file: &mut impl Write) -> io::Result<()> {
+    pub(super) fn write_sealed(&self, key: &Key, label: &Label, file: &mut impl Write) -> io::Result<()> {
         let mut mac = sealing(key, label);
         self.0.each(|piece| {
             mac.update(piece);
@@ -86,9 +86,9 @@ impl Artifact {
     ///
     /// # Errors
     /// Fails if it was made for another engine, or if the system does not let it run.
-    pub(in crate::policy) fn load(&self, engine: &Engine) -> wasmtime::Result<Component> {
+    pub(super) fn load(&self, engine: &Engine) -> wasmtime::Result<Component> {
         // SAFETY: `deserialize` takes only what `precompile_component` or `serialize` of this
-        // version of wasmtime gave, unmodified. All ways to make an `Artifact` see to that, as the
+        // version of wasmtime gave, unmodified. All ways to make a `Code` see to that, as the
         // head of this file says, and nothing can change the file while it is mapped.
         let mapped = unsafe { Component::deserialize_file(engine, self.0.path()) };
         mapped.or_else(|error| {
@@ -135,15 +135,15 @@ mod tests {
     const KEY: Key = Key([7; 32]);
 
     fn file(label: &Label) -> Vec<u8> {
-        let artifact = Artifact::from_compiler(Sealed::of(b"code").unwrap());
+        let code = Code::from_compiler(Sealed::of(b"code").unwrap());
         let mut file = Vec::new();
-        artifact.write_sealed(&KEY, label, &mut file).unwrap();
+        code.write_sealed(&KEY, label, &mut file).unwrap();
         file
     }
 
     #[test]
     fn only_what_is_whole_ours_and_meant_is_unsealed() {
-        let unsealed = |key: &Key, label, file: Vec<u8>| Artifact::unsealed(key, label, file.as_slice()).unwrap();
+        let unsealed = |key: &Key, label, file: Vec<u8>| Code::unsealed(key, label, file.as_slice()).unwrap();
         let good = unsealed(&KEY, &[1; 32], file(&[1; 32])).unwrap();
         assert_eq!(good.0.to_vec().unwrap(), b"code");
         assert!(

@@ -92,7 +92,7 @@ impl Writing {
 }
 
 /// What an image says, where the snapshot is made.
-pub(in crate::policy) struct Frames<'a> {
+pub(super) struct Frames<'a> {
     pub(in crate::policy) component: &'a [u8],
     values: HashMap<&'a str, Vec<u8>>,
 }

@@ -19,12 +19,12 @@ use wasmtime::component::Component;
 use super::compiler::{Compiler, Target};
 use super::directory::{Directory, DirectoryError};
 use super::forbidden;
-use super::sealed::{Artifact, Label};
+use super::sealed::{Code, Label};
 use super::state_image::StateImage;
 use crate::config::Plugin;
 use crate::confined::Failed;
 use crate::policy::LoadError;
-use crate::policy::inspect::Anatomy;
+use crate::policy::inspect::Parts;
 use crate::policy::sandbox::Sandbox;
 use crate::policy::source::{self, Lineage, lineage};
 use crate::vital;
@@ -102,10 +102,10 @@ impl Workshop {
     }
 
     /// What the parts of a component are.
-    pub(in crate::policy) async fn anatomy(&self, component: source::Component) -> Result<Anatomy, LoadError> {
+    pub(in crate::policy) async fn inspect(&self, component: source::Component) -> Result<Parts, LoadError> {
         let _place = self.places.acquire().await;
         let tools = Arc::clone(&self.tools);
-        let read = tokio::task::spawn_blocking(move || tools.compiler.anatomy(component.bytes())).await;
+        let read = tokio::task::spawn_blocking(move || tools.compiler.inspect(component.bytes())).await;
         let read = read.map_err(|error| LoadError::Engine(error.to_string()))?;
         read.map_err(LoadError::Unreadable)
     }
@@ -198,17 +198,17 @@ impl Tools {
             Order::Instrumented(component) => self.compiler.instrument(target, component.bytes()),
             Order::Frozen(image) => self.compiler.freeze(target, image),
         };
-        let artifact = match made {
-            Ok(artifact) => artifact,
+        let code = match made {
+            Ok(code) => code,
             Err(Failed::Unsuited(why)) => {
                 tracing::debug!(why, "no snapshot: each instance is configured");
-                Artifact::none().map_err(|error| LoadError::Engine(error.to_string()))?
+                Code::none().map_err(|error| LoadError::Engine(error.to_string()))?
             }
             Err(failed) => return Err(LoadError::Compile(failed.words())),
         };
-        let component = loaded(engine, &artifact).map_err(|error| forbidden::fault(&error))?;
+        let component = loaded(engine, &code).map_err(|error| forbidden::fault(&error))?;
         if let Some(directory) = &self.directory {
-            directory.keep_compiled(&label, &artifact);
+            directory.keep_compiled(&label, &code);
         }
         tracing::debug!(bytes, millis = millis(began), "compiled");
         Ok(component)
@@ -231,11 +231,11 @@ impl Tools {
 }
 
 /// None of a mark that there is none.
-fn loaded(engine: &Engine, artifact: &Artifact) -> wasmtime::Result<Option<Component>> {
-    if artifact.is_none() {
+fn loaded(engine: &Engine, code: &Code) -> wasmtime::Result<Option<Component>> {
+    if code.is_none() {
         return Ok(None);
     }
-    artifact.load(engine).map(Some)
+    code.load(engine).map(Some)
 }
 
 /// Whether a folder is this user's, or would be made in one that is.

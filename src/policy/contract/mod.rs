@@ -10,12 +10,12 @@ mod generated;
 mod link;
 pub(in crate::policy) mod observer;
 mod v0_1;
-pub(in crate::policy) mod version;
+mod version;
 
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
-use version::{Contract, Track};
+use version::Contract;
 
 /// The types of the newest track, and the traits of its imports.
 pub(in crate::policy) use generated::v0_2::portreeve::policy as newest;

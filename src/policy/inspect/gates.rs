@@ -1,7 +1,7 @@
 //! The gates of a swap, one by one, for the author who wants to know all that is missing at once.
 
 use super::bytes::check_bytes;
-use super::parts::Anatomy;
+use super::parts::Parts;
 use crate::config::Plugin;
 use crate::policy::LoadError;
 use crate::policy::source::Component;
@@ -86,7 +86,7 @@ impl GateName {
 /// not passed are unknown. `snapshot` says how decisions start, where it came so far.
 pub(in crate::policy) fn gates(
     mut faults: Vec<LoadError>,
-    anatomy: &Anatomy,
+    parts: &Parts,
     plugin: &Plugin,
     signer: Option<&Signer>,
     snapshot: Option<bool>,
@@ -101,7 +101,7 @@ pub(in crate::policy) fn gates(
             Some(first) if name > first && (name > GateName::Imports || first < GateName::World) => Passed::Unknown,
             _ => Passed::Yes(match (name, signer) {
                 (GateName::Signature, Some(signer)) => format!("by {}", signer.principal),
-                _ => words(name, anatomy, plugin, snapshot),
+                _ => words(name, parts, plugin, snapshot),
             }),
         };
         Gate { name, result }
@@ -110,11 +110,11 @@ pub(in crate::policy) fn gates(
 }
 
 /// Every fault that shows without running anything.
-pub(in crate::policy) fn at_rest(anatomy: &Anatomy, plugin: &Plugin, component: &Component) -> Vec<LoadError> {
+pub(in crate::policy) fn at_rest(parts: &Parts, plugin: &Plugin, component: &Component) -> Vec<LoadError> {
     if let Err(error) = check_bytes(component, plugin.sha256.as_ref()) {
         return vec![error];
     }
-    if let Some(words) = &anatomy.broken {
+    if let Some(words) = &parts.broken {
         // Its exports and imports are not all known then.
         return vec![LoadError::Damaged(words.clone())];
     }
@@ -126,9 +126,9 @@ pub(in crate::policy) fn at_rest(anatomy: &Anatomy, plugin: &Plugin, component: 
             faults.push(error);
         }
     };
-    add(anatomy.served().map(|_| ()));
-    for import in &anatomy.imports {
-        add(anatomy.granted(import, plugin));
+    add(parts.served().map(|_| ()));
+    for import in &parts.imports {
+        add(parts.granted(import, plugin));
     }
     faults
 }
@@ -155,15 +155,15 @@ fn gate_of(error: &LoadError) -> GateName {
     }
 }
 
-fn words(name: GateName, anatomy: &Anatomy, plugin: &Plugin, snapshot: Option<bool>) -> String {
+fn words(name: GateName, parts: &Parts, plugin: &Plugin, snapshot: Option<bool>) -> String {
     match name {
-        GateName::Bytes if plugin.sha256.is_some() => format!("{} of them, with the pinned digest", anatomy.size),
-        GateName::Bytes => format!("{} of them", anatomy.size),
+        GateName::Bytes if plugin.sha256.is_some() => format!("{} of them, with the pinned digest", parts.size),
+        GateName::Bytes => format!("{} of them", parts.size),
         GateName::Signature => "none is demanded".to_owned(),
         GateName::Component => "it is a component".to_owned(),
-        GateName::World => anatomy.world().unwrap_or_default(),
+        GateName::World => parts.world().unwrap_or_default(),
         GateName::Imports => {
-            let grants = anatomy.imports.iter().filter_map(|import| import.grant.as_deref());
+            let grants = parts.imports.iter().filter_map(|import| import.grant.as_deref());
             let grants: Vec<_> = grants.collect();
             if grants.is_empty() {
                 "none that needs a grant".to_owned()

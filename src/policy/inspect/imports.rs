@@ -41,7 +41,7 @@ pub(in crate::policy) fn check_import(config: &Plugin, track: Option<&Track>, na
 }
 
 /// The grant that an interface of the world needs.
-pub(in crate::policy) fn grant(interface: &str) -> Option<Grant> {
+pub(super) fn grant(interface: &str) -> Option<Grant> {
     let all = [Grant::Log, Grant::Names, Grant::State, Grant::View];
     all.into_iter().find(|grant| grant.as_str() == interface)
 }

@@ -9,4 +9,4 @@ pub(in crate::policy) use bytes::check_bytes;
 pub use gates::{Gate, GateName, Passed};
 pub(in crate::policy) use gates::{at_rest, gates};
 pub(in crate::policy) use imports::{check_import, grants, links_anyway};
-pub use parts::{Anatomy, Import, Kind, Producer};
+pub use parts::{Import, Kind, Parts, Producer};

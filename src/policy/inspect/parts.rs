@@ -12,7 +12,7 @@ use crate::policy::source::digest;
 /// The parts of a file that should be a component.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Anatomy {
+pub struct Parts {
     /// What the bytes are.
     pub kind: Kind,
     /// SHA-256, hexadecimal.
@@ -71,17 +71,17 @@ pub struct Producer {
     pub version: String,
 }
 
-impl Anatomy {
+impl Parts {
     /// Reads as far as the bytes make sense. Only to be done where it may fail: in the compiling process.
     #[must_use]
     pub(in crate::policy) fn of(bytes: &[u8]) -> Self {
-        let mut anatomy = Self::bare(bytes);
-        if anatomy.kind != Kind::NotWasm
-            && let Err(error) = anatomy.read(bytes)
+        let mut parts = Self::bare(bytes);
+        if parts.kind != Kind::NotWasm
+            && let Err(error) = parts.read(bytes)
         {
-            anatomy.broken = Some(format!("{} (at byte {:#x})", error.message(), error.offset()));
+            parts.broken = Some(format!("{} (at byte {:#x})", error.message(), error.offset()));
         }
-        anatomy
+        parts
     }
 
     /// What shows without reading more than the first bytes.

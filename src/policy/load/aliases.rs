@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 
 /// Each path of the settings that has a link in it, with the path without it.
-pub(in crate::policy) fn aliases(settings: &Json) -> Vec<(String, PathBuf)> {
+pub(super) fn aliases(settings: &Json) -> Vec<(String, PathBuf)> {
     let rules = settings.get("rules").and_then(Json::as_array).into_iter().flatten();
     let lists = rules.flat_map(|rule| ["sockets", "targets"].into_iter().filter_map(|key| rule.get(key)));
     let texts = lists.flat_map(|list| match list {

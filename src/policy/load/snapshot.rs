@@ -17,7 +17,7 @@ use crate::policy::compile::{StateImage, Writing};
 use crate::policy::sandbox::Guest;
 
 /// What an instance of an instrumented component shows, written down after the component itself.
-pub(in crate::policy) async fn state_of(
+pub(super) async fn state_of(
     bytes: &[u8],
     instrumented: &Component,
     store: &mut Store<Guest>,

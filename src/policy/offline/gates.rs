@@ -1,11 +1,11 @@
 //! Every gate of a swap, one by one, for the author who wants to know all that is missing at once.
 
-use super::{Candidate, Workbench};
+use super::{Candidate, Offline};
 use crate::config::{Plugin, Signatures};
-use crate::policy::inspect::{Anatomy, Gate, at_rest, gates};
+use crate::policy::inspect::{Gate, Parts, at_rest, gates};
 use crate::policy::source::{Component, Vetted};
 
-impl Workbench {
+impl Offline {
     /// Sends a component through every gate, also that of its signature where `signatures` demands one. Those that need no
     /// running report all that they find; those after the first that was not passed are unknown.
     pub async fn gates(
@@ -14,12 +14,12 @@ impl Workbench {
         component: Component,
         signatures: Option<&Signatures>,
     ) -> (Vec<Gate>, Option<Candidate>) {
-        let (anatomy, mut faults) = match self.anatomy(&component).await {
-            Ok(anatomy) => {
-                let faults = at_rest(&anatomy, plugin, &component);
-                (anatomy, faults)
+        let (parts, mut faults) = match self.inspect(&component).await {
+            Ok(parts) => {
+                let faults = at_rest(&parts, plugin, &component);
+                (parts, faults)
             }
-            Err(error) => (Anatomy::bare(component.bytes()), vec![error]),
+            Err(error) => (Parts::bare(component.bytes()), vec![error]),
         };
         let mut signer = None;
         let mut candidate = None;
@@ -36,7 +36,7 @@ impl Workbench {
             Err(error) => faults.push(error),
         }
         let snapshot = candidate.as_ref().map(Candidate::is_snapshot);
-        let gates = gates(faults, &anatomy, plugin, signer.as_ref(), snapshot);
+        let gates = gates(faults, &parts, plugin, signer.as_ref(), snapshot);
         (gates, candidate)
     }
 }

@@ -18,12 +18,12 @@ use crate::policy::load::{self, Loaded, Loader};
 use crate::policy::sandbox::{Facts, Meter, Observed, Places, Recorder};
 use crate::policy::serve::{ForwardEnded, Generation, Spare};
 use crate::policy::source::{Component, Vetted};
-use crate::policy::{Anatomy, Compiler, Description, Failure, LoadError, PolicyRef, Workshop};
+use crate::policy::{Compiler, Description, Failure, LoadError, Parts, PolicyRef, Workshop};
 use crate::request::{ForwardRequest, Verdict};
 
 /// An engine with the bounds of one configuration, on which components are loaded.
 #[derive(Clone)]
-pub struct Workbench {
+pub struct Offline {
     loader: Arc<Loader>,
     places: Places,
     deadline: Duration,
@@ -31,7 +31,7 @@ pub struct Workbench {
 
 /// A component that passed every gate.
 pub struct Candidate {
-    bench: Workbench,
+    offline: Offline,
     loaded: Arc<Loaded>,
     /// What was seen while it was configured and tried.
     pub observed: Observed,
@@ -55,7 +55,7 @@ pub struct Told {
     pub observed: Observed,
 }
 
-impl Workbench {
+impl Offline {
     /// An engine whose instances may hold `memory` bytes and compute for `deadline`; components are always compiled.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ impl Workbench {
         Self::with(Workshop::new(Compiler::this_program()), memory, deadline, meter)
     }
 
-    /// As [`Workbench::new`], and components are compiled in that workshop.
+    /// As [`Offline::new`], and components are compiled in that workshop.
     ///
     /// # Errors
     /// Where the WebAssembly engine cannot be started.
@@ -105,20 +105,20 @@ impl Workbench {
         let facts = HostSide::default().facts_with(&recorder);
         let loaded = load::load(&self.loader, &facts, plugin, vetted, self.deadline).await?;
         Ok(Candidate {
-            bench: self.clone(),
+            offline: self.clone(),
             loaded: Arc::new(loaded),
             observed: recorder.take(),
         })
     }
 }
 
-impl Workbench {
+impl Offline {
     /// What the parts of a component are, also of one that would not load.
     ///
     /// # Errors
     /// Why that cannot be said.
-    pub async fn anatomy(&self, component: &Component) -> Result<Anatomy, LoadError> {
-        self.loader.workshop.anatomy(component.clone()).await
+    pub async fn inspect(&self, component: &Component) -> Result<Parts, LoadError> {
+        self.loader.workshop.inspect(component.clone()).await
     }
 
     /// What a component says of itself, before any settings.
@@ -207,11 +207,11 @@ impl Candidate {
 
     fn generation(&self, facts: Arc<Facts>) -> Generation {
         Generation {
-            loader: Arc::clone(&self.bench.loader),
+            loader: Arc::clone(&self.offline.loader),
             facts,
             chain: vec![Arc::clone(&self.loaded)],
-            deadline: self.bench.deadline,
-            places: self.bench.places.clone(),
+            deadline: self.offline.deadline,
+            places: self.offline.places.clone(),
             spare: Arc::new(Spare::here()),
         }
     }

@@ -21,7 +21,7 @@ use std::{mem, ptr};
 use rustix::mm::{Advice, madvise};
 
 /// What is known of the snapshots that instances are copies of.
-pub(in crate::policy) struct Prefault {
+pub(super) struct Prefault {
     pagemap: Option<File>,
     snapshots: Vec<Snapshot>,
     looked: Option<Instant>,
@@ -50,7 +50,7 @@ struct Touched {
 }
 
 impl Prefault {
-    pub(in crate::policy) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             pagemap: File::open("/proc/self/pagemap").ok(),
             snapshots: Vec::new(),
@@ -60,13 +60,13 @@ impl Prefault {
     }
 
     /// Looks sooner: there is a policy that was not known.
-    pub(in crate::policy) fn look_again(&mut self) {
+    pub(super) fn look_again(&mut self) {
         self.looked = None;
         self.pause = LOOK;
     }
 
     /// Finds the copies, and what was touched in them: to be called while one that a decision has used is there.
-    pub(in crate::policy) fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         if self.looked.is_some_and(|looked| looked.elapsed() < self.pause) {
             return;
         }
@@ -96,7 +96,7 @@ impl Prefault {
     }
 
     /// Fills up the copies whose pages were given back.
-    pub(in crate::policy) fn warm(&self) {
+    pub(super) fn warm(&self) {
         let Some(pagemap) = &self.pagemap else {
             return;
         };

@@ -7,7 +7,7 @@ use wasmtime::WasmBacktrace;
 use crate::request::printable;
 
 /// As in `, in divide, called by decide`; empty if the component has no names.
-pub(in crate::policy) fn of(error: &wasmtime::Error) -> String {
+pub(super) fn of(error: &wasmtime::Error) -> String {
     let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames);
     let names = frames.into_iter().flatten().filter_map(|frame| frame.func_name());
     words(names)

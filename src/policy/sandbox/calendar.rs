@@ -11,7 +11,7 @@ use crate::policy::contract::newest::calendar::{CalendarError, LocalTime};
 ///
 /// # Errors
 /// If the database has no such zone, or the moment is after the year 9999.
-pub(in crate::policy) fn local(unix_ms: u64, zone: &str) -> Result<LocalTime, CalendarError> {
+pub(super) fn local(unix_ms: u64, zone: &str) -> Result<LocalTime, CalendarError> {
     let out_of_range = |_| CalendarError::OutOfRange;
     let unix_ms = i64::try_from(unix_ms).map_err(|_| CalendarError::OutOfRange)?;
     let now = Timestamp::from_millisecond(unix_ms).map_err(out_of_range)?;
@@ -39,7 +39,7 @@ fn named(zone: &str) -> Option<TimeZone> {
 }
 
 /// As in `2026-11-27T23:05:00+01:00, weekday 5`, for the author of a policy.
-pub(in crate::policy) fn text(time: &LocalTime) -> String {
+pub(super) fn text(time: &LocalTime) -> String {
     let LocalTime {
         year,
         month,

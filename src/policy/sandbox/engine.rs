@@ -17,7 +17,7 @@ pub(in crate::policy) struct Sandbox {
 }
 
 /// Whether what guests compute is counted. Counting is the one difference between the engine that
-/// serves and the one of the workbench; it costs guests some of their speed.
+/// serves and the one of the tools; it costs guests some of their speed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meter {
     /// As it serves.
@@ -72,12 +72,12 @@ impl Sandbox {
 }
 
 /// How often a running guest is interrupted to look at its deadline and to let others run.
-pub(in crate::policy) const TICK: Duration = Duration::from_millis(1);
+pub(super) const TICK: Duration = Duration::from_millis(1);
 
 /// Decisions that compute at once.
-pub(in crate::policy) const DECISIONS: usize = 64;
+pub(super) const DECISIONS: usize = 64;
 /// Decisions that compute or wait for a name.
-pub(in crate::policy) const INSTANCES: usize = 128;
+pub(super) const INSTANCES: usize = 128;
 /// Instances that are kept ready, of all policies.
 pub(in crate::policy) const PREPARED: usize = 32;
 /// Instances that were used and wait to be cleared away.

@@ -17,7 +17,7 @@ pub(in crate::policy) struct Facts {
     pub(in crate::policy) open_forwards: OpenForwards,
     /// Of `state`.
     pub(in crate::policy) clock: Clock,
-    /// Set on the workbench only.
+    /// Only set where nothing serves.
     pub(in crate::policy) recorder: Option<Arc<Recorder>>,
 }
 

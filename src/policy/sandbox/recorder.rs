@@ -1,4 +1,4 @@
-//! What one decision on the workbench did besides answering: its lines, its calls of the host, and
+//! What one decision of a tool did besides answering: its lines, its calls of the host, and
 //! what it used.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -137,7 +137,7 @@ impl Watched {
 }
 
 /// Everything that a plugin is made of: its signature, if one is demanded, its component and its settings.
-pub(in crate::policy) fn files_of(plugin: &Plugin, signatures: Option<&Signatures>) -> Vec<PathBuf> {
+pub(super) fn files_of(plugin: &Plugin, signatures: Option<&Signatures>) -> Vec<PathBuf> {
     let mut files = Vec::new();
     if let Source::File(path) = &plugin.component {
         if signatures.is_some() {

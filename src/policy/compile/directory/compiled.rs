@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::{Directory, bounded, write_whole};
-use crate::policy::compile::sealed::{Artifact, Label};
+use crate::policy::compile::sealed::{Code, Label};
 
 impl Directory {
     /// Code that was compiled before, if it is there, whole and ours.
-    pub(in crate::policy) fn compiled(&self, label: &Label) -> Option<Artifact> {
+    pub(in crate::policy::compile) fn compiled(&self, label: &Label) -> Option<Code> {
         let path = self.entry(label);
-        let read = bounded(&path).and_then(|file| Artifact::unsealed(&self.key, label, file));
-        let artifact = match read {
-            Ok(artifact) => artifact,
+        let read = bounded(&path).and_then(|file| Code::unsealed(&self.key, label, file));
+        let code = match read {
+            Ok(code) => code,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "compiled code cannot be read: it is compiled anew");
                 return None;
             }
         };
-        match &artifact {
+        match &code {
             // What is used stays longest.
             Some(_) => {
                 let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
@@ -31,20 +31,20 @@ impl Directory {
                 let _ = fs::remove_file(&path);
             }
         }
-        artifact
+        code
     }
 
     /// Keeps compiled code, and lets go of what was not used for longest where it is too much.
-    pub(in crate::policy) fn keep_compiled(&self, label: &Label, artifact: &Artifact) {
+    pub(in crate::policy::compile) fn keep_compiled(&self, label: &Label, code: &Code) {
         let path = self.entry(label);
-        match write_whole(&path, |file| artifact.write_sealed(&self.key, label, file)) {
+        match write_whole(&path, |file| code.write_sealed(&self.key, label, file)) {
             Ok(()) => self.evict(&path),
             Err(error) => tracing::warn!(path = %path.display(), %error, "compiled code cannot be kept"),
         }
     }
 
     /// Entries that this version cannot load at all, though they are ours.
-    pub(in crate::policy) fn forget_compiled(&self, label: &Label) {
+    pub(in crate::policy::compile) fn forget_compiled(&self, label: &Label) {
         let _ = fs::remove_file(self.entry(label));
     }
 
@@ -89,8 +89,8 @@ mod tests {
     use super::*;
     use crate::confined::Sealed;
 
-    fn code(bytes: &[u8]) -> Artifact {
-        Artifact::from_compiler(Sealed::of(bytes).unwrap())
+    fn code(bytes: &[u8]) -> Code {
+        Code::from_compiler(Sealed::of(bytes).unwrap())
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub enum DirectoryError {
 }
 
 /// The folder, made and checked.
-pub(in crate::policy) struct Directory {
+pub(in crate::policy::compile) struct Directory {
     path: PathBuf,
     key: Key,
 }
@@ -57,7 +57,7 @@ impl Directory {
     ///
     /// # Errors
     /// Where it cannot be used, or where somebody else could write there or read the key.
-    pub(in crate::policy) fn open(path: &Path) -> Result<Self, DirectoryError> {
+    pub(in crate::policy::compile) fn open(path: &Path) -> Result<Self, DirectoryError> {
         for folder in [
             path.to_owned(),
             path.join(COMPILED),

@@ -14,7 +14,7 @@ use crate::policy::source::{Lineage, digest, hex};
 
 impl Directory {
     /// Keeps a copy of a component that serves and of its settings, if it is another than before.
-    pub(in crate::policy) fn keep_last_good(&self, name: &str, component: &[u8], settings: &str) {
+    pub(in crate::policy::compile) fn keep_last_good(&self, name: &str, component: &[u8], settings: &str) {
         let path = self.last_good_path(name);
         let same = bounded(&path)
             .and_then(digest_of)
@@ -28,13 +28,13 @@ impl Directory {
     }
 
     /// Where the component lies that served last under that name, if there is one.
-    pub(in crate::policy) fn last_good(&self, name: &str) -> Option<PathBuf> {
+    pub(in crate::policy::compile) fn last_good(&self, name: &str) -> Option<PathBuf> {
         let path = self.last_good_path(name);
         path.is_file().then_some(path)
     }
 
     /// What served last as the plugin of that name, if that is kept, whole and ours.
-    pub(in crate::policy) fn served(&self, name: &str) -> Option<Lineage> {
+    pub(in crate::policy::compile) fn served(&self, name: &str) -> Option<Lineage> {
         let path = self.served_path(name);
         let bytes = match files::read(&path, MOST_LINEAGE) {
             Ok(bytes) => bytes,
@@ -52,7 +52,7 @@ impl Directory {
     }
 
     /// Keeps what serves as the plugin of that name.
-    pub(in crate::policy) fn keep_served(&self, name: &str, lineage: &Lineage) {
+    pub(in crate::policy::compile) fn keep_served(&self, name: &str, lineage: &Lineage) {
         let path = self.served_path(name);
         if let Err(error) = write_whole(&path, |file| file.write_all(&sealed(&self.key, name, lineage))) {
             tracing::warn!(path = %path.display(), %error, "cannot record which version of a policy serves");
