@@ -109,7 +109,9 @@ impl Accounts {
                         warn_of_entries(&line, &inline.key);
                         keys.push(line);
                     }
-                    Ok(None) => faults.push(inline.fault(file, "it is empty: put a line of an authorized_keys file")),
+                    Ok(None) => {
+                        faults.push(inline.fault(file, "it is empty: expected a line as in an authorized_keys file"))
+                    }
                     Err(error) => faults.push(inline.fault(file, printable(&error.to_string(), MAX_FAULT))),
                 }
             }
@@ -259,7 +261,7 @@ impl Accounts {
         let matched = self.passwords.check(user, password);
         matched
             .map(Proof::Password)
-            .ok_or_else(|| "the password is wrong or the user has none".into())
+            .ok_or_else(|| "wrong password, or the user has no password".into())
     }
 
     /// May this user log in with this, from there and now, and as whom? The one place where that is decided: for a login,
@@ -365,13 +367,13 @@ impl Accounts {
                 Ok((found, faults)) => {
                     for (line, error) in faults {
                         let error = printable(&error.to_string(), MAX_FAULT);
-                        tracing::warn!(path = %path.display(), line, error, "a line of a key file is void");
+                        tracing::warn!(path = %path.display(), line, error, "a line in a key file is ignored");
                     }
                     found.iter().for_each(|line| warn_of_entries(line, &path.display()));
                     lines.extend(found);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a key file is not used");
+                    tracing::warn!(%error, "a key file is ignored");
                     if let ReadError::Io { source, .. } = &error
                         && may_pass(source)
                     {
@@ -412,7 +414,7 @@ fn can_be_a_user(name: &str) -> Result<(), String> {
 fn warn_of_entries(line: &KeyLine, place: &dyn Display) {
     for entry in line.options.never_match() {
         let entry = printable(&entry, MAX_FAULT);
-        tracing::warn!(%place, entry, "an option of a key can never match");
+        tracing::warn!(%place, entry, "a key option can never match");
     }
 }
 

@@ -129,7 +129,7 @@ fn work(order: &confined::Order) -> u8 {
     }
     match plugin::Making::ordered(order) {
         Some(making) => confined::serve(order, move |input| plugin::perform(making, input)),
-        None => fail(INVALID, "this command is not for people"),
+        None => fail(INVALID, "this command is internal to portreeve"),
     }
 }
 

@@ -35,7 +35,7 @@ impl Embedded {
             file: file.clone(),
             faults: vec![Fault::of_key(&file, "environment", words)],
         };
-        let state = state_directory().ok_or_else(|| missing("there is no home directory: set HOME or use --config"))?;
+        let state = state_directory().ok_or_else(|| missing("no home directory: set HOME or use --config"))?;
         let user = user_name().ok_or_else(|| missing("the current user has no name: use --config"))?;
         Ok(Self {
             file,
@@ -75,7 +75,7 @@ impl Embedded {
              # refused, with the policy's sentence\n\
              ssh {options} -W localhost:25 {place}\n\
              \n\
-             # who you are and what is decided for you, as it happens, in all your sessions\n\
+             # who you are, and every decision about your sessions as it happens\n\
              ssh {options} {place}\n"
         )
     }

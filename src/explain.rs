@@ -75,7 +75,7 @@ struct Answer {
 pub async fn run(question: Explain) -> u8 {
     let Some(requested) = requested(&question.endpoint) else {
         let words = format!(
-            "`{}` is no endpoint: use host:port, [v6]:port or unix:/path",
+            "`{}` is not an endpoint: use host:port, [v6]:port or unix:/path",
             question.endpoint
         );
         return fail(INVALID, &words, question.json);
@@ -116,10 +116,7 @@ pub async fn run(question: Explain) -> u8 {
     if !accounts.knows(&question.user) && !question.without_key() && keys.iter().all(|(key, _)| key.is_none()) {
         let _ = say::fail(
             INVALID,
-            &format!(
-                "note: nobody can log in as `{}` with a key that is listed",
-                question.user
-            ),
+            &format!("note: no listed key can log in as `{}`", question.user),
         );
     }
     let mut answers = Vec::new();

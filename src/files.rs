@@ -29,7 +29,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 /// As [`open`], and `FileTooLarge` where it has more than `most` bytes.
 pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
-    let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {most} bytes"));
+    let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {most} bytes"));
     let length = file.metadata()?.len();
     if length > most {
         return Err(too_large());

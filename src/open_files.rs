@@ -10,7 +10,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 /// may have open.
 pub(crate) fn provide(sessions: usize) -> usize {
     let allowed = raise().unwrap_or_else(|error| {
-        tracing::warn!(%error, "the limit of open files cannot be raised");
+        tracing::warn!(%error, "cannot raise the limit on open files");
         getrlimit(Resource::RLIMIT_NOFILE).map_or(LEAST, |(soft, _)| soft)
     });
     let sessions = sessions as u64;
@@ -18,13 +18,13 @@ pub(crate) fn provide(sessions: usize) -> usize {
         tracing::warn!(
             allowed,
             sessions,
-            "fewer files may be open than limits.sessions needs: raise the hard limit (ulimit -Hn, LimitNOFILE)"
+            "the limit on open files is too low for limits.sessions: raise the hard limit (ulimit -Hn, LimitNOFILE)"
         );
     } else if allowed < 2 * sessions + SPARE {
         tracing::info!(
             allowed,
             sessions,
-            "the limit of open files (ulimit -Hn, LimitNOFILE) has no room for a tunnel in each of limits.sessions"
+            "the limit on open files (ulimit -Hn, LimitNOFILE) leaves no room for a tunnel in each session (limits.sessions)"
         );
     }
     usize::try_from(for_forwards(allowed, sessions)).unwrap_or(usize::MAX)

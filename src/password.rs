@@ -24,7 +24,7 @@ pub(crate) fn run() -> u8 {
 /// The hash as `password-hash` takes it: Argon2id, with the parameters that OWASP recommends.
 fn hash(password: &str) -> Result<String, String> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| format!("no random salt: {error}"))?;
+    getrandom::fill(&mut bytes).map_err(|error| format!("cannot make a random salt: {error}"))?;
     let salt = SaltString::encode_b64(&bytes).map_err(|error| error.to_string())?;
     let hash = Argon2::default().hash_password(password.as_bytes(), &salt);
     hash.map(|hash| hash.to_string()).map_err(|error| error.to_string())
@@ -47,8 +47,8 @@ fn read() -> Result<String, Unread> {
         return line(&mut stdin.lock());
     }
     let password = asked("Password: ")?;
-    if asked("The same again: ")? != password {
-        return Err(Unread::Wrong("the two passwords differ: nothing was hashed"));
+    if asked("Repeat the password: ")? != password {
+        return Err(Unread::Wrong("the passwords do not match: nothing was hashed"));
     }
     Ok(password)
 }

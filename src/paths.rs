@@ -49,7 +49,7 @@ pub enum PathError {
     NotText,
     /// Another name of the same socket could be meant by a rule.
     #[error(
-        "the socket {path} has {names} names (hard links), so rules on paths do not say which is meant: remove the others"
+        "the socket {path} has {names} names (hard links), so path rules cannot tell which one is meant: remove the others"
     )]
     HardLinks {
         /// The path without a link in it.
@@ -58,7 +58,7 @@ pub enum PathError {
         names: u64,
     },
     /// Something is put in its way at this moment.
-    #[error("the path of {0} changes while it is followed: try again")]
+    #[error("the path of {0} changed while it was resolved: try again")]
     Changing(SocketPath),
 }
 

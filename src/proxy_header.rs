@@ -18,7 +18,7 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(S
     let read = match stream.read_u8().await {
         Ok(b'P') => read_line(stream).await,
         Ok(b'\r') => read_binary(stream).await,
-        Ok(_) => Err(invalid("what came instead is neither of version 1 nor of version 2")),
+        Ok(_) => Err(invalid("the connection does not begin with a header of version 1 or 2")),
         Err(error) => Err(error),
     };
     read.map_err(|error| match error.kind() {
@@ -33,7 +33,7 @@ async fn read_line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(
     while !line.ends_with(b"\r\n") {
         if line.len() == MOST_LINE {
             return Err(invalid(format_args!(
-                "a header of version 1 has no more than {MOST_LINE} bytes, and this is longer"
+                "a header of version 1 may have at most {MOST_LINE} bytes, and this one is longer"
             )));
         }
         line.push(stream.read_u8().await?);
@@ -58,7 +58,7 @@ async fn read_binary(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option
     for expected in SIGNATURE.iter().skip(header.len()) {
         let byte = stream.read_u8().await?;
         if byte != *expected {
-            return Err(invalid("it begins as version 2 does and goes on otherwise"));
+            return Err(invalid("it begins like version 2 but is malformed"));
         }
         header.push(byte);
     }
@@ -172,13 +172,13 @@ mod tests {
         let long = [b"PROXY TCP6 ".as_slice(), &[b'1'; 200], b"\r\n"].concat();
         #[rustfmt::skip]
         let rows: [(&[u8], &str); 9] = [
-            (b"SSH-2.0-OpenSSH_9.2\r\n", "neither of version 1 nor of version 2"),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", "does not begin with a header"),
             (b"PROXY TCP4 1.2.3.4 5.6.7.8 70000 22\r\n", ""),
             (b"POST / HTTP/1.1\r\n", ""),
             (b"PROXY TCP4 1.2.3.4", "ended before the end of the header"),
             (b"", "ended before the end of the header"),
-            (&long, "no more than 107 bytes"),
-            (b"\r\n\r\n\0\r\nSSH-2.0-x\r\n", "goes on otherwise"),
+            (&long, "at most 107 bytes"),
+            (b"\r\n\r\n\0\r\nSSH-2.0-x\r\n", "is malformed"),
             (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c1234", "ended before the end of the header"),
             (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x041234", ""),
         ];

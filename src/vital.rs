@@ -176,7 +176,7 @@ pub fn keep_thread(
 fn report(vital: &Vital, panic: Option<Box<dyn Any + Send>>, pause: Duration) {
     let why = panic.map_or_else(|| "it ended".to_owned(), |panic| words(&*panic));
     let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-    tracing::error!(task = %vital, why, millis, "an essential task failed: it starts again after a pause");
+    tracing::error!(task = %vital, why, millis, "an essential task failed; it restarts after a pause");
 }
 
 /// Runs a future and turns a panic in it into its words.
@@ -193,7 +193,10 @@ pub async fn caught<T>(future: impl Future<Output = T>) -> Result<T, String> {
 pub fn words(panic: &(dyn Any + Send)) -> String {
     let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
-    printable(&said.unwrap_or_else(|| "a panic without words".to_owned()), MAX_WORDS)
+    printable(
+        &said.unwrap_or_else(|| "a panic without a message".to_owned()),
+        MAX_WORDS,
+    )
 }
 
 /// How long until the next try: longer each time, and short again after a long run.

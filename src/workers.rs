@@ -129,7 +129,7 @@ async fn give_back(ended: Arc<Notify>) {
         ended.notified().await;
         sleep(CALM).await;
         if let Err(error) = thread::Builder::new().name("give-back".to_owned()).spawn(|| {}) {
-            tracing::debug!(%error, "memory that was freed stays with the gateway for now");
+            tracing::debug!(%error, "freed memory was not returned to the system yet");
         }
     }
 }

@@ -53,12 +53,12 @@ fn parse(text: &str) -> Result<Vec<KeyLine>, (Option<usize>, String)> {
         }
     }
     match authorities.is_empty() {
-        true => Err((None, "it has no key".to_owned())),
+        true => Err((None, "it contains no key".to_owned())),
         false => Ok(authorities),
     }
 }
 
-const PRINCIPALS: &str = "`principals` here would let its holders log in as every user; put the line into the users' key files or `authorized-keys`";
+const PRINCIPALS: &str = "`principals` here would let its holders log in as every user; put the line in the users' key files or `authorized-keys`";
 
 #[cfg(test)]
 mod tests {

@@ -67,7 +67,7 @@ impl Passwords {
 /// What cannot be computed would let nobody in, and say so at once.
 fn check(hash: &Secret) -> Result<(), &'static str> {
     let parsed = PasswordHash::new(hash.expose())
-        .map_err(|_| "the password hash is no PHC string: make one with `portreeve hash-password`")?;
+        .map_err(|_| "the password hash is not a PHC string: make one with `portreeve hash-password`")?;
     let usable = Params::try_from(&parsed).is_ok() && parsed.salt.is_some() && parsed.hash.is_some();
     match usable {
         true => Ok(()),

@@ -98,7 +98,7 @@ fn target(text: &str) -> Result<Target, String> {
     }
     match text {
         "" => {
-            Err("target is empty: write a host, host:port, a network or unix:/path; `*` stands for any text".to_owned())
+            Err("target is empty: expected a host, host:port, a network or unix:/path; `*` matches any text".to_owned())
         }
         text => Ok(Target::Pattern(text.to_owned())),
     }

@@ -49,7 +49,7 @@ pub(super) fn monitored<S: Steered>(gateway: Arc<S>, token: Option<Token>) -> Ro
         match &token {
             Some(token) if !token.is_carried(&headers) => {
                 let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-                (StatusCode::UNAUTHORIZED, challenge, "a bearer token is needed\n").into_response()
+                (StatusCode::UNAUTHORIZED, challenge, "a bearer token is required\n").into_response()
             }
             _ => text(StatusCode::NOT_FOUND, "no such path\n".to_owned()),
         }

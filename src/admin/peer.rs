@@ -30,7 +30,7 @@ impl Admins {
     pub fn new(group: Option<&str>) -> Result<Self, String> {
         let group = group.map(|name| match Group::from_name(name) {
             Ok(Some(found)) => Ok(found.gid),
-            Ok(None) => Err(format!("there is no group `{name}` on this machine")),
+            Ok(None) => Err(format!("group `{name}` does not exist on this machine")),
             Err(error) => Err(format!("cannot look up the group `{name}`: {error}")),
         });
         Ok(Self {
@@ -114,6 +114,6 @@ mod tests {
     #[test]
     fn a_group_that_is_not_there_is_named() {
         let error = Admins::new(Some("no-such-group-here")).unwrap_err();
-        assert_eq!(error, "there is no group `no-such-group-here` on this machine");
+        assert_eq!(error, "group `no-such-group-here` does not exist on this machine");
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn control<S: Steered>(gateway: Arc<S>) -> Router {
         .merge(health::routes(gateway))
         .fallback(|| async { Failed::new(StatusCode::NOT_FOUND, "no such path: see the manual, docs/operating.md") })
         .method_not_allowed_fallback(|| async {
-            Failed::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take that method")
+            Failed::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed for this path")
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
 }
@@ -48,7 +48,7 @@ pub(super) fn refused() -> Router {
 }
 
 pub(super) fn too_slow() -> Response {
-    Failed::new(StatusCode::REQUEST_TIMEOUT, "the request took too long").into_response()
+    Failed::new(StatusCode::REQUEST_TIMEOUT, "the request timed out").into_response()
 }
 
 /// `{"error": "…"}`.
@@ -175,7 +175,7 @@ async fn close<S: Steered>(
         plugin: None,
     })?;
     if filter.is_empty() {
-        let words = "say what to close: at least one of tunnel, session, user and target";
+        let words = "nothing to close was named: expected at least one of tunnel, session, user and target";
         return Err(Failed::new(StatusCode::BAD_REQUEST, words));
     }
     let found = found(&*gateway, &filter);
@@ -186,7 +186,7 @@ async fn close<S: Steered>(
         return Ok(json(&closed));
     }
     let Some(reason) = reason.filter(|reason| !reason.trim().is_empty()) else {
-        return Err(Failed::new(StatusCode::BAD_REQUEST, "say why: reason is missing"));
+        return Err(Failed::new(StatusCode::BAD_REQUEST, "reason is missing: say why"));
     };
     record(&*gateway, &administrator, "close", Some(&reason), detail).await?;
     for forward in &found {

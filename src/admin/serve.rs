@@ -63,7 +63,7 @@ pub async fn control<S: Steered>(
 ) {
     let listener = match socket.listener().try_clone().and_then(UnixListener::from_std) {
         Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "the control socket cannot be served"),
+        Err(error) => return tracing::error!(%error, "cannot serve the control socket"),
     };
     let router = routes::control(gateway);
     let places = Arc::new(Semaphore::new(ADMINISTRATORS));
@@ -99,7 +99,7 @@ async fn next_place(places: &Arc<Semaphore>, stop: &CancellationToken) -> Option
 
 /// A peer that was gone before it was accepted costs nothing; a lack of files passes.
 async fn rest(error: &io::Error) {
-    tracing::debug!(%error, "cannot accept on an administration listener");
+    tracing::debug!(%error, "cannot accept a connection on an administration listener");
     sleep(REST).await;
 }
 

@@ -23,13 +23,13 @@ pub struct ControlSocket {
 #[derive(Debug, Error)]
 pub enum SocketError {
     /// Another gateway serves it.
-    #[error("another gateway serves {}: name another path in admin.socket", .0.display())]
+    #[error("another gateway uses {}: set admin.socket to another path", .0.display())]
     InUse(PathBuf),
     /// Something that is no socket has that name.
-    #[error("{} is not a socket: remove it, or name another path in admin.socket", .0.display())]
+    #[error("{} is not a socket: remove it, or set admin.socket to another path", .0.display())]
     NotASocket(PathBuf),
     /// The operating system refused.
-    #[error("cannot make the control socket {}: {error}", path.display())]
+    #[error("cannot create the control socket {}: {error}", path.display())]
     System {
         /// The path.
         path: PathBuf,

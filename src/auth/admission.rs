@@ -119,19 +119,19 @@ fn parse_pattern(entry: &str) -> Result<(Sense, AddressPattern), &'static str> {
         None => (Sense::Admit, entry),
     };
     if text.is_empty() || text.contains(char::is_whitespace) {
-        return Err("write addresses, CIDR blocks or patterns between commas, without spaces");
+        return Err("separate addresses, CIDR blocks and patterns with commas, without spaces");
     }
     if let Some(block) = block(text)? {
         return Ok((sense, AddressPattern::Block(block)));
     }
     if sense == Sense::Refuse && names_a_host(text) {
         return Err(
-            "names are not looked up, so a negated host name would exclude nobody; negate its addresses instead",
+            "names are not looked up, so a negated host name would have no effect; negate its addresses instead",
         );
     }
     let text = text.to_ascii_lowercase();
     if text.starts_with("::ffff:") && text.contains('.') {
-        return Err("an IPv4 address is compared as such; write the pattern without `::ffff:`");
+        return Err("IPv4 addresses are compared as IPv4; write the pattern without `::ffff:`");
     }
     Ok((sense, AddressPattern::Wildcard(text)))
 }
@@ -171,7 +171,7 @@ impl ExpiryError {
     pub(crate) fn fix(self) -> &'static str {
         match self {
             Self::Format => "write a date as YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS, with Z for UTC",
-            Self::NoSuchDate => "the calendar has no such date or time; write it as YYYYMMDD[HHMM[SS]]",
+            Self::NoSuchDate => "no such date or time; write it as YYYYMMDD[HHMM[SS]]",
             Self::BeforeTheEpoch => "write a date after 1970; to stop a key, remove its line",
         }
     }

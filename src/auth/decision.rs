@@ -61,32 +61,30 @@ pub enum Refusal {
     #[error(transparent)]
     NotAdmitted(#[from] NotAdmitted),
     #[error(
-        "this is a FIDO key and must be touched for each login, which this gateway cannot see: put `no-touch-required` before the key if a login without a touch is acceptable"
+        "this FIDO key must be touched for each login, which this gateway cannot verify: put `no-touch-required` before the key if a login without a touch is acceptable"
     )]
     Touch,
     #[error(
-        "this certificate is for a FIDO key that must be touched for each login, which this gateway cannot see: sign it with `-O no-touch-required` if a login without a touch is acceptable, and put `no-touch-required` before the authority's key in key files"
+        "this certificate is for a FIDO key that must be touched for each login, which this gateway cannot verify: sign it with `-O no-touch-required` if a login without a touch is acceptable, and put `no-touch-required` before the authority's key in key files"
     )]
     CertificateTouch,
-    #[error(
-        "`verify-required` demands that the FIDO key asks for a PIN, which this gateway cannot see: use another key here"
-    )]
+    #[error("`verify-required` makes the FIDO key ask for a PIN, which this gateway cannot verify: use another key")]
     Verification,
-    #[error("the certificate's authority is not trusted")]
+    #[error("the certificate authority is not trusted")]
     Authority,
     #[error(
-        "the certificate's authority signed it with {0}, which is no longer secure: sign it again with `ssh-keygen -t rsa-sha2-512`"
+        "the certificate is signed with {0}, which is no longer secure: sign it again with `ssh-keygen -t rsa-sha2-512`"
     )]
     Signature(String),
     #[error("the certificate is not valid before {0}")]
     NotYet(u64),
     #[error("the certificate expired at {0}")]
     Expired(u64),
-    #[error("the certificate does not name this user")]
+    #[error("the certificate does not list this user as a principal")]
     Principal,
-    #[error("the certificate has the critical option `{0}`, which cannot be met")]
+    #[error("the certificate has the critical option `{0}`, which is not supported")]
     CriticalOption(String),
-    #[error("the certificate's source-address `{0}` cannot be read")]
+    #[error("the certificate's source-address `{0}` is not valid")]
     SourceAddress(String),
 }
 

@@ -18,11 +18,13 @@ use crate::files::read_capped;
 pub enum PathError {
     #[error("the user name `{0}` cannot be part of a path")]
     UserName(String),
-    #[error("`%{0}` in `{1}` means nothing; use %u (user), %h (home directory), %U (user id) or %% (a percent sign)")]
+    #[error(
+        "unknown escape `%{0}` in `{1}`; expected %u (user), %h (home directory), %U (user id) or %% (percent sign)"
+    )]
     Token(String, String),
     #[error("the home directory of `{0}` is not an absolute path")]
     Home(String),
-    #[error("user `{0}` cannot be looked up")]
+    #[error("cannot look up user `{0}`")]
     Lookup(String, #[source] Errno),
 }
 
@@ -35,7 +37,7 @@ pub enum ReadError {
     NotAFile(PathBuf),
     #[error("{} is larger than {LARGEST} bytes", .0.display())]
     TooLarge(PathBuf),
-    #[error("{} can be changed by its group or by anyone (mode {mode:04o}); run `chmod go-w {}`, or see `auth.strict-modes`", path.display(), path.display())]
+    #[error("{} is writable by its group or by everyone (mode {mode:04o}); run `chmod go-w {}`, or see `auth.strict-modes`", path.display(), path.display())]
     Writable { path: PathBuf, mode: u32 },
     #[error("{} belongs to {owner}; it must belong to root or {expected}, run `chown {expected} {}`", path.display(), path.display())]
     Owner {

@@ -27,13 +27,13 @@ pub enum KeyError {
     Truncated(#[from] Truncated),
     #[error("there are {0} bytes after the end of the key; copy the line again")]
     TrailingBytes(usize),
-    #[error("the key's {0} is malformed; make the public key again with `ssh-keygen -y`")]
+    #[error("the key's {0} is malformed; extract the public key again with `ssh-keygen -y`")]
     Malformed(&'static str),
     #[error("an RSA key of {0} bits is too short; use at least 2048 bits, or Ed25519")]
     ShortRsa(usize),
     #[error("an RSA key of {0} bits is too long; use at most 16384 bits, or Ed25519")]
     LongRsa(usize),
-    #[error("DSA keys are no longer secure and never accepted; make an Ed25519 key with `ssh-keygen`")]
+    #[error("DSA keys are no longer secure and are never accepted; make an Ed25519 key with `ssh-keygen`")]
     Dsa,
     #[error(
         "`{0}` is a certificate, not a key; list the public key of the authority that signed it as `cert-authority`"

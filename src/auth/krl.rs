@@ -14,23 +14,23 @@ use super::wire::{self, Fields, Truncated};
 pub enum KrlError {
     #[error(transparent)]
     Truncated(#[from] Truncated),
-    #[error("format version {0} is not known; make it again with `ssh-keygen -k`")]
+    #[error("unknown format version {0}; make the list again with `ssh-keygen -k`")]
     Version(u32),
-    #[error("section type {0} is not known; make the list with an older `ssh-keygen -k`")]
+    #[error("unknown section type {0}; make the list with an older `ssh-keygen -k`")]
     Section(u8),
-    #[error("certificate section type {0:#04x} is not known; make the list with an older `ssh-keygen -k`")]
+    #[error("unknown certificate section type {0:#04x}; make the list with an older `ssh-keygen -k`")]
     CertificateSection(u8),
     #[error("there are bytes after the end of a section of type {0:#04x}; make the list again")]
     TrailingBytes(u8),
     #[error("the critical extension `{0}` is not supported")]
     CriticalExtension(String),
-    #[error("signed lists are not supported; make it again without a signature")]
+    #[error("signed lists are not supported; make the list again without a signature")]
     Signed,
     #[error("a fingerprint has the wrong length; make the list again")]
     Fingerprint,
     #[error("a range or bitmap of serial numbers is malformed; make the list again")]
     Serials,
-    #[error("a key in it cannot be read")]
+    #[error("it contains a key that cannot be read")]
     Key(#[from] KeyError),
 }
 

@@ -14,12 +14,12 @@ pub struct KeyLine {
 /// Why a line is void. Columns count characters from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
-    #[error("column {column}: unknown option `{option}`; correct or remove it, until then the whole line is void")]
+    #[error("column {column}: unknown option `{option}`; correct or remove it; until then the whole line is ignored")]
     UnknownOption { option: String, column: usize },
-    #[error("column {column}: there is no option here; remove the extra comma")]
+    #[error("column {column}: expected an option; remove the extra comma")]
     EmptyOption { column: usize },
     #[error(
-        "column {column}: `{option}` needs a value in double quotes, as in {option}=\"…\", and nothing after them but a comma"
+        "column {column}: `{option}` needs a value in double quotes, as in {option}=\"…\", with nothing but a comma after it"
     )]
     NotQuoted { option: String, column: usize },
     #[error("column {column}: the value of `{option}` has no closing quote; add it (a quote inside is written \\\")")]
@@ -35,11 +35,11 @@ pub enum LineError {
     },
     #[error("column {column}: `principals` belongs to an authority; add `cert-authority` or remove it")]
     PrincipalsWithoutAuthority { column: usize },
-    #[error("column {column}: a public key should follow here: its type, then its base64 text")]
+    #[error("column {column}: expected a public key: its type, then its base64 text")]
     NoKey { column: usize },
     #[error("column {column}: {problem}")]
     Key { column: usize, problem: KeyError },
-    #[error("column {column}: the line says `{stated}`, the key in it is `{found}`; copy the line again")]
+    #[error("column {column}: the line says `{stated}`, but its key is `{found}`; copy the line again")]
     TypeMismatch {
         column: usize,
         stated: String,

@@ -274,7 +274,7 @@ impl Reading {
                 once(self.principals.replace(column).is_some())?;
                 self.options.principals = value.split(',').map(str::to_owned).collect();
                 if self.options.principals.iter().any(String::is_empty) {
-                    return Err(bad("name at least one principal, and nothing empty between commas"));
+                    return Err(bad("name at least one principal, with nothing empty between commas"));
                 }
             }
             "command" => once(self.command.replace(column).is_some())?,
@@ -295,7 +295,7 @@ impl Reading {
 
 fn push<T>(list: &mut Vec<T>, entry: Result<T, BadPermit>) -> Result<(), BadPermit> {
     if list.len() >= MOST_PERMITS {
-        return Err(BadPermit("a key may carry at most 4096 of these"));
+        return Err(BadPermit("a key may have at most 4096 of these"));
     }
     list.push(entry?);
     Ok(())

@@ -57,16 +57,16 @@ impl PermitOpen {
             let named = SocketPath::parse(&self.host).is_ok();
             return match self.port {
                 Port::Any if named => None,
-                Port::Any => Some("no socket has such a path; write it without `.`, `..` and empty parts"),
+                Port::Any => Some("not a socket path; write it without `.`, `..` and empty parts"),
                 Port::Only(_) => Some("a socket has no port; write `[/path]:*`"),
             };
         }
         if self.host.contains(['*', '?']) {
-            return Some("`permitopen` has no patterns but a whole `*`; write each host");
+            return Some("`permitopen` accepts no pattern except a lone `*`; write each host");
         }
         Host::parse(&self.host)
             .is_err()
-            .then_some("nothing can be asked for by this host; write a name or an address")
+            .then_some("clients cannot request this host; write a name or an address")
     }
 
     pub(super) fn permits_socket(&self, path: &str) -> bool {
@@ -100,7 +100,7 @@ impl PermitListen {
     /// As [`PermitOpen::never_matches`].
     pub(super) fn never_matches(&self) -> Option<&'static str> {
         let upper = self.host.bytes().any(|byte| byte.is_ascii_uppercase());
-        upper.then_some("what is asked for is compared in lower case; write it so")
+        upper.then_some("requests are compared in lower case; write this in lower case")
     }
 }
 
@@ -116,7 +116,7 @@ impl Port {
         }
         text.parse()
             .map(Self::Only)
-            .map_err(|_| BadPermit("a port is a number from 1 to 65535, or `*`"))
+            .map_err(|_| BadPermit("expected a port from 1 to 65535, or `*`"))
     }
 
     fn covers(self, requested: u16) -> bool {
@@ -146,7 +146,7 @@ fn host_and_port<'a>(text: &'a str, separators: &[char]) -> Result<(&'a str, Por
             .map_or((text, None), |(host, port)| (host, Some(port))),
     };
     if host.len() > LONGEST_HOST {
-        return Err(BadPermit("no host name is longer than 1024 bytes"));
+        return Err(BadPermit("a host name may have at most 1024 bytes"));
     }
     let port = port.ok_or(BadPermit("write `host:port`, where either may be `*`"))?;
     Ok((host, Port::parse(port)?))

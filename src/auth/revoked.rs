@@ -25,7 +25,7 @@ pub struct RevokedKeys {
 pub enum RevokedError {
     #[error("cannot read the revoked keys in {}", path.display())]
     Io { path: PathBuf, source: io::Error },
-    #[error("the revoked keys in {} are more than {LARGEST} bytes", .0.display())]
+    #[error("the list of revoked keys {} is larger than {LARGEST} bytes", .0.display())]
     TooLarge(PathBuf),
     #[error("{}, line {line}: {problem}", path.display())]
     Line {

@@ -103,7 +103,7 @@ impl Listener {
                         process::exit(FAILED.into());
                     }
                 }
-                Meaning::Nothing(name) => tracing::warn!("{name} means nothing to a gateway: it is ignored"),
+                Meaning::Nothing(name) => tracing::warn!("ignored {name}: it has no meaning for a gateway"),
                 Meaning::FileSize => {}
             }
         }

@@ -82,7 +82,7 @@ fn pattern(value: &Value<'_>) -> Option<String> {
         let Some(after) = escape.strip_prefix(['u', 'h', '%']) else {
             let found: String = escape.chars().take(1).collect();
             return value.fault(format_args!(
-                "unknown escape `%{found}`: %u is the user, %h the home folder, %% a percent sign"
+                "unknown escape `%{found}`: expected %u (user), %h (home folder) or %% (percent sign)"
             ));
         };
         rest = after;
@@ -96,7 +96,7 @@ fn pattern(value: &Value<'_>) -> Option<String> {
         return Some(pattern.to_owned());
     }
     let Some(folder) = value.document().folder().to_str() else {
-        return value.fault("must begin with `/` or `%h`: the folder of this file is not UTF-8");
+        return value.fault("must begin with `/` or `%h`: the path of this file's folder is not UTF-8");
     };
     Some(format!("{}/{pattern}", folder.trim_end_matches('/').replace('%', "%%")))
 }

@@ -215,7 +215,7 @@ pub(super) fn limits(table: &mut Table<'_>) -> Limits {
         buffer_memory: table.or("buffer-memory", default.buffer_memory.max(tunnel_buffer), |value| {
             let memory = value.size(*TUNNEL_BUFFER.start()..=BUFFER_MEMORY)?;
             if memory < tunnel_buffer {
-                return value.wrong("at least what one tunnel may hold, `tunnel-buffer`");
+                return value.wrong("at least `tunnel-buffer`, which is what one tunnel may hold");
             }
             Some(memory)
         }),

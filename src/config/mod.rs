@@ -180,7 +180,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Fault> {
     // A pipe is allowed, as in `check --config <(…)`.
     let read = File::open(path).and_then(|file| read_capped(file, MOST_TEXT));
     let read = read.map_err(|error| Fault::whole_file(path, format_args!("cannot be read: {error}")))?;
-    let bytes = read.ok_or_else(|| Fault::whole_file(path, "has more than 16 MiB"))?;
+    let bytes = read.ok_or_else(|| Fault::whole_file(path, "is larger than 16 MiB"))?;
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(error.as_bytes().get(..good).unwrap_or_default());

@@ -181,7 +181,7 @@ fn plugins(value: &Value<'_>, demanded: bool) -> Option<Vec<Plugin>> {
 }
 
 fn plugin(table: &mut Table<'_>, names: &mut BTreeMap<String, usize>, demanded: bool) -> Option<Plugin> {
-    let name = table.required("name", "what the audit log calls it", |value| {
+    let name = table.required("name", "the plugin's name in the audit log", |value| {
         let name = plugin_name(value)?;
         value.unique(&name, names).map(|()| name)
     });
@@ -240,28 +240,27 @@ pub(crate) fn plugin_name(value: &Value<'_>) -> Option<String> {
 pub(crate) fn source(value: &Value<'_>) -> Option<Source> {
     let text = value.word()?;
     if text.starts_with("oci://") {
-        return value.fault("registries are not read by this version: pull the component and name its file");
+        return value.fault("this version cannot load from a registry: pull the component and name its file");
     }
     if text.contains("://") {
         return value.wrong("\"builtin:rules\" or the path of a file");
     }
     match text.strip_prefix("builtin:") {
         Some("rules") => Some(Source::Builtin("rules".to_owned())),
-        Some(_) => value.wrong("\"builtin:rules\", the only one there is, or the path of a file"),
+        Some(_) => value.wrong("\"builtin:rules\" (the only built-in policy) or the path of a file"),
         None => value.path().map(Source::File),
     }
 }
 
 fn signers(value: &Value<'_>, builtin: bool, demanded: bool) -> Option<Vec<String>> {
     if !demanded {
-        return value
-            .fault("nobody's signature is demanded: set policy.allowed-signers to a file that lists whose are");
+        return value.fault("signatures are not checked: set policy.allowed-signers to a file that lists the signers");
     }
     if builtin {
-        return value.fault("what is built in is part of the program and has no signature of its own: remove this key");
+        return value.fault("a built-in policy is part of the program and has no signature: remove this key");
     }
     if value.toml().as_array().is_some_and(|items| items.is_empty()) {
-        return value.fault("no signer: nothing could be loaded; name at least one, or remove this key");
+        return value.fault("no signer, so nothing could be loaded: name at least one, or remove this key");
     }
     value.list(|item| {
         let signer = item.word()?;
@@ -304,6 +303,6 @@ pub(crate) const DEADLINE: Duration = Duration::from_millis(50);
 /// How many bytes an instance may hold where nobody says otherwise.
 pub(crate) const MEMORY: u64 = 64 << 20;
 const UNSIGNED_KEY: Option<&str> =
-    Some("only signed components are held against this: set policy.allowed-signers, or remove this key");
-const NO_POLICY: &str = "no policy: nothing could be allowed; add [[policy.plugin]] with name = \"rules\" and component = \
+    Some("this applies only to signed components: set policy.allowed-signers, or remove this key");
+const NO_POLICY: &str = "no policy, so nothing could be allowed: add [[policy.plugin]] with name = \"rules\" and component = \
                          \"builtin:rules\", or your own";

@@ -30,7 +30,7 @@ pub(crate) fn settings(table: &mut Table<'_>) -> Settings {
     let may_be_empty = table.or("settings-may-be-empty", false, |value| value.flag());
     let file = table.read("settings-file", |value| {
         if both {
-            return value.fault("`settings` is there too: keep one of them");
+            return value.fault("`settings` is also set: keep only one of them");
         }
         let path = value.path()?;
         let settings = match path.extension().and_then(|extension| extension.to_str()) {
@@ -58,8 +58,7 @@ pub(crate) fn settings(table: &mut Table<'_>) -> Settings {
 fn not_empty(settings: Json, path: &Path, may_be_empty: bool) -> Result<Json, Vec<Fault>> {
     let empty = settings.as_object().is_some_and(Map::is_empty);
     if empty && !may_be_empty {
-        let words = "there are no settings in this file: complete it, or set `settings-may-be-empty = true` for the plugin \
-                     if that is meant";
+        let words = "this file contains no settings: add them, or set `settings-may-be-empty = true` for the plugin if that is intended";
         return Err(vec![Fault::whole_file(path, words)]);
     }
     Ok(settings)

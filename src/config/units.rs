@@ -14,7 +14,7 @@ pub(crate) enum NotAnAmount {
     NoUnit(&'static str),
     #[error("has the unknown unit `{unit}`: {allowed}")]
     UnknownUnit { unit: String, allowed: &'static str },
-    #[error("repeats a unit or has a smaller one first: write the largest first, as in 1h30m")]
+    #[error("repeats a unit or has a smaller unit first: write the largest first, as in 1h30m")]
     OutOfOrder,
     #[error("is too large")]
     TooLarge,
@@ -183,11 +183,11 @@ mod tests {
             ("1.5s", "has the unknown unit `.`: use ms, s, m, h or d"),
             (
                 "30m1h",
-                "repeats a unit or has a smaller one first: write the largest first, as in 1h30m",
+                "repeats a unit or has a smaller unit first: write the largest first, as in 1h30m",
             ),
             (
                 "1s1s",
-                "repeats a unit or has a smaller one first: write the largest first, as in 1h30m",
+                "repeats a unit or has a smaller unit first: write the largest first, as in 1h30m",
             ),
             ("99999999999999999999s", "is too large"),
             ("9999999999999999d", "is too large"),

@@ -87,7 +87,7 @@ impl<'a> Value<'a> {
     pub(crate) fn unique(&self, word: &str, seen: &mut BTreeMap<String, usize>) -> Option<()> {
         let (line, _) = self.place();
         match seen.insert(word.to_owned(), line) {
-            Some(first) => self.fault(format_args!("`{word}` is taken: it is also on line {first}")),
+            Some(first) => self.fault(format_args!("`{word}` is already used on line {first}")),
             None => Some(()),
         }
     }
@@ -189,7 +189,7 @@ impl<'a> Value<'a> {
             Ok(network) => Some(network),
             Err(NetworkError::Form(_)) => self.wrong("a network, as in \"10.0.0.0/8\" or \"fe80::/10\""),
             Err(NetworkError::Bits { network, address, .. }) => self.fault(format_args!(
-                "{} has address bits behind its prefix: write \"{network}\" for the network or \"{address}\" for the address",
+                "{} has address bits beyond its prefix: write \"{network}\" for the network or \"{address}\" for the address",
                 quoted(text)
             )),
         }

@@ -231,7 +231,7 @@ impl<'a> Table<'a> {
             }
             let hint = match nearest(name, &self.known) {
                 Some(known) => format!("did you mean `{known}`?"),
-                None => format!("known here: {}", self.known.join(", ")),
+                None => format!("expected one of: {}", self.known.join(", ")),
             };
             self.document
                 .fault(key.span().start, &self.path(name), format_args!("unknown key; {hint}"));

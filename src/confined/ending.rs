@@ -56,22 +56,22 @@ impl Bounds<'_> {
         let doing = self.doing;
         let last = printable(words.trim().lines().last().unwrap_or_default(), 256);
         let Some(status) = status else {
-            return Failed::Broken("the compiler did not end".to_owned());
+            return Failed::Broken("the compiler did not exit".to_owned());
         };
         if let Some(wrong) = status.code().and_then(|code| Wrong::of(code, words)) {
             return Failed::of(wrong, doing);
         }
         match (status.signal(), status.code()) {
             (Some(SIGXCPU), _) => Failed::took_longer(doing, self.patience, true),
-            (Some(SIGXFSZ), _) => Failed::Faulty(format!("{doing} gave more than {} MiB", self.output >> 20)),
+            (Some(SIGXFSZ), _) => Failed::Faulty(format!("{doing} produced more than {} MiB", self.output >> 20)),
             _ if words.contains("memory allocation of") => {
                 Failed::Faulty(format!("{doing} took more than {} MiB of memory", self.memory >> 20))
             }
             _ if words.contains("has overflowed its stack") => {
                 Failed::Faulty(format!("it is nested too deeply: {doing} overflowed the stack"))
             }
-            (Some(signal), _) => Failed::Faulty(format!("the compiler was ended by signal {signal}: {last}")),
-            (_, code) => Failed::Broken(format!("the compiler ended with code {}: {last}", code.unwrap_or(-1))),
+            (Some(signal), _) => Failed::Faulty(format!("the compiler was killed by signal {signal}: {last}")),
+            (_, code) => Failed::Broken(format!("the compiler exited with code {}: {last}", code.unwrap_or(-1))),
         }
     }
 }
@@ -100,13 +100,13 @@ mod tests {
             (code(69),    "no snapshot",                       Failed::Unsuited("no snapshot".into())),
             (code(70),    "no pipe",                           Failed::Broken("no pipe".into())),
             (code(101),   "oh (a.rs:1)",                       Failed::Faulty("compiling failed with a panic: oh (a.rs:1)".into())),
-            (code(1),     "",                                  Failed::Broken("the compiler ended with code 1: ".into())),
+            (code(1),     "",                                  Failed::Broken("the compiler exited with code 1: ".into())),
             (signal(24),  "",                                  Failed::Faulty("compiling took longer than 60 s of processor time".into())),
-            (signal(25),  "",                                  Failed::Faulty("compiling gave more than 4 MiB".into())),
+            (signal(25),  "",                                  Failed::Faulty("compiling produced more than 4 MiB".into())),
             (signal(6),   "memory allocation of 9 bytes failed", Failed::Faulty("compiling took more than 1024 MiB of memory".into())),
             (signal(6),   "\nthread 'work' has overflowed its stack\nfatal", Failed::Faulty("it is nested too deeply: compiling overflowed the stack".into())),
-            (signal(9),   "x\ny",                              Failed::Faulty("the compiler was ended by signal 9: y".into())),
-            (None,        "",                                  Failed::Broken("the compiler did not end".into())),
+            (signal(9),   "x\ny",                              Failed::Faulty("the compiler was killed by signal 9: y".into())),
+            (None,        "",                                  Failed::Broken("the compiler did not exit".into())),
         ];
         for (status, words, expected) in table {
             assert_eq!(bounds.ending(status, words), expected, "{status:?} {words:?}");

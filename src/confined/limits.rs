@@ -13,7 +13,7 @@ pub(super) fn set(order: &Order) -> Result<(), Wrong> {
     lower(Resource::RLIMIT_FSIZE, order.output, order.output)?;
     // When the parent ends, this process ends.
     let dies = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    dies.map_err(|error| Wrong::Broken(format!("its parent's end would not end it: {error}")))?;
+    dies.map_err(|error| Wrong::Broken(format!("it would outlive its parent: {error}")))?;
     // Those who are served come first.
     let _ = rustix::process::nice(10);
     Ok(())

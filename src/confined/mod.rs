@@ -130,7 +130,7 @@ impl Confinement {
         input: Sealed,
         here: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, Wrong> + Send + 'static,
     ) -> Result<Sealed, Failed> {
-        let broken = |error: io::Error| Failed::Broken(format!("{} cannot begin: {error}", task.doing));
+        let broken = |error: io::Error| Failed::Broken(format!("{} cannot start: {error}", task.doing));
         let Some(program) = &self.program else {
             let input = input.to_vec().map_err(broken)?;
             let made = child::on_a_thread(input, here).map_err(|wrong| Failed::of(wrong, task.doing))?;
@@ -155,12 +155,8 @@ impl Confinement {
         let child = command.spawn();
         // Keeps no descriptor of the files in this process.
         drop(command);
-        let child = child.map_err(|error| {
-            Failed::Broken(format!(
-                "the compiler cannot be started ({}): {error}",
-                program.display()
-            ))
-        })?;
+        let child = child
+            .map_err(|error| Failed::Broken(format!("cannot start the compiler ({}): {error}", program.display())))?;
         let mut child = Ended(child);
         let words = collect(child.0.stderr.take());
         // The end of its error output is its own end.
@@ -168,13 +164,13 @@ impl Confinement {
             Ok(words) => words.unwrap_or_default(),
             Err(RecvTimeoutError::Timeout) => return Err(Failed::took_longer(task.doing, self.patience * BUSY, false)),
             Err(RecvTimeoutError::Disconnected) => {
-                return Err(Failed::Broken("the compiler said too much".to_owned()));
+                return Err(Failed::Broken("the compiler wrote too many messages".to_owned()));
             }
         };
         match child.status() {
             Some(status) if status.success() => {
                 let output = Sealed::written(output);
-                output.map_err(|error| Failed::Broken(format!("the compiler's output cannot be read: {error}")))
+                output.map_err(|error| Failed::Broken(format!("cannot read the compiler's output: {error}")))
             }
             status => Err(self.ending(task, status, &String::from_utf8_lossy(&words))),
         }

@@ -130,7 +130,7 @@ pub(super) fn file() -> io::Result<File> {
     };
     let named = |error: Errno| {
         let error = io::Error::from(error);
-        let words = format!("no file in memory: {error}: the system must allow memfd_create");
+        let words = format!("cannot create a file in memory: {error}: the system must allow memfd_create");
         io::Error::new(error.kind(), words)
     };
     made.map(File::from).map_err(named)

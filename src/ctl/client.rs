@@ -40,7 +40,7 @@ pub(super) async fn post(socket: &Path, path: &str, body: &Value) -> Result<Answ
 
 async fn send(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Answer, Failure> {
     let asked = timeout(PATIENCE, exchange(socket, method, path, body)).await;
-    asked.unwrap_or_else(|_| Err(Failure::Unanswered("it took too long".to_owned())))
+    asked.unwrap_or_else(|_| Err(Failure::Unanswered("timed out".to_owned())))
 }
 
 /// One server-sent event.

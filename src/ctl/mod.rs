@@ -157,7 +157,7 @@ fn failed(path: &Path, failure: Failure, json: bool) -> u8 {
             say(UNANSWERED, &words, json)
         }
         Failure::Refused(words) => say(FAILED, &printable(&words, MAX_WORDS), json),
-        Failure::Garbled(words) => say(FAILED, &format!("the answer cannot be read: {words}"), json),
+        Failure::Garbled(words) => say(FAILED, &format!("cannot read the answer: {words}"), json),
     }
 }
 
@@ -203,7 +203,7 @@ fn socket(asked: &Ctl) -> Result<PathBuf, String> {
         None => None,
     };
     let path = named.or_else(control_socket);
-    path.ok_or_else(|| "there is no home directory: set HOME, or name the control socket with --socket".to_owned())
+    path.ok_or_else(|| "no home directory: set HOME, or give the control socket with --socket".to_owned())
 }
 
 impl Wanted {

@@ -29,7 +29,7 @@ fn status(body: &Value) -> String {
     });
     let audit = body.get("audit").cloned().unwrap_or_default();
     let audit = match audit.get("writable").and_then(Value::as_bool) {
-        Some(true) => format!("writable, {} lines wait", text(&audit, "pending")),
+        Some(true) => format!("writable, {} lines waiting", text(&audit, "pending")),
         _ => "CANNOT BE WRITTEN".to_owned(),
     };
     let listen = body.get("listen").and_then(Value::as_array).map(Vec::as_slice);

@@ -19,7 +19,7 @@ pub(super) fn tell(subject: &Subject, event: &Event) {
         }
         Event::NegotiationFailed { kind, ours, theirs } => {
             let (ours, theirs) = (ours.join(","), theirs.join(","));
-            let words = "the client offers no algorithm that is accepted here (algorithms.preset)";
+            let words = "the client offers no accepted algorithm (algorithms.preset)";
             tracing::info!(client, kind, ours, theirs, "{words}");
         }
         Event::ForwardDecided(decided) if decided.told.is_some() => refusal(subject, decided),
@@ -37,7 +37,7 @@ pub(super) fn tell(subject: &Subject, event: &Event) {
             tracing::info!(policy, sha256, settings_sha256 = settings, "policy swapped");
         }
         Event::PolicyRejected { name, reason, .. } => {
-            tracing::error!(policy = name, reason, "policy rejected; the one in force goes on");
+            tracing::error!(policy = name, reason, "policy rejected; the current one stays in force");
         }
         Event::ConfigReloaded {
             applied,
@@ -55,14 +55,11 @@ pub(super) fn tell(subject: &Subject, event: &Event) {
 fn reloaded(applied: &[&str], needs_restart: &[&str], fault: Option<&str>) {
     match fault {
         None => tracing::info!(applied = applied.join(" "), "configuration reloaded"),
-        Some(reason) => tracing::error!("configuration not reloaded, the policies in force go on:\n{reason}"),
+        Some(reason) => tracing::error!("configuration not reloaded, the current policies stay in force:\n{reason}"),
     }
     if !needs_restart.is_empty() {
         let keys = needs_restart.join(", ");
-        tracing::warn!(
-            keys,
-            "keys of the configuration have changed that apply after a restart"
-        );
+        tracing::warn!(keys, "some changed configuration keys apply only after a restart");
     }
 }
 

@@ -24,10 +24,10 @@ impl Shared {
             match accepted {
                 Ok((stream, peer)) => self.greet(stream, peer),
                 Err(error) if is_ours(&error) => {
-                    tracing::warn!(%error, "cannot accept: raise the limit of open files (ulimit -n, LimitNOFILE)");
+                    tracing::warn!(%error, "cannot accept connections: raise the limit on open files (ulimit -n, LimitNOFILE)");
                     sleep(Duration::from_secs(1)).await;
                 }
-                Err(error) => tracing::debug!(%error, "a client was gone before it was accepted"),
+                Err(error) => tracing::debug!(%error, "a client disconnected before it was accepted"),
             }
         }
     }
@@ -41,7 +41,7 @@ impl Shared {
         let server = stream.local_addr().unwrap_or(peer);
         let server = SocketAddr::new(server.ip().to_canonical(), server.port());
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a client was gone before it was greeted");
+            tracing::debug!(%error, "a client disconnected before the handshake");
             return;
         }
         let serve = |stream| {
@@ -64,13 +64,13 @@ impl Shared {
                         service.serve(stream, client, server, login, evicted, ending).await;
                     }
                     Err(error) => {
-                        tracing::info!(%peer, %error, "no PROXY protocol header from a source that must send one")
+                        tracing::info!(%peer, %error, "the PROXY protocol header that this source must send is missing or malformed")
                     }
                 }
             })
         };
         if let Err(error) = self.workers.serve(stream, serve) {
-            tracing::warn!(%error, "a connection cannot be served");
+            tracing::warn!(%error, "cannot serve a connection");
         }
     }
 
@@ -108,7 +108,7 @@ impl Shared {
         // Who comes through a balancer is known once it has said so.
         let address = (!self.is_balancer(peer.ip())).then_some(peer.ip());
         let Ok(login) = self.doorway.enter(address, self.most()) else {
-            refuse("too many clients that have not logged in (limits.unauthenticated)");
+            refuse("too many unauthenticated clients (limits.unauthenticated)");
             return None;
         };
         let session = Counted::enter(&self.sessions);

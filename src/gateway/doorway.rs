@@ -154,7 +154,11 @@ impl Inside {
         if let Some(occupant) = self.leave(oldest) {
             occupant.evicted.cancel();
             if let Some(count) = self.evictions.say() {
-                tracing::warn!(%source, count, "clients that had not logged in made room for others (limits.unauthenticated-per-source)");
+                tracing::warn!(
+                    %source,
+                    count,
+                    "disconnected unauthenticated clients to make room for others (limits.unauthenticated-per-source)"
+                );
             }
         }
     }

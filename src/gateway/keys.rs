@@ -38,7 +38,7 @@ impl Shared {
                 (watch, found, began.elapsed())
             });
             let Ok((back, found, took)) = looked.await else {
-                tracing::error!("a look at the key files failed; it is repeated from the beginning");
+                tracing::error!("checking the key files failed; starting over");
                 watch = KeyWatch::default();
                 continue;
             };
@@ -62,14 +62,14 @@ impl Shared {
     fn read_authorities(&self) {
         match self.in_force.read_authorities(&self.desk().judge) {
             Ok(before) => {
-                tracing::debug!("the keys of certificate authorities were read again");
+                tracing::debug!("reloaded the certificate authority keys");
                 self.follow(before);
             }
             Err(faults) => {
                 let reason = faults.join("; ");
                 tracing::error!(
                     reason,
-                    "keys of certificate authorities cannot be used; those in force go on"
+                    "cannot use the certificate authority keys; the current ones stay in force"
                 );
             }
         }

@@ -107,7 +107,7 @@ pub(super) fn host_keys(config: &Config, file: &Path) -> Result<HostKeys, Vec<Fa
         });
     }
     let Some(path) = state_directory().map(|folder| folder.join("ssh_host_ed25519_key")) else {
-        let words = "no host key is configured and there is no home to keep one in: set it, or HOME";
+        let words = "no host key is configured and there is no home directory to keep one in: set this key, or HOME";
         return Err(vec![Fault::of_key(file, "server.host-keys", words)]);
     };
     HostKeys::keep(&path).map_err(|error| vec![Fault::of_key(file, "server.host-keys", error)])
@@ -126,7 +126,7 @@ fn workshop(config: &Config, file: &Path, compiler: Compiler) -> Result<Workshop
     match Workshop::keeping(compiler.clone(), &path) {
         Ok(workshop) => Ok(workshop),
         Err(error @ DirectoryError::Unusable { .. }) if named.is_none() => {
-            tracing::warn!(%error, "compiled policies cannot be kept, so each start compiles them anew: set policy.directory");
+            tracing::warn!(%error, "compiled policies cannot be stored, so each start recompiles them: set policy.directory");
             Ok(Workshop::new(compiler))
         }
         Err(error) => Err(Fault::of_key(file, "policy.directory", error)),

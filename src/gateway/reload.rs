@@ -32,7 +32,7 @@ impl Shared {
     pub(super) async fn reload(self: &Arc<Self>) -> Reloaded {
         self.desk().events.audit().reopen();
         let reloaded = caught(self.try_reload()).await.unwrap_or_else(|panic| {
-            let words = format!("the gateway failed while it reloaded: {panic}");
+            let words = format!("internal error during the reload: {panic}");
             Reloaded::nothing(self.invalid(vec![Fault::of_key(self.origin.file(), "policy", words)]))
         });
         let event = Event::ConfigReloaded {
@@ -63,8 +63,8 @@ impl Shared {
             Err(_) => {
                 self.take_away(&settled);
                 tracing::info!(
-                    "policies are being prepared; what the new configuration takes away (users, keys, revocations, switches, \
-                     floors, limits) applies already"
+                    "preparing policies; restrictions in the new configuration (users, keys, revocations, switches, \
+                     floors, limits) already apply"
                 );
                 policies.await
             }
@@ -168,7 +168,7 @@ impl Reloaded {
             return Some(faults.to_string());
         }
         Some(format!(
-            "{faults}\nwhat the new configuration takes away applies already ({}); the rest of it waits for a reload without a fault",
+            "{faults}\nrestrictions in the new configuration already apply ({}); the rest waits for a reload without faults",
             self.applied.join(", ")
         ))
     }

@@ -17,7 +17,7 @@ pub fn missing(config: &Config, file: &Path) -> Vec<Fault> {
     let addresses = config.server.listen.iter().filter_map(|address| {
         let there = Machine::of_this_process().has(address.ip());
         (!there).then(|| {
-            let words = format!("no interface of this machine has the address {}", address.ip());
+            let words = format!("no interface on this machine has the address {}", address.ip());
             Fault::of_key(file, "server.listen", words)
         })
     });
@@ -41,7 +41,7 @@ fn unwritable(path: &Path) -> Option<String> {
         Ok(_) => Some(format!("{} is not a folder", folder.display())),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
         Err(error) => Some(format!(
-            "{shown} cannot be made, because its folder cannot be used ({error}): run `mkdir -p {}`",
+            "cannot create {shown}: its folder cannot be used ({error}): run `mkdir -p {}`",
             folder.display()
         )),
     }

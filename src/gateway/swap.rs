@@ -97,7 +97,7 @@ impl Shared {
             let reason = match error {
                 Some(error) => error.to_string(),
                 None => format!(
-                    "it changed together with {}, which was rejected: all of them are put in force, or none",
+                    "it changed together with {}, which was rejected: such changes take effect together or not at all",
                     faulty.join(", ")
                 ),
             };

@@ -95,7 +95,7 @@ impl Shared {
         waiting.writing = true;
         let Some(line) = waiting.lines.pop_front() else {
             let dropped = std::mem::take(&mut waiting.dropped);
-            return format!("{dropped} lines are missing here: nothing read this stream in time\n").into_bytes();
+            return format!("{dropped} lines are missing here: the reader of this stream was too slow\n").into_bytes();
         };
         waiting.bytes -= line.len();
         line

@@ -34,11 +34,11 @@ pub(crate) fn start(filter: &str, lines: Option<&Lines>) {
     if lines.is_some() {
         std::panic::set_hook(Box::new(|panic| {
             let place = panic.location().map(ToString::to_string).unwrap_or_default();
-            let words = panic.payload_as_str().unwrap_or("no words");
+            let words = panic.payload_as_str().unwrap_or("no message");
             tracing::error!(
                 place,
                 words,
-                "a fault in the gateway ended one of its tasks: please report it"
+                "internal error: a task of the gateway panicked: please report it"
             );
         }));
     }

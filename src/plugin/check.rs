@@ -56,9 +56,9 @@ pub(super) async fn run(check: Check) -> u8 {
             let _ = writeln!(text, "  it says   {}", plain(&line));
         }
         text.push_str(if ok {
-            "it would be swapped in\n"
+            "a gateway would accept this component\n"
         } else {
-            "it would not be swapped in\n"
+            "a gateway would reject this component\n"
         });
         text
     };

@@ -74,7 +74,7 @@ impl std::str::FromStr for Granted {
         let found = all.into_iter().find(|grant| grant.as_str() == text);
         found
             .map(Self)
-            .ok_or_else(|| format!("`{text}` is no grant: use names, state or view"))
+            .ok_or_else(|| format!("unknown grant `{text}`: expected names, state or view"))
     }
 }
 
@@ -87,7 +87,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     if allowed.contains(&time) {
         Ok(time)
     } else {
-        Err(format!("`{text}` is not from 1ms to 10s"))
+        Err(format!("`{text}` is not between 1ms and 10s"))
     }
 }
 
@@ -167,9 +167,9 @@ impl Loading {
         };
         let Some(mut plugin) = found else {
             let words = match &self.plugin {
-                Some(name) => format!("{}: there is no plugin `{name}`", path.display()),
+                Some(name) => format!("{}: no plugin is called `{name}`", path.display()),
                 None => format!(
-                    "{}: none of its {count} plugins has this component: say with --plugin which one it would be",
+                    "{}: none of its {count} plugins has this component: choose one with --plugin",
                     path.display()
                 ),
             };
@@ -189,7 +189,7 @@ impl Loading {
 fn of_folder(path: &Path) -> Result<Setup, Unready> {
     if !path.join(FILE).is_file() {
         return Err(Unready::Usage(format!(
-            "{}: there is no policy.toml: name the component's file, or the folder of a project",
+            "{}: no policy.toml: name the component's file, or a project folder",
             path.display()
         )));
     }
@@ -247,7 +247,7 @@ pub(super) fn file(path: &Path) -> Result<PathBuf, Unready> {
     match of_folder(path)?.plugin.component {
         Source::File(component) => Ok(component),
         other => Err(Unready::Usage(format!(
-            "{}: its component is no file: {}",
+            "{}: its component is not a file: {}",
             path.display(),
             shown(&other)
         ))),

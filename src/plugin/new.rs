@@ -38,13 +38,13 @@ enum NewError {
     #[error("`{0}` cannot be the name of a policy: lower-case letters, digits and hyphens, a letter first, 64 at most")]
     Name(String),
     #[error(
-        "`{SDK}` is what the SDK in a Rust project is called, and cargo builds no two packages of one name: take another name"
+        "`{SDK}` is the name of the SDK in a Rust project, and cargo cannot build two packages with the same name: choose another name"
     )]
     Sdk,
-    #[error("{0} exists already, and nothing is written over: take another name, or move it away")]
+    #[error("{0} already exists and is not overwritten: choose another name, or move it away")]
     Exists(String),
     #[error(
-        "{0} exists already: a project is written there first, and what another one left is not touched: look at it and move it away"
+        "{0} already exists: new projects are written there first, and an interrupted one may have left it: check it and move it away"
     )]
     Draft(String),
     #[error("{path}: {error}", path = path.display())]
@@ -140,7 +140,7 @@ fn is_name(name: &str) -> bool {
 fn next(name: &str, folder: &Path) -> String {
     let folder = plain(&folder.display().to_string());
     format!(
-        "{name} is in the folder {folder}\n\nportreeve plugin build {folder}    # compiles it\nportreeve plugin test {folder}     # asks it its cases\n"
+        "created {name} in the folder {folder}\n\nportreeve plugin build {folder}    # compiles it\nportreeve plugin test {folder}     # runs its test cases\n"
     )
 }
 

@@ -55,7 +55,7 @@ impl Project {
     /// Every fault of the file.
     pub(super) fn read(folder: &Path) -> Result<Self, Faults> {
         read_file(&folder.join(FILE), |table| {
-            let name = table.required("name", "what the policy is called", policy::plugin_name);
+            let name = table.required("name", "the name of the policy", policy::plugin_name);
             let language = table.read("language", |value| value.one_of(&Language::WORDS));
             let world = table.read("world", |value| value.one_of(&World::WORDS));
             let contract = table.read("contract", |value| value.one_of(&Contract::WORDS));
@@ -162,7 +162,7 @@ pub(super) fn named(text: &str) -> Result<Source, String> {
     match text.strip_prefix("builtin:") {
         Some("rules") => Ok(Source::Builtin("rules".to_owned())),
         Some(name) => Err(format!(
-            "`builtin:{name}` is not there: the one built-in policy is builtin:rules"
+            "unknown built-in policy `builtin:{name}`: expected builtin:rules"
         )),
         None => Ok(Source::File(PathBuf::from(text))),
     }

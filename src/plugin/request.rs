@@ -138,7 +138,7 @@ impl Described {
             && (*host == Host::Any || *port == 0)
         {
             return Err(format!(
-                "{} cannot be connected to: no policy is asked about it",
+                "cannot connect to {}: policies are never asked about it",
                 target.endpoint
             ));
         }

@@ -45,7 +45,7 @@ pub(super) fn run(command: &Sign) -> u8 {
         return say::print(&signature);
     }
     if output.metadata().is_ok_and(|there| !there.is_file()) {
-        let words = "it is not a regular file, and nothing is written over it: name a file, or - for standard output";
+        let words = "it is not a regular file and is not overwritten: name a file, or - for standard output";
         return say::fail(FAILED, &format!("{}: {words}", output.display()));
     }
     match files::replace(&output, &signature, None) {

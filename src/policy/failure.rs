@@ -31,16 +31,16 @@ pub enum Failure {
     #[error("the verdict carries the obligation `{0}`, which this gateway does not know")]
     UnknownObligation(String),
     /// A rewrite by a plugin that may not rewrite.
-    #[error("the policy rewrote the target and may not: set `rewrite = true` for the plugin to allow it")]
+    #[error("the policy is not permitted to rewrite the target: set `rewrite = true` for the plugin to permit it")]
     RewriteNotGranted,
     /// A rewrite to something that is no endpoint.
     #[error("the policy rewrote the target to something that cannot be used: {0}")]
     BadTarget(String),
     /// Too many decisions at once.
-    #[error("too many decisions are under way")]
+    #[error("too many decisions are in progress")]
     QueueFull,
     /// A fault of the gateway itself.
-    #[error("the gateway failed while it asked the policy: {0}")]
+    #[error("internal error while asking the policy: {0}")]
     Host(String),
 }
 
@@ -91,7 +91,7 @@ pub enum LoadError {
     },
     /// It is signed, and another policy than the one that is meant.
     #[error(
-        "it is signed and calls itself `{found}`, but `{wanted}` belongs here: put that component here, or set `component-name = \"{found}\"` for the plugin if this one is meant"
+        "it is signed as `{found}`, but `{wanted}` is expected here: put that component here, or set `component-name = \"{found}\"` for the plugin if this one is intended"
     )]
     AnotherPolicy {
         /// The name in its description.
@@ -101,7 +101,7 @@ pub enum LoadError {
     },
     /// It is signed, and older than what served.
     #[error(
-        "it is signed and has version {found}, which is not newer than {served}, which served here: set `allow-downgrade = true` for the plugin to go back"
+        "it is signed as version {found}, which is not newer than {served}, the last one in force here: set `allow-downgrade = true` for the plugin to go back"
     )]
     Downgrade {
         /// The version in its description.
@@ -110,7 +110,7 @@ pub enum LoadError {
         served: String,
     },
     /// The bytes are not those that were pinned.
-    #[error("its SHA-256 is {found}, but {pinned} is pinned: set `sha256` to the new digest if the change is meant")]
+    #[error("its SHA-256 is {found}, but {pinned} is pinned: set `sha256` to the new digest if the change is intended")]
     Pin {
         /// Of the bytes.
         found: String,
@@ -118,13 +118,13 @@ pub enum LoadError {
         pinned: String,
     },
     /// Larger than a component may be.
-    #[error("it has {0} bytes; a component may have 64 MiB")]
+    #[error("it has {0} bytes; the limit is 64 MiB")]
     TooLarge(usize),
     /// Not WebAssembly at all.
     #[error("it is not WebAssembly: a component begins with the bytes `\\0asm`")]
     NotWasm,
     /// A core module.
-    #[error("it is a core module, not a component: make one of it with `wasm-tools component new`")]
+    #[error("it is a core module, not a component: convert it with `wasm-tools component new`")]
     CoreModule,
     /// Its bytes end too early, or are no longer those that were built.
     #[error("it is damaged: {0}: build or copy it again")]
@@ -160,11 +160,11 @@ pub enum LoadError {
     },
     /// WASI, which is refused.
     #[error(
-        "it imports `{0}`: build it without WASI (for Rust the target wasm32-unknown-unknown, otherwise the stub adapter), or set `wasi = \"inert\"` for the plugin, which links WASI with nothing behind it"
+        "it imports `{0}`: build it without WASI (for Rust the target wasm32-unknown-unknown, otherwise the stub adapter), or set `wasi = \"inert\"` for the plugin, which links a WASI that does nothing"
     )]
     WasiRefused(String),
     /// An interface that its track of the contract does not have.
-    #[error("it imports `{interface}`, which portreeve:policy has since {since}: build it for that version")]
+    #[error("it imports `{interface}`, which is new in portreeve:policy {since}: build it for that version")]
     Later {
         /// The full import name.
         interface: String,
@@ -172,22 +172,24 @@ pub enum LoadError {
         since: &'static str,
     },
     /// An import that nobody offers.
-    #[error("it imports `{0}`, which this gateway does not offer: only the interfaces of portreeve:policy are")]
+    #[error(
+        "it imports `{0}`, which this gateway does not offer: only the interfaces of portreeve:policy are available"
+    )]
     UnknownImport(String),
     /// The interfaces have the right names and other types.
-    #[error("its interfaces are not those of the portreeve:policy that it was built for: {error}")]
+    #[error("its interfaces do not match the version of portreeve:policy that it was built for: {error}")]
     Types {
         /// The first difference.
         error: String,
     },
     /// The settings are faulty, in the component's own words.
-    #[error("its settings are refused: {}", list(.0))]
+    #[error("its settings are not valid: {}", list(.0))]
     Settings(Vec<Problem>),
     /// It failed when it was configured or tried.
-    #[error("it fails when it is tried: {0}")]
+    #[error("the test decision failed: {0}")]
     Trial(Failure),
     /// It failed to answer the test request.
-    #[error("it fails when it is tried: {failure} (the test request was: {asked})")]
+    #[error("the test decision failed: {failure} (the test request was: {asked})")]
     TestRequest {
         /// The request, in words.
         asked: String,
@@ -195,7 +197,7 @@ pub enum LoadError {
         failure: Failure,
     },
     /// It does not load, and another that served under its name before was kept.
-    #[error("{error}; what served last under this name is kept as {kept}: to go back to it, name that file")]
+    #[error("{error}; the last policy in force under this name is kept as {kept}: to go back to it, name that file")]
     ServedBefore {
         /// Why it does not load.
         error: Box<LoadError>,
@@ -204,11 +206,11 @@ pub enum LoadError {
     },
     /// The system does not let this process run compiled code.
     #[error(
-        "compiled code cannot be run: {0}: this process may not make memory executable: allow it (systemd: remove `MemoryDenyWriteExecute=yes` from the unit; SELinux: the permission `execmem`)"
+        "compiled code cannot be run: {0}: this process is not permitted to make memory executable: permit it (systemd: remove `MemoryDenyWriteExecute=yes` from the unit; SELinux: the permission `execmem`)"
     )]
     Forbidden(String),
     /// A tool or the engine panicked over it.
-    #[error("the gateway failed while it loaded it: {0}: please report this with the component")]
+    #[error("internal error while loading it: {0}: please report this with the component")]
     Panicked(String),
     /// The engine cannot be started.
     #[error("the WebAssembly engine cannot be started: {0}")]

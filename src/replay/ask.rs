@@ -95,7 +95,7 @@ impl Asker {
             for worker in workers {
                 let done = worker
                     .join()
-                    .unwrap_or_else(|_| Err("a thread that asked has failed".to_owned()));
+                    .unwrap_or_else(|_| Err("a replay thread failed".to_owned()));
                 tally.add(done.map_err(AskError::Failed)?);
             }
             Ok((tally, seen?))

@@ -142,7 +142,7 @@ impl Logs {
                         Err(problem) => problem,
                     },
                     Err(_) if text.end == End::Nowhere => {
-                        seen.leave_out(path, text.number, "its last line is not whole, and was left out");
+                        seen.leave_out(path, text.number, "its last line is incomplete and was skipped");
                         continue;
                     }
                     Err(problem) => problem,
@@ -155,7 +155,7 @@ impl Logs {
                             problem,
                         });
                     }
-                    Broken::Skip => seen.leave_out(path, text.number, &format!("left out: {problem}")),
+                    Broken::Skip => seen.leave_out(path, text.number, &format!("skipped: {problem}")),
                 }
             }
         }

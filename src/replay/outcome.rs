@@ -102,7 +102,7 @@ impl fmt::Display for Change {
         match self {
             Self::Verdict(before, after) => write!(out, "{} → {}", before.as_str(), after.as_str()),
             Self::Target => out.write_str("another target"),
-            Self::Code(verdict) => write!(out, "{} under another code", verdict.as_str()),
+            Self::Code(verdict) => write!(out, "{} with another code", verdict.as_str()),
             Self::Terms => out.write_str("other terms"),
         }
     }

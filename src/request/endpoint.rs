@@ -68,25 +68,25 @@ pub enum EndpointError {
     #[error("port {0} is above 65535")]
     Port(u32),
     /// Port 0 cannot be connected to.
-    #[error("port 0 cannot be connected to")]
+    #[error("cannot connect to port 0")]
     PortZero,
     /// The port is no number.
-    #[error("`{0}` is no port: use a number from 0 to 65535")]
+    #[error("`{0}` is not a port: use a number from 0 to 65535")]
     PortText(String),
     /// Nothing where a host belongs.
     #[error("the host is empty")]
     EmptyHost,
     /// The host is neither a name nor an address.
-    #[error("`{0}` is no host name and no address")]
+    #[error("`{0}` is neither a host name nor an address")]
     Host(String),
     /// All numeric, but no IPv4 address.
-    #[error("`{0}` looks like an IPv4 address and is none")]
+    #[error("`{0}` looks like an IPv4 address but is not one")]
     Ipv4(String),
     /// An IPv6 address with a zone.
-    #[error("`{0}` has a zone; zones are not forwarded to")]
+    #[error("`{0}` has a zone; addresses with a zone are not supported")]
     Zone(String),
     /// The path is not absolute, not plain or too long.
-    #[error("`{path}` is no socket path: {why}")]
+    #[error("`{path}` is not a socket path: {why}")]
     Path {
         /// As sent.
         path: String,
@@ -94,7 +94,7 @@ pub enum EndpointError {
         why: &'static str,
     },
     /// No colon between host and port.
-    #[error("`{0}` is no endpoint: use host:port, [v6]:port or unix:/path")]
+    #[error("`{0}` is not an endpoint: use host:port, [v6]:port or unix:/path")]
     Form(String),
 }
 

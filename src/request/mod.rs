@@ -58,7 +58,7 @@ impl std::str::FromStr for Action {
             "connect" => Ok(Self::Connect),
             "listen" => Ok(Self::Listen),
             "accept" => Ok(Self::Accept),
-            other => Err(format!("`{other}` is no action: use connect, listen or accept")),
+            other => Err(format!("unknown action `{other}`: expected connect, listen or accept")),
         }
     }
 }

@@ -9,10 +9,10 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum NetworkError {
     /// Neither an address nor one with a prefix length.
-    #[error("`{0}` is no network: use an address or a network such as 10.0.0.0/8")]
+    #[error("`{0}` is not a network: use an address or a network such as 10.0.0.0/8")]
     Form(String),
     /// It could mean the network or the address.
-    #[error("`{text}` has address bits behind its prefix: use {network} for the network or {address} for the address")]
+    #[error("`{text}` has address bits beyond its prefix: use {network} for the network or {address} for the address")]
     Bits {
         /// As written.
         text: String,
@@ -97,16 +97,16 @@ mod tests {
             ("::ffff:10.0.0.5/104",    "use 10.0.0.0/8 for the network or 10.0.0.5 for the address"),
             ("2001:db8::1/32",         "use 2001:db8::/32 for the network"),
             ("::ffff:10.0.0.0/90",     "has address bits"),
-            ("10.0.0.0/33",            "is no network"),
-            ("10.0.0.0/",              "is no network"),
-            ("10.0.0.0/+8",            "is no network"),
-            ("10.0/16",                "is no network"),
-            (" 10.0.0.0/8",            "is no network"),
-            ("10.0.0.0/255.0.0.0",     "is no network"),
-            ("fe80::1%eth0",           "is no network"),
-            ("db.internal",            "is no network"),
-            ("*",                      "is no network"),
-            ("",                       "is no network"),
+            ("10.0.0.0/33",            "is not a network"),
+            ("10.0.0.0/",              "is not a network"),
+            ("10.0.0.0/+8",            "is not a network"),
+            ("10.0/16",                "is not a network"),
+            (" 10.0.0.0/8",            "is not a network"),
+            ("10.0.0.0/255.0.0.0",     "is not a network"),
+            ("fe80::1%eth0",           "is not a network"),
+            ("db.internal",            "is not a network"),
+            ("*",                      "is not a network"),
+            ("",                       "is not a network"),
         ];
         for (text, words) in table {
             let error = network(text).expect_err(text).to_string();

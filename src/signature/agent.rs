@@ -36,7 +36,7 @@ pub(super) fn sign(blob: &[u8], data: &[u8]) -> io::Result<Option<Vec<u8>>> {
     match answer.split_first() {
         Some((&SIGN_RESPONSE, rest)) => {
             let signature = Fields::new(rest).string();
-            let signature = signature.map_err(|_| io::Error::other("its answer is cut"))?;
+            let signature = signature.map_err(|_| io::Error::other("its answer is truncated"))?;
             Ok(Some(signature.to_vec()))
         }
         _ => Err(io::Error::other(

@@ -30,7 +30,7 @@ pub(super) enum SigningKey {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
     /// Not in the armour of SSHSIG.
-    #[error("it is no SSH signature: it should begin with `{BEGIN}` and end with `{END}`")]
+    #[error("it is not an SSH signature: it should begin with `{BEGIN}` and end with `{END}`")]
     Armour,
     /// The armour holds something else, or was cut.
     #[error("it is damaged: {0}; sign again")]
@@ -54,7 +54,7 @@ pub enum EnvelopeError {
     #[error("it was made for `{0}`, not for `{NAMESPACE}`: sign with `-n {NAMESPACE}`")]
     Namespace(String),
     /// Not a signature of these bytes by that key.
-    #[error("it does not fit: the file was changed after it was signed, or it is the signature of another one")]
+    #[error("it does not match the file: the file changed after it was signed, or this is another file's signature")]
     Altered,
 }
 
@@ -81,7 +81,7 @@ impl Envelope {
         };
         let signature = fields.string().map_err(cut)?;
         if !fields.is_empty() {
-            return Err(damaged("there is something behind its end"));
+            return Err(damaged("there is data after its end"));
         }
         Ok(Self {
             key,
@@ -127,7 +127,7 @@ impl SigningKey {
             return Err(refused("its authority signed it with SHA-1".to_owned()));
         }
         let signed = certificate.verify_signature();
-        signed.map_err(|_| refused("its signature is not that of the authority it names".to_owned()))?;
+        signed.map_err(|_| refused("its signature was not made by the authority it names".to_owned()))?;
         Ok(Self::Certified {
             certificate: Box::new(certificate),
             key,

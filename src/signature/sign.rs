@@ -20,7 +20,7 @@ pub enum SignError {
     },
     /// The file holds no key that is understood.
     #[error(
-        "{} holds no OpenSSH key: give a private key as `ssh-keygen` makes it (`ssh-keygen -p -f KEY` converts an older one), or a public key whose private half ssh-agent has",
+        "{} is not an OpenSSH key: give a private key made by `ssh-keygen` (`ssh-keygen -p -f KEY` converts an older one), or a public key whose private half ssh-agent has",
         .0.display()
     )]
     NotAKey(PathBuf),
@@ -50,7 +50,7 @@ pub enum SignError {
         why: &'static str,
     },
     /// The agent does not sign, and there is no private key beside the public one.
-    #[error("{} is a public key: ssh-agent does not sign ({agent}), and {} is not there", path.display(), private.display())]
+    #[error("{} is a public key: ssh-agent cannot sign with it ({agent}), and {} does not exist", path.display(), private.display())]
     NoPrivate {
         /// The public key's file.
         path: PathBuf,

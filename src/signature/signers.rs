@@ -48,7 +48,7 @@ pub enum SignersError {
     #[error("{} is larger than 1 MiB", .0.display())]
     TooLarge(PathBuf),
     /// It has no line with a key.
-    #[error("{} names no signer: add a line `PRINCIPAL ssh-ed25519 AAAA…`", .0.display())]
+    #[error("{} lists no signer: add a line `PRINCIPAL ssh-ed25519 AAAA…`", .0.display())]
     Empty(PathBuf),
     /// One line is faulty, which makes the file faulty.
     #[error("{}:{line}: {problem}", path.display())]
@@ -80,14 +80,15 @@ pub enum SignerLineError {
     #[error(transparent)]
     Key(#[from] LineError),
     /// No principals at the beginning.
-    #[error("column {column}: principals should stand here, as in `security@example.org`")]
+    #[error("column {column}: expected principals, as in `security@example.org`")]
     NoPrincipals {
         /// Where.
         column: usize,
     },
     /// An option that allowed_signers does not have.
     #[error(
-        "column {column}: unknown option `{option}`; there are cert-authority, namespaces=\"…\", valid-after=\"…\" and valid-before=\"…\""
+        "column {column}: unknown option `{option}`; expected one of: cert-authority, namespaces=\"…\", \
+         valid-after=\"…\", valid-before=\"…\""
     )]
     UnknownOption {
         /// As written.
@@ -105,7 +106,7 @@ pub enum SignerLineError {
     },
     /// A time that is none.
     #[error(
-        "column {column}: `{value}` is no time; write it as YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS, with Z for UTC"
+        "column {column}: `{value}` is not a time; write it as YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS, with Z for UTC"
     )]
     Time {
         /// As written.

@@ -38,12 +38,12 @@ fn a_faulty_line_says_what_and_where() {
     #[rustfmt::skip]
     let table = [
         // the line                                            what is said of it
-        ("a@x",                                                "column 4: a public key should follow here"),
+        ("a@x",                                                "column 4: expected a public key"),
         ("a@x ssh-new AAAA",                                   "key type `ssh-new` is not accepted"),
         ("a@x ssh-ed25519 AAA!",                               "column 17: the key is not valid base64"),
         ("a@x restrict KEY",                                   "column 5: unknown option `restrict`"),
         ("a@x namespaces=git KEY",                             "column 16: `namespaces` needs a value in double quotes"),
-        ("a@x valid-before=\"tomorrow\" KEY",                  "column 18: `tomorrow` is no time"),
+        ("a@x valid-before=\"tomorrow\" KEY",                  "column 18: `tomorrow` is not a time"),
         ("a@x namespaces=\"a\",namespaces=\"b\" KEY",          "`namespaces` may be given only once"),
         ("a@x valid-after=\"20300101\",valid-before=\"20200101\" KEY", "it is never valid"),
         ("\"a@x KEY",                                          "has no closing quote"),
@@ -70,7 +70,7 @@ fn one_faulty_line_spoils_the_file() {
             .unwrap_err()
             .contains("allowed_signers:2: column 5: DSA")
     );
-    assert!(read("# nobody\n").unwrap_err().contains("names no signer"));
+    assert!(read("# nobody\n").unwrap_err().contains("lists no signer"));
     std::fs::remove_file(&path).unwrap();
     assert!(
         AllowedSigners::read(&path)

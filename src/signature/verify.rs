@@ -58,10 +58,10 @@ pub enum Refused {
     #[error("it was signed by {0}, which is revoked")]
     Revoked(String),
     /// The list of revoked keys cannot be read, so no key is known not to be on it.
-    #[error("no signature is believed: {0}")]
+    #[error("signatures cannot be verified: {0}")]
     Revocations(String),
     /// The file of allowed signers cannot be used.
-    #[error("no signature is believed: {0}")]
+    #[error("signatures cannot be verified: {0}")]
     Signers(#[from] SignersError),
 }
 
@@ -150,10 +150,10 @@ impl SignerLine {
             return Err(words);
         }
         if let Some(after) = self.valid_after.filter(|after| now < *after) {
-            return Err(format!("this key may sign from {after} on"));
+            return Err(format!("this key may not sign before {after}"));
         }
         if let Some(before) = self.valid_before.filter(|before| now > *before) {
-            return Err(format!("this key could sign until {before}"));
+            return Err(format!("this key could sign only until {before}"));
         }
         let principals = match key {
             SigningKey::Plain(_) => None,
@@ -169,7 +169,10 @@ impl SignerLine {
             (None, None) if wanted.is_empty() => Ok(self.principals.as_str().to_owned()),
             (None, _) => {
                 let who = principals.map_or_else(|| self.principals.as_str().to_owned(), |names| names.join(","));
-                Err(format!("it is the key of {who}, and {} must sign", wanted.join(" or ")))
+                Err(format!(
+                    "the key belongs to {who}, but {} must sign",
+                    wanted.join(" or ")
+                ))
             }
         }
     }
@@ -178,7 +181,7 @@ impl SignerLine {
     fn certified(&self, certificate: &Certificate, now: Timestamp) -> Result<Vec<String>, String> {
         let seconds = u64::try_from(now.as_second()).unwrap_or(0);
         if certificate.cert_type() != CertType::User {
-            return Err("the certificate is no user certificate".to_owned());
+            return Err("the certificate is not a user certificate".to_owned());
         }
         if seconds < certificate.valid_after() || seconds >= certificate.valid_before() {
             return Err("the certificate is not valid at this time".to_owned());
@@ -190,14 +193,14 @@ impl SignerLine {
             .find(|(name, _)| *name != "force-command")
         {
             return Err(format!(
-                "the certificate has the critical option `{name}`, which a signature cannot meet"
+                "the certificate has the critical option `{name}`, which is not supported for signatures"
             ));
         }
         let names = certificate.valid_principals().iter();
         let names: Vec<_> = names.filter(|name| self.principals.matches(name)).cloned().collect();
         match names.is_empty() {
             true => Err(format!(
-                "the certificate names nobody of `{}`",
+                "the certificate has no principal that matches `{}`",
                 self.principals.as_str()
             )),
             false => Ok(names),

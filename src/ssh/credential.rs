@@ -40,11 +40,11 @@ pub(super) fn blob(key: &KeyData) -> Option<KeyBlob> {
 /// The fields of a certificate whose CA signature is right.
 pub(super) fn present(certificate: &Certificate) -> Result<Presented, String> {
     if certificate.cert_type() != CertType::User {
-        return Err("it is no user certificate".to_owned());
+        return Err("it is not a user certificate".to_owned());
     }
     certificate
         .verify_signature()
-        .map_err(|error| format!("the certificate's signature is wrong: {error}"))?;
+        .map_err(|error| format!("the certificate's signature is not valid: {error}"))?;
     let authority = blob(certificate.signature_key()).ok_or("the certificate's authority has an unknown key type")?;
     let key = blob(certificate.public_key()).ok_or("the certificate's key has an unknown type")?;
     let list = |options: &OptionsMap| {

@@ -39,7 +39,7 @@ pub enum HostKeyError {
         fix: &'static str,
     },
     /// Not a private key.
-    #[error("{path}: it is no OpenSSH private key: {error}")]
+    #[error("{path}: it is not an OpenSSH private key: {error}")]
     Format {
         /// The file.
         path: PathBuf,

@@ -86,8 +86,8 @@ fn a_key_in_another_form_is_told_how_to_convert() {
         ("",                                                "it is empty"),
         ("\n \n",                                           "it is empty"),
         ("nonsense",                                        "does not begin with"),
-        ("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n",     "no OpenSSH private key"),
-        ("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", "no OpenSSH private key"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n",     "not an OpenSSH private key"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", "not an OpenSSH private key"),
     ];
     for (text, named) in written {
         let refused = folder.load(text).expect_err(text);

@@ -130,7 +130,7 @@ impl Service {
         let mut session = tokio::select! {
             greeted = greeting => match greeted {
                 Ok(session) => session,
-                Err(error) => return tracing::debug!(%client, %error, "no SSH client"),
+                Err(error) => return tracing::debug!(%client, %error, "not an SSH client"),
             },
             () = sleep_until(grace) => return,
             () = evicted.cancelled() => return,
@@ -143,7 +143,7 @@ impl Service {
                 Err(_) => return self.unfinished(client, (&mut session).await),
             },
             () = sleep_until(grace) => {
-                tracing::info!(%client, "nobody logged in in time");
+                tracing::info!(%client, "login timed out");
                 return;
             }
             () = evicted.cancelled() => return,
@@ -158,15 +158,15 @@ impl Service {
                 entered.reason = note_end(client, ended);
                 return;
             }
-            () = unused => "the connection forwards nothing",
-            () = stop.cancelled() => "the gateway stops",
+            () = unused => "the connection is unused",
+            () = stop.cancelled() => "the gateway is stopping",
             cause = visit.stop.ended() => match (cause, visit.revoked()) {
                 (Cause::Closed, _) => return,
                 (_, Some(why)) => {
                     revoked = format!("the user may no longer log in: {why}");
                     &revoked
                 }
-                _ if visit.is_littered() => "too many of its tunnels were not closed by the client",
+                _ if visit.is_littered() => "the client left too many finished tunnels open",
                 _ => "the session was ended",
             },
         };

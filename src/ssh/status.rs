@@ -61,7 +61,7 @@ impl View {
     fn greeting(&self) -> String {
         let principal = self.visit.principal();
         let mut text = format!(
-            "portreeve {}: ports are forwarded, nothing else.\n",
+            "portreeve {}: this server only forwards ports.\n",
             env!("CARGO_PKG_VERSION")
         );
         let _ = write!(text, "You are {}", printable(&principal.user, MAX_LINE));
@@ -89,7 +89,7 @@ impl View {
             }
             text.push('\n');
         }
-        text.push_str("Decisions follow; Ctrl-C leaves.\n");
+        text.push_str("Decisions follow; press Ctrl-C to leave.\n");
         text
     }
 

@@ -197,7 +197,7 @@ fn explain_prints_one_document_whatever_comes_of_it() {
     let table: [(&[&str], i32, &str); 7] = [
         // asked                                                              code  error
         (&["--config", &file, "--user", "alice", "connect", "db:4"],                0,  ""),
-        (&["--config", &file, "--user", "alice", "connect", "db"],                  2,  "`db` is no endpoint"),
+        (&["--config", &file, "--user", "alice", "connect", "db"],                  2,  "`db` is not an endpoint"),
         (&["--config", &file, "--user", "alice", "accept", "db:70000"],                 2,  "port"),
         (&["--config", &file, "--user", "alice", "--key", "SHA256:x", "connect", "db:4"], 2, "SHA256:x is not listed for alice"),
         (&["--config", "gone.toml", "--user", "alice", "connect", "db:4"],          2,  "gone.toml: cannot be read"),

@@ -34,7 +34,7 @@ fn an_older_track_is_named_with_the_way_on() {
     let ran = home.run(&["plugin", "inspect", "--grant", "names", &file]);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     for words in [
-        "world       portreeve:policy/policy@0.1.0 (track 0.1: it is served; this gateway speaks 0.2.0, \
+        "world       portreeve:policy/policy@0.1.0 (track 0.1: supported; this gateway speaks 0.2.0, \
          docs/versions.md says how to move)",
         "imports     portreeve:policy/names@0.1.0 granted (names)",
         "policy      test 1.0.0",
@@ -60,7 +60,7 @@ fn what_is_broken_is_still_described() {
     cut.truncate(cut.len() / 2);
     #[rustfmt::skip]
     let table = [
-        ("a core module",     good.core(),                               "fault       it is a core module, not a component: make one of it"),
+        ("a core module",     good.core(),                               "fault       it is a core module, not a component: convert it"),
         ("text",              b"hello".to_vec(),                         "fault       it is not WebAssembly"),
         ("of another version", Guest::that(allows()).for_world("0.9.0").build(), "fault       it was built for portreeve:policy 0.9.0; this gateway speaks 0.2.0"),
         ("cut",               cut,                                       "fault       it is damaged: "),
@@ -115,8 +115,8 @@ fn the_newer_one_is_named_as_the_first_may_be() {
         // the newer one     code  where         what is said
         ("builtin:rules",    0,    "name        test → rules"),
         ("mine",             0,    "guest.wasm → mine/../guest.wasm"),
-        ("builtin:nope",     2,    "`builtin:nope` is not there"),
-        (".",                2,    ".: there is no policy.toml"),
+        ("builtin:nope",     2,    "unknown built-in policy `builtin:nope`"),
+        (".",                2,    ".: no policy.toml"),
     ];
     for (newer, code, words) in table {
         let ran = home.run(&["plugin", "inspect", "guest.wasm", newer]);

@@ -78,7 +78,7 @@ fn what_exists_is_not_written_over() {
     assert_eq!(ran.code, 1);
     assert_eq!(
         ran.err,
-        "portreeve: mine exists already, and nothing is written over: take another name, or move it away\n"
+        "portreeve: mine already exists and is not overwritten: choose another name, or move it away\n"
     );
     assert_eq!(fs::read_dir(home.path("mine")).unwrap().count(), 0);
 }
@@ -94,7 +94,7 @@ fn a_draft_of_somebody_else_is_left_alone() {
         let ran = home.run(&["plugin", "new", "mine", "--lang", "c"]);
         assert_eq!(ran.code, 1, "{}", ran.out);
         assert!(
-            ran.err.starts_with("portreeve: .mine.new exists already"),
+            ran.err.starts_with("portreeve: .mine.new already exists"),
             "{}",
             ran.err
         );
@@ -127,7 +127,7 @@ fn a_name_that_cannot_be_one_is_refused() {
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(
         ran.err
-            .contains("`portreeve-policy` is what the SDK in a Rust project is called"),
+            .contains("`portreeve-policy` is the name of the SDK in a Rust project"),
         "{ran:?}"
     );
     assert_eq!(fs::read_dir(home.path("")).unwrap().count(), 0);
@@ -177,8 +177,8 @@ fn faults_of_policy_toml_are_told_with_their_place() {
         ("name = \"x\"\nlangauge = \"c\"\ncomponent = \"x.wasm\"\n", 2, "mine/policy.toml:2:1: langauge: unknown key; did you mean `language`?"),
         ("name = \"x\"\nlanguage = \"cobol\"\ncomponent = \"x.wasm\"\n", 2, "mine/policy.toml:2:12: language: must be"),
         ("name = \"x\"\nlanguage = \"c\"\ncomponent = \"x.wasm\"\nworld = \"wide\"\n", 2, "mine/policy.toml:4:9: world: must be"),
-        ("name = \"x\"\ncomponent = \"x.wasm\"\n", 2, "mine/policy.toml: language: missing: one of rust, c, cpp, go, python, javascript, typescript"),
-        ("name = \"x\"\nlanguage = \"c\"\ncomponent = \"builtin:rules\"\n", 2, "mine/policy.toml: component: there is nothing to build: it is not a file"),
+        ("name = \"x\"\ncomponent = \"x.wasm\"\n", 2, "mine/policy.toml: language: missing: expected one of rust, c, cpp, go, python, javascript, typescript"),
+        ("name = \"x\"\nlanguage = \"c\"\ncomponent = \"builtin:rules\"\n", 2, "mine/policy.toml: component: nothing to build: it is not a file"),
     ];
     for (text, code, words) in table {
         fs::write(home.path("mine/policy.toml"), text).unwrap();
@@ -202,15 +202,15 @@ fn a_build_writes_only_a_component_of_its_project() {
     #[rustfmt::skip]
     let table = [
         // component              why not
-        ("../x.wasm",             Some("it lies outside of the project")),
-        ("real/../../x.wasm",     Some("it lies outside of the project")),
-        ("none/../../x.wasm",     Some("it lies outside of the project")),
-        ("out/x.wasm",            Some("it lies outside of the project")),
-        ("/dev/x.wasm",           Some("it lies outside of the project")),
+        ("../x.wasm",             Some("it is outside the project")),
+        ("real/../../x.wasm",     Some("it is outside the project")),
+        ("none/../../x.wasm",     Some("it is outside the project")),
+        ("out/x.wasm",            Some("it is outside the project")),
+        ("/dev/x.wasm",           Some("it is outside the project")),
         ("decide.c",              Some("it does not end in .wasm")),
         ("/dev/null",             Some("it does not end in .wasm")),
-        ("source.wasm",           Some("what is there is no WebAssembly")),
-        ("link.wasm",             Some("what is there is no regular file")),
+        ("source.wasm",           Some("it exists, is not WebAssembly")),
+        ("link.wasm",             Some("it exists and is not a regular file")),
         ("old.wasm",              None),
         ("real/new.wasm",         None),
         ("none/new.wasm",         None),

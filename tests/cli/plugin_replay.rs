@@ -155,7 +155,7 @@ fn a_log_that_is_cut_in_its_last_line_is_read_up_to_there() {
     let (code, answer, errors) = rules(&home, &[]);
     assert_eq!((code, &answer["asked"]), (0, &2.into()), "{errors}");
     assert!(
-        errors.contains("warning: audit.jsonl:4: its last line is not whole"),
+        errors.contains("warning: audit.jsonl:4: its last line is incomplete"),
         "{errors}"
     );
     home.file("audit.jsonl", text.trim_end());
@@ -176,11 +176,11 @@ fn a_line_that_cannot_be_read_is_named() {
     #[rustfmt::skip]
     let table = [
         // the line                        said
-        ("{\"v\":1,\"event\":".to_owned(), "audit.jsonl:2: it is no line of an audit log"),
-        ("hello".to_owned(),               "audit.jsonl:2: it is no line of an audit log"),
-        ("{}".to_owned(),                  "audit.jsonl:2: it is no line of an audit log: it has no `v`"),
-        (other.to_string(),                "audit.jsonl:2: it has version 2 of the audit log; this program reads version 1"),
-        (odd.to_string(),                  "audit.jsonl:2: `nowhere` is no endpoint"),
+        ("{\"v\":1,\"event\":".to_owned(), "audit.jsonl:2: it is not an audit log line"),
+        ("hello".to_owned(),               "audit.jsonl:2: it is not an audit log line"),
+        ("{}".to_owned(),                  "audit.jsonl:2: it is not an audit log line: it has no `v`"),
+        (other.to_string(),                "audit.jsonl:2: its audit log version is 2; this program reads version 1"),
+        (odd.to_string(),                  "audit.jsonl:2: `nowhere` is not an endpoint"),
     ];
     for (line, said) in table {
         let home = logged(&three());
@@ -219,7 +219,7 @@ fn a_line_of_any_length_is_one() {
         "{errors}"
     );
     for said in [
-        "audit.jsonl:3: left out: it is longer than 16 MiB",
+        "audit.jsonl:3: skipped: it is not an audit log line: it is longer than 16 MiB",
         "audit.jsonl:5: left out: ",
         "audit.jsonl:7: ",
     ] {
@@ -254,9 +254,9 @@ fn wrong_input_is_told_before_anything_is_asked() {
         (&["builtin:rulez", "--against", "audit.jsonl"],                                         "builtin:rules"),
         (&["gone.wasm", "--against", "audit.jsonl"],                                             "gone.wasm: No such file"),
         (&["rules.toml", "--against", "audit.jsonl"],                                            "it is not WebAssembly"),
-        (&["builtin:rules", "--against", "audit.jsonl", "--baseline-settings", "rules.toml"],    "belongs to --baseline"),
-        (&["builtin:rules", "--against", "audit.jsonl", "--config", "two.toml"],                 "Say `--plugin` and one of a, b"),
-        (&["builtin:rules", "--against", "audit.jsonl", "--config", "two.toml", "--plugin", "c"], "no plugin is called `c`; there are a, b"),
+        (&["builtin:rules", "--against", "audit.jsonl", "--baseline-settings", "rules.toml"],    "needs --baseline"),
+        (&["builtin:rules", "--against", "audit.jsonl", "--config", "two.toml"],                 "`--plugin` and one of a, b"),
+        (&["builtin:rules", "--against", "audit.jsonl", "--config", "two.toml", "--plugin", "c"], "no plugin is called `c`; expected one of: a, b"),
     ];
     for (arguments, said) in table {
         let ran = home.run(&[&["plugin", "replay"], arguments].concat());
@@ -270,7 +270,7 @@ fn a_log_without_a_decision_is_no_agreement() {
     let (code, answer, errors) = rules(&home, &[]);
     assert_eq!((code, &answer["asked"]), (1, &0.into()), "{errors}");
     assert!(
-        errors.contains("the log has no decision: nothing was compared"),
+        errors.contains("the log contains no decisions: nothing was compared"),
         "{errors}"
     );
 }
@@ -322,7 +322,7 @@ fn without_the_login_the_groups_come_from_a_configuration() {
         (code, &answer["different"], &answer["incomplete"]),
         (10, &2.into(), &3.into())
     );
-    assert!(errors.contains("3 decisions were asked without groups"), "{errors}");
+    assert!(errors.contains("3 decisions were replayed without groups"), "{errors}");
     let config = home.file(
         "portreeve.toml",
         "[[user]]\nname = \"alice\"\ngroups = [\"dba\"]\n[[policy.plugin]]\nname = \"rules\"\ncomponent = \"builtin:rules\"\nrewrite = true\nsettings-file = \"rules.toml\"\n",

@@ -108,7 +108,7 @@ fn what_the_audit_log_recorded_is_asked_again() {
     );
     let ran = ask("f-2", &[]);
     assert!(
-        ran.code == 2 && ran.err.contains("audit.jsonl:3: it is no whole line of an audit log"),
+        ran.code == 2 && ran.err.contains("audit.jsonl:3: it is not a complete audit log line"),
         "{}",
         ran.err
     );
@@ -117,7 +117,7 @@ fn what_the_audit_log_recorded_is_asked_again() {
     assert_eq!((&wrong["file"], &wrong["line"]), (&log.as_str().into(), &3.into()));
     let ran = ask("f-3", &[]);
     assert!(
-        ran.code == 2 && ran.err.contains("it has no decision on f-3"),
+        ran.code == 2 && ran.err.contains("it contains no decision about f-3"),
         "{}",
         ran.err
     );
@@ -163,9 +163,9 @@ fn a_line_is_of_a_decision_and_is_asked_as_it_was() {
     let table = [
         // the line                                      code  said
         (again.to_string(),                              10,  "recorded  allow"),
-        (login(0, "alice", &[]).to_string(),             2,   "the audit line: it decides nothing: a line with \"event\":\"forward-decided\" is wanted"),
-        ("{\"v\":1,\"event\":\"forw".to_owned(),            2,   "the audit line: it is no whole line of an audit log: "),
-        (other.to_string(),                              2,   "the audit line: it has version 2 of the audit log; this program reads version 1"),
+        (login(0, "alice", &[]).to_string(),             2,   "the audit line: it is not a decision: expected a line with \"event\":\"forward-decided\""),
+        ("{\"v\":1,\"event\":\"forw".to_owned(),            2,   "the audit line: it is not a complete audit log line: "),
+        (other.to_string(),                              2,   "the audit line: its audit log version is 2; this program reads version 1"),
     ];
     for (line, code, said) in table {
         let ran = home.run(&["plugin", "run", "policy.wasm", "--audit", &line]);

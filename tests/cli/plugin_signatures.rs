@@ -177,7 +177,7 @@ fn a_certificate_signs_for_the_principals_that_its_authority_may_name() {
         (
             "mallory@elsewhere.org",
             "-1h:+1h",
-            "the certificate names nobody of `*@example.org`",
+            "the certificate has no principal that matches `*@example.org`",
         ),
         (
             "alice@example.org",
@@ -208,16 +208,16 @@ fn what_is_not_as_it_must_be_is_refused_with_the_reason() {
     let table: [Row<'_>; 12] = [
         // signed for          allowed                                       altered   more                                  code  said
         ("policy@portreeve",   line(""),                                     "",       &[],                                    0, ""),
-        ("policy@portreeve",   line(""),                                     "more",   &[],                                    1, "it does not fit: the file was changed"),
+        ("policy@portreeve",   line(""),                                     "more",   &[],                                    1, "it does not match the file: the file changed"),
         ("file",               line(""),                                     "",       &[],                                    1, "it was made for `file`, not for `policy@portreeve`"),
         ("policy@portreeve",   format!("x@y {}", public(&home, "rsa")),      "",       &[],                                    1, "does not allow to sign"),
         ("policy@portreeve",   line("namespaces=\"git\""),                   "",       &[],                                    1, "this key may sign for `git`"),
-        ("policy@portreeve",   line("valid-before=\"20200101\""),            "",       &[],                                    1, "this key could sign until 20"),
-        ("policy@portreeve",   line("valid-after=\"20990101Z\""),            "",       &[],                                    1, "this key may sign from 2099-01-01T00:00:00Z on"),
+        ("policy@portreeve",   line("valid-before=\"20200101\""),            "",       &[],                                    1, "this key could sign only until 20"),
+        ("policy@portreeve",   line("valid-after=\"20990101Z\""),            "",       &[],                                    1, "this key may not sign before 2099-01-01T00:00:00Z"),
         ("policy@portreeve",   line("cert-authority"),                       "",       &[],                                    1, "does not allow to sign"),
-        ("policy@portreeve",   line(""),                                     "",       &["--signer", "other@example.org"],     1, "it is the key of who@example.org, and other@example.org must sign"),
+        ("policy@portreeve",   line(""),                                     "",       &["--signer", "other@example.org"],     1, "the key belongs to who@example.org, but other@example.org must sign"),
         ("policy@portreeve",   line(""),                                     "",       &["--revoked-keys", "revoked"],         1, "which is revoked"),
-        ("policy@portreeve",   "# nobody\n".to_owned(),                      "",       &[],                                    2, "names no signer"),
+        ("policy@portreeve",   "# nobody\n".to_owned(),                      "",       &[],                                    2, "lists no signer"),
         ("policy@portreeve",   "a@x ssh-dss AAAA\n".to_owned(),              "",       &[],                                    2, "allowed:1: column 5: DSA keys"),
     ];
     for (namespace, allowed, altered, more, code, said) in table {
@@ -243,8 +243,11 @@ fn a_signature_that_is_none_is_told_from_one_that_does_not_fit() {
         .collect::<Vec<_>>()
         .join("\n");
     let table = [
-        ("hello".to_owned(), "it is no SSH signature"),
-        (good.replace("SSH SIGNATURE", "PGP SIGNATURE"), "it is no SSH signature"),
+        ("hello".to_owned(), "it is not an SSH signature"),
+        (
+            good.replace("SSH SIGNATURE", "PGP SIGNATURE"),
+            "it is not an SSH signature",
+        ),
         (cut, "it is damaged"),
         (good.replacen("U1NI", "U1NJ", 1), "it is damaged"),
     ];
@@ -391,9 +394,9 @@ fn a_folder_in_the_place_of_a_file_is_said_with_the_mend() {
     #[rustfmt::skip]
     let table: [(&[&str], &str); 6] = [
         (&["sign", "policy.wasm", "--key", "folder"],                "folder is a folder: name the key in it, as in folder/id_ed25519"),
-        (&["sign", "folder", "--key", "ed25519"],                    "folder: there is no policy.toml: name the component's file, or the folder of a project"),
+        (&["sign", "folder", "--key", "ed25519"],                    "folder: no policy.toml: name the component's file, or a project folder"),
         (&["verify", "policy.wasm", "--allowed-signers", "folder"],  "folder is a folder: name the file in it, as in folder/allowed_signers"),
-        (&["verify", "folder", allowed[0], allowed[1]],              "folder: there is no policy.toml: name the component's file, or the folder of a project"),
+        (&["verify", "folder", allowed[0], allowed[1]],              "folder: no policy.toml: name the component's file, or a project folder"),
         (&["verify", "policy.wasm", allowed[0], allowed[1], "--signature", "folder"],    "folder is a folder: name the signature in it, as in folder/policy.wasm.sig"),
         (&["verify", "policy.wasm", allowed[0], allowed[1], "--revoked-keys", "folder"], "folder is a folder: name the list in it, as in folder/revoked_keys"),
     ];
@@ -416,8 +419,7 @@ fn a_signature_takes_the_place_of_nothing_but_a_file() {
     for output in ["fifo", "link", "folder"] {
         let ran = home.run(&["plugin", "sign", "policy.wasm", "--key", "ed25519", "--output", output]);
         assert_eq!(ran.code, 1, "{output}: {ran:?}");
-        let words =
-            format!("{output}: it is not a regular file, and nothing is written over it: name a file, or - for");
+        let words = format!("{output}: it is not a regular file and is not overwritten: name a file, or - for");
         assert!(ran.err.contains(&words), "{output}: {}", ran.err);
     }
     assert!(fs::metadata(&fifo).unwrap().file_type().is_fifo());

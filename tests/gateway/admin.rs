@@ -194,7 +194,10 @@ fn administrators_read_along_and_those_who_come_back_miss_nothing() {
         reader.told()
     });
     assert_eq!(first["event"], "forward-decided");
-    assert_eq!((&first["user"], &first["requested"]), (&"alice".into(), &wanted.clone().into()));
+    assert_eq!(
+        (&first["user"], &first["requested"]),
+        (&"alice".into(), &wanted.clone().into())
+    );
     let next = |reader: &mut Events| eventually("the next event", || reader.told());
     assert_eq!(next(&mut reader)["event"], "tunnel-opened");
     // Its end says nothing of the target, and belongs to it all the same.
@@ -217,7 +220,9 @@ struct Events {
 impl Events {
     fn of(gateway: &Running, arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portreeve"));
-        command.args(["ctl", "--json", "--socket"]).arg(gateway.path("admin.sock"));
+        command
+            .args(["ctl", "--json", "--socket"])
+            .arg(gateway.path("admin.sock"));
         command.arg("events").args(arguments);
         let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
         let out = std::io::BufReader::new(child.stdout.take().unwrap());

@@ -40,7 +40,7 @@ fn a_second_start_compiles_nothing() {
         .unwrap()
         .to_string();
     assert!(
-        words.contains("it does not compile: the compiler ended with code 1"),
+        words.contains("it does not compile: the compiler exited with code 1"),
         "{words}"
     );
     kept_in(folder.path()).start().stop();
@@ -100,7 +100,7 @@ fn a_key_that_others_can_read_is_refused_with_the_mend() {
     let key = folder.path().join("key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let words = kept_in(folder.path()).try_start().err().unwrap().to_string();
-    for part in ["policy.directory", "read or written by others (mode 644)", "chmod"] {
+    for part in ["policy.directory", "read or written by other users (mode 644)", "chmod"] {
         assert!(words.contains(part), "{words}");
     }
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
@@ -180,6 +180,6 @@ fn a_compiler_that_is_killed_rejects_the_policy() {
     let rejected = gateway.swap(&Guest::that(denies("no")));
     assert_eq!(rejected["event"], "policy-rejected");
     let reason = rejected["reason"].as_str().unwrap();
-    assert!(reason.contains("the compiler was ended by signal 9"), "{reason}");
+    assert!(reason.contains("the compiler was killed by signal 9"), "{reason}");
     serves(&gateway);
 }

@@ -161,37 +161,37 @@ pub fn impostors() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "traps at once",
             Guest::that(Does::Traps).build(),
-            "it fails when it is tried: the policy trapped",
+            "the test decision failed: the policy trapped",
         ),
         (
             "spins at once",
             Guest::that(Does::Spins).build(),
-            "it fails when it is tried: the policy did not decide within",
+            "the test decision failed: the policy did not decide within",
         ),
         (
             "traps in its start",
             good().starting(Does::Traps).build(),
-            "it fails when it is tried: the policy trapped",
+            "the test decision failed: the policy trapped",
         ),
         (
             "spins in its start",
             good().starting(Does::Spins).build(),
-            "it fails when it is tried: the policy did not decide within",
+            "the test decision failed: the policy did not decide within",
         ),
         (
             "traps in configure",
             good().configuring(Does::Traps).build(),
-            "it fails when it is tried: the policy trapped",
+            "the test decision failed: the policy trapped",
         ),
         (
             "spins in configure",
             good().configuring(Does::Spins).build(),
-            "it fails when it is tried: the policy did not decide within",
+            "the test decision failed: the policy did not decide within",
         ),
         (
             "hoards in configure",
             good().configuring(Does::Hoards).build(),
-            "it fails when it is tried: the policy needs more memory",
+            "the test decision failed: the policy needs more memory",
         ),
     ]
 }

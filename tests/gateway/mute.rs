@@ -47,7 +47,7 @@ fn a_client_that_answers_nothing_is_given_up_and_one_that_answers_is_not() {
 
     client.pause();
     let closed = gateway.event("session-closed");
-    assert_eq!(closed["reason"], "the client does not answer");
+    assert_eq!(closed["reason"], "the client does not respond");
     eventually("the end of it all", || (gateway.open() == 1).then_some(()));
     assert_eq!(gateway.sessions(), 1);
     assert!(
@@ -110,7 +110,7 @@ fn a_client_that_takes_nothing_is_given_up_however_much_waits_for_it() {
     let closed = gateway.event("session-closed");
     let reason = closed["reason"].as_str().unwrap();
     // It is asked while there is room for a question.
-    let reasons = ["the client takes nothing", "the client does not answer"];
+    let reasons = ["the client stopped reading", "the client does not respond"];
     assert!(reasons.contains(&reason), "{reason}");
     eventually("the end of it all", || {
         (gateway.open() == 0 && gateway.sessions() == 0).then_some(())

@@ -67,7 +67,7 @@ fn a_user_is_removed_although_the_policies_are_faulty() {
             line["reason"]
                 .as_str()
                 .unwrap()
-                .contains("takes away applies already (user)"),
+                .contains("in the new configuration already apply (user)"),
             "{line}"
         );
         // Once the policy is whole, so is the configuration.

@@ -101,7 +101,7 @@ fn the_log_of_a_gateway_is_all_that_is_needed_to_ask_again() {
         ("max-seconds = 60",        "max-seconds = 61",       "other terms",         2),
         ("\"dba\"",                 "\"dbas\"",               "allow → deny",        2),
         ("127.0.0.0/8",             "10.0.0.0/8",             "allow → deny",        2),
-        ("name = \"away\"",         "name = \"gone\"",        "deny under another code", 1),
+        ("name = \"away\"",         "name = \"gone\"",        "deny with another code", 1),
         ("to = \"127",              "to = \"10.9.9.9:1\" #",  "another target",      1),
     ];
     for (from, to, change, count) in table {

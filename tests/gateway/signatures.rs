@@ -79,13 +79,13 @@ fn what_is_not_signed_as_demanded_does_not_start() {
         ("unsigned",            |s| fs::remove_file(s.path("policy.wasm.sig")).unwrap(),     "policy.plugin[0].component",  "it is not signed"),
         ("wrong key",           |s| sign(&s.path("policy.wasm"), &s.path("stranger"), "policy@portreeve"), "policy.plugin[0].component", "does not allow to sign"),
         ("wrong namespace",     |s| sign(&s.path("policy.wasm"), &s.path("signer"), "file"), "policy.plugin[0].component",  "it was made for `file`"),
-        ("altered",             |s| fs::write(s.path("policy.wasm"), refusing().build()).unwrap(), "policy.plugin[0].component", "it does not fit"),
-        ("expired signer",      |s| allow(s, "valid-before=\"20200101\""),                   "policy.plugin[0].component",  "this key could sign until"),
+        ("altered",             |s| fs::write(s.path("policy.wasm"), refusing().build()).unwrap(), "policy.plugin[0].component", "it does not match the file"),
+        ("expired signer",      |s| allow(s, "valid-before=\"20200101\""),                   "policy.plugin[0].component",  "this key could sign only until"),
         ("another purpose",     |s| allow(s, "namespaces=\"git\""),                          "policy.plugin[0].component",  "this key may sign for `git`"),
         ("no list",             |s| fs::remove_file(s.path("allowed")).unwrap(),             "policy.allowed-signers",      "No such file"),
-        ("an empty list",       |s| fs::write(s.path("allowed"), "# nobody\n").unwrap(),     "policy.allowed-signers",      "names no signer"),
+        ("an empty list",       |s| fs::write(s.path("allowed"), "# nobody\n").unwrap(),     "policy.allowed-signers",      "lists no signer"),
         ("a list with a fault", |s| fs::write(s.path("allowed"), "a@x ssh-new AAAA\n").unwrap(), "policy.allowed-signers",  "allowed:1: column 5"),
-        ("no signature file",   |s| fs::write(s.path("policy.wasm.sig"), "hello").unwrap(),  "policy.plugin[0].component",  "it is no SSH signature"),
+        ("no signature file",   |s| fs::write(s.path("policy.wasm.sig"), "hello").unwrap(),  "policy.plugin[0].component",  "it is not an SSH signature"),
     ];
     for (what, spoil, key, said) in table {
         let setup = signed();
@@ -107,7 +107,7 @@ fn a_plugin_can_name_who_must_have_signed_it() {
     let setup = signed().plugin("signers = [\"release@example.org\"]");
     let error = setup.try_start().err().unwrap().to_string();
     assert!(
-        error.contains("it is the key of security@example.org, and release@example.org must sign"),
+        error.contains("the key belongs to security@example.org, but release@example.org must sign"),
         "{error}"
     );
 }
@@ -146,7 +146,10 @@ fn a_component_that_comes_before_its_signature_waits_for_it() {
     let rejected = replace(&gateway, "next.wasm", "policy.wasm");
     assert_eq!(rejected["event"], "policy-rejected");
     assert!(
-        rejected["reason"].as_str().unwrap().contains("it does not fit"),
+        rejected["reason"]
+            .as_str()
+            .unwrap()
+            .contains("it does not match the file"),
         "{rejected}"
     );
     assert_eq!(rejected["sha256"], portreeve::policy::digest(&refusing().build()));
@@ -185,7 +188,7 @@ fn a_reload_looks_at_signatures_again() {
     assert!(allows_now(&gateway), "what serves goes on");
     allow(&gateway.setup, "valid-before=\"20200101\"");
     let error = gateway.reload().unwrap_err();
-    assert!(error.contains("this key could sign until"), "{error}");
+    assert!(error.contains("this key could sign only until"), "{error}");
     assert_eq!(gateway.event("policy-rejected")["name"], "test");
     fs::write(&allowed, good).unwrap();
     gateway.reload().unwrap();
@@ -232,9 +235,9 @@ fn a_signed_component_is_the_policy_that_is_meant_and_no_older_than_what_served(
     #[rustfmt::skip]
     let table = [
         // the next component             going back is meant   said
-        (version("0.9.0"),                false,                "it is signed and has version 0.9.0, which is not newer than 1.0.0"),
-        (refusing().named("other"),       false,                "it is signed and calls itself `other`, but `test` belongs here"),
-        (refusing().named("other"),       true,                 "it is signed and calls itself `other`"),
+        (version("0.9.0"),                false,                "it is signed as version 0.9.0, which is not newer than 1.0.0"),
+        (refusing().named("other"),       false,                "it is signed as `other`, but `test` is expected here"),
+        (refusing().named("other"),       true,                 "it is signed as `other`"),
         (version("1.2.0"),                false,                ""),
         (version("1.1.9"),                false,                "which is not newer than 1.2.0"),
         (version("1.2.0-rc.1"),           false,                "which is not newer than 1.2.0"),

@@ -92,7 +92,7 @@ fn a_settings_file_that_changes_is_applied() {
     let rejected = gateway.after_swap(|| fs::write(&path, "").unwrap());
     assert_eq!(rejected["event"], "policy-rejected", "an empty file: {rejected}");
     assert!(
-        rejected["reason"].as_str().unwrap().contains("there are no settings"),
+        rejected["reason"].as_str().unwrap().contains("contains no settings"),
         "{rejected}"
     );
     assert!(allows_now(&gateway));

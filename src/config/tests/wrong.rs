@@ -60,7 +60,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "[server]\nlisten = [\"[::]:22\", \"[::]:22\"]",
-        "2:22 server.listen[1] `[::]:22` is taken: it is also on line 2",
+        "2:22 server.listen[1] `[::]:22` is already used on line 2",
     ),
     (
         "[server]\nhost-keys = [\"~/key\"]",
@@ -76,11 +76,11 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "[server]\nproxy-protocol = [\"10.0.0.5/8\"]",
-        "2:19 server.proxy-protocol[0] \"10.0.0.5/8\" has address bits behind its prefix: write \"10.0.0.0/8\" for the network or \"10.0.0.5\" for the address",
+        "2:19 server.proxy-protocol[0] \"10.0.0.5/8\" has address bits beyond its prefix: write \"10.0.0.0/8\" for the network or \"10.0.0.5\" for the address",
     ),
     (
         "[floors]\ndeny = [\"::ffff:10.0.0.5/104\"]",
-        "2:9 floors.deny[0] \"::ffff:10.0.0.5/104\" has address bits behind its prefix: write \"10.0.0.0/8\" for the network or \"10.0.0.5\" for the address",
+        "2:9 floors.deny[0] \"::ffff:10.0.0.5/104\" has address bits beyond its prefix: write \"10.0.0.0/8\" for the network or \"10.0.0.5\" for the address",
     ),
     (
         "[forwarding]\nlocal = \"yes\"",
@@ -97,7 +97,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "[auth]\nauthorized-keys = [\"/keys/%d\"]",
-        "2:20 auth.authorized-keys[0] unknown escape `%d`: %u is the user, %h the home folder, %% a percent sign",
+        "2:20 auth.authorized-keys[0] unknown escape `%d`: expected %u (user), %h (home folder) or %% (percent sign)",
     ),
     (
         "[auth]\nlogin-grace = 30",
@@ -142,11 +142,11 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "[[user]]\nname = \"a\"\n[[user]]\nname = \"a\"",
-        "4:8 user[1].name `a` is taken: it is also on line 2",
+        "4:8 user[1].name `a` is already used on line 2",
     ),
     (
         "[[user]]\nname = \"é\" # é\ngroups = [\"é\", \"é\"]",
-        "3:16 user[0].groups[1] `é` is taken: it is also on line 3",
+        "3:16 user[0].groups[1] `é` is already used on line 3",
     ),
     (
         "[[user]]\nname = \"a\"\nauthorized-keys = [\"\"\"\nssh-ed25519 A\"\"\", \"k\\n\"]",
@@ -219,7 +219,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "[limits]\ntunnel-buffer = \"2MiB\"\nbuffer-memory = \"1MiB\"",
-        "3:17 limits.buffer-memory must be at least what one tunnel may hold, `tunnel-buffer`, found \"1MiB\"",
+        "3:17 limits.buffer-memory must be at least `tunnel-buffer`, which is what one tunnel may hold, found \"1MiB\"",
     ),
     ("[audit]\nfile = \"\"", "2:8 audit.file must not be empty"),
 ];
@@ -235,17 +235,17 @@ fn every_wrong_key_of_a_plugin_is_said_with_its_place() {
 const WRONG_PLUGIN: &[(&str, &str)] = &[
     (
         "",
-        "1:1 policy.plugin missing: no policy: nothing could be allowed; add [[policy.plugin]] with name = \"rules\" and component \
+        "1:1 policy.plugin missing: no policy, so nothing could be allowed: add [[policy.plugin]] with name = \"rules\" and component \
          = \"builtin:rules\", or your own",
     ),
     (
         "\n[policy]\nplugin = []",
-        "3:10 policy.plugin no policy: nothing could be allowed; add [[policy.plugin]] with name = \"rules\" and component = \
+        "3:10 policy.plugin no policy, so nothing could be allowed: add [[policy.plugin]] with name = \"rules\" and component = \
          \"builtin:rules\", or your own",
     ),
     (
         "[server]\n[policy]\ndeadline = \"1s\"",
-        "2:1 policy.plugin missing: no policy: nothing could be allowed; add [[policy.plugin]] with name = \"rules\" and component \
+        "2:1 policy.plugin missing: no policy, so nothing could be allowed: add [[policy.plugin]] with name = \"rules\" and component \
          = \"builtin:rules\", or your own",
     ),
     ("policy = 1", "1:10 policy must be a table, found 1"),
@@ -259,7 +259,7 @@ const WRONG_PLUGIN: &[(&str, &str)] = &[
     ),
     (
         "[[policy.plugin]]\ncomponent = \"a.wasm\"",
-        "1:1 policy.plugin[0].name missing: what the audit log calls it",
+        "1:1 policy.plugin[0].name missing: the plugin's name in the audit log",
     ),
     (
         "[[policy.plugin]]\nname = \"a\"",
@@ -271,12 +271,12 @@ const WRONG_PLUGIN: &[(&str, &str)] = &[
     ),
     (
         "[[policy.plugin]]\nname = \"a\"\ncomponent = \"builtin:acl\"",
-        "3:13 policy.plugin[0].component must be \"builtin:rules\", the only one there is, or the path of a file, found \
+        "3:13 policy.plugin[0].component must be \"builtin:rules\" (the only built-in policy) or the path of a file, found \
          \"builtin:acl\"",
     ),
     (
         "[[policy.plugin]]\nname = \"a\"\ncomponent = \"oci://ghcr.io/a/b:1\"",
-        "3:13 policy.plugin[0].component registries are not read by this version: pull the component and name its file",
+        "3:13 policy.plugin[0].component this version cannot load from a registry: pull the component and name its file",
     ),
     (
         "[[policy.plugin]]\nname = \"a\"\ncomponent = \"https://x/a.wasm\"",
@@ -284,7 +284,7 @@ const WRONG_PLUGIN: &[(&str, &str)] = &[
     ),
     (
         "[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\n[[policy.plugin]]\nname = \"a\"\ncomponent = \"b\"",
-        "5:8 policy.plugin[1].name `a` is taken: it is also on line 2",
+        "5:8 policy.plugin[1].name `a` is already used on line 2",
     ),
     (
         "[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\nsha256 = \"abc\"",
@@ -292,7 +292,7 @@ const WRONG_PLUGIN: &[(&str, &str)] = &[
     ),
     (
         "[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\nsigners = [\"a@x\"]",
-        "4:11 policy.plugin[0].signers nobody's signature is demanded: set policy.allowed-signers to a file that lists whose are",
+        "4:11 policy.plugin[0].signers signatures are not checked: set policy.allowed-signers to a file that lists the signers",
     ),
     (
         "[policy]\nallowed-signers = \"x\"\n[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\nsigners = [\"*@x\"]",
@@ -300,11 +300,11 @@ const WRONG_PLUGIN: &[(&str, &str)] = &[
     ),
     (
         "[policy]\nallowed-signers = \"x\"\n[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\nsigners = []",
-        "6:11 policy.plugin[0].signers no signer: nothing could be loaded; name at least one, or remove this key",
+        "6:11 policy.plugin[0].signers no signer, so nothing could be loaded: name at least one, or remove this key",
     ),
     (
         "[policy]\nallowed-signers = \"x\"\n[[policy.plugin]]\nname = \"a\"\ncomponent = \"builtin:rules\"\nsigners = [\"a@x\"]",
-        "6:11 policy.plugin[0].signers what is built in is part of the program and has no signature of its own: remove this key",
+        "6:11 policy.plugin[0].signers a built-in policy is part of the program and has no signature: remove this key",
     ),
     (
         "[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\ngrants = [\"names\", \"veiw\"]",
@@ -316,7 +316,7 @@ const WRONG_PLUGIN: &[(&str, &str)] = &[
     ),
     (
         "[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\nsettings = {}\nsettings-file = \"a.toml\"",
-        "5:17 policy.plugin[0].settings-file `settings` is there too: keep one of them",
+        "5:17 policy.plugin[0].settings-file `settings` is also set: keep only one of them",
     ),
     (
         "[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\nsettings-file = \"a.yaml\"",
@@ -370,8 +370,8 @@ login-grace = "2h"
 /etc/portreeve/portreeve.toml:5:1: server.lisen: unknown key; did you mean `listen`?
 /etc/portreeve/portreeve.toml:8:17: user[0].password-hash: must be an Argon2 hash in quotes that begins with `$argon2`
 /etc/portreeve/portreeve.toml:10:8: admin.http: must be a loopback address, or name a bearer token in admin.token-file
-/etc/portreeve/portreeve.toml:12:8: user[1].name: `alice` is taken: it is also on line 7
-/etc/portreeve/portreeve.toml:15:13: policy.plugin[0].component: must be "builtin:rules", the only one there is, or the path of a file, found "builtin:acl"
+/etc/portreeve/portreeve.toml:12:8: user[1].name: `alice` is already used on line 7
+/etc/portreeve/portreeve.toml:15:13: policy.plugin[0].component: must be "builtin:rules" (the only built-in policy) or the path of a file, found "builtin:acl"
 /etc/portreeve/portreeve.toml:17:5: policy.facts.x: must be text, an array of texts, a whole number, or true or false, found nan
 /etc/portreeve/portreeve.toml:19:15: auth.login-grace: must be a duration from 1s to 1h, found "2h""#
     );

@@ -231,7 +231,7 @@ fn text(figures: &Figures) -> String {
     say(
         "at most",
         format!(
-            "{} a second on {} cores, with 99 of 100 answered within {} ms",
+            "{} a second on {} cores, 99 % of them within {} ms",
             thousands(figures.largest_rate as u64),
             figures.cores,
             figures.deadline_millis
@@ -240,7 +240,7 @@ fn text(figures: &Figures) -> String {
     if cfg!(debug_assertions) {
         say(
             "note",
-            "this portreeve is a debug build: the one that serves is faster".to_owned(),
+            "this portreeve is a debug build: a release build is faster".to_owned(),
         );
     }
     out

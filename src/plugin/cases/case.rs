@@ -173,7 +173,7 @@ fn case(
             if let Some(after) = after.and_then(|after| SignedDuration::try_from(after).ok()) {
                 following.now = Some(following.moment().saturating_add(after).unwrap_or(Timestamp::MAX));
                 if table.has("now") {
-                    table.fault("now", "`after` is there too: keep one of them");
+                    table.fault("now", "`after` is also set: keep only one of them");
                 }
             }
             following = circumstances(table, &following);
@@ -254,7 +254,7 @@ fn the_end(table: &mut Table<'_>, told: &Circumstances) -> Option<(Asks, Option<
     if table.has("request") {
         table.fault(
             "ended",
-            "`request` is there too: an end is a step of its own, in a [[case.then]]",
+            "`request` is also set: an end is a separate step, in a [[case.then]]",
         );
     }
     let ended = table.read("ended", |value| value.table(|table| ended(table, told)));
@@ -287,7 +287,7 @@ fn names(value: &Value<'_>) -> Option<HashMap<String, Result<Vec<IpAddr>, NameEr
         let entries = all.iter().filter_map(|(name, value)| {
             let host = match Host::parse(name) {
                 Ok(Host::Name(host)) => host.to_string(),
-                Ok(_) => return value.fault("an address is no name: it needs no answer"),
+                Ok(_) => return value.fault("an address is not a name and is never looked up: remove it"),
                 Err(error) => return value.fault(error),
             };
             Some((host, name_answer(value)?))
@@ -349,7 +349,7 @@ fn held(value: &Value<'_>) -> Option<Held> {
 }
 
 const NO_COMPONENT: &str =
-    "missing: name the file of the component here, in a policy.toml beside or above, or with --component";
+    "missing: name the component's file here, in a policy.toml beside or above this file, or with --component";
 /// `now` where nobody says: 2026-01-05T12:00:00Z, a Monday.
 const MONDAY: Timestamp = Timestamp::constant(1_767_614_400, 0);
 const DAYS: Duration = Duration::from_secs(3650 * 86400);

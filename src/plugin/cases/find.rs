@@ -31,11 +31,11 @@ pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Wrong> {
         };
         let before = found.len();
         if path.is_dir() && !folder.exists() {
-            return Err(Wrong::file(&folder, format_args!("there is no case file: {advice}")));
+            return Err(Wrong::file(&folder, format_args!("no case file: {advice}")));
         }
         below(&folder, &mut found)?;
         if found.len() == before {
-            return Err(Wrong::file(&folder, format_args!("there is no case file: {advice}")));
+            return Err(Wrong::file(&folder, format_args!("no case file: {advice}")));
         }
     }
     let mut seen = HashSet::new();

@@ -62,14 +62,14 @@ pub(super) fn asking(path: &Path, case: Option<&str>, plugin: &Plugin) -> Result
     };
     let wrong = |words: String| Unready::Usage(format!("{}: {words}", path.display()));
     let Some(case) = found else {
-        return Err(wrong(format!("there is no case `{}`", case.unwrap_or_default())));
+        return Err(wrong(format!("no case is called `{}`", case.unwrap_or_default())));
     };
     let mut requests = case.steps.iter().filter_map(|step| match &step.asks {
         Asks::Verdict(request) => Some((step, Arc::clone(request))),
         Asks::Ear(_) => None,
     });
     let Some((step, request)) = requests.next() else {
-        let words = format!("the case `{}` asks nothing: name another with --case", case.name);
+        let words = format!("the case `{}` contains no request: name another with --case", case.name);
         return Err(wrong(words));
     };
     let mut host = HostSide::default();
@@ -105,7 +105,7 @@ pub(super) async fn run(test: Test) -> u8 {
         read.retain(|file| !file.cases.is_empty());
     }
     if read.iter().all(|file| file.cases.is_empty()) {
-        return fail(INVALID, "there is no case to run", test.json);
+        return fail(INVALID, "no case to run", test.json);
     }
     let mut results = match run::all(read).await {
         Ok(results) => results,
@@ -171,7 +171,7 @@ fn rewrite(file: &Path, recorded: &[update::Recorded<'_>], component: Option<&So
     let untouched = |words: &dyn std::fmt::Display| {
         Wrong::file(
             file,
-            format_args!("nothing is recorded, the file is as it was: {words}"),
+            format_args!("nothing was recorded, the file is unchanged: {words}"),
         )
     };
     // A link stays one.
@@ -182,8 +182,7 @@ fn rewrite(file: &Path, recorded: &[update::Recorded<'_>], component: Option<&So
     for one in recorded {
         if !read.expects(one.case, one.step, one.answer) {
             let name = one.name;
-            let words =
-                format!("what was answered in case `{name}` cannot be written there: write this `expect` by hand");
+            let words = format!("the answer in case `{name}` cannot be recorded there: write this `expect` by hand");
             return Err(untouched(&words));
         }
     }

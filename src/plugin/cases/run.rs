@@ -261,4 +261,4 @@ pub(super) fn tell(host: &mut HostSide, step: &Step, policy: &str) -> Result<(),
     Ok(())
 }
 
-const DEAF: &str = "this component is not told of ends: build it with `on-ended` (world = \"observing-policy\" in policy.toml), or remove this step";
+const DEAF: &str = "this component is not told when forwards end: build it with `on-ended` (world = \"observing-policy\" in policy.toml), or remove this step";

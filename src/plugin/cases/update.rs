@@ -145,7 +145,7 @@ fn keys(known: Option<&dyn TableLike>, answer: &Answer, fresh: bool) -> Vec<(&'s
     out
 }
 
-const CHANGED: &str = "the file has changed while its cases ran";
+const CHANGED: &str = "the file changed while its cases ran";
 /// With which some editors begin a file.
 const MARK: &str = "\u{feff}";
 
@@ -294,7 +294,7 @@ mod tests {
         let words = text("[[case]]\nname = \"a\"\n", &recorded).unwrap_err();
         assert_eq!(
             words,
-            "case `a`: the answer has max-bytes = 18446744073709551615, and the most that a case file can hold is 9223372036854775807: write this `expect` by hand, without `max-bytes`"
+            "case `a`: the answer has max-bytes = 18446744073709551615, but a case file can hold at most 9223372036854775807: write this `expect` by hand, without `max-bytes`"
         );
     }
 

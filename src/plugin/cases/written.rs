@@ -319,14 +319,14 @@ fn json_value(value: &Value) -> Json {
 /// A JSON value as TOML has it on one line; `key` names it where there is none.
 fn value(key: &str, json: &Json) -> Result<Value, String> {
     Ok(match json {
-        Json::Null => return Err(format!("its answer has nothing for `{key}`, and TOML cannot say so")),
+        Json::Null => return Err(format!("its answer has an empty `{key}`, which TOML cannot express")),
         Json::Bool(flag) => Value::from(*flag),
         Json::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
             (Some(number), ..) => Value::from(number),
             (None, None, Some(number)) => Value::from(number),
             _ => {
                 return Err(format!(
-                    "the answer has {key} = {number}, and the most that a case file can hold is {}: write this `expect` by hand, without `{key}`",
+                    "the answer has {key} = {number}, but a case file can hold at most {}: write this `expect` by hand, without `{key}`",
                     i64::MAX
                 ));
             }

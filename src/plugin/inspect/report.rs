@@ -37,7 +37,7 @@ pub(super) fn text(inspected: &Inspected) -> String {
             &plain(&match Parts::ours() {
                 ours if world.ends_with(ours) => format!("{world} (track {track}; this gateway speaks {ours})"),
                 ours if parts.is_served() => format!(
-                    "{world} (track {track}: it is served; this gateway speaks {ours}, docs/versions.md says how to move)"
+                    "{world} (track {track}: supported; this gateway speaks {ours}, docs/versions.md says how to move)"
                 ),
                 ours => format!("{world} (track {track}; this gateway speaks {ours})"),
             }),
@@ -75,7 +75,7 @@ pub(super) fn text(inspected: &Inspected) -> String {
         );
     }
     match &inspected.schema {
-        Some(Json::String(text)) => say("settings", &format!("a schema that is no JSON: {}", plain(text))),
+        Some(Json::String(text)) => say("settings", &format!("a schema that is not JSON: {}", plain(text))),
         Some(schema) => {
             let keys = schema.get("properties").and_then(Json::as_object);
             let keys: Vec<_> = keys.into_iter().flatten().map(|(key, _)| key.as_str()).collect();

@@ -78,9 +78,9 @@ impl Chain {
         };
         let found = index.and_then(|index| plugins.get_mut(index));
         found.ok_or_else(|| match &self.plugin {
-            Some(name) => format!("no plugin is called `{name}`; there are {}", names.join(", ")),
+            Some(name) => format!("no plugin is called `{name}`; expected one of: {}", names.join(", ")),
             None => format!(
-                "which plugin does it replace? Say `--plugin` and one of {}",
+                "choose the plugin to replace: `--plugin` and one of {}",
                 names.join(", ")
             ),
         })

@@ -54,7 +54,7 @@ pub struct Replay {
     json: bool,
 }
 
-const NOTHING: &str = "the log has no decision: nothing was compared";
+const NOTHING: &str = "the log contains no decisions: nothing was compared";
 /// Something would be decided differently.
 const DIFFERENT: u8 = 10;
 
@@ -70,7 +70,7 @@ pub(super) async fn run(command: Replay) -> u8 {
         Err(error) => return wrong(&error).report(INVALID, json),
     };
     if command.baseline.is_none() && command.baseline_settings.is_some() {
-        let words = "--baseline-settings belongs to --baseline, which is not given";
+        let words = "--baseline-settings needs --baseline";
         return fail(INVALID, words, json);
     }
     let replay = match command.load().await {
@@ -131,7 +131,7 @@ fn wrong(error: &LogError) -> Wrong {
     Wrong {
         words: match error {
             LogError::Read { .. } => error.to_string(),
-            LogError::Broken { .. } => format!("{error}; `--skip-broken` leaves such lines out"),
+            LogError::Broken { .. } => format!("{error}; `--skip-broken` skips such lines"),
         },
         file: Some(path.to_owned()),
         line: line.and_then(|line| usize::try_from(line).ok()),
@@ -173,10 +173,10 @@ impl Told {
         }
         if seen.incomplete > 0 {
             let words = format!(
-                "warning: {} decisions were asked without groups, claims and certificate, which the log does not have{}",
+                "warning: {} decisions were replayed without groups, claims and certificate, which the log does not contain{}",
                 seen.incomplete,
                 match command.chain.has_config() {
-                    true => ": groups and claims are those of the configuration",
+                    true => ": groups and claims came from the configuration",
                     false => ": `--config` takes groups and claims from a configuration",
                 }
             );
@@ -277,6 +277,6 @@ impl Told {
 fn sentence(why: Skipped) -> String {
     match why {
         Skipped::By(_) => format!("decided by {}, before any policy", why.as_str()),
-        Skipped::NoTarget => "the log does not say what was asked for in canonical form".to_owned(),
+        Skipped::NoTarget => "the log does not contain the request in canonical form".to_owned(),
     }
 }

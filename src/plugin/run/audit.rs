@@ -32,7 +32,7 @@ pub(super) fn read(source: &str, forward: Option<&str>) -> Result<Recorded, Wron
     let failed = |error| Wrong::file(path, error);
     let file = files::open(path).map_err(failed)?;
     let Some(forward) = forward else {
-        return Err(Wrong::file(path, "say which decision of the log with --forward f-…"));
+        return Err(Wrong::file(path, "choose a decision of the log with --forward f-…"));
     };
     // One that is still being written has an end, too.
     let length = file.metadata().map_err(failed)?.len();
@@ -48,12 +48,15 @@ pub(super) fn read(source: &str, forward: Option<&str>) -> Result<Recorded, Wron
         }
         sessions.follow(line).map_err(told)?;
     }
-    Err(Wrong::file(path, format_args!("it has no decision on {forward}")))
+    Err(Wrong::file(
+        path,
+        format_args!("it contains no decision about {forward}"),
+    ))
 }
 
 fn recorded(mut line: Line, sessions: &mut Sessions) -> Result<Recorded, String> {
     if line.event != Kind::ForwardDecided {
-        return Err("it decides nothing: a line with \"event\":\"forward-decided\" is wanted".to_owned());
+        return Err("it is not a decision: expected a line with \"event\":\"forward-decided\"".to_owned());
     }
     let session = sessions.of(&line)?;
     let names = line.names();

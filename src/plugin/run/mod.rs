@@ -303,19 +303,19 @@ pub(crate) fn fact(text: &str) -> Result<(String, Fact), String> {
 
 fn count(text: &str) -> Result<(String, u32), String> {
     let (user, count) = split(text)?;
-    let count = count.parse().map_err(|_| format!("`{count}` is no count"))?;
+    let count = count.parse().map_err(|_| format!("`{count}` is not a count"))?;
     Ok((user.to_owned(), count))
 }
 
 fn peer(text: &str) -> Result<SocketAddr, String> {
-    address(text).ok_or_else(|| format!("`{text}` is no address: write it as 192.0.2.7 or 192.0.2.7:50000"))
+    address(text).ok_or_else(|| format!("`{text}` is not an address: write it as 192.0.2.7 or 192.0.2.7:50000"))
 }
 
 fn name(text: &str) -> Result<(String, Result<Vec<IpAddr>, NameError>), String> {
     let (name, answer) = split(text)?;
     let host = match Host::parse(name) {
         Ok(Host::Name(host)) => host.to_string(),
-        Ok(_) => return Err(format!("`{name}` is an address: it needs no answer")),
+        Ok(_) => return Err(format!("`{name}` is an address, so it is never looked up")),
         Err(error) => return Err(error.to_string()),
     };
     let answer = match answer {
@@ -327,7 +327,9 @@ fn name(text: &str) -> Result<(String, Result<Vec<IpAddr>, NameError>), String> 
             let addresses = list.split(',').map(str::parse);
             let addresses: Result<Vec<IpAddr>, _> = addresses.collect();
             Ok(addresses.map_err(|_| {
-                format!("`{list}` is no list of addresses, and not no-such-name, timed-out, over-budget or failed")
+                format!(
+                    "expected a list of addresses, or no-such-name, timed-out, over-budget or failed, found `{list}`"
+                )
             })?)
         }
     };

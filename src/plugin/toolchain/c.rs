@@ -57,7 +57,7 @@ fn own(sources: &Sources<'_>, plus: bool) -> Result<Vec<PathBuf>, BuildError> {
     if found.is_empty() {
         let folder = sources.folder.display();
         return Err(BuildError::Sources(format!(
-            "{folder}: no source file here: one that ends in .{}",
+            "{folder}: no source file: expected one that ends in .{}",
             endings.join(", .")
         )));
     }

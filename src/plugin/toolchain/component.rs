@@ -123,7 +123,7 @@ fn encode_here(module: &[u8]) -> Result<Vec<u8>, Wrong> {
 fn imports_here(component: &[u8]) -> Result<Vec<String>, Wrong> {
     let decoded = wit_component::decode(component).map_err(Wrong::faulty)?;
     let DecodedWasm::Component(resolve, world) = decoded else {
-        return Err(Wrong::Faulty("the compiler made something else".to_owned()));
+        return Err(Wrong::Faulty("the compiler did not produce a component".to_owned()));
     };
     let imports = resolve
         .worlds

@@ -12,7 +12,7 @@ use crate::say::{FAILED, INVALID};
 #[derive(Debug, Error)]
 pub(super) enum BuildError {
     /// `policy.toml` does not say in which language it is written.
-    #[error("{file}: language: missing: one of {known}", file = file.display())]
+    #[error("{file}: language: missing: expected one of {known}", file = file.display())]
     NoLanguage {
         /// The `policy.toml`.
         file: PathBuf,
@@ -20,7 +20,7 @@ pub(super) enum BuildError {
         known: String,
     },
     /// The component is not a file.
-    #[error("{file}: component: there is nothing to build: it is not a file", file = file.display())]
+    #[error("{file}: component: nothing to build: it is not a file", file = file.display())]
     NoFile {
         /// The `policy.toml`.
         file: PathBuf,
@@ -41,7 +41,7 @@ pub(super) enum BuildError {
     },
     /// The project brings bindings of another version than it says.
     #[error(
-        "{folder}: its bindings are of portreeve:policy {brought}, and policy.toml says contract = \"{said}\": delete the folder to build \
+        "{folder}: its bindings are for portreeve:policy {brought}, but policy.toml says contract = \"{said}\": delete the folder to build \
          against the bindings of this program",
         folder = folder.display()
     )]
@@ -73,7 +73,7 @@ pub(super) enum BuildError {
     #[error("{0}")]
     Sources(String),
     /// What the compiler made does not fit the contract.
-    #[error("what was compiled is not a policy: {0}")]
+    #[error("the result is not a policy: {0}")]
     Unfit(String),
     /// A file or folder.
     #[error("{path}: {error}", path = path.display())]

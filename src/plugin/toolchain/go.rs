@@ -59,7 +59,7 @@ fn check_module(sources: &Sources<'_>) -> Result<(), BuildError> {
     }
     let path = path.display();
     Err(BuildError::Sources(format!(
-        "{path}: the module must be called `policy`: write `module policy` in its first line"
+        "{path}: the module must be called `policy`: write `module policy` on its first line"
     )))
 }
 

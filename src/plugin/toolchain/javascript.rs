@@ -56,7 +56,7 @@ pub(super) fn build(sources: &Sources<'_>) -> Result<Vec<u8>, BuildError> {
         .arg("-o")
         .arg(&made);
     let hint = format!(
-        "of portreeve:policy there are log@{version} and what policy.toml grants, all of version {version}",
+        "portreeve:policy offers log@{version} and the interfaces that policy.toml grants, all in version {version}",
         version = sources.contract.version()
     );
     tool::run(&mut command, &hint)?;

@@ -94,13 +94,13 @@ impl Built {
         );
         for name in &self.not_granted {
             text.push_str(&format!(
-                "it imports {}, which is not among the grants of policy.toml: it would be refused\n",
+                "it imports {}, which policy.toml does not grant: a gateway would reject it\n",
                 plain(name)
             ));
         }
         if let Some(older) = self.older {
             text.push_str(&format!(
-                "its folder `bindings` is of portreeve:policy {older}, in which a verdict that was never set may be an allow: delete the folder \
+                "its folder `bindings` is for portreeve:policy {older}, where a verdict that was never set may be an allow: delete the folder \
                  to build against the bindings of this program, for {newest} (docs/versions.md says what changed) or, with \
                  `contract = \"{older}\"` in policy.toml, for {older}\n",
                 newest = Contract::default().version(),
@@ -266,7 +266,7 @@ impl<'a> Sources<'a> {
             return Ok(());
         }
         Err(BuildError::Sources(format!(
-            "{}: not there: it is the file with the policy",
+            "{}: not found: it should contain the policy",
             path.display()
         )))
     }

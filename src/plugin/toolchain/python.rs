@@ -57,4 +57,4 @@ fn missing() -> BuildError {
     }
 }
 
-const HINT: &str = "of wit_world.imports there are log, types and what policy.toml grants";
+const HINT: &str = "wit_world.imports offers log, types and the interfaces that policy.toml grants";

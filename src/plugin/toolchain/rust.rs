@@ -200,7 +200,9 @@ impl Project {
                 String::from_utf8_lossy(&output.stderr).trim().to_owned(),
             ));
         }
-        let unread = |error: serde_json::Error| BuildError::Sources(format!("cargo metadata cannot be read: {error}"));
+        let unread = |error: serde_json::Error| {
+            BuildError::Sources(format!("cannot read the output of cargo metadata: {error}"))
+        };
         let mut project: Self = serde_json::from_slice(&output.stdout).map_err(unread)?;
         let package = project
             .packages
@@ -210,7 +212,7 @@ impl Project {
         let library = library.map(|target| target.name.replace('-', "_"));
         project.library = library.ok_or_else(|| {
             BuildError::Sources(format!(
-                "{}: no library of a component: write crate-type = [\"cdylib\"] under [lib]",
+                "{}: not a component library: write crate-type = [\"cdylib\"] under [lib]",
                 manifest.display()
             ))
         })?;

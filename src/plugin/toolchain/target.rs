@@ -18,20 +18,20 @@ pub(super) enum Refusal {
 /// Looks at the file that a build would write.
 ///
 /// # Errors
-/// Where it lies outside of the project, links included, does not end in `.wasm`, or is there and no WebAssembly.
+/// Where it is outside the project, links included, does not end in `.wasm`, or is there and no WebAssembly.
 pub(super) fn check(project: &Path, target: &Path) -> Result<(), Refusal> {
     if target.extension().is_none_or(|ending| ending != "wasm") {
         return Err(Refusal::Not("it does not end in .wasm"));
     }
     if !is_inside(project, target)? {
-        return Err(Refusal::Not("it lies outside of the project"));
+        return Err(Refusal::Not("it is outside the project"));
     }
     match target.symlink_metadata() {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(file(target)(error)),
-        Ok(there) if !there.is_file() => Err(Refusal::Not("what is there is no regular file")),
+        Ok(there) if !there.is_file() => Err(Refusal::Not("it exists and is not a regular file")),
         Ok(_) if begins_as_wasm(target).map_err(file(target))? => Ok(()),
-        Ok(_) => Err(Refusal::Not("what is there is no WebAssembly and would be lost")),
+        Ok(_) => Err(Refusal::Not("it exists, is not WebAssembly and would be overwritten")),
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) fn check(component: &[u8]) -> Result<(), Wrong> {
     let depth = depth(component).unwrap_or(0);
     if depth > MAX_NESTING {
         return Err(Wrong::Faulty(format!(
-            "it is nested {depth} levels deep; {MAX_NESTING} are accepted"
+            "it is nested {depth} levels deep; the limit is {MAX_NESTING}"
         )));
     }
     Ok(())

@@ -33,7 +33,7 @@ pub(super) fn rehearse(engine: &Engine, code: &[u8]) -> Result<(), Wrong> {
     drop(loaded);
     if took > MAX_HELD {
         return Err(Wrong::Faulty(format!(
-            "it has too many parts: to hold it would take {} MiB of the gateway's memory beside its code; {} are accepted",
+            "it has too many parts: they would take {} MiB of the gateway's memory besides its code; the limit is {}",
             took >> 20,
             MAX_HELD >> 20
         )));

@@ -59,7 +59,7 @@ impl Workshop {
     pub fn at_hand(path: Option<&Path>) -> Self {
         let directory = path.filter(|path| is_ours(path)).map(Directory::open);
         if let Some(Err(error)) = &directory {
-            tracing::debug!(%error, "compiled code is not kept");
+            tracing::debug!(%error, "compiled code is not stored");
         }
         Self::with(Compiler::this_program(), directory.and_then(Result::ok), false)
     }
@@ -221,7 +221,7 @@ impl Tools {
             Err(error) => {
                 tracing::warn!(
                     error = format!("{error:#}"),
-                    "compiled code does not fit: it is compiled anew"
+                    "compiled code does not match this program: it will be recompiled"
                 );
                 directory.forget_compiled(label);
                 None

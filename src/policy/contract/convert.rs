@@ -129,7 +129,7 @@ fn denial(given: wit::Denial) -> Result<Denial, Failure> {
     }
     if given.code.is_empty() || given.code.chars().any(|one| one.is_control() || one.is_whitespace()) {
         return Err(malformed(format!(
-            "the denial's code `{}` is no plain word",
+            "the denial's code `{}` is not a plain word",
             given.code.escape_debug()
         )));
     }
@@ -228,7 +228,7 @@ fn terms(given: wit::Terms) -> Result<Terms, Failure> {
 
 fn address_rule(given: wit::AddressRule) -> Result<AddressRule, Failure> {
     let cidr = loose_network(&given.cidr)
-        .map_err(|_| malformed(format!("`{}` is no network", printable(&given.cidr, MAX_NAME))))?;
+        .map_err(|_| malformed(format!("`{}` is not a network", printable(&given.cidr, MAX_NAME))))?;
     Ok(AddressRule {
         cidr,
         effect: match given.effect {
@@ -247,7 +247,7 @@ fn bounded(what: &str, text: &str, limit: usize) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Oversized(format!(
-        "{what} has {} bytes, {limit} are allowed",
+        "{what} has {} bytes; the limit is {limit}",
         text.len()
     )))
 }
@@ -256,7 +256,7 @@ fn within(what: &str, count: usize, limit: usize) -> Result<(), Failure> {
     if count <= limit {
         return Ok(());
     }
-    Err(Failure::Oversized(format!("{count} {what}, {limit} are allowed")))
+    Err(Failure::Oversized(format!("{count} {what}; the limit is {limit}")))
 }
 
 /// The one obligation that this gateway knows: a Unix socket that nobody listens on any more may

@@ -174,12 +174,12 @@ fn words(name: GateName, parts: &Parts, plugin: &Plugin, snapshot: Option<bool>)
         GateName::Compiles => "for this machine".to_owned(),
         GateName::Types => "those of the world".to_owned(),
         GateName::Settings => "`configure` accepts them".to_owned(),
-        GateName::Trial => "it answers a request".to_owned(),
+        GateName::Trial => "it decides a test request".to_owned(),
         GateName::Snapshot if snapshot == Some(true) => {
             "each decision starts from a copy of the configured instance".to_owned()
         }
         GateName::Snapshot => {
-            "none can be taken: each decision configures an instance of its own first, which is slower".to_owned()
+            "none can be taken: each decision first configures its own instance, which is slower".to_owned()
         }
     }
 }

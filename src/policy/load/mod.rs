@@ -82,7 +82,7 @@ async fn try_load(
                 policy = config.name,
                 path,
                 real,
-                "this path of a rule leads elsewhere, so the rule matches nothing there: write the path without a link"
+                "this path in a rule contains a link, so the rule never matches there: write the path without links"
             );
         }
     }

@@ -52,7 +52,7 @@ fn shown(component: &Component) -> Result<Vec<(String, Shown)>> {
     };
     let exports = access.exports(engine).map(|(name, export)| match export.ty {
         ComponentItem::ComponentFunc(function) => Ok((name.to_owned(), Shown::of(&function)?)),
-        _ => Err(format_err!("`{name}` is no function")),
+        _ => Err(format_err!("`{name}` is not a function")),
     });
     exports.collect()
 }

@@ -101,7 +101,7 @@ impl Remembered {
 
 fn words(error: StateError) -> &'static str {
     match error {
-        StateError::OverBudget => "more than a policy may remember",
+        StateError::OverBudget => "more state than a policy may keep",
         StateError::TooLarge => "too large: a key has at most 256 bytes and a value 64 KiB",
     }
 }

@@ -45,7 +45,7 @@ impl Refill {
     }
 
     pub(super) fn start_with(idle: Duration) -> Result<Self, LoadError> {
-        let failed = |error| LoadError::Engine(format!("no thread for instances: {error}"));
+        let failed = |error| LoadError::Engine(format!("cannot start a thread for instances: {error}"));
         let (work, orders) = channel();
         let runtime = Builder::new_current_thread().enable_time().build().map_err(failed)?;
         let mut refiller = Refiller {

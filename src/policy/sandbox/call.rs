@@ -43,7 +43,7 @@ pub(in crate::policy) async fn configured(
     if let Some(settings) = settings {
         configure(&policy, store, settings)
             .await?
-            .map_err(|problems| Failure::Trap(format!("`configure` now refuses its settings: {problems:?}")))?;
+            .map_err(|problems| Failure::Trap(format!("`configure` now rejects its settings: {problems:?}")))?;
     }
     Ok(policy)
 }
@@ -91,7 +91,7 @@ pub(in crate::policy) fn classify(error: &wasmtime::Error, guest: &Guest) -> Fai
         return Failure::Memory(words + &place);
     }
     if words.contains("fuel allocated for hostcalls") {
-        return Failure::Oversized("more than 1 MiB crossed the border".to_owned());
+        return Failure::Oversized("more than 1 MiB was passed between the gateway and the policy".to_owned());
     }
     Failure::Malformed(words)
 }

@@ -51,7 +51,7 @@ impl Sandbox {
             }
         };
         let ticker = Ticker::start(engine.weak())
-            .map_err(|error| LoadError::Engine(format!("no thread for the epochs: {error}")))?;
+            .map_err(|error| LoadError::Engine(format!("cannot start the thread for deadlines: {error}")))?;
         Ok(Self {
             engine,
             memory,

@@ -95,7 +95,7 @@ impl Guest {
             return;
         }
         let message = if last {
-            "further lines of this decision are dropped".to_owned()
+            "further log lines of this decision are dropped".to_owned()
         } else {
             printable(message, MAX_LINE)
         };

@@ -33,7 +33,7 @@ pub struct ForwardEnded {
 
 impl Generation {
     /// Tells every policy that wants to know what became of a forward of this user. Nothing waits for it, and
-    /// it changes nothing; if too many decisions are under way for too long it is not told.
+    /// it changes nothing; if too many decisions are in progress for too long it is not told.
     pub fn observe(self: &Arc<Self>, user: &str, ended: ForwardEnded) {
         if self.chain.iter().all(|loaded| loaded.observer.is_none()) {
             return;
@@ -41,7 +41,10 @@ impl Generation {
         let (generation, user) = (Arc::clone(self), user.to_owned());
         self.spare.spawn(async move {
             let Ok(_turn) = generation.places.enter(&user, &generation.loader.sandbox).await else {
-                return tracing::warn!(forward = ended.id, "too many decisions: an end was not observed");
+                return tracing::warn!(
+                    forward = ended.id,
+                    "too many decisions: a policy was not told that a forward ended"
+                );
             };
             for loaded in &generation.chain {
                 if let Err(failure) = generation.told(loaded, &ended).await {

@@ -26,7 +26,8 @@ impl Spare {
             .thread_keep_alive(Duration::from_secs(10))
             .enable_all()
             .build();
-        let runtime = runtime.map_err(|error| LoadError::Engine(format!("no threads for policies: {error}")))?;
+        let runtime =
+            runtime.map_err(|error| LoadError::Engine(format!("cannot start threads for policies: {error}")))?;
         Ok(Self::Own(Some(runtime)))
     }
 

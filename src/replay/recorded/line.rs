@@ -171,7 +171,7 @@ impl Line {
             id: self.forward.take().ok_or_else(|| missing("forward"))?,
             now: self.asked.or(self.time).ok_or_else(|| missing("time"))?,
             action: self.action.ok_or_else(|| missing("action"))?,
-            requested: requested(&sent, &target).ok_or("`requested` is no endpoint")?,
+            requested: requested(&sent, &target).ok_or("`requested` is not an endpoint")?,
             target,
             originator: self.originator,
             principal: session.principal,

@@ -105,9 +105,7 @@ impl<'a> Text<'a> {
         }
         if self.end == End::TooLong {
             let most = MAX_LINE >> 20;
-            return Err(format!(
-                "it is longer than {most} MiB, which no line of an audit log is"
-            ));
+            return Err(format!("it is not an audit log line: it is longer than {most} MiB"));
         }
         let error = match serde_json::from_slice::<Line>(self.bytes) {
             Ok(line) if line.v == 1 => return Ok(line),
@@ -115,12 +113,12 @@ impl<'a> Text<'a> {
             Err(error) => error.to_string(),
         };
         Err(match (serde_json::from_slice(self.bytes), self.end) {
-            (Ok(Version { v: None }), _) => "it is no line of an audit log: it has no `v`".to_owned(),
+            (Ok(Version { v: None }), _) => "it is not an audit log line: it has no `v`".to_owned(),
             (Ok(Version { v: Some(v) }), _) if v != 1 => {
-                format!("it has version {v} of the audit log; this program reads version 1")
+                format!("its audit log version is {v}; this program reads version 1")
             }
-            (_, End::Nowhere) => format!("it is no whole line of an audit log: {error}"),
-            _ => format!("it is no line of an audit log: {error}"),
+            (_, End::Nowhere) => format!("it is not a complete audit log line: {error}"),
+            _ => format!("it is not an audit log line: {error}"),
         })
     }
 }

@@ -77,7 +77,7 @@ impl Client {
     pub(super) fn can_be_recorded(&self) -> bool {
         let has_room = self.service.desk.events.audit().has_room();
         if !has_room {
-            tracing::error!(client = %self.client, "too much waits to be written to the audit log: no login");
+            tracing::error!(client = %self.client, "login refused: too many audit lines are waiting to be written");
         }
         has_room
     }
@@ -104,11 +104,7 @@ impl Client {
             return self.fail();
         }
         let Some(key) = blob(offer.public_key.key_data()) else {
-            return self.decline(
-                user,
-                None,
-                "the key is of a type or length that is not accepted".to_owned(),
-            );
+            return self.decline(user, None, "the key's type or length is not accepted".to_owned());
         };
         let fingerprint = Some(key.fingerprint());
         if let Err(reason) = check_algorithm(offer.algorithm) {
@@ -309,7 +305,7 @@ fn check_algorithm(algorithm: &Algorithm) -> Result<(), String> {
     match is_sound_signature(name) {
         true => Ok(()),
         false => Err(format!(
-            "the client signs with {name}, which is no longer secure: it has to offer rsa-sha2-256 or rsa-sha2-512"
+            "the client signs with {name}, which is no longer secure: it must offer rsa-sha2-256 or rsa-sha2-512"
         )),
     }
 }

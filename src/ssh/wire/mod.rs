@@ -311,17 +311,17 @@ fn cut() -> io::Error {
 }
 
 fn unanswered() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the client does not answer")
+    io::Error::new(io::ErrorKind::TimedOut, "the client does not respond")
 }
 
 fn untaken() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")
+    io::Error::new(io::ErrorKind::TimedOut, "the client stopped reading")
 }
 
 fn unread() -> io::Error {
     let most = MOST_UNREAD >> 20;
     io::Error::other(format!(
-        "the client does not read what it asks for: more than {most} MiB wait for it"
+        "the client does not read its replies: more than {most} MiB are waiting"
     ))
 }
 

@@ -148,7 +148,7 @@ async fn what_waits_for_a_client_is_bounded_and_the_end_says_why() {
     };
     assert_eq!(
         full.to_string(),
-        "the client does not read what it asks for: more than 4 MiB wait for it"
+        "the client does not read its replies: more than 4 MiB are waiting"
     );
     assert!((MOST_UNREAD..MOST_UNREAD + 2000).contains(&wire.outbox.bytes().len()));
     let mut ending = Box::pin(wire.shutdown());
@@ -161,7 +161,10 @@ async fn what_waits_for_a_client_is_bounded_and_the_end_says_why() {
 #[tokio::test]
 async fn a_client_that_takes_and_sends_nothing_is_given_up_and_one_that_sends_is_not() {
     const PATIENT: Duration = Duration::from_millis(200);
-    for (stuck, reason) in [(0, "the client does not answer"), (3 << 20, "the client takes nothing")] {
+    for (stuck, reason) in [
+        (0, "the client does not respond"),
+        (3 << 20, "the client stopped reading"),
+    ] {
         let (mut wire, mut client, _cut) = connected_with(Some(PATIENT)).await;
         fill(&mut wire, stuck);
         let began = tokio::time::Instant::now();

@@ -17,7 +17,7 @@ impl Directory {
             Ok(code) => code,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "compiled code cannot be read: it is compiled anew");
+                tracing::warn!(path = %path.display(), %error, "cannot read compiled code: it will be recompiled");
                 return None;
             }
         };
@@ -27,7 +27,7 @@ impl Directory {
                 let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
             }
             None => {
-                tracing::warn!(path = %path.display(), "compiled code is damaged or not ours: it is compiled anew");
+                tracing::warn!(path = %path.display(), "compiled code is damaged or not ours: it will be recompiled");
                 let _ = fs::remove_file(&path);
             }
         }
@@ -39,7 +39,7 @@ impl Directory {
         let path = self.entry(label);
         match write_whole(&path, |file| code.write_sealed(&self.key, label, file)) {
             Ok(()) => self.evict(&path),
-            Err(error) => tracing::warn!(path = %path.display(), %error, "compiled code cannot be kept"),
+            Err(error) => tracing::warn!(path = %path.display(), %error, "cannot store compiled code"),
         }
     }
 

@@ -99,7 +99,7 @@ fn key(path: &Path) -> Result<Key, DirectoryError> {
     file.take(33).read_to_end(&mut bytes).map_err(bad)?;
     let key = bytes.try_into().map_err(|_| DirectoryError::Unsafe {
         path: path.to_owned(),
-        what: "it is no key of 32 bytes: remove it, and the next start makes one".to_owned(),
+        what: "it is not a key of 32 bytes: remove it, and the next start makes one".to_owned(),
     })?;
     Ok(Key(key))
 }
@@ -114,8 +114,7 @@ fn check(path: &Path, found: &fs::Metadata, forbidden: u32, done: &str) -> Resul
         )
     } else if found.mode() & forbidden != 0 {
         format!(
-            "it can be {done} by others (mode {:03o}), and code that is run could be put there: \
-             check what is in it, then `chmod go-rwx`",
+            "it can be {done} by other users (mode {:03o}), who could put code there that the gateway runs: check its contents, then `chmod go-rwx`",
             found.mode() & 0o777
         )
     } else {
@@ -137,7 +136,7 @@ fn bounded(path: &Path) -> io::Result<io::Take<File>> {
     let file = open(path)?;
     let found = file.metadata()?;
     if !found.is_file() || found.len() > MAX_BYTES {
-        return Err(io::Error::other("no file, or larger than any that is kept"));
+        return Err(io::Error::other("not a file, or too large"));
     }
     Ok(file.take(MAX_BYTES))
 }

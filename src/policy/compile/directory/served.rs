@@ -23,7 +23,7 @@ impl Directory {
         let written = if same { Ok(()) } else { write_whole(&path, component) }
             .and_then(|()| write_whole(&path.with_extension("json"), |file| file.write_all(settings.as_bytes())));
         if let Err(error) = written {
-            tracing::warn!(path = %path.display(), %error, "a copy of the policy that serves cannot be kept");
+            tracing::warn!(path = %path.display(), %error, "cannot store a copy of the policy in force");
         }
     }
 
@@ -40,13 +40,13 @@ impl Directory {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "cannot read which version of a policy served last");
+                tracing::warn!(path = %path.display(), %error, "cannot read the record of the version last in force");
                 return None;
             }
         };
         let found = unsealed(&self.key, name, &bytes);
         if found.is_none() {
-            tracing::warn!(path = %path.display(), "the record of the version that served last is damaged or not ours: it is ignored");
+            tracing::warn!(path = %path.display(), "the record of the version last in force is damaged or not ours: ignored");
         }
         found
     }
@@ -55,7 +55,7 @@ impl Directory {
     pub(in crate::policy::compile) fn keep_served(&self, name: &str, lineage: &Lineage) {
         let path = self.served_path(name);
         if let Err(error) = write_whole(&path, |file| file.write_all(&sealed(&self.key, name, lineage))) {
-            tracing::warn!(path = %path.display(), %error, "cannot record which version of a policy serves");
+            tracing::warn!(path = %path.display(), %error, "cannot record the version of the policy in force");
         }
     }
 
