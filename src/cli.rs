@@ -27,7 +27,7 @@ use crate::plugin::{self, Plugin};
 use crate::policy::{self, Installed};
 use crate::say::{DONE, FAILED, INVALID, UNBOUND, fail, invalid, plain, print, shown, write};
 
-/// An SSH server that only forwards ports, every forward decided by a WebAssembly policy.
+/// An SSH server that only forwards ports. A WebAssembly policy decides every forward.
 #[derive(Parser)]
 #[command(version, propagate_version = true)]
 struct Cli {
@@ -39,37 +39,37 @@ struct Cli {
 enum Command {
     /// Run the gateway.
     Serve {
-        /// The configuration; without it the embedded default serves the current user.
+        /// Configuration file [default: the embedded one, which serves the current user].
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// Listen here instead of the configured addresses; may be given several times.
+        /// Address to listen on instead of the configured ones; repeatable.
         #[arg(long, value_name = "ADDR")]
         listen: Vec<SocketAddr>,
     },
-    /// Validate configuration, keys and policies without opening a socket.
+    /// Validate the configuration, keys and policies without opening a socket.
     Check {
-        /// The configuration; without it the embedded default is checked.
+        /// Configuration file [default: the embedded one].
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// Print the faults as JSON.
+        /// Print faults as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Ask the configured policy: may this be forwarded, and why?
+    /// Ask the configured policy whether it would permit a forward, and why.
     Explain(Explain),
-    /// Tools for those who write policies.
+    /// Write, build, test and sign policies.
     #[command(subcommand)]
     Plugin(Plugin),
-    /// See and steer a running gateway.
+    /// Inspect and control a running gateway.
     Ctl(Ctl),
-    /// Hash a password for `password-hash`: asked for on a terminal, or the first line of standard input.
+    /// Hash a password for `password-hash`: prompts on a terminal, else reads one line from standard input.
     HashPassword,
-    /// What this program starts to read or compile a component; not for people.
+    /// Internal: the process that reads or compiles a component.
     #[command(name = confined::SUBCOMMAND, hide = true)]
     WorkForParent(confined::Order),
     /// Print a completion script for a shell.
     Completions {
-        /// The shell.
+        /// Shell to complete for.
         shell: Shell,
     },
 }

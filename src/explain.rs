@@ -20,37 +20,37 @@ use crate::request::{
 };
 use crate::say::{self, DENIED, INVALID, UNDECIDED, plain};
 
-/// Ask the configured policy: may this be forwarded, and why?
+/// Ask the configured policy whether it would permit a forward, and why.
 #[derive(Args)]
 pub struct Explain {
-    /// The configuration; without it the embedded default is asked.
+    /// Configuration file [default: the embedded one].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Who asks.
+    /// User who asks.
     #[arg(long, value_name = "NAME")]
     user: String,
-    /// A group the user is in, besides the configured ones; may be given several times.
+    /// Group of the user, besides the configured ones; repeatable.
     #[arg(long = "group", value_name = "G")]
     groups: Vec<String>,
-    /// The fingerprint of the user's key; without it every key that is listed for the user is judged.
+    /// Fingerprint of the user's key [default: try every key listed for the user].
     #[arg(long, value_name = "SHA256:…")]
     key: Option<String>,
-    /// How the user logged in; without it with a key.
+    /// How the user logged in [default: with a key].
     #[arg(long, value_name = "WORD", conflicts_with = "key")]
     method: Option<String>,
-    /// A principal of the certificate that the user logged in with; may be given several times.
+    /// Principal of the certificate that the user logged in with; repeatable.
     #[arg(long = "principal", value_name = "NAME", conflicts_with = "key")]
     principals: Vec<String>,
-    /// A claim of the user, in the place of a configured one; whole numbers, true and false are what they look like.
+    /// Claim of the user, replacing a configured one; whole numbers, true and false keep their type.
     #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = fact)]
     claims: Vec<(String, Fact)>,
-    /// When it is asked, as in 2026-11-24T09:00:00Z; without it, now.
+    /// Time of the request, as in 2026-11-24T09:00:00Z [default: now].
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
-    /// The address the client comes from.
+    /// Address of the client.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     client: std::net::IpAddr,
-    /// Print one object as JSON, in the words of the audit log: the strictest answer, and under `answers` one for each key.
+    /// Print one JSON object with the audit log's keys: the strictest answer, and one for each key under `answers`.
     #[arg(long)]
     json: bool,
     /// connect, listen or accept.

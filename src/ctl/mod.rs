@@ -17,13 +17,13 @@ use crate::request::{Action, printable};
 use crate::say::{DONE, FAILED, INVALID, UNANSWERED, fail, print};
 use client::{Answer, Failure};
 
-/// See and steer a running gateway.
+/// Inspect and control a running gateway.
 #[derive(Args)]
 pub struct Ctl {
-    /// The gateway's control socket; without it the one of the configuration, or the default one.
+    /// Control socket of the gateway [default: the configured one, else the standard path].
     #[arg(long, value_name = "PATH", global = true)]
     socket: Option<PathBuf>,
-    /// The configuration whose `admin.socket` is used.
+    /// Configuration file to take `admin.socket` from.
     #[arg(long, value_name = "FILE", global = true, conflicts_with = "socket")]
     config: Option<PathBuf>,
     /// Print the answer as JSON.
@@ -35,49 +35,49 @@ pub struct Ctl {
 
 #[derive(Subcommand)]
 enum Command {
-    /// How the gateway is, and by which policies it decides.
+    /// Show the gateway's state and its current policies.
     Status,
-    /// What is open.
+    /// List open tunnels.
     Tunnels(Wanted),
-    /// What listens.
+    /// List open listeners.
     Listeners(Wanted),
-    /// What happens, as it happens: the lines of the audit log.
+    /// Follow the audit log: print each event as it happens.
     Events {
         #[command(flatten)]
         wanted: Wanted,
-        /// Of this action: connect, listen or accept.
+        /// Only those with this action: connect, listen or accept.
         #[arg(long, value_name = "A")]
         action: Option<Action>,
-        /// By this policy, by the name under which it is configured.
+        /// Only those that this policy decided; give its configured name.
         #[arg(long, value_name = "P")]
         plugin: Option<String>,
     },
-    /// Close tunnels and listeners; all that is said must match.
+    /// Close the tunnels and listeners that match every given filter.
     Close {
-        /// One tunnel or listener, by its id.
+        /// Only the tunnel or listener with this id.
         #[arg(long, value_name = "F")]
         tunnel: Option<String>,
-        /// All of one session.
+        /// Only those of this session.
         #[arg(long, value_name = "S")]
         session: Option<String>,
-        /// All of one user.
+        /// Only those of this user.
         #[arg(long, value_name = "U")]
         user: Option<String>,
-        /// All to one target: a network, or a pattern with `*`, as in `*.db.internal` or `unix:/run/*`.
+        /// Only those to this target: a network, or a pattern with `*`, as in `*.db.internal` or `unix:/run/*`.
         #[arg(long, value_name = "T")]
         target: Option<String>,
-        /// Why; it goes into the audit log.
+        /// Reason to record in the audit log.
         #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
         reason: Option<String>,
-        /// Only say what would be closed.
+        /// Only show what would be closed.
         #[arg(long)]
         dry_run: bool,
     },
-    /// Read configuration, keys and policies again, as SIGHUP does.
+    /// Reload the configuration, keys and policies, as SIGHUP does.
     Reload,
-    /// Stop accepting, let tunnels end, then stop, as SIGTERM does.
+    /// Stop accepting connections, wait for tunnels to end, then exit, as SIGTERM does.
     Drain {
-        /// How long tunnels may go on, as in `10m`; without it `limits.drain-timeout`.
+        /// How long to wait for tunnels, as in `10m` [default: `limits.drain-timeout`].
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         timeout: Option<u64>,
     },
@@ -85,13 +85,13 @@ enum Command {
 
 #[derive(Args)]
 struct Wanted {
-    /// Of this user.
+    /// Only those of this user.
     #[arg(long, value_name = "U")]
     user: Option<String>,
-    /// Of this session.
+    /// Only those of this session.
     #[arg(long, value_name = "S")]
     session: Option<String>,
-    /// To this target: a network, or a pattern with `*`.
+    /// Only those to this target: a network, or a pattern with `*`.
     #[arg(long, value_name = "T")]
     target: Option<String>,
 }
@@ -161,7 +161,7 @@ fn failed(path: &Path, failure: Failure, json: bool) -> u8 {
     }
 }
 
-/// Prints events until the gateway or the reader is gone. A connection that ends is made again, and goes on where it was.
+/// Prints events until the gateway or the reader is gone. If the connection ends, it reconnects and continues where it was.
 async fn follow(path: &Path, query: &[(&str, &str)], json: bool) -> u8 {
     let mut last = None;
     loop {

@@ -10,12 +10,12 @@ use super::wrong::{fail, unread};
 use crate::policy::{Component, Gate, LoadError, Meter, Offline, Passed};
 use crate::say::{self, FAILED, Paint, plain};
 
-/// Send a component through every gate of a swap, without a gateway.
+/// Check a component as a gateway would before a swap.
 #[derive(Args)]
 pub struct Check {
     #[command(flatten)]
     loading: Loading,
-    /// Print the gates as JSON.
+    /// Print the checks as JSON.
     #[arg(long)]
     json: bool,
 }

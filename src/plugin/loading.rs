@@ -18,27 +18,27 @@ use crate::request::Fact;
 /// A component, and what would be configured for it.
 #[derive(Args)]
 pub(super) struct Loading {
-    /// The component, `builtin:rules`, or the folder of a project (with a `policy.toml`).
+    /// Component, `builtin:rules`, or project folder (one with a `policy.toml`).
     #[arg(value_name = "FILE|DIR")]
     component: String,
-    /// Its settings, a TOML or JSON file, instead of those of the project or the configuration.
+    /// Settings file, TOML or JSON [default: those of the project or the configuration].
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
-    /// Load it as the plugin of this configuration that has the same component, or the only one.
+    /// Load it as the plugin in this configuration that has the same component, or the only one.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Load it as the plugin of this name in the configuration.
+    /// Load it as the plugin with this name in the configuration.
     #[arg(long, value_name = "NAME", requires = "config")]
     plugin: Option<String>,
-    /// Grant an interface: names, state or view; may be given several times.
+    /// Interface to grant: names, state or view; repeatable.
     #[arg(long = "grant", value_name = "NAME")]
     grants: Vec<Granted>,
-    /// Let it rewrite.
+    /// Permit rewrites.
     #[arg(long)]
     rewrite: bool,
     #[command(flatten)]
     wasi: WasiFlags,
-    /// How long a decision may compute, instead of the configured 50 ms, as in 20ms.
+    /// Time limit of one decision, as in 20ms [default: as configured, or 50ms].
     #[arg(long, value_name = "TIME", value_parser = duration)]
     deadline: Option<Duration>,
 }

@@ -37,30 +37,30 @@ pub(crate) use wrong::{fail, invalid};
 
 use clap::Subcommand;
 
-/// Tools for those who write policies.
+/// Write, build, test and sign policies.
 #[derive(Subcommand)]
 pub enum Plugin {
-    /// Begin a policy: a project that builds, with cases that pass.
+    /// Create a policy project that builds, with test cases that pass.
     New(new::New),
-    /// Compile a policy and make a component of it.
+    /// Compile a policy to a component.
     Build(toolchain::Build),
     /// Print the contract (WIT), or the adapter for WASI preview 1.
     Wit(wit::Wit),
-    /// Show what a component is, or what changed between two.
+    /// Show what a component exports, imports and needs, or compare two.
     Inspect(inspect::Inspect),
-    /// Send a component through every gate of a swap, without a gateway.
+    /// Check a component as a gateway would before a swap.
     Check(check::Check),
-    /// Ask a policy the requests of case files, and compare its answers.
+    /// Run a policy's test cases.
     Test(cases::Test),
-    /// Ask a policy one request, and show what it did.
+    /// Ask a policy about one request, and show what it did.
     Run(Box<run::Run>),
-    /// Ask a policy every decision of an audit log again, and say what it would decide differently.
+    /// Replay the decisions in an audit log against a policy, and show what would change.
     Replay(replay::Replay),
-    /// Measure what decisions of a policy cost, on the path of the server.
+    /// Measure how long a policy's decisions take in the gateway.
     Bench(bench::Bench),
     /// Sign a component, as `ssh-keygen -Y sign -n policy@portreeve` does.
     Sign(sign::Sign),
-    /// Check the signature of a component, as `ssh-keygen -Y verify -n policy@portreeve` does.
+    /// Verify the signature of a component, as `ssh-keygen -Y verify -n policy@portreeve` does.
     Verify(verify::Verify),
 }
 

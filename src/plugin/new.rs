@@ -15,12 +15,12 @@ use super::language::Language;
 use super::template::{self, Template};
 use crate::say::{FAILED, INVALID, fail, plain, print};
 
-/// Begins a policy: sources, cases, a file for CI, settings for editors.
+/// Create a policy project: sources, test cases, a CI workflow, editor settings.
 #[derive(Args)]
 pub struct New {
-    /// What the policy is called, which is also its folder: lower-case letters, digits and hyphens.
+    /// Name of the policy and its folder: lower-case letters, digits and hyphens.
     name: PathBuf,
-    /// The language.
+    /// Language of the policy.
     #[arg(long, value_enum)]
     lang: Language,
 }

@@ -11,13 +11,13 @@ use crate::signature::{self, SignError};
 /// Sign a component, as `ssh-keygen -Y sign -n policy@portreeve` does.
 #[derive(Args)]
 pub struct Sign {
-    /// The component, or the folder of a project (with a `policy.toml`).
+    /// Component, or project folder (one with a `policy.toml`).
     #[arg(value_name = "FILE|DIR")]
     file: PathBuf,
-    /// An OpenSSH private key, or a public key or certificate whose private half ssh-agent has.
+    /// OpenSSH private key, or a public key or certificate whose private key is in ssh-agent.
     #[arg(long, value_name = "KEY")]
     key: PathBuf,
-    /// Where the signature is written; without it FILE.sig, where the gateway looks for it. `-` is standard output.
+    /// File to write the signature to, `-` for standard output [default: FILE.sig, where the gateway looks for it].
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

@@ -8,22 +8,22 @@ use crate::files::{self, MOST_COMPONENT};
 use crate::say::{self, FAILED, INVALID, plain};
 use crate::signature::{self, AllowedSigners, Refused};
 
-/// Check the signature of a component, as `ssh-keygen -Y verify -n policy@portreeve` does.
+/// Verify the signature of a component, as `ssh-keygen -Y verify -n policy@portreeve` does.
 #[derive(Args)]
 pub struct Verify {
-    /// The component, or the folder of a project (with a `policy.toml`).
+    /// Component, or project folder (one with a `policy.toml`).
     #[arg(value_name = "FILE|DIR")]
     file: PathBuf,
-    /// Whose signatures count: a file as ssh-keygen(1) describes under ALLOWED SIGNERS.
+    /// Trusted signers, in the format that ssh-keygen(1) describes under ALLOWED SIGNERS.
     #[arg(long, value_name = "FILE")]
     allowed_signers: PathBuf,
-    /// The signature; without it FILE.sig.
+    /// Signature file [default: FILE.sig].
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
-    /// Only this principal may have signed; may be given several times.
+    /// Accept only this principal as the signer; repeatable.
     #[arg(long = "signer", value_name = "PRINCIPAL")]
     signers: Vec<String>,
-    /// Keys that sign nothing any more: an OpenSSH KRL or a list of keys.
+    /// Revoked keys: an OpenSSH KRL or a list of keys.
     #[arg(long, value_name = "FILE")]
     revoked_keys: Option<PathBuf>,
     /// Print the signer as JSON.

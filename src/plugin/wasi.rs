@@ -7,10 +7,10 @@ use crate::config::Wasi;
 /// What WASI imports find.
 #[derive(Args)]
 pub(super) struct WasiFlags {
-    /// What its WASI imports find, as `wasi` in the configuration: `refuse` or `inert`.
+    /// How to treat WASI imports, as `wasi` in the configuration: `refuse` or `inert`.
     #[arg(long, value_name = "WORD", value_parser = word)]
     wasi: Option<Wasi>,
-    /// The same as `--wasi inert`.
+    /// Short for `--wasi inert`.
     #[arg(long, hide = true, conflicts_with = "wasi")]
     wasi_inert: bool,
 }

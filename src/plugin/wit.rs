@@ -9,11 +9,11 @@ use crate::say::print;
 /// Print the contract (WIT), or the adapter for WASI preview 1.
 #[derive(Args)]
 pub struct Wit {
-    /// A version of it that this gateway serves; without it the newest.
+    /// Version of the contract [default: the newest].
     #[arg(long, value_name = "VERSION", value_parser = contract, conflicts_with = "adapter")]
     contract: Option<Contract>,
-    /// Print the adapter that answers WASI preview 1 inside of a component, as WebAssembly text: `wasm-tools component new
-    /// --adapt wasi_snapshot_preview1=FILE` takes it.
+    /// Print the adapter for WASI preview 1 as WebAssembly text, for `wasm-tools component new --adapt
+    /// wasi_snapshot_preview1=FILE`.
     #[arg(long)]
     adapter: bool,
 }

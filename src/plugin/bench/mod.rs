@@ -22,18 +22,18 @@ use crate::policy::{Component, Generation, HostSide, LoadError, Meter, Offline};
 use crate::request::{Action, ForwardRequest};
 use crate::say::{self, INVALID, bytes, plain, thousands};
 
-/// Measure what decisions of a policy cost, on the path of the server.
+/// Measure how long a policy's decisions take in the gateway.
 #[derive(Args)]
 pub struct Bench {
     #[command(flatten)]
     loading: Loading,
-    /// A case file whose first request is asked, with the names, state and facts of the case.
+    /// Case file: measure its first request, with the names, state and facts of the case.
     #[arg(long, value_name = "CASES")]
     request: Option<PathBuf>,
-    /// The case of that name instead of the first.
+    /// Measure this case instead of the first.
     #[arg(long, value_name = "NAME", requires = "request")]
     case: Option<String>,
-    /// The endpoint that is asked for where no case says, as in db.internal:5432.
+    /// Endpoint to ask about without a case file, as in db.internal:5432.
     #[arg(
         long,
         value_name = "ENDPOINT",

@@ -26,25 +26,25 @@ use crate::say::{self, FAILED, INVALID};
 use case::Asks;
 use run::Results;
 
-/// Ask a policy the requests of case files, and compare its answers.
+/// Run a policy's test cases.
 #[derive(Args)]
 pub struct Test {
     /// Project folders (with a `policy.toml`), folders of case files, or case files.
     #[arg(required = true, value_name = "DIR|FILE")]
     paths: Vec<PathBuf>,
-    /// Test this component instead of those that the files name; `builtin:rules` is one, too.
+    /// Component to test instead of the ones that the files name; `builtin:rules` works too.
     #[arg(long, value_name = "FILE")]
     component: Option<String>,
-    /// Only cases whose name contains this.
+    /// Run only cases whose name contains this.
     #[arg(long, value_name = "WORDS")]
     filter: Option<String>,
-    /// Record in the case files what is answered, where it is not what is expected.
+    /// Write the policy's answers into the case files where they differ from what is expected.
     #[arg(long)]
     update: bool,
     /// Print the results as JSON.
     #[arg(long)]
     json: bool,
-    /// Write the results to a file in JUnit's format, too.
+    /// Also write the results to this file, in JUnit format.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }

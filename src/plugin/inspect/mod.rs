@@ -14,15 +14,15 @@ use crate::config::{Grant, Plugin, Wasi};
 use crate::policy::{Component, Description, Kind, LoadError, Meter, Offline, Parts};
 use crate::say::{self, FAILED};
 
-/// Show what a component is, or what changed between two.
+/// Show what a component exports, imports and needs, or compare two.
 #[derive(Args)]
 pub struct Inspect {
     #[command(flatten)]
     loading: Loading,
-    /// A newer one, named in the same way, to be compared with the first.
+    /// Newer component to compare with the first.
     #[arg(value_name = "FILE2|DIR2")]
     newer: Option<String>,
-    /// Print it as JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }

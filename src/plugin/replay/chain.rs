@@ -12,19 +12,19 @@ use crate::config::{self, Config, Grant, Plugin};
 /// What surrounds the component.
 #[derive(Args)]
 pub(super) struct Chain {
-    /// Ask the chain of this configuration, with the component in the place of one of its plugins.
+    /// Replay the policy chain of this configuration, with the component replacing one of its plugins.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["grants", "rewrite", "wasi", "wasi_inert"])]
     config: Option<PathBuf>,
-    /// Which plugin of the configuration the component replaces; needed where there are several.
+    /// Plugin that the component replaces; required if the configuration has several.
     #[arg(long, value_name = "NAME", requires = "config")]
     plugin: Option<String>,
-    /// Its settings, TOML or JSON by the ending; without it those of the configuration or project, or none.
+    /// Settings file, TOML or JSON by its extension [default: those of the configuration or project].
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
-    /// A host interface it may import (names, state, view); may be given several times.
+    /// Host interface that the component may import (names, state, view); repeatable.
     #[arg(long = "grant", value_name = "GRANT", value_parser = grant)]
     grants: Vec<Grant>,
-    /// It may rewrite.
+    /// Permit rewrites.
     #[arg(long)]
     rewrite: bool,
     #[command(flatten)]

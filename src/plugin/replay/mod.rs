@@ -21,32 +21,32 @@ use crate::policy::PolicyRef;
 use crate::replay::{AskError, Broken, LogError, Logs, Manner, Order, Progress, Replay as Engine, Replayed, Skipped};
 use crate::say::{self, DONE, FAILED, INVALID, plain};
 
-/// Ask a policy every decision of an audit log again, and say what it would decide differently.
+/// Replay the decisions in an audit log against a policy, and show what would change.
 #[derive(Args)]
 pub struct Replay {
-    /// The component, `builtin:rules`, or the folder of a policy project.
+    /// Component, `builtin:rules`, or project folder.
     file: String,
-    /// An audit log; may be given several times, the oldest first.
+    /// Audit log; repeatable, the oldest first.
     #[arg(long, value_name = "LOG", required = true)]
     against: Vec<PathBuf>,
-    /// Compare with what this component answers now, not with what the log says.
+    /// Compare with this component's decisions instead of the log's.
     #[arg(long, value_name = "OLD")]
     baseline: Option<String>,
-    /// The settings of the baseline, where they are others.
+    /// Settings of the baseline, if they differ.
     #[arg(long, value_name = "FILE")]
     baseline_settings: Option<PathBuf>,
     #[command(flatten)]
     chain: Chain,
-    /// Ask the system for names of which the log says nothing; without it such a name does not exist.
+    /// Look up names that the log has no answer for; otherwise they do not exist.
     #[arg(long)]
     resolve: bool,
-    /// Tell policies that it is no dry run, so that those count which look only in one; what they keep is the replay's own.
+    /// Tell policies that this is not a dry run, so that their counters count; the replay keeps its own state.
     #[arg(long)]
     no_dry_run: bool,
-    /// Leave out lines in the middle of a log that cannot be read.
+    /// Skip malformed lines in the middle of a log.
     #[arg(long)]
     skip_broken: bool,
-    /// How many differences, and users, are listed one by one.
+    /// How many differences and users to list.
     #[arg(long, value_name = "N", default_value_t = 10)]
     limit_differences: usize,
     /// Print the result as JSON.

@@ -22,7 +22,7 @@ use crate::policy::{Asked, Candidate, Component, HostSide, LoadError, Meter, Off
 use crate::request::{Action, Credential, Fact, ForwardRequest, Host};
 use crate::say::{self, DENIED, INVALID, Paint, UNDECIDED, bytes, plain, thousands};
 
-/// Ask a policy one request, and show what it did.
+/// Ask a policy about one request, and show what it did.
 #[derive(Args)]
 pub struct Run {
     #[command(flatten)]
@@ -33,49 +33,49 @@ pub struct Run {
     /// host:port, [v6]:port or unix:/path.
     #[arg(value_name = "ENDPOINT")]
     target: Option<Target>,
-    /// Who asks.
+    /// User who asks.
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// A group the user is in; may be given several times.
+    /// Group of the user; repeatable.
     #[arg(long = "group", value_name = "G")]
     groups: Vec<String>,
-    /// A claim of the user; whole numbers, true and false are what they look like, all else is text.
+    /// Claim of the user; whole numbers, true and false keep their type, all else is text.
     #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = fact)]
     claims: Vec<(String, Fact)>,
     /// How the user logged in.
     #[arg(long, value_name = "WORD")]
     method: Option<String>,
-    /// The fingerprint of the user's key.
+    /// Fingerprint of the user's key.
     #[arg(long, value_name = "SHA256:…")]
     key: Option<String>,
-    /// Where the client comes from, as in 192.0.2.7 or 192.0.2.7:50000.
+    /// Address of the client, as in 192.0.2.7 or 192.0.2.7:50000.
     #[arg(long, value_name = "IP", value_parser = peer)]
     client: Option<SocketAddr>,
-    /// The peer of an accept, or what the client claims of a connect.
+    /// Peer of an accept, or the originator that the client claims for a connect.
     #[arg(long, value_name = "IP", value_parser = peer)]
     originator: Option<SocketAddr>,
-    /// When it is asked, as in 2026-11-24T09:00:00Z; without it, now.
+    /// Time of the request, as in 2026-11-24T09:00:00Z [default: now].
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
-    /// What a name resolves to, as in db.internal=10.0.0.5,10.0.0.6, or db.internal=timed-out; grants `names`.
+    /// Addresses of a name, as in db.internal=10.0.0.5,10.0.0.6, or db.internal=timed-out; grants `names`.
     #[arg(long = "name", value_name = "HOST=IP", value_parser = name)]
     names: Vec<(String, Result<Vec<IpAddr>, NameError>)>,
-    /// What `state` holds: text, or a whole number for a counter; grants `state`.
+    /// Entry in `state`: text, or a whole number for a counter; grants `state`.
     #[arg(long = "state", value_name = "KEY=VALUE", value_parser = fact)]
     state: Vec<(String, Fact)>,
-    /// A configured fact; grants `view`.
+    /// Configured fact; grants `view`.
     #[arg(long = "fact", value_name = "NAME=VALUE", value_parser = fact)]
     facts: Vec<(String, Fact)>,
-    /// How many forwards a user has open; grants `view`.
+    /// Number of forwards that a user has open; grants `view`.
     #[arg(long = "open", value_name = "USER=COUNT", value_parser = count)]
     open: Vec<(String, u32)>,
-    /// Ask what an audit log recorded: a line of it, or the log with --forward.
+    /// Ask about a recorded request: one audit log line, or the log file with --forward.
     #[arg(long, value_name = "LINE|FILE")]
     audit: Option<String>,
-    /// Which decision of the log.
+    /// Decision in the log to ask about.
     #[arg(long, value_name = "f-…", requires = "audit")]
     forward: Option<String>,
-    /// Print it as JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }

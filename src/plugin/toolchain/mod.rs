@@ -35,13 +35,13 @@ use super::wrong::invalid;
 use crate::config::{Grant, Source};
 use crate::say::{plain, print};
 
-/// Compiles a policy, and makes a component of it.
+/// Compile a policy to a component.
 #[derive(Args)]
 pub struct Build {
-    /// The folder of the policy: the one with `policy.toml`.
+    /// Project folder: the one with `policy.toml`.
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,
-    /// Print what was built as JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
