@@ -24,7 +24,7 @@ use crate::request::{Credential, Fact, Principal, printable};
 
 pub use standing::{Answer, Rights, Standing};
 
-/// Everybody who may log in, as configured.
+/// The users who may log in, as configured.
 #[derive(Clone)]
 pub struct Accounts {
     users: HashMap<String, Account>,
@@ -208,7 +208,7 @@ impl Accounts {
         !self.key_files.is_empty() || self.revoked.is_some()
     }
 
-    /// Whether anybody has a password.
+    /// Whether any user has a password.
     #[must_use]
     pub fn have_passwords(&self) -> bool {
         !self.passwords.are_none()
@@ -255,7 +255,7 @@ impl Accounts {
     /// What a password proves. Hashing takes long: call it where blocking is fine.
     ///
     /// # Errors
-    /// Where it is wrong.
+    /// If the password is wrong or the user has none.
     pub fn check_password(&self, user: &str, password: &str) -> Result<Proof, NotIn> {
         can_be_a_user(user)?;
         let matched = self.passwords.check(user, password);
@@ -316,7 +316,7 @@ impl Accounts {
         permitted.map_err(|refusal| or_unsure(&refusal, unread))
     }
 
-    /// What the others permit, too, where there are others.
+    /// What the others also permit, if there are others.
     fn narrowed(&self, admitted: Admitted, client: IpAddr) -> Result<Admitted, NotIn> {
         let Some(also) = &self.also else {
             return Ok(admitted);

@@ -18,9 +18,9 @@ pub struct Embedded {
     listen: Vec<SocketAddr>,
 }
 
-/// What the person at the terminal needs to know.
+/// Information for the person at the terminal.
 pub struct Welcome {
-    /// The private key that was made, where the user has none.
+    /// The private key that was created, if the user had none.
     pub made_key: Option<PathBuf>,
 }
 
@@ -28,7 +28,7 @@ impl Embedded {
     /// The default for the current user; `listen` replaces the address.
     ///
     /// # Errors
-    /// Where there is no home and no user name.
+    /// If there is no home and no user name.
     pub fn new(listen: Vec<SocketAddr>) -> Result<Self, Faults> {
         let file = PathBuf::from("(embedded default)");
         let missing = |words: &str| Faults {

@@ -1,4 +1,4 @@
-//! `portreeve explain`: the real judgement on a request that nobody made.
+//! `portreeve explain`: decides a hypothetical request exactly as the gateway would.
 
 use std::fmt::Write;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Reading files that somebody else put in their place: without waiting, and no more than is sensible. Putting one there.
+//! Reads files that others may have put there, without blocking and up to a size limit. Writes files atomically.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -10,7 +10,7 @@ use nix::libc;
 /// Opens a regular file. A FIFO or a device in its place would hold up its reader for ever, or never end.
 ///
 /// # Errors
-/// Where it cannot be opened, or is something else.
+/// If it cannot be opened, or is something else.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
@@ -26,7 +26,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 /// The bytes of a regular file.
 ///
 /// # Errors
-/// As [`open`], and `FileTooLarge` where it has more than `most` bytes.
+/// As [`open`], and `FileTooLarge` if it has more than `most` bytes.
 pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {most} bytes"));
@@ -47,7 +47,7 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 /// The text of a regular file.
 ///
 /// # Errors
-/// As [`read`], and where it is not UTF-8.
+/// As [`read`], and if it is not UTF-8.
 pub(crate) fn read_text(path: &Path, most: u64) -> io::Result<String> {
     let text = String::from_utf8(read(path, most)?);
     text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
@@ -60,10 +60,10 @@ pub(crate) fn read_capped(file: impl Read, most: u64) -> io::Result<Option<Vec<u
     Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= most))
 }
 
-/// Puts a file there, whole or not at all: somebody may be watching. It is written beside and takes the place of what was there.
+/// Writes a file atomically, because another process may be watching: it writes a new file beside it and renames it.
 ///
 /// # Errors
-/// Where that cannot be written; what was there is then as it was.
+/// If it cannot be written; the old file is then unchanged.
 pub(crate) fn replace(path: &Path, text: &str, permissions: Option<Permissions>) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let draft = path.with_file_name(format!(".{name}.{}", std::process::id()));

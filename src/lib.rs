@@ -1,14 +1,14 @@
 //! portreeve: an SSH server that only forwards ports, every forward decided by a WebAssembly policy.
 //!
-//! This is the manual for those who read or change the code. Administrators find theirs in
-//! `docs/`, policy authors in `docs/` and `wit/policy.wit`.
+//! This page is for readers of the code. The manual for administrators is in `docs/`, that for policy authors in `docs/`
+//! and `wit/policy.wit`.
 //!
 //! # The one idea
 //!
 //! Nothing is dialled, bound or delivered without a [`Permit`](judgement::Permit), and only the room [`judgement`] can make
-//! one. The judgement does not answer yes or no: it hands over a value that names the very addresses that were judged, and
-//! the [`relay`] takes that value and nothing else. Whatever is not a clear yes is a refusal: a trap, a missed deadline, an
-//! answer that cannot be read, an unknown obligation, a name without addresses, a reply that is dropped.
+//! one. The judgement does not return yes or no: it returns a value with exactly the addresses that it checked, and the
+//! [`relay`] takes that value and nothing else. Anything that is not a clear yes is a refusal: a trap, a missed deadline, a
+//! malformed answer, an unknown obligation, a name without addresses, a reply that is dropped.
 //!
 //! # The rooms
 //!
@@ -18,36 +18,36 @@
 //! | `say` | what commands print, and the codes with which they end | which command says it |
 //! | `origin` | which configuration a command is about: a file, or the embedded default | what is in it |
 //! | [`ctl`] | the client of a running gateway's control socket | what a gateway is made of |
-//! | [`admin`] | who may see and steer a running gateway, over HTTP | SSH, policies, how it is done |
+//! | [`admin`] | lets permitted users see and steer a running gateway, over HTTP | SSH, policies, how it is done |
 //! | [`config`] | the configuration as typed (TOML) and as meant | SSH, policies, the network |
-//! | [`embedded`] | the configuration of those who have none | |
-//! | [`proxy_header`] | who the client of a trusted load balancer is | who that is to us |
+//! | [`embedded`] | the default configuration | |
+//! | [`proxy_header`] | the client's address behind a trusted load balancer | users |
 //! | [`gateway`] | bind, accept, limit, swap, reload, drain; wires the rooms | the protocol |
-//! | `open_files` | the limit of open files, raised at the start, and how many of them forwards may have | |
+//! | `open_files` | raises the limit on open files at start, and says how many of them forwards may use | |
 //! | [`shares`] | places that users share fairly | what the places are for |
-//! | [`vital`] | tasks that must live: started again, and named while they are not there | what they do |
-//! | [`workers`] | one thread and one runtime a core, a connection on one of them | what runs there |
-//! | [`ssh`] | the protocol; the only room that names russh | who may what |
+//! | [`vital`] | essential tasks: restarted if they end, and reported while they are missing | what they do |
+//! | [`workers`] | one thread and one runtime for each core, each connection on one of them | what runs there |
+//! | [`ssh`] | the protocol; the only room that names russh | who may do what |
 //! | [`auth`], [`accounts`] | `authorized_keys`, certificates, revocation; whose key it is | the SSH library, the policy |
 //! | [`forwarder`] | the story of one request | packets, WebAssembly |
-//! | [`confined`] | work on bytes that others wrote, in a process of its own with bounds | what the work is |
+//! | [`confined`] | processing of untrusted bytes, in a separate process with limits | what the work is |
 //! | [`judgement`] | from the switches to the addresses that may be dialled | packets, sockets |
 //! | [`policy`] | load, ask and swap components; the only room that names wasmtime; rooms of its own (below) | SSH, sockets |
-//! | [`names`] | look names up, bounded, and once for each decision | who asks |
+//! | [`names`] | look names up, within limits, and once for each decision | who asks |
 //! | [`paths`] | follow the path of a Unix socket, and hold on to what is there | who asks |
 //! | [`relay`] | dial and bind with a permit, copy both ways, keep the terms | SSH, who asks |
 //! | [`signature`] | who signed a component, and whether that counts | what a component is |
 //! | [`registry`] | what is open, and how it is closed | why |
-//! | [`events`] | what happens, announced once, and who listens: audit log, log, status channels, administrators, observers | why it happens |
+//! | [`events`] | announces each fact once, to all listeners: audit log, log, status channels, administrators, observers | why it happens |
 //! | [`audit`] | keeps lines in a file or pipe, and says whether it can | what a line says |
-//! | `logging` | lines for operators on standard error, made fit to be shown; a reader that is slow holds up nothing | what decides |
-//! | `outlet` | write to a file, pipe or terminal that may take nothing for a while | what is written |
-//! | [`explain`] | the same judgement for a request that nobody made | |
-//! | [`plugin`] | tools for those who write policies | SSH, sockets |
+//! | `logging` | lines for operators on standard error, safe to show; a slow reader delays nothing | what decides |
+//! | `outlet` | write to a file, pipe or terminal that may be blocked for a while | what is written |
+//! | [`explain`] | the same judgement for a hypothetical request | |
+//! | [`plugin`] | tools for policy authors | SSH, sockets |
 //! | `replay` | recorded decisions, asked again of other policies | the command line |
 //! | `password` | the hash of a password, for a configuration | who may log in |
-//! | `files` | read what others put in a file's place, without waiting and within bounds | what is in it |
-//! | [`request`] | the words that all rooms share, without I/O | all of the above |
+//! | `files` | read files that others may have put there, without blocking and within limits | what is in them |
+//! | [`request`] | types that all rooms share, without I/O | all of the above |
 //!
 //! Imports go one way, within [`policy`] too: no rooms import each other in a circle. `docs/rooms.md` is drawn from the code, and
 //! `tests/architecture.rs` has what each room may import.
@@ -68,27 +68,27 @@
 //! # One request
 //!
 //! 1. A callback of the SSH library becomes a [`Requested`](request::Requested), exactly as the client sent it, and a task of
-//!    its own. The session goes on: it never waits for a policy, a name or a target. The one exception is the request for a
-//!    remote forward, to which SSH has no reply that may come later; its patience is two seconds.
+//!    its own. The session continues: it never waits for a policy, a name or a target. The one exception is the request for
+//!    a remote forward, because SSH has no deferred reply to it; its time limit is two seconds.
 //! 2. [`Desk::connect`](forwarder::Desk::connect) takes a place among the session's tunnels and puts a
 //!    [`Question`](judgement::Question) to the [`Judge`](judgement::Judge).
 //! 3. [`Judge::judge`](judgement::Judge::judge): the switches of `[forwarding]`, then the limits of the key or certificate,
 //!    both on what the client sent; the canonical [`Endpoint`](request::Endpoint); the policies of the
-//!    [`Generation`](policy::Generation) in force, each in a fresh instance; then, on what they made of the endpoint, the
-//!    floors; for a connection every address of the host by the verdict's address rules and the floors. The first refusal
-//!    wins. What a policy was told of a name is what is judged here: names are looked up once in a decision.
-//! 4. The decision is in the audit log before it has an effect: where it cannot be written, nothing is forwarded.
+//!    [`Generation`](policy::Generation) in force, each in a fresh instance; then, on the endpoint after any rewrite, the
+//!    floors; for a connection also every address of the host, by the verdict's address rules and the floors. The first
+//!    refusal wins. Names are looked up once in a decision, so the addresses that a policy saw are those checked here.
+//! 4. The decision is in the audit log before it has an effect: if it cannot be written, nothing is forwarded.
 //! 5. [`relay::dial`] connects to the addresses of the permit, in their order. Only then is the channel confirmed, so that
-//!    the client learns the true reason of a failure.
+//!    the client learns the real reason of a failure.
 //! 6. Bytes are copied until both directions have ended, or the terms, a new decision, the session or the gateway end it. An
 //!    end of file closes one direction only. One line says how it ended and how many bytes went each way.
 //!
-//! A listener goes the same way once, and again for each connection that it accepts (`accept`).
+//! A listener takes the same path once, and again for each connection that it accepts (`accept`).
 //!
 //! # Guarantees
 //!
 //! - **No permit, no forward.** [`Permit`](judgement::Permit) has no public constructor.
-//! - **What was judged is what is dialled**: an address, never a name a second time.
+//! - **The relay dials the addresses that were checked**: it never looks a name up again.
 //! - **Failure is not denial.** [`Refusal`](request::Refusal) keeps them apart in types, on the wire and in the log. Both refuse.
 //! - **A decision is alone.** Each runs in an instance of its own, made for it or ahead of it, with a deadline, a bound on memory, and no import that the
 //!   configuration has not granted. Nothing that one request leaves behind is seen by the next, but the counted state of the
@@ -96,50 +96,49 @@
 //! - **A demanded signature is checked on the bytes that are loaded.** A [`Component`](policy::Component) is read once and takes
 //!   its bytes and digest along. Only a [`Vetted`](policy::Vetted) one passes the gates, and it is made where the signature is
 //!   checked. `plugin check` goes the same way.
-//! - **A swap is whole or not at all.** A candidate is read, hashed, compiled, type-checked, configured and asked once
-//!   before one pointer changes; whatever fails leaves the old one in force. Policies whose files change together are one
-//!   candidate. That pointer, [`Current`](judgement::Current), also holds floors, switches, users and limits, so no decision
-//!   sees some of a new configuration and some of the old. A decision ends on what it began with.
-//! - **Taking access away never waits.** While policies of a new configuration are prepared, and if they fail, a user must be
-//!   let in by the old and the new configuration, and the narrower floors, switches and limits count.
-//! - **A login is asked again.** [`Standing`](accounts::Standing) keeps what a client proved and asks what that gives now. A
-//!   session whose user may no longer log in ends.
-//! - **Every decision has a line**, and every tunnel and listener that was opened exactly one end.
-//! - **No slow reader stops another.** The session loop always takes in what arrives, even while the client takes nothing;
-//!   what waits is counted by tunnel and in all, and the client is throttled by SSH's own window. While much waits for the
-//!   client, its targets are not read.
+//! - **A swap is atomic.** A candidate is read, hashed, compiled, type-checked, configured and asked once before one pointer
+//!   changes; if any step fails, the old one stays in force. Policies whose files change together are one candidate. That
+//!   pointer, [`Current`](judgement::Current), also holds floors, switches, users and limits, so no decision sees a mix of old
+//!   and new. A decision finishes with the policy that it began with.
+//! - **Removing access never waits.** While policies of a new configuration are prepared, and if they fail, both the old and
+//!   the new configuration must admit a user, and the stricter floors, switches and limits apply.
+//! - **Logins are checked again.** [`Standing`](accounts::Standing) keeps what a client proved and checks what it permits now.
+//!   A session whose user may no longer log in ends.
+//! - **Every decision has an audit line**, and every opened tunnel and listener exactly one end.
+//! - **No slow reader stops another.** The session loop always reads what arrives, even while the client reads nothing;
+//!   waiting bytes are counted for each tunnel and in all, and SSH's own window throttles the client. While too much waits for
+//!   the client, its targets are not read.
 //! - **Bounded everywhere**: connections, logins, sessions, tunnels, listeners, dials, decisions at once and in a second, look-ups,
 //!   files, bytes held; by user and in all. What users share, they share fairly ([`shares`]): a user at their bound waits alone.
 //! - **Doubt closes nothing.** What is open ends when it is refused, and not because the gateway could not ask, unless the
 //!   configuration says so.
 //!
-//! # Who may lie, and what it gains them
+//! # Who may lie, and what they gain by it
 //!
-//! - **A client that has not logged in** can send any bytes, slowly or in great number. It holds one of a bounded number of
-//!   places for `login-grace`. Its network gets few of them, and has to make room for clients from quieter ones, so a flood
-//!   from one place does not keep others out. Which users exist does not show in the replies.
-//! - **A user** chooses every field of a request. What is compared with a rule is the canonical form, so that `127.1`,
-//!   `LOCALHOST.` and `[::ffff:127.0.0.1]` are what they mean; the originator of a connection is the client's claim and is
-//!   passed on as that. At worst a user has what the policy allows them, up to the limits of a session and of a user.
+//! - **A client that has not logged in** can send any bytes, slowly or in great number. It holds one of a limited number of
+//!   places for `login-grace`. Its network gets few of them, and loses them to clients from quieter networks, so a flood from
+//!   one place does not keep others out. The replies do not reveal which users exist.
+//! - **A user** chooses every field of a request. Rules are compared with the canonical form, so that `127.1`, `LOCALHOST.` and
+//!   `[::ffff:127.0.0.1]` match as what they mean; the originator of a connection is passed on as the client's claim. At worst a
+//!   user gets what the policy allows them, up to the limits per session and per user.
 //! - **A target** may send without end, not read, or hang. It occupies its own tunnel until a timeout or a limit ends it.
-//! - **The author of a policy** decides: a policy can allow everything above the floors, and can see names, addresses and
-//!   claims of who asks. It cannot open a socket or a file, see a byte of payload, outlive its decision, or exceed its
-//!   deadline and memory. What it says is cut to length and stripped of control characters before anybody reads it.
-//!   Whatever reads the component (parser, validator, snapshot tool, compiler) runs in a process of its own ([`confined`]), with bounds on
-//!   time, memory, stack, nesting and output; that process is the one place where the author's bytes meet a program that is neither
-//!   sandboxed nor small. What it gives is trusted, and nothing else that is compiled; it has loaded it itself before, and a panic or a
-//!   crash there is a rejection. The tools for authors do the same.
-//! - **A name server** chooses the addresses of a name. They are judged like any address, and dialled as judged; a second,
-//!   different answer is not asked for. A policy that allows by name alone trusts the name server with the choice.
-//! - **Whoever connects to a listener** is judged (`accept`) by their true address before the client hears of them.
+//! - **A policy author** decides: a policy can allow everything that the floors do not deny, and can see the users' names, addresses
+//!   and claims. It cannot open a socket or a file, see a payload byte, outlive its decision, or exceed its deadline and memory. Its
+//!   text is cut to length and stripped of control characters before it is shown. Everything that reads the component (parser,
+//!   validator, snapshot tool, compiler) runs in a separate process ([`confined`]), with limits on time, memory, stack, nesting and
+//!   output; only in that process do the author's bytes meet a large program without a sandbox. Its output, and no other compiled
+//!   code, is trusted; the process has loaded it once itself, and a panic or crash there rejects the component. The tools for
+//!   authors do the same.
+//! - **A name server** chooses the addresses of a name. They are checked like any address, and the relay dials those that were
+//!   checked; the name is not looked up again. A policy that allows by name alone trusts the name server with the choice.
+//! - **A peer of a listener** is checked (`accept`) by their real address before the client hears of them.
 //! - **A local user** of the gateway's machine sees what the system shows: listeners, and files by their modes. Keys and the
-//!   audit log are made with mode 0600 in a folder of mode 0700. What listens on loopback can be reached by every local user;
-//!   a Unix socket that a listener is bound to has mode 0600.
+//!   audit log are created with mode 0600 in a folder of mode 0700. Every local user can reach a listener on loopback; the Unix
+//!   socket of a listener has mode 0600.
 //!
-//! - **Whoever can write to `policy.directory`** can make the next start slower, and make the gateway forget which version
-//!   of a signed component served last, and no more: compiled code is loaded if it is
-//!   sealed with the key there, which only the gateway's user can read, and a folder or key that others can reach is refused.
-//!   The gateway's user can do as they like with the gateway anyway.
+//! - **Write access to `policy.directory`** can slow the next start, and make the gateway forget the last version of a signed
+//!   component, nothing more: compiled code loads only if it is sealed with the key there, which only the gateway's user can
+//!   read, and a folder or key that other users can access is refused. The gateway's user controls the gateway anyway.
 //!
 //! `unsafe` is denied in this crate except in three files: the bindings that are generated from `wit/policy.wit`
 //! (`policy/contract/generated.rs`), the one call that loads compiled code (`policy/compile/sealed.rs`), and the one that advises

@@ -47,7 +47,7 @@ pub struct Resolver {
     answers: Answers,
 }
 
-/// What is known of names.
+/// Known answers for names.
 pub type Names = HashMap<String, Result<Vec<IpAddr>, NameError>>;
 
 /// Who knows the names.
@@ -241,7 +241,7 @@ impl Lookups {
         self.answers.iter().map(|(name, answer)| (compared(name), answer))
     }
 
-    /// The decision is about this target: where its name has a dot at its end, it is asked for with it, however it is written
+    /// The decision is about this target: if its name ends in a dot, it is looked up with the dot, however it is written
     /// from now on.
     pub fn concern(&mut self, target: &Endpoint) {
         if let Endpoint::Tcp {
@@ -274,7 +274,7 @@ impl Lookups {
     /// All addresses of a host, for a policy, which may ask for a few names only.
     ///
     /// # Errors
-    /// As [`Lookups::settle`], or where this decision asked for too many names.
+    /// As [`Lookups::settle`], or if this decision asked for too many names.
     pub async fn resolve(&mut self, host: &Host) -> Result<Vec<IpAddr>, NameError> {
         let known = matches!(host, Host::Name(name) if self.answers.contains_key(self.asked(name)));
         if !known && self.answers.len() >= MAX_NAMES {
@@ -287,7 +287,7 @@ impl Lookups {
     /// before is told again.
     ///
     /// # Errors
-    /// Where the name has none, or the resolver is slow or fails.
+    /// If the name has none, or the resolver is slow or fails.
     pub async fn settle(&mut self, host: &Host) -> Result<Vec<IpAddr>, NameError> {
         let name = match host {
             Host::Address(address) => return Ok(vec![*address]),

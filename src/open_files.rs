@@ -6,7 +6,7 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Raises the limit, and says so where it does not suffice for `sessions` with a tunnel each. Returns how many files forwards
+/// Raises the limit, and logs it if it does not suffice for `sessions` with a tunnel each. Returns how many files forwards
 /// may have open.
 pub(crate) fn provide(sessions: usize) -> usize {
     let allowed = raise().unwrap_or_else(|error| {

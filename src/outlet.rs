@@ -78,7 +78,7 @@ impl Outlet {
     /// Writes some of the bytes, and returns how many.
     ///
     /// # Errors
-    /// [`io::ErrorKind::TimedOut`] where a stream takes nothing for so long; the system's.
+    /// [`io::ErrorKind::TimedOut`] if a stream takes nothing for so long; the system's.
     pub(crate) fn write(&mut self, bytes: &[u8], patience: Duration) -> io::Result<usize> {
         let (some, _) = match self.kind {
             Kind::File => (bytes, &[][..]),

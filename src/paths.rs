@@ -1,4 +1,4 @@
-//! Where the path of a Unix socket leads, and holding on to what is there.
+//! Resolves the path of a Unix socket, and holds on to the file that is there.
 //!
 //! One socket has many paths: through symbolic links, `/proc/self/root`, `/proc/self/cwd`, hard links. A rule names one of them, so a
 //! path is first followed to the one that has no link in it; that one is judged. What was found there is held open (`O_PATH`), and
@@ -38,7 +38,7 @@ pub struct Place {
 /// A file that is held, or the error of the operating system where there is none.
 type Held = Result<Arc<File>, i32>;
 
-/// Why it is not known where a path leads.
+/// Why a path cannot be resolved.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum PathError {
     /// Where it leads is no path that can be judged.
@@ -63,10 +63,10 @@ pub enum PathError {
 }
 
 impl Socket {
-    /// Follows a path to a socket. Where nothing is there, the path is followed as far as it leads, and connecting fails.
+    /// Follows a path to a socket. If nothing is there, it follows the path as far as it leads, and connecting fails.
     ///
     /// # Errors
-    /// Where it is not known what it leads to. May block as the file system does.
+    /// If it is not known what it leads to. May block as the file system does.
     pub fn follow(path: &SocketPath) -> Result<Self, PathError> {
         let (real, found) = real(Path::new(path.as_str()));
         let path = judged(&real)?;
@@ -102,7 +102,7 @@ impl Socket {
     /// The path to connect to, which leads to what was found as long as this value lives.
     ///
     /// # Errors
-    /// Where nothing was found.
+    /// If nothing was found.
     pub fn held(&self) -> io::Result<PathBuf> {
         opened(&self.held).map(|file| by_number(file))
     }
@@ -112,7 +112,7 @@ impl Place {
     /// Follows the folder of a path; the last part of the path is never followed.
     ///
     /// # Errors
-    /// Where it is not known what the folder is. May block as the file system does.
+    /// If it is not known what the folder is. May block as the file system does.
     pub fn follow(path: &SocketPath) -> Result<Self, PathError> {
         let path = Path::new(path.as_str());
         let folder = path.parent().unwrap_or(Path::new("/"));
@@ -134,7 +134,7 @@ impl Place {
     /// The path to bind, which lies in the folder that was found as long as this value lives.
     ///
     /// # Errors
-    /// Where there is no such folder.
+    /// If there is no such folder.
     pub fn held(&self) -> io::Result<PathBuf> {
         let name = Path::new(self.path.as_str()).file_name().unwrap_or_default();
         opened(&self.folder).map(|folder| by_number(folder).join(name))

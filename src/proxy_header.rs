@@ -6,13 +6,13 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use ppp::{v1, v2};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Reads the header and nothing behind it; answers the client's address and the one it connected
-/// to, or nothing where the balancer speaks for itself (a health check).
+/// Reads the header and nothing after it; returns the client's address and the one it connected
+/// to, or nothing if the balancer itself connects (a health check).
 ///
 /// A header of version 2 says how long it is, up to 64 KiB: addresses, and then further fields (TLVs), which are skipped.
 ///
 /// # Errors
-/// Where there is no such header: a source that is trusted to send one must.
+/// If there is no such header: a source that is trusted to send one must.
 pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(SocketAddr, SocketAddr)>> {
     // Of what follows nothing is read: it belongs to SSH.
     let read = match stream.read_u8().await {

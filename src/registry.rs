@@ -1,4 +1,4 @@
-//! What is open now: sessions, tunnels and listeners, and the handles by which they are closed.
+//! Open sessions, tunnels and listeners, with the handles that close them.
 //!
 //! Entries live exactly as long as their guards, so an early return cannot leave one behind.
 //! Reading does not stop the relay: counters are atomic, and the lock is held only to copy handles.

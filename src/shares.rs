@@ -1,9 +1,9 @@
-//! Places that many users want at the same time.
+//! Divides a limited number of places fairly between users.
 //!
-//! The places of all are bounded, and so are those of one user: they may take another one while they hold fewer than are
-//! free, times [`Shares`]' `weight`. A user who is alone gets a good part of all, of several each gets as much as the others,
-//! and for one who comes last there is a place unless almost as many users as there are places hold some. A user at their
-//! bound waits for one of their own places, and holds up no other user.
+//! The number of places is limited, in all and for each user: a user may take another place while they hold fewer than are free,
+//! times [`Shares`]' `weight`. A user who is alone gets a large part of all, several users get equal parts, and the last one to
+//! come finds a place unless almost as many users as there are places hold some. A user at their limit waits for one of their
+//! own places, and delays no other user.
 //!
 //! This is the dynamic threshold of Choudhury and Hahne, by which switches share the memory for packets among their ports.
 

@@ -41,7 +41,7 @@ impl Workers {
     /// Starts one thread for each core.
     ///
     /// # Errors
-    /// Where a thread or its runtime cannot be made.
+    /// If a thread or its runtime cannot be created.
     pub fn start() -> io::Result<Self> {
         let ending = CancellationToken::new();
         let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -62,7 +62,7 @@ impl Workers {
     /// Accepts on the first thread: what `accept` makes of the listener runs there.
     ///
     /// # Errors
-    /// Where the system cannot watch the listener.
+    /// If the system cannot watch the listener.
     pub fn accept<A>(&self, listener: net::TcpListener, accept: impl FnOnce(TcpListener) -> A) -> io::Result<()>
     where
         A: Future<Output = ()> + Send + 'static,
@@ -77,7 +77,7 @@ impl Workers {
     /// Serves a connection that the first thread has accepted on the thread that has the fewest.
     ///
     /// # Errors
-    /// Where the system cannot watch the connection there.
+    /// If the system cannot watch the connection there.
     pub fn serve<C>(&self, stream: TcpStream, serve: impl FnOnce(TcpStream) -> C) -> io::Result<()>
     where
         C: Future<Output = ()> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Passwords: which user's is right, at the same cost whoever is asked for.
+//! Checks passwords, in the same time for every user name.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};

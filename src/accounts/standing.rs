@@ -1,4 +1,4 @@
-//! A login that stands: who its user is and what they may forward now, asked again whenever that may have changed.
+//! An open login: its user and what they may forward now, checked again whenever that may have changed.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};

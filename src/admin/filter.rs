@@ -1,4 +1,4 @@
-//! Which of what is open a request is about.
+//! Selects the open sessions, tunnels and listeners that a request is about.
 
 use std::net::IpAddr;
 

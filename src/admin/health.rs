@@ -1,4 +1,4 @@
-//! Whether the gateway lives (`/healthz`), and whether it should get new clients (`/readyz`).
+//! Liveness (`/healthz`) and readiness for new clients (`/readyz`).
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,12 +1,12 @@
-//! The administration interface: who may see and steer a running gateway, and in which words.
+//! The administration interface: lets permitted users see and steer a running gateway over HTTP.
 //!
 //! Two listeners, both HTTP/1.1. The control socket is a Unix socket ([`socket`]); it admits by peer credentials ([`peer`]) and
 //! serves `/v1/…` ([`routes`]). The monitoring listener is TCP, read-only, and serves `/healthz` and `/readyz` ([`health`]). Both
-//! are bounded in connections and in time ([`serve`]), so that a slow or rude client takes nothing from those who forward.
+//! are bounded in connections and in time ([`serve`]), so that a slow or rude client takes nothing from users who forward.
 //!
-//! The room knows what can be asked of a gateway ([`Steered`]), and nothing of how it is done. It must not know SSH or policies.
-//! Invariant: a request on the control socket is served only after its peer was admitted, and whatever changes the gateway is in
-//! the audit log with the user who asked.
+//! The room knows which requests a gateway supports ([`Steered`]), and nothing about how they are done. It must not know SSH or
+//! policies. Invariant: a request on the control socket is served only after its peer was admitted, and every change is in the audit
+//! log with the user who asked for it.
 
 mod events;
 mod filter;

@@ -1,4 +1,4 @@
-//! Who may use the control socket: peer credentials, as the kernel states them (unix(7), SO_PEERCRED).
+//! Admits users to the control socket by their peer credentials from the kernel (unix(7), SO_PEERCRED).
 
 use std::ffi::CString;
 

@@ -1,4 +1,4 @@
-//! The control socket's paths under `/v1`: what is there to see, and what can be done.
+//! The control socket's paths under `/v1`.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Both listeners: bounded in connections, in header size and in time, each connection in a task of its own.
+//! Both listeners: bounded in connections, in header size and in time, each connection in its own task.
 
 use std::io;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The control socket: made with its mode, found again by nobody but its gateway.
+//! The control socket: created with its mode, and replaced only if no other gateway serves it.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! What the administration interface shows: `snake_case` keys, in the audit log's words. Unknown facts are absent.
+//! The JSON that the administration interface returns: `snake_case` keys, the same as in the audit log. Unknown facts are absent.
 
 use std::net::SocketAddr;
 

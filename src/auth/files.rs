@@ -1,4 +1,4 @@
-//! Key files on disk: where a user's is, and whether it can be trusted.
+//! Key files on disk: finds a user's files, and checks that they can be trusted.
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
@@ -75,7 +75,7 @@ pub fn authorized_keys_path(pattern: &str, user: &str) -> Result<Option<PathBuf>
     }
 }
 
-/// Reads the key file of nobody in particular: it and the directories above it must belong to root, to this server's
+/// Reads a key file that belongs to no user: it and the directories above it must belong to root, to this server's
 /// own user, or all to one other person.
 pub fn read_keys(path: &Path) -> Result<FileLines, ReadError> {
     read(path, &mut Trust::OnePerson(None), Modes::Checked)

@@ -11,7 +11,7 @@ use super::wire::{self, Fields, Truncated};
 /// A plain public key in SSH wire encoding (RFC 4253 section 6.6): well formed, of a type this server accepts, and in
 /// the one canonical encoding of that key, so that equal keys are equal bytes.
 ///
-/// Whether a point lies on its curve is left to whoever verifies a signature with it.
+/// It does not check that a point lies on its curve: verifying a signature with the key does that.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct KeyBlob {
     algorithm: Algorithm,

@@ -1,4 +1,4 @@
-//! The real `ssh-keygen` in a directory of its own: what the tests compare with.
+//! The real `ssh-keygen` in a temporary directory, for tests to compare with.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

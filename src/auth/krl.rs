@@ -1,6 +1,6 @@
 //! OpenSSH's binary key revocation list, as its `PROTOCOL.krl` describes it.
 //!
-//! What is not understood to the last byte is an error, except extensions that say they may be skipped.
+//! A list that cannot be parsed to its last byte is an error, except for extensions that say they may be skipped.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;

@@ -1,4 +1,4 @@
-//! What a key or certificate lets its holder forward, asked once for every forward.
+//! The limits that a key or certificate puts on forwards, checked once for each forward.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Who may log in, and which limits their key carries.
+//! Decides who may log in, and with which limits of their key.
 //!
 //! This room reads what OpenSSH administrators already have: `authorized_keys` lines with their options,
 //! certificate authorities listed there, and files of revoked keys. It turns them into values that can be asked
@@ -9,12 +9,12 @@
 //! It does not know the SSH library, the policy or the accounts: a key is its wire blob ([`KeyBlob`]), a user is a
 //! name, and who is in which group is the caller's business.
 //!
-//! The invariant: nothing that cannot be read ever widens what is permitted. A line with one option that is unknown,
-//! malformed or beyond what this server can enforce is void as a whole; a revocation file that cannot be understood
-//! to its last byte is an error, upon which the caller refuses every login.
+//! The invariant: malformed input never permits more. If one option of a line is unknown, malformed or cannot be
+//! enforced by this server, the whole line is ignored; a revocation file that cannot be parsed to its last byte is an
+//! error, and the caller then refuses every login.
 //!
-//! Wherever a rule is OpenSSH's, its meaning here is OpenSSH's too, read from its source (`auth-options.c`,
-//! `channels.c`, `krl.c`); where this room is stricter, the item says so.
+//! A rule from OpenSSH means the same here, as read from its source (`auth-options.c`, `channels.c`, `krl.c`); if this
+//! room is stricter, the item says so.
 
 mod admission;
 mod decision;

@@ -18,7 +18,7 @@ use super::permit::{BadPermit, PermitListen, PermitOpen};
 pub struct KeyOptions {
     /// `from=`: see [`AddressPatterns`] for what a host name in it means here.
     pub from: Option<AddressPatterns>,
-    /// `expiry-time=`, the earliest where there are several.
+    /// `expiry-time=`, the earliest if there are several.
     pub expires: Option<Timestamp>,
     /// What `restrict`, `port-forwarding` and `no-port-forwarding` come to.
     pub port_forwarding: bool,
@@ -75,7 +75,7 @@ impl KeyOptions {
     }
 
     /// May a certificate with these principals, signed by this authority, log in as `user`? A certificate without
-    /// principals is nobody's.
+    /// principals matches no user.
     pub fn admits_principal(&self, user: &str, principals: &[impl AsRef<str>]) -> bool {
         principals
             .iter()

@@ -1,4 +1,4 @@
-//! A file of revoked keys that is asked often: read again when it has changed.
+//! A file of revoked keys, cached and read again when it changes.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

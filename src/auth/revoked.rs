@@ -62,7 +62,7 @@ impl RevokedKeys {
         }
     }
 
-    /// Is this key revoked, as a key of its own or as an authority?
+    /// Is this key revoked, as a key or as an authority?
     pub fn key(&self, key: &KeyBlob) -> bool {
         self.keys.contains(key)
             || self.sha256.contains(&key.sha256())

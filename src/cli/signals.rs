@@ -1,8 +1,8 @@
-//! What signals mean to a gateway that serves.
+//! Handles the signals of a serving gateway.
 //!
-//! A thread of its own listens, so that a second request to stop is obeyed even if everything else waits for something: a
-//! file system that hangs, a pipe that no process reads. No signal ends the gateway without its last line in the audit log,
-//! except those that no process can catch and those that report a fault of its own.
+//! A separate thread listens, so that a second request to stop works even if everything else is blocked by a file system that
+//! hangs or a pipe that no process reads. Every signal lets the gateway write its last audit line, except signals that cannot
+//! be caught and signals that report a fault of the gateway itself.
 
 use std::io;
 use std::process;
@@ -45,7 +45,7 @@ impl Signals {
     /// Listens from now on.
     ///
     /// # Errors
-    /// Where the system has no thread, or does not let a signal be caught.
+    /// If the system has no thread, or does not let a signal be caught.
     pub(super) fn listen() -> io::Result<Self> {
         let (ready, listening) = threads::channel();
         let (orders, obeyed) = mpsc::unbounded_channel();

@@ -17,7 +17,7 @@ use super::walk::Table;
 pub struct Auth {
     /// Patterns for authorized-keys files: `%u` is the user, `%h` the home folder, `%%` a percent sign, and there are no other
     /// escapes. Relative ones start at the folder of the configuration. Default: none, so that
-    /// nobody is let in by a file that nobody mentioned.
+    /// no one can log in with a file that the configuration does not name.
     pub authorized_keys: Vec<String>,
     /// Public keys of authorities whose user certificates are accepted. Default: none.
     pub trusted_user_ca_keys: Vec<PathBuf>,
@@ -116,7 +116,7 @@ pub struct User {
     pub claims: Vec<(String, Claim)>,
 }
 
-/// One authorized-keys line in the configuration, with its place for whoever finds the key itself at fault.
+/// One authorized-keys line in the configuration, with its place, to report a fault of the key itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InlineKey {
     /// The line, not yet read as a key.

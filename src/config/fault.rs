@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and where.
+//! Faults of a configuration, and where they are.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
-//! JSON in which no key may stand twice.
+//! JSON that rejects repeated keys.
 //!
-//! TOML refuses a repeated key and JSON readers take the last one in silence; in the settings of a policy that could drop a
-//! rule that somebody relies on.
+//! TOML rejects a repeated key, but JSON readers silently take the last one. In a policy's settings, that could drop a rule that
+//! an administrator relies on.
 
 use std::fmt;
 

@@ -43,7 +43,7 @@ pub(super) fn floors(table: &mut Table<'_>) -> Floors {
 }
 
 /// `[limits]`: defaults and ceilings; a policy's terms can only tighten them. Counts go from 1 to a million, times from a
-/// millisecond to a year, and where a time may be absent, `"0"` says so.
+/// millisecond to a year, and if a time may be absent, `"0"` says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Sessions at once. Default 10000; further ones are refused.

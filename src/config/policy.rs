@@ -27,19 +27,19 @@ pub struct Policy {
     pub directory: Option<PathBuf>,
     /// Facts that a plugin with the grant `view` may ask for by name, in the order of the file. Default: none.
     pub facts: Vec<(String, Claim)>,
-    /// Whose signatures the components need. Default: nobody's, and unsigned ones are loaded.
+    /// Whose signatures the components need. Default: none, so unsigned components load.
     pub signatures: Option<Signatures>,
     /// The chain, at least one, in the order of asking: the first deny wins, a rewrite is what the next one sees.
     pub plugins: Vec<Plugin>,
 }
 
-/// `policy.allowed-signers`: every component that is a file must be signed by somebody whom that file allows. Both files are
+/// `policy.allowed-signers`: every component that is a file must be signed by a signer in that file. Both files are
 /// read anew at each load, so what changes in them counts from the next one on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signatures {
     /// An `allowed_signers` file as ssh-keygen(1) describes it.
     pub allowed_signers: PathBuf,
-    /// `auth.revoked-keys`: a key that lets nobody in any more signs nothing, either.
+    /// `auth.revoked-keys`: a key that is revoked for logins is revoked for signatures too.
     pub revoked_keys: Option<PathBuf>,
 }
 
@@ -69,11 +69,11 @@ pub struct Plugin {
     pub name: String,
     /// Where the component is.
     pub component: Source,
-    /// What a signed component must call itself. Default: the name of the plugin. Without `policy.allowed-signers` not checked.
+    /// The required name of a signed component. Default: the name of the plugin. Not checked without `policy.allowed-signers`.
     pub component_name: Option<String>,
     /// Whether a signed component may be older than what served in its place. Default false.
     pub allow_downgrade: bool,
-    /// What the bytes of the component must hash to. Default: not checked.
+    /// The required SHA-256 of the component. Default: not checked.
     pub sha256: Option<[u8; 32]>,
     /// Which principals of `policy.allowed-signers` may sign this one. Default: each of them.
     pub signers: Vec<String>,
@@ -298,9 +298,9 @@ pub(crate) fn grants(value: &Value<'_>) -> Option<Vec<Grant>> {
     Some(grants)
 }
 
-/// How long a decision may compute where nobody says otherwise.
+/// The default time limit of a decision.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(50);
-/// How many bytes an instance may hold where nobody says otherwise.
+/// The default memory limit of an instance, in bytes.
 pub(crate) const MEMORY: u64 = 64 << 20;
 const UNSIGNED_KEY: Option<&str> =
     Some("this applies only to signed components: set policy.allowed-signers, or remove this key");

@@ -1,4 +1,4 @@
-//! The settings of a plugin: a table in the configuration, or a file of its own, handed over as JSON either way.
+//! The settings of a plugin: a table in the configuration, or a separate file; passed on as JSON either way.
 
 use std::path::{Path, PathBuf};
 
@@ -85,7 +85,7 @@ impl Plugin {
     }
 }
 
-/// Settings that are a file, JSON where its name ends in `.json` and TOML otherwise.
+/// A settings file, JSON if its name ends in `.json`, otherwise TOML.
 ///
 /// # Errors
 /// Every fault of the file.

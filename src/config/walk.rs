@@ -1,8 +1,8 @@
 //! Reading a TOML table key by key.
 //!
-//! A [`Table`] hands out the keys it is asked for and, at the end, reports those nobody asked for: what is asked is what is
-//! known, so no list of keys can go stale. A fault never stops the walk; the default stands in for a bad value and the
-//! result is thrown away once any fault was found.
+//! A [`Table`] returns the keys that the code reads and, at the end, reports the others as unknown, so no separate list of keys
+//! can go stale. A fault never stops the walk: the default replaces a bad value, and the result is discarded if there was any
+//! fault.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -177,7 +177,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Reports a fault of a key, or of the table where the key is not there.
+    /// Reports a fault of a key, or of the table if the key is missing.
     pub(crate) fn fault(&self, name: &str, message: impl fmt::Display) {
         let there = self.entries.and_then(|entries| entries.get_key_value(name));
         let at = there.map_or(self.at, |(key, _)| key.span().start);

@@ -58,7 +58,7 @@ impl Wrong {
     }
 }
 
-/// What the process does that [`super::Confinement`] starts.
+/// The work of the process that [`super::Confinement`] starts.
 #[must_use]
 pub fn serve(order: &Order, work: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, Wrong> + Send + 'static) -> u8 {
     panic::set_hook(Box::new(remember));

@@ -1,12 +1,12 @@
-//! Work on bytes that others wrote, in a process of its own.
+//! Processes untrusted bytes in a separate process.
 //!
-//! Parsers, validators and compilers recurse, allocate and panic as their input has it, and none of them can be interrupted.
-//! So whatever reads a component or a module runs in a process that is started for it, from this very executable: the bytes
-//! go in as a sealed file in memory ([`Sealed`]), what was made of them comes back as another one, of bounded size. The
-//! process has bounds on its time, its memory, its stack and its output (`limits`), it opens nothing and inherits no
-//! variable. Whatever becomes of it, this process learns in a sentence ([`Failed`]).
+//! The input of a parser, validator or compiler can make it recurse, allocate and panic, and none of them can be interrupted.
+//! So a component or module is read in a process that is started for this, from the same executable. The bytes go in as a
+//! sealed file in memory ([`Sealed`]), and the result comes back as another one, of bounded size. The process has limits on its
+//! time, memory, stack and output (`limits`), opens nothing and inherits no variable. If it fails, this process gets the reason
+//! as a sentence ([`Failed`]).
 //!
-//! Invariant: this room knows neither WebAssembly nor what the work is. The rooms that do, name it in an [`Order`].
+//! Invariant: this room knows neither WebAssembly nor what the work is. The rooms that know it describe it in an [`Order`].
 
 mod child;
 mod ending;

@@ -1,7 +1,7 @@
 //! `portreeve ctl`: the client of a running gateway's control socket.
 //!
-//! It sends one request, prints the answer for people or, with `--json`, as it came, and exits with the codes of the program. It must
-//! not know what a gateway is made of: what it shows is what the socket answers.
+//! It sends one request, prints the answer for people or, with `--json`, unchanged, and exits with the program's codes. It must not
+//! know how a gateway is built: it shows only what the socket returns.
 
 mod client;
 mod table;
@@ -102,7 +102,7 @@ fn seconds(text: &str) -> Result<u64, String> {
         .map_err(|error| error.to_string())
 }
 
-/// Asks, prints and answers with the exit code.
+/// Sends the request, prints the answer and returns the exit code.
 pub async fn run(asked: Ctl) -> u8 {
     let path = match socket(&asked) {
         Ok(path) => path,

@@ -1,4 +1,4 @@
-//! Who comes in: accept, limit, and hand over to the SSH server.
+//! Accepts connections within the limits, and hands them to the SSH server.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

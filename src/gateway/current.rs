@@ -1,10 +1,10 @@
-//! What is in force, and what of a newly read configuration comes into force when.
+//! The configuration in force, and when each part of a new one takes effect.
 //!
-//! A configuration is put in force as a whole, by one pointer, once its policies have been prepared. That may take a
-//! minute, or fail, and must not keep a user in meanwhile. So what a new configuration *takes away* applies at once:
-//! until its policies serve, a user must be let in by both the old and the new one, and switches, floors and limits are the
-//! narrower of the two. What it *gives* waits for its policies, because old policies were never meant for new users or
-//! lifted floors.
+//! A configuration takes effect as a whole, by one pointer, once its policies are prepared. That may take a minute, or fail,
+//! and a removed user must not stay in meanwhile. So the *restrictions* of a new configuration apply at once: until its policies
+//! are in force, both the old and the new configuration must admit a user, and the stricter switches, floors and limits of the
+//! two apply. *New permissions* wait for the new policies, because the old ones were not written for new users or lifted
+//! floors.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,9 +1,9 @@
-//! Who may be inside without having logged in.
+//! Limits the connections that have not logged in yet.
 //!
-//! There are so many places in all, and so many for each source: what an address and its neighbours hold together, the /24 of
-//! IPv4 or the /64 of IPv6. One more of a full source takes the place of the oldest of its busiest address. Where all places
-//! are taken, the source that holds the most makes room, so a newcomer from a quiet source gets in whatever the others do. Only
-//! where every source holds as little as the newcomer's is the newcomer refused, at random as in OpenSSH's `MaxStartups`.
+//! There is a limit for all of them, and one for each source, which is an IPv4 /24 or an IPv6 /64. If a source is at its limit, a
+//! new connection replaces the oldest one of its busiest address. If all places are taken, the source that holds the most loses
+//! one, so a client from a quiet source always gets in. Only if every source holds as few places as the new client's is the new
+//! client refused, at random as with OpenSSH's `MaxStartups`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! The end: what is open may finish for a while, and is then cut.
+//! Shutdown: open tunnels may finish for a while, and are then cut.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};

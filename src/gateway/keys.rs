@@ -1,4 +1,4 @@
-//! The files that say who may log in, looked at while sessions are open: key files, revoked keys, authorities.
+//! Watches the files that say who may log in, while sessions are open: key files, revoked keys, authorities.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};

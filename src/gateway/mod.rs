@@ -137,13 +137,13 @@ impl Gateway {
     /// Reads configuration, keys and policies again, and opens the audit log again.
     ///
     /// # Errors
-    /// What is wrong. If that is a policy or its settings, what the new configuration takes away applies all the same; otherwise
-    /// everything goes on as it was.
+    /// The faults. If a policy or its settings are at fault, the restrictions in the new configuration still apply; otherwise
+    /// nothing changes.
     pub async fn reload(&self) -> Result<(), Faults> {
         self.shared.reload().await.faults.map_or(Ok(()), Err)
     }
 
-    /// Reloads without anybody waiting for it; what came of it is in the log and the audit log.
+    /// Reloads in the background; the result is in the log and the audit log.
     pub fn reload_in_background(&self) {
         let shared = Arc::clone(&self.shared);
         self.shared.tasks().spawn(async move {

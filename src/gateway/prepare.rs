@@ -1,4 +1,4 @@
-//! What a configuration needs to serve, and every fault that it has.
+//! Prepares a configuration to serve, and reports all its faults.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -133,7 +133,7 @@ fn workshop(config: &Config, file: &Path, compiler: Compiler) -> Result<Workshop
     }
 }
 
-/// Where the gateway keeps what it makes itself: the XDG state directory of its user.
+/// The folder for the gateway's own files: the XDG state directory of its user.
 #[must_use]
 pub fn state_directory() -> Option<PathBuf> {
     let named = std::env::var_os("XDG_STATE_HOME")

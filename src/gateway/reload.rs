@@ -1,4 +1,4 @@
-//! A configuration read again: what it takes away applies at once, the whole of it once its policies are ready.
+//! Reloads the configuration: restrictions apply at once, all of it once its policies are ready.
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What administrators see of this gateway, and how they reach it.
+//! The gateway's side of the administration interface.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ pub struct Interfaces {
     pub http: Option<SocketAddr>,
 }
 
-/// The control socket of a gateway whose configuration names none: in `$XDG_RUNTIME_DIR/portreeve`, or where that is not set in the
+/// The default control socket: in `$XDG_RUNTIME_DIR/portreeve`, or if that is not set in the
 /// state directory.
 #[must_use]
 pub fn control_socket() -> Option<PathBuf> {

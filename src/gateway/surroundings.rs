@@ -1,6 +1,6 @@
-//! What the machine must have before the gateway can serve, looked at without opening a socket or making a file: for `check`.
+//! Checks for `check` what the machine must have before the gateway can serve, without opening a socket or creating a file.
 //!
-//! `serve` does not ask here. It binds and opens, and says what the system says.
+//! `serve` does not use this: it binds and opens, and reports the system's errors.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::config::{AuditFile, Config, Fault};
 
-/// What keeps a gateway with this configuration from its start, besides the configuration itself.
+/// What would prevent a gateway with this configuration from starting, besides the configuration itself.
 #[must_use]
 pub fn missing(config: &Config, file: &Path) -> Vec<Fault> {
     let addresses = config.server.listen.iter().filter_map(|address| {

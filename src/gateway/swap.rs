@@ -1,4 +1,4 @@
-//! Policies for others, whenever their files change: those that change together, together.
+//! Swaps policies when their files change; files that change together are swapped together.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

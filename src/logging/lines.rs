@@ -1,4 +1,4 @@
-//! Lines on their way to a stream that may not take them: what writes a line never waits.
+//! Queues lines for a stream that may be blocked: the writer of a line never waits.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -34,7 +34,7 @@ impl Lines {
     /// Starts the thread that writes to the stream.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// If the system gives no thread.
     pub(crate) fn start(name: &str, outlet: Outlet) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let writer = Arc::clone(&shared);

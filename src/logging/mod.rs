@@ -1,10 +1,9 @@
 //! The log for operators, on standard error: how a line looks, and how it gets there.
 //!
-//! Every value and message of a line is text from outside until it has passed [`printable`](crate::request::printable): that
-//! happens here, for each field, so that no place that logs can forget it. While the gateway serves, lines are handed to a
-//! thread that writes them. What logs never waits: if standard error takes nothing, the oldest lines stay, later ones are
-//! counted, and the count is written as soon as there is room. Nothing that decides may depend on this room; that is what the
-//! audit log is for.
+//! Every value and message of a line counts as text from outside until it has passed [`printable`](crate::request::printable).
+//! This room does that for each field, so that no caller can forget it. While the gateway serves, a thread writes the lines, so
+//! that logging never blocks: if standard error takes nothing, the oldest lines are kept, later ones are counted, and the count
+//! is written as soon as there is room. No decision may depend on this room; the audit log is for that.
 
 mod fields;
 mod lines;

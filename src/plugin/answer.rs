@@ -1,4 +1,4 @@
-//! What a policy answered, in the words of case files.
+//! A policy's answer, with the keys of case files.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
-//! What a policy is compiled against in each language, embedded in the program: `plugins/bindings`.
+//! The bindings for each language, embedded in the program: `plugins/bindings`.
 //!
-//! A project that `plugin new` made has these files in its folder `bindings`, where its author and their editor see them. A
+//! A project that `plugin new` made has these files in its folder `bindings`, for its author and their editor. A
 //! project without that folder is built against the same files from here.
 
 use std::fs;
@@ -30,7 +30,7 @@ pub(super) fn of(language: Language, contract: Contract) -> Vec<(&'static str, &
     [written, generated].concat()
 }
 
-/// The version of the contract of the bindings in a folder, where they are known.
+/// The version of the contract of the bindings in a folder, if known.
 pub(super) fn contract_of(language: Language, folder: &Path) -> Option<Contract> {
     let file = match language {
         Language::Rust => return None,
@@ -57,7 +57,7 @@ pub(super) fn contract_of(language: Language, folder: &Path) -> Option<Contract>
 /// the time of a file see no change.
 ///
 /// # Errors
-/// Where a folder or a file cannot be written.
+/// If a folder or a file cannot be written.
 pub(super) fn write(files: &[(&str, &str)], folder: &Path) -> io::Result<()> {
     for (name, text) in files {
         let path = folder.join(name);

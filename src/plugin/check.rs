@@ -1,4 +1,4 @@
-//! `portreeve plugin check`: every gate of a swap, offline.
+//! `portreeve plugin check`: every check of a swap, offline.
 
 use std::fmt::Write;
 

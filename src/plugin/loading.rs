@@ -239,7 +239,7 @@ pub(super) fn source(component: &str) -> Result<Source, Unready> {
 /// The file of a component: the file that is named, or what the project of a folder builds.
 ///
 /// # Errors
-/// Where a folder has no project, or its component is no file.
+/// If a folder has no project, or its component is no file.
 pub(super) fn file(path: &Path) -> Result<PathBuf, Unready> {
     if !path.is_dir() {
         return Ok(path.to_owned());

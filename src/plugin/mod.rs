@@ -1,10 +1,10 @@
-//! `portreeve plugin`: what the author of a policy needs between the first line and the swap.
+//! `portreeve plugin`: the tools of a policy author, from the first line to the swap.
 //!
-//! Every command asks the policy where it would serve: the room `policy` loads components through
-//! the gates of a swap and asks them on the path of a decision. This room reads what is to be
-//! asked, and prints what came of it; it decides nothing. It must not know sockets or SSH.
+//! Every command runs a policy as the gateway would: the room `policy` loads components with the
+//! checks of a swap and decides as for a client. This room reads the requests and prints the
+//! results; it decides nothing. It must not know sockets or SSH.
 //!
-//! Invariant: what a command says of a component is what the gateway would do with it.
+//! Invariant: a command says of a component exactly what the gateway would do with it.
 
 mod answer;
 mod bench;

@@ -1,6 +1,6 @@
 //! `portreeve plugin new`: a project that builds, and whose cases pass, before its author has written a line.
 //!
-//! The templates and the bindings are embedded in this program. Nothing that exists is written over.
+//! The templates and the bindings are embedded in this program. Existing files are never overwritten.
 
 use std::fs;
 use std::io;

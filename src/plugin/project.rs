@@ -157,7 +157,7 @@ pub(super) fn settings(table: &mut Table<'_>) -> Option<Json> {
 /// A component as it is named on the command line: `builtin:rules` or a file.
 ///
 /// # Errors
-/// Where no policy of that name is built in.
+/// If no policy of that name is built in.
 pub(super) fn named(text: &str) -> Result<Source, String> {
     match text.strip_prefix("builtin:") {
         Some("rules") => Ok(Source::Builtin("rules".to_owned())),

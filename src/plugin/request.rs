@@ -127,7 +127,7 @@ impl Described {
     /// The request at that moment.
     ///
     /// # Errors
-    /// Where no target is described, or the gateway would refuse it before it asks a policy.
+    /// If no target is described, or the gateway would refuse it before it asks a policy.
     pub(super) fn request(&self, now: Timestamp) -> Result<ForwardRequest, String> {
         let action = self.action.unwrap_or(Action::Connect);
         let target = self

@@ -1,4 +1,4 @@
-//! `portreeve plugin wit`: the contract that this program speaks, for compilers and editors that want it as a file.
+//! `portreeve plugin wit`: prints the contract for compilers and editors that need it as a file.
 
 use clap::Args;
 

@@ -1,4 +1,4 @@
-//! What is wrong, said where its reader looks: as a sentence on stderr, or for a program as JSON on stdout.
+//! Reports an error where its reader looks: as a sentence on stderr, or for a program as JSON on stdout.
 
 use std::path::{Path, PathBuf};
 

@@ -64,7 +64,7 @@ impl Failure {
     }
 }
 
-/// Why a component does not become a policy. Each names the plugin's fault and the mend.
+/// Why a component does not become a policy. Each names the plugin's fault and the fix.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum LoadError {
     /// The file cannot be read.
@@ -218,7 +218,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// The digest of the bytes that were refused, where it is not known already.
+    /// The digest of the rejected bytes, if it is not known already.
     #[must_use]
     pub fn sha256(&self) -> Option<String> {
         match self {

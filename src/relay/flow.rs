@@ -58,7 +58,7 @@ impl Round {
         self.hurries.load(Ordering::Relaxed) && self.flying.load(Ordering::Relaxed) == 0
     }
 
-    /// Whom to wake where the next round need not wait for its pause any more.
+    /// The task to wake if the next round need not wait for its pause any more.
     pub fn wakes(&self, waker: &Waker) {
         self.writer.register(waker);
     }
@@ -171,7 +171,7 @@ impl Flows {
         &self.0.gate
     }
 
-    /// The way to the client of the tunnel that has this channel; none where there is no such tunnel.
+    /// The way to the client of the tunnel that has this channel; none if there is no such tunnel.
     #[must_use]
     pub fn way(&self, channel: u32) -> Option<Way> {
         self.find(channel).map(Way)
@@ -328,7 +328,7 @@ impl Queued {
         }
     }
 
-    /// Bytes arrived that nobody wants.
+    /// Bytes arrived for a tunnel that no longer exists.
     pub fn skip(&self, bytes: usize) {
         self.flow.taken.fetch_add(bytes as u64, Ordering::Relaxed);
     }

@@ -1,10 +1,10 @@
-//! Who may add to what waits for a client.
+//! Holds back targets while too much waits for their client.
 //!
 //! The session takes whatever it is given and the connection takes it when it can (`ssh/wire`), so something else must hold
 //! back the targets. While more than [`MARK`] bytes wait for a client, nothing is read from its targets and nothing of
-//! theirs is sent. Those that wait go on in the order in which they came, so that none is left out.
+//! theirs is sent. Waiting tunnels continue in the order in which they came, so that none is left out.
 //!
-//! Little things have a lane of their own, with twice the mark: a keystroke does not queue up behind downloads for its
+//! Small writes have a separate lane, with twice the mark: a keystroke does not queue up behind downloads for its
 //! turn, and passes before them.
 
 use std::future::poll_fn;

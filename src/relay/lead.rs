@@ -2,11 +2,11 @@
 //!
 //! A client's window says what it has room for, not what it should have waiting. A target that is faster than the client
 //! fills that window, mostly in the buffers of the connection, and a keystroke of another tunnel waits behind all of it.
-//! So while another tunnel of the connection sends little things, a bulky one keeps no more on its way than the client
+//! So while another tunnel of the connection sends small writes, a bulky one keeps no more on its way than the client
 //! takes in about one and a half round trips, as congestion control of the BBR kind does. While it is alone it may fill
 //! the window, which costs the least time per byte.
 //!
-//! What is on its way follows from the windows that the client grants: the largest ever seen is the one of a client that
+//! The bytes in flight follow from the windows that the client grants: the largest ever seen is the one of a client that
 //! has taken everything. The first bytes of a tunnel are therefore few, until the first grant has told how large a window
 //! may be. A client that grants seldom, in large steps, is not waited for in vain: a wait that lasts too long doubles
 //! what may always be on its way.

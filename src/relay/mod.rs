@@ -1,4 +1,4 @@
-//! Dialling, listening and copying: what happens to a request that was permitted.
+//! Dialling, listening and copying for permitted requests.
 //!
 //! Nothing here decides. A target is dialled and a listener bound with a [`Permit`] and nothing else,
 //! and the terms of the permit are kept. The room does not know SSH: the client's side of a tunnel is a
@@ -47,7 +47,7 @@ pub trait Source: Send {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Inbound>>;
 }
 
-/// The client's receiving side. Each call waits for the client's window, and gives false where the
+/// The client's receiving side. Each call waits for the client's window, and returns false if the
 /// channel is gone.
 pub trait Sink: Send {
     /// Sends bytes of the target. What is sent is gone from them, and nothing else is where this is dropped meanwhile.

@@ -29,7 +29,7 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
-/// Copies both ways until both sides are done, a term is reached or somebody ends it.
+/// Copies both ways until both sides are done, a term is reached or the tunnel is closed from outside.
 ///
 /// End of file on one side closes that direction only. `idle` and `stall` are the configured
 /// defaults; the forward's own terms are stricter. The channel is left for the caller to [`part`].
@@ -53,8 +53,8 @@ pub async fn run(
     }
 }
 
-/// Ends a channel whose tunnel is over. Where the client does not close it in time, having heard that nothing more comes, it
-/// is closed from this side; false where that was so.
+/// Ends a channel whose tunnel is over. If the client was told and does not close it in time, the gateway does, and this
+/// returns false.
 pub async fn part(source: &mut impl Source, sink: &mut impl Sink, patience: Duration) -> bool {
     let parting = async {
         if !patience.is_zero() && !draining(source, sink.eof()).await {

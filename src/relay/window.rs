@@ -1,4 +1,4 @@
-//! How much a client may send, tunnel by tunnel, where the library has one number for all of them.
+//! Limits what a client may send for each tunnel, although the library has one number for all of them.
 //!
 //! # What there is to work with
 //!
@@ -6,7 +6,7 @@
 //! is left, the window is topped up to the target, and only then a callback asks for the next target, which holds for every
 //! channel. So a target that is given in the callback of one packet is taken by whichever channel next falls below half of
 //! it. There is no other way to grant a window, and none to take one back. A target of 1 would be the end: nothing is
-//! topped up below half of it, so nobody would ever ask again. [`LEAST`] is 2.
+//! topped up below half of it, so the callback would never come again. [`LEAST`] is 2.
 //!
 //! # What is done with it
 //!
@@ -16,13 +16,13 @@
 //! target is *raised* for one packet at a time: in a callback after which, the last time it came, such a channel sent before
 //! any full one did. Clients answer in a steady order, so that is nearly always right. A channel that has used up its
 //! window and got the least is *thirsty*: it takes part in the round of two bytes each, and its turn is after the full
-//! channel that it followed before. Where the guess is wrong, a full channel gets what was meant for another, and is given
+//! channel that it followed before. If the guess is wrong, a full channel gets what was meant for another, and is given
 //! only so much of that: its queue and its window together may grow from thirteen sixteenths of its bound to the whole within the
 //! time after which a stalled tunnel is closed. What is staked shrinks with each loss and grows with each success.
 //!
-//! The grants of the least are counted in a [`Round`](super::Round): whoever writes them writes them together, once all
-//! of the last round were answered, because what is answered together comes in a steady order. While nobody depends on the
-//! round, it may take its time.
+//! The grants of the least are counted in a [`Round`](super::Round): they are written together, once all of the last round
+//! were answered, because answers to grants that were written together come in a steady order. While no channel depends on
+//! the round, it may be late.
 //!
 //! # Why nothing waits in a circle
 //!
@@ -171,7 +171,7 @@ impl Throttle {
         }
     }
 
-    /// A channel was topped up to the target of `current`; answers the next target.
+    /// A channel was topped up to the target of `current`; returns the next target.
     pub fn topped_up(&mut self, number: u32, current: u32, now: Instant) -> u32 {
         let full = self.granted(number, current, now);
         self.note(number, full);
@@ -185,7 +185,7 @@ impl Throttle {
     /// A packet arrived, after its callback if it had one.
     ///
     /// # Errors
-    /// Where it is more than its channel was granted, beyond the tenth of a window that OpenSSH tolerates, too.
+    /// If it is more than its channel was granted, beyond the tenth of a window that OpenSSH tolerates, too.
     pub fn arrived(&mut self, number: u32, length: usize) -> Result<(), Overrun> {
         let whole = self.whole_window();
         let soft = self.soft_mark(whole);

@@ -1,4 +1,4 @@
-//! What came of a decision, in the terms in which two of them are compared.
+//! The outcome of a decision, in the form in which two outcomes are compared.
 
 use std::fmt;
 

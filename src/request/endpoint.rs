@@ -36,7 +36,7 @@ pub enum Host {
 /// A host name: lower case, ASCII (IDNA), and not readable as an address.
 ///
 /// A dot at the end says that the name is complete: a resolver then appends no search domain. It is no part of what is compared,
-/// so `db.example.com.` and `db.example.com` are equal, but it is kept for whoever looks the name up ([`Name::asked`]).
+/// so `db.example.com.` and `db.example.com` are equal, but it is kept for the lookup ([`Name::asked`]).
 #[derive(Clone, Debug)]
 pub struct Name {
     /// With the dot at its end if there was one.
@@ -102,7 +102,7 @@ impl Endpoint {
     /// The endpoint that a client asks to connect to.
     ///
     /// # Errors
-    /// Where the host is neither a name nor an address, or the port is 0 or above 65535.
+    /// If the host is neither a name nor an address, or the port is 0 or above 65535.
     pub fn to_connect(host: &str, port: u32) -> Result<Self, EndpointError> {
         match narrow(port)? {
             0 => Err(EndpointError::PortZero),
@@ -121,7 +121,7 @@ impl Endpoint {
         SocketPath::parse(path).map(Self::Socket)
     }
 
-    /// The address, where the host is one.
+    /// The address, if the host is one.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
         match self {
@@ -197,7 +197,7 @@ impl Host {
     /// `inet_aton(3)` (`127.1`, `0x7f.1`, `2130706433`) become the address that they mean.
     ///
     /// # Errors
-    /// Where it is no host, or numeric and no IPv4 address, or an IPv6 address with a zone.
+    /// If it is not a host, or numeric but not an IPv4 address, or an IPv6 address with a zone.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         if text.is_empty() {
             return Err(EndpointError::EmptyHost);
@@ -304,7 +304,7 @@ impl SocketPath {
     /// Reads the path of a Unix-domain socket.
     ///
     /// # Errors
-    /// Where it is not absolute, has an empty, `.` or `..` component, a control character, or is
+    /// If it is not absolute, has an empty, `.` or `..` component, a control character, or is
     /// longer than the 107 bytes that `sun_path` holds.
     pub fn parse(path: &str) -> Result<Self, EndpointError> {
         let why = if !path.starts_with('/') {

@@ -23,7 +23,7 @@ pub struct Credential {
     pub method: String,
     /// SHA-256 fingerprint of the user's key, as `ssh-keygen -l` prints it.
     pub fingerprint: Option<String>,
-    /// The verified OpenSSH user certificate, where one was used.
+    /// The verified OpenSSH user certificate, if one was used.
     pub certificate: Option<Certificate>,
 }
 

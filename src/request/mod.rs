@@ -1,7 +1,7 @@
 //! The vocabulary of one forwarding request, without any I/O.
 //!
-//! What a client asks ([`ForwardRequest`]), of which place ([`Endpoint`]), who asks ([`Principal`],
-//! [`Connection`]), and what may come back ([`Verdict`], [`Refusal`]). Nothing here knows of SSH packets,
+//! The request of a client ([`ForwardRequest`]), its place ([`Endpoint`]), its user ([`Principal`],
+//! [`Connection`]), and the possible results ([`Verdict`], [`Refusal`]). Nothing here knows SSH packets,
 //! WebAssembly or sockets. Invariant: an [`Endpoint`] is canonical, so two spellings of one place are equal.
 
 mod endpoint;
@@ -94,14 +94,14 @@ pub fn new_id(prefix: &str) -> String {
     format!("{prefix}-{}", ulid::Ulid::new())
 }
 
-/// What policies are told in `extra` where something open is judged once more: why, `swap` or `recheck`.
+/// The reason that policies get in `extra` if an open forward is decided again: `swap` or `recheck`.
 #[must_use]
 pub fn again(why: impl Into<String>) -> (String, Fact) {
     ("again".to_owned(), Fact::Text(why.into()))
 }
 
 impl ForwardRequest {
-    /// A request that nobody made: to try a policy, or to ask what it would say.
+    /// A request that no client made: to try a policy, or to see what it would decide.
     #[must_use]
     pub fn dry(user: &str, action: Action, target: Endpoint) -> Self {
         let nobody = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -27,7 +27,7 @@ pub enum NetworkError {
 /// address is judged as that.
 ///
 /// # Errors
-/// Where it is neither, or has address bits behind its prefix, so that it is not clear what is meant.
+/// If it is neither, or has address bits beyond its prefix, which makes it ambiguous.
 pub fn network(text: &str) -> Result<IpNet, NetworkError> {
     let net = loose_network(text)?;
     if net.addr() == net.network() {
@@ -43,7 +43,7 @@ pub fn network(text: &str) -> Result<IpNet, NetworkError> {
 /// As [`network`], and address bits behind the prefix count for nothing.
 ///
 /// # Errors
-/// Where it is neither an address nor a network.
+/// If it is neither an address nor a network.
 pub fn loose_network(text: &str) -> Result<IpNet, NetworkError> {
     let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     net.map(unmapped).map_err(|_| NetworkError::Form(text.to_owned()))

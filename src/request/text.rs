@@ -1,4 +1,4 @@
-//! Text from outside, made fit to be shown and kept: every output of the program passes it through [`printable`].
+//! Makes text from outside safe to show and store: every output of the program passes through [`printable`].
 
 use std::borrow::Cow;
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Endpoint;
 
-/// What the policy chain answered.
+/// The verdict of the policy chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Go ahead, on these terms.
@@ -102,7 +102,7 @@ impl AddressRules {
         Self(if rules.is_empty() { Vec::new() } else { vec![rules] })
     }
 
-    /// True where there is no rule at all.
+    /// True if there is no rule at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -113,7 +113,7 @@ impl AddressRules {
         self.0.iter().flatten()
     }
 
-    /// True where no list refuses the address: in each the first match wins, and no match permits.
+    /// True if no list refuses the address: in each the first match wins, and no match permits.
     #[must_use]
     pub fn permit(&self, address: IpAddr) -> bool {
         self.0.iter().all(|rules| {

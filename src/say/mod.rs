@@ -40,7 +40,7 @@ pub(crate) fn invalid(faults: &Faults) -> u8 {
     INVALID
 }
 
-/// What somebody else wrote, on one line and without anything that a terminal would obey.
+/// Text from outside, on one line and without control sequences.
 pub(crate) fn plain(text: &str) -> String {
     printable(text, usize::MAX)
 }

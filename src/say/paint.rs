@@ -1,4 +1,4 @@
-//! Colour, where somebody can see it.
+//! Colour, on a terminal only.
 
 use std::io::{self, IsTerminal};
 

@@ -10,7 +10,7 @@ use crate::auth::Fields;
 /// Asks the agent at `SSH_AUTH_SOCK` to sign `data` with the key `blob`; none where there is no agent.
 ///
 /// # Errors
-/// Where the agent cannot be talked to, or does not sign with this key.
+/// If the agent cannot be talked to, or does not sign with this key.
 pub(super) fn sign(blob: &[u8], data: &[u8]) -> io::Result<Option<Vec<u8>>> {
     let Some(path) = std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()) else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! What a configuration demands of a component's file.
+//! The signatures that a configuration requires of component files.
 
 use std::io;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::files;
 /// Who signed the component at `path`, whose bytes these are. The files that say whom to believe are read anew each time.
 ///
 /// # Errors
-/// Where nobody did who may, or where that cannot be found out.
+/// If no permitted signer signed it, or if that cannot be determined.
 pub fn demanded(signatures: &Signatures, wanted: &[String], path: &Path, bytes: &[u8]) -> Result<Signer, Refused> {
     let allowed = AllowedSigners::read(&signatures.allowed_signers)?;
     let revoked = signatures.revoked_keys.as_deref();

@@ -1,11 +1,11 @@
-//! Signatures of policies: who signed a component, and whether this gateway takes their word for it.
+//! Signatures of policies: who signed a component, and whether this gateway trusts them.
 //!
-//! The format is OpenSSH's SSHSIG (`PROTOCOL.sshsig`) in the namespace [`NAMESPACE`], detached beside the component, and whom
-//! to believe is an `allowed_signers` file (ssh-keygen(1)): `ssh-keygen -Y sign` and `-Y verify` do the same as this room.
+//! The format is OpenSSH's SSHSIG (`PROTOCOL.sshsig`) in the namespace [`NAMESPACE`], detached beside the component, and the
+//! trusted signers are an `allowed_signers` file (ssh-keygen(1)): `ssh-keygen -Y sign` and `-Y verify` do the same as this room.
 //! It does not know what a component is: it sees bytes.
 //!
-//! Invariant: a [`Signer`] comes out of [`verify()`] only, for the bytes that were given to it. What cannot be read, is not
-//! understood, or is not valid at that moment is a [`Refused`], never a signer.
+//! Invariant: a [`Signer`] comes out of [`verify()`] only, for the bytes that were given to it. A signature that cannot be read
+//! or is not valid at that moment is a [`Refused`], never a signer.
 
 mod agent;
 mod demand;

@@ -7,7 +7,7 @@ use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 /// Asks for a passphrase on the terminal of this process, without showing it; none where there is no terminal.
 ///
 /// # Errors
-/// Where the terminal fails, or the question is answered by Ctrl-C or Ctrl-D.
+/// If the terminal fails, or the question is answered by Ctrl-C or Ctrl-D.
 pub(super) fn ask(question: &str) -> io::Result<Option<String>> {
     let Ok(mut terminal) = OpenOptions::new().read(true).write(true).open("/dev/tty") else {
         return Ok(None);

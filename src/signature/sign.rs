@@ -68,7 +68,7 @@ pub enum SignError {
 /// or the file beside it without `.pub` or `-cert.pub`. Answers the armoured signature and the fingerprint of the key.
 ///
 /// # Errors
-/// Where the key cannot be read or used.
+/// If the key cannot be read or used.
 pub fn sign(bytes: &[u8], key: &Path) -> Result<(String, String), SignError> {
     let text = files::read_text(key, MOST_TEXT).map_err(|source| SignError::Read {
         path: key.to_owned(),

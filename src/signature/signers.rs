@@ -33,7 +33,7 @@ pub(super) struct SignerLine {
 #[derive(Clone, Debug)]
 pub(super) struct Patterns(String);
 
-/// Why an `allowed_signers` file cannot be used. Until it can be, nobody's signature is believed.
+/// Why an `allowed_signers` file cannot be used. Until it can be, no signature counts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignersError {
     /// It cannot be read.
@@ -63,7 +63,7 @@ pub enum SignersError {
 }
 
 impl SignersError {
-    /// The file, and the line where it is one that is faulty.
+    /// The file, and the line if one is faulty.
     #[must_use]
     pub fn place(&self) -> (&Path, Option<usize>) {
         match self {
@@ -73,7 +73,7 @@ impl SignersError {
     }
 }
 
-/// What is wrong with one line. Columns count characters from 1.
+/// A fault in one line. Columns count characters from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignerLineError {
     /// Its key, or the quotes of an option.
@@ -124,7 +124,7 @@ impl AllowedSigners {
     /// must not be missed.
     ///
     /// # Errors
-    /// Where it cannot be read, has a faulty line, or names nobody.
+    /// If it cannot be read, has a faulty line, or lists no signer.
     pub fn read(path: &Path) -> Result<Self, SignersError> {
         let failed = |error: io::Error| SignersError::Read {
             path: path.to_owned(),

@@ -16,7 +16,7 @@ pub struct Signer {
     pub principal: String,
     /// Of the key, as `ssh-keygen -l` prints it.
     pub fingerprint: String,
-    /// Of the authority that certified the key, where one did.
+    /// The authority that certified the key, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
 }
@@ -65,7 +65,7 @@ pub enum Refused {
     Signers(#[from] SignersError),
 }
 
-/// Checks that `signature` is one of `bytes`, made for our purpose by somebody who may sign at this time; where `wanted` names
+/// Checks that `signature` is one of `bytes`, made for our purpose by a signer who may sign at this time; if `wanted` names
 /// principals, by one of them.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Which algorithms are offered, and what is said where a client has none of them.
+//! The offered algorithms, and the report if a client has none of them.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What a client shows to be let in, and who looks it up.
+//! The credential that a client offers, and the check of it.
 
 use std::sync::Arc;
 

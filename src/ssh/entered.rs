@@ -11,7 +11,7 @@ use crate::request::Cause;
 pub(super) struct Entered {
     desk: Arc<Desk>,
     pub(super) visit: Arc<Visit>,
-    /// Why it ended, where it did not simply end.
+    /// Why it ended, unless it ended normally.
     pub(super) reason: Option<String>,
     began: Instant,
     _guard: Option<SessionGuard>,

@@ -1,4 +1,4 @@
-//! The keys by which clients know this gateway: read, checked, and made where there is none.
+//! The gateway's host keys: read, checked, and created if there is none.
 
 use std::fmt::Display;
 use std::fs::{DirBuilder, Metadata, OpenOptions};
@@ -81,7 +81,7 @@ impl HostKeys {
     /// The Ed25519 key at `path`, made there if there is none.
     ///
     /// # Errors
-    /// Where it can be neither read nor made.
+    /// If it can be neither read nor created.
     pub fn keep(path: &Path) -> Result<Self, HostKeyError> {
         if !path.exists() {
             make(path, "portreeve host key")?;
@@ -98,7 +98,7 @@ impl HostKeys {
 /// Makes a key pair for a user who has none: the private key at `path`, the public one beside it.
 ///
 /// # Errors
-/// Where the files cannot be written.
+/// If the files cannot be written.
 pub fn make_user_key(path: &Path) -> Result<String, HostKeyError> {
     let key = if path.exists() {
         load(path)?
@@ -154,7 +154,7 @@ fn block(text: &str) -> Option<&str> {
     found.get(..to)
 }
 
-/// What the file is, where it is not what it should be.
+/// The kind of file, if it is not what it should be.
 fn unreadable(path: &Path, text: &str, error: &dyn Display) -> HostKeyError {
     let form = |found, fix: &str| HostKeyError::Form {
         path: path.to_owned(),

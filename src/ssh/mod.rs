@@ -2,8 +2,8 @@
 //!
 //! It turns callbacks into requests at once and hands them to the forwarder; nothing in the session
 //! loop waits for a policy, a name or a target, except the request for a remote forward, whose reply
-//! SSH does not let wait. It does not judge. Invariant: whatever the client sends, each request is
-//! answered exactly once, and a bad one is refused without ending the session.
+//! SSH cannot defer. It does not decide. Invariant: whatever the client sends, each request gets
+//! exactly one answer, and a bad one is refused without ending the session.
 
 mod algorithms;
 mod channel;

@@ -37,7 +37,7 @@ pub struct Service {
 pub struct Settings {
     /// The gateway's keys.
     pub host_keys: HostKeys,
-    /// Whether anybody has a password.
+    /// Whether any user has a password.
     pub passwords: bool,
     /// Shown before the login.
     pub banner: Option<String>,
@@ -104,7 +104,7 @@ impl Service {
     }
 
     /// Serves one connection until it ends, or until `stop`: then the client is told to go.
-    /// `login` is held while nobody has logged in, and until then `evicted` ends the connection, too.
+    /// `login` is held until a user has logged in; until then `evicted` also ends the connection.
     pub async fn serve<G: Send>(
         self: &Arc<Self>,
         stream: TcpStream,

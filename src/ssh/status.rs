@@ -1,4 +1,4 @@
-//! What a plain `ssh host` shows: who you are, what is open, and each decision as it happens, of all sessions of the user.
+//! The status that a plain `ssh host` shows: the user, what is open, and each decision as it happens, in all their sessions.
 
 use std::fmt::Write;
 use std::future::poll_fn;

@@ -1,4 +1,4 @@
-//! `portreeve plugin bench`: what a decision costs on the path of the server.
+//! `portreeve plugin bench`: measures how long decisions take in the gateway.
 
 mod load;
 

@@ -1,4 +1,4 @@
-//! What is expected of an answer, and how an answer differs from it.
+//! An expected answer, and the differences of an actual answer from it.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Which case files are meant.
+//! Finds the case files to run.
 
 use std::collections::HashSet;
 use std::fs::{self, FileType};

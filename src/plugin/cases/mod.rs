@@ -1,4 +1,4 @@
-//! `portreeve plugin test`: requests with the answers that are expected of a policy.
+//! `portreeve plugin test`: runs test cases, which are requests with the answers that are expected.
 
 mod case;
 mod coverage;

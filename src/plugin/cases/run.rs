@@ -81,7 +81,7 @@ type Load = OnceCell<Result<Arc<Candidate>, LoadError>>;
 /// Runs every case.
 ///
 /// # Errors
-/// Where the WebAssembly engine cannot be started.
+/// If the WebAssembly engine cannot be started.
 pub(super) async fn all(files: Vec<CaseFile>) -> Result<Results, LoadError> {
     let began = Instant::now();
     let mut shelf = Shelf::default();

@@ -20,7 +20,7 @@ pub(super) struct Recorded<'a> {
 /// The text of a case file with these answers as what is expected.
 ///
 /// # Errors
-/// Where the text is not what was read before, or an answer has what no TOML file can hold.
+/// If the text is not what was read before, or an answer has what no TOML file can hold.
 pub(super) fn text(text: &str, recorded: &[Recorded<'_>]) -> Result<String, String> {
     // The library writes lines as Unix has them, and no mark.
     let (mark, unmarked) = match text.strip_prefix(MARK) {

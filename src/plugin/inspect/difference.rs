@@ -1,4 +1,4 @@
-//! What changed between two components.
+//! The differences between two components.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

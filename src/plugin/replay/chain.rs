@@ -1,4 +1,4 @@
-//! Which chain is asked: one component alone, or a configuration's with one component exchanged.
+//! The chain to replay: one component alone, or a configuration's chain with one component replaced.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! How far it is, for whoever watches: one line on a terminal, nothing anywhere else.
+//! Progress: one line on a terminal, nothing elsewhere.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;

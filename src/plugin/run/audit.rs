@@ -1,4 +1,4 @@
-//! A request out of the audit log: a line of a decision, and the login of its session where the
+//! A request out of the audit log: a line of a decision, and the login of its session if the
 //! log has it.
 
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `portreeve plugin run`: one request, and everything that came of it.
+//! `portreeve plugin run`: decides one request, and shows everything about it.
 
 mod audit;
 

@@ -11,7 +11,7 @@ use crate::plugin::language::Language;
 /// Builds the component.
 ///
 /// # Errors
-/// Where a compiler is missing or refuses the sources.
+/// If a compiler is missing or refuses the sources.
 pub(super) fn build(sources: &Sources<'_>) -> Result<Vec<u8>, BuildError> {
     let bindings = sources.bindings()?;
     let plus = sources.language == Language::Cpp;

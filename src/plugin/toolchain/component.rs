@@ -1,7 +1,7 @@
 //! From the module that a compiler made to a component.
 //!
-//! The module is the work of a project that others may have written, so it is read in a process of its own, with bounds on
-//! time, memory and stack, as everything that is made of a component ([`confined`](crate::confined)).
+//! Others may have written the project, so its module is read in a separate process, with limits on time, memory and stack, like
+//! every component ([`confined`](crate::confined)).
 
 use serde::{Deserialize, Serialize};
 use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding};

@@ -12,7 +12,7 @@ use crate::plugin::bindings;
 /// Builds the component.
 ///
 /// # Errors
-/// Where Go is missing or refuses the sources.
+/// If Go is missing or refuses the sources.
 pub(super) fn build(sources: &Sources<'_>) -> Result<Vec<u8>, BuildError> {
     let program = tool::on_path(&["go"]).ok_or_else(missing)?;
     check_module(sources)?;

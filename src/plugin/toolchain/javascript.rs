@@ -11,7 +11,7 @@ use crate::plugin::language::Language;
 /// Builds the component.
 ///
 /// # Errors
-/// Where a tool is missing or refuses the sources.
+/// If a tool is missing or refuses the sources.
 pub(super) fn build(sources: &Sources<'_>) -> Result<Vec<u8>, BuildError> {
     let componentize = find(sources, "componentize-qjs")?;
     let modules = sources.scratch.join("modules");

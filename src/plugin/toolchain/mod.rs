@@ -1,8 +1,7 @@
 //! `portreeve plugin build`: the language's own compiler, then a component.
 //!
 //! An author needs the tools of their language and nothing else: the contract, the bindings and the adapter are in this
-//! program, and the component is made here. Invariant: where anything fails, the component that was there before is left as
-//! it was.
+//! program, and the component is made here. Invariant: if anything fails, the existing component stays unchanged.
 
 mod c;
 mod component;

@@ -9,7 +9,7 @@ use super::{Sources, tool};
 /// Builds the component.
 ///
 /// # Errors
-/// Where the tool is missing or refuses the sources.
+/// If the tool is missing or refuses the sources.
 pub(super) fn build(sources: &Sources<'_>) -> Result<Vec<u8>, BuildError> {
     let own = sources.folder.join(".venv/bin/componentize-py");
     let program = Some(own)

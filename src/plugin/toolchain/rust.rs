@@ -1,4 +1,4 @@
-//! Rust: cargo, with the target's standard library where the compiler has it, else built from its sources.
+//! Rust: cargo, with the target's standard library if the compiler has it, else built from its sources.
 //!
 //! Debian's compiler is of the second kind, and `plugins/build.sh`, which makes the component that is embedded in this very
 //! program, finds and uses it the same way.
@@ -16,7 +16,7 @@ use super::{Sources, component, flags, tool};
 /// Builds the component.
 ///
 /// # Errors
-/// Where cargo or a compiler is missing or refuses the sources.
+/// If cargo or a compiler is missing or refuses the sources.
 pub(super) fn build(sources: &Sources<'_>) -> Result<Vec<u8>, BuildError> {
     let cargo = tool::on_path(&["cargo"]).ok_or_else(no_cargo)?;
     let compiler = Compiler::find()?;

@@ -1,7 +1,7 @@
-//! Where a build may write its component.
+//! Checks where a build may write its component.
 //!
-//! `policy.toml` comes with a project that others wrote. What it names must be a place of that project, and hold a component
-//! already or nothing, so that a build writes over no source, no file elsewhere and no device.
+//! `policy.toml` may come with a project that others wrote. So the path that it names must be inside that project, and hold a
+//! component or nothing: a build never overwrites a source, a file elsewhere or a device.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -18,7 +18,7 @@ pub(super) enum Refusal {
 /// Looks at the file that a build would write.
 ///
 /// # Errors
-/// Where it is outside the project, links included, does not end in `.wasm`, or is there and no WebAssembly.
+/// If it is outside the project (links included), does not end in `.wasm`, or exists and is not WebAssembly.
 pub(super) fn check(project: &Path, target: &Path) -> Result<(), Refusal> {
     if target.extension().is_none_or(|ending| ending != "wasm") {
         return Err(Refusal::Not("it does not end in .wasm"));

@@ -44,7 +44,7 @@ pub(super) fn printed(program: &Path, arguments: &[&str]) -> Option<String> {
 /// Runs a tool to its end. What it prints is shown where it fails; `hint` says what may be behind that.
 ///
 /// # Errors
-/// Where it cannot be started or does not succeed.
+/// If it cannot be started or does not succeed.
 pub(super) fn run(command: &mut Command, hint: &str) -> Result<(), BuildError> {
     let output = command
         .stdin(Stdio::null())
@@ -61,7 +61,7 @@ pub(super) fn run(command: &mut Command, hint: &str) -> Result<(), BuildError> {
 /// Runs a tool that takes long and shows how far it is.
 ///
 /// # Errors
-/// Where it cannot be started or does not succeed.
+/// If it cannot be started or does not succeed.
 pub(super) fn run_shown(command: &mut Command) -> Result<(), BuildError> {
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
     match status.map_err(|error| unstarted(command, &error))? {

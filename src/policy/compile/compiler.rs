@@ -1,7 +1,7 @@
-//! What is made of a component, away from everything else.
+//! Compiles components, away from everything else.
 //!
 //! A compiler cannot be interrupted, and a component can be made to keep it busy for minutes, to take all memory, or to
-//! recurse until the stack is full. So all that reads one happens in a process of its own ([`confined`](crate::confined)):
+//! recurse until the stack is full. So all that reads one happens in a separate process ([`confined`](crate::confined)):
 //! this file has both ends, [`Compiler`] in the gateway and [`perform`] in that process.
 
 use std::time::Duration;

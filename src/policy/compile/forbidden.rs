@@ -1,4 +1,4 @@
-//! What the system may forbid that running policies needs, and what to do about it.
+//! Restrictions of the system that keep policies from running, and what to do about them.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! What the gateway will do with compiled code, done first where it may fail.
+//! Loads compiled code as the gateway will, but first in a process that may fail.
 //!
 //! The code itself is mapped from a file, but what wasmtime notes beside it (types, names, tables of functions) becomes
 //! objects on the heap of the gateway. A component of a few megabytes can have a million of them. So the process that

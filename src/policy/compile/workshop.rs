@@ -1,4 +1,4 @@
-//! Where components become code that runs: a compiler, and what it made before.
+//! Turns components into code that runs: a compiler, and a store of compiled code.
 
 use std::collections::HashMap;
 use std::fs;
@@ -67,7 +67,7 @@ impl Workshop {
     /// A workshop that keeps compiled code, and copies of what served, in the folder `path`.
     ///
     /// # Errors
-    /// Where the folder cannot be made or used, or somebody else could put code there.
+    /// If the folder cannot be made or used, or another user could put code there.
     pub fn keeping(compiler: Compiler, path: &Path) -> Result<Self, DirectoryError> {
         Ok(Self::with(compiler, Some(Directory::open(path)?), true))
     }
@@ -130,7 +130,7 @@ impl Workshop {
     /// Whether a signed component may take the place of this plugin.
     ///
     /// # Errors
-    /// Where it is another policy, or an older one, and that is not meant.
+    /// If it is another policy, or an older one, and that is not meant.
     pub(in crate::policy) fn admit(&self, plugin: &Plugin, found: &Lineage) -> Result<(), LoadError> {
         let known = self.tools.serving().get(&plugin.name).cloned();
         let kept = || self.tools.directory.as_ref().and_then(|kept| kept.served(&plugin.name));

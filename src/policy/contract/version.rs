@@ -1,9 +1,9 @@
-//! The tracks of the contract: which of them a component was built for, and whether this gateway serves it.
+//! The tracks of the contract: which one a component was built for, and whether this gateway supports it.
 //!
 //! A track is the versions of `wit/policy.wit` that share their types, by the rule of Cargo and of the component model: below
-//! 1.0 each minor version is one of its own. A component says its track by the names of what it exports, and everything else
-//! that it takes from `portreeve:policy` must be of that track, too. This table is where a further track is added; it
-//! brings bindings of its own, and what a guest is told and answers is converted by them.
+//! 1.0 each minor version is a separate one. The names of a component's exports say its track, and everything that it imports
+//! from `portreeve:policy` must be of that track too. To add a track, add a row to this table, with its own bindings, which
+//! convert requests and verdicts.
 
 use semver::{Version, VersionReq};
 
@@ -51,7 +51,7 @@ impl Track {
     /// The track of a component with these exports.
     ///
     /// # Errors
-    /// Where it is no policy, or for a track that is not served, or for several.
+    /// If it is no policy, or for a track that is not served, or for several.
     pub(in crate::policy) fn of(exports: &[&str]) -> Result<&'static Self, LoadError> {
         let [lifecycle, decision] = EXPORTED.map(|interface| {
             let found = exports

@@ -9,13 +9,13 @@ use crate::signature::Signer;
 
 /// One gate of a swap.
 pub struct Gate {
-    /// What it is called.
+    /// Its name.
     pub name: GateName,
-    /// What came of it.
+    /// Its result.
     pub result: Passed,
 }
 
-/// What came of a gate.
+/// The result of a gate.
 pub enum Passed {
     /// It was passed, with words that may be of use.
     Yes(String),

@@ -1,5 +1,5 @@
-//! What can be read of a component without running or compiling it: also of one that would never
-//! load, so that its author learns why.
+//! Describes a component without running or compiling it, even one that would never load, so that
+//! its author learns why.
 
 use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, KnownCustom, Parser, Payload};
@@ -109,7 +109,7 @@ impl Parts {
         }
     }
 
-    /// The world that it was built for, with the version, where it exports what a policy does.
+    /// The world that it was built for, with the version, if it exports what a policy must.
     #[must_use]
     pub fn world(&self) -> Option<String> {
         let version = |interface| {
@@ -150,7 +150,7 @@ impl Parts {
     /// The track that it is served on.
     ///
     /// # Errors
-    /// Where it exports no policy, or one of a track that this gateway does not serve.
+    /// If it exports no policy, or one of a track that this gateway does not serve.
     pub(in crate::policy) fn served(&self) -> Result<&'static Track, crate::policy::LoadError> {
         let exports: Vec<_> = self.exports.iter().map(String::as_str).collect();
         Track::of(&exports)

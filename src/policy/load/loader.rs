@@ -30,7 +30,7 @@ impl Loader {
     /// Prepares an engine whose instances may hold `memory` bytes each, for components that are compiled in that workshop.
     ///
     /// # Errors
-    /// Where the engine or one of its threads cannot be started.
+    /// If the engine or one of its threads cannot be started.
     pub(in crate::policy) fn new(memory: u64, workshop: Arc<Workshop>, meter: Meter) -> Result<Self, LoadError> {
         Ok(Self {
             sandbox: Arc::new(Sandbox::new(memory, meter)?),

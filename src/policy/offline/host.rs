@@ -71,7 +71,7 @@ impl Remembered {
     /// Remembers a value for the policy of that name, for [`Remembered::TERM`].
     ///
     /// # Errors
-    /// Where a policy could not have stored it: the key or the value is too large, or all is full.
+    /// If a policy could not have stored it: the key or the value is too large, or all is full.
     pub fn value(&self, policy: &str, key: &str, bytes: Vec<u8>) -> Result<(), &'static str> {
         let stored = self.state.put(policy, key.to_owned(), bytes, Self::TERM, self.now());
         stored.map_err(words)

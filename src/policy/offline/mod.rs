@@ -1,8 +1,8 @@
 //! One component for a tool: loaded through the gates and asked on the path of those that serve, while the host interfaces
 //! answer what they are told to answer.
 //!
-//! Nothing here decides anything: a [`Candidate`] is asked by a [`Generation`] of one, so what is
-//! tried is what would serve.
+//! Nothing here decides anything: a [`Generation`] of one asks the [`Candidate`], so the test runs
+//! exactly what would serve.
 
 mod gates;
 mod host;
@@ -59,7 +59,7 @@ impl Offline {
     /// An engine whose instances may hold `memory` bytes and compute for `deadline`; components are always compiled.
     ///
     /// # Errors
-    /// Where the WebAssembly engine cannot be started.
+    /// If the WebAssembly engine cannot be started.
     pub fn new(memory: u64, deadline: Duration, meter: Meter) -> Result<Self, LoadError> {
         Self::with(Workshop::new(Compiler::this_program()), memory, deadline, meter)
     }
@@ -67,7 +67,7 @@ impl Offline {
     /// As [`Offline::new`], and components are compiled in that workshop.
     ///
     /// # Errors
-    /// Where the WebAssembly engine cannot be started.
+    /// If the WebAssembly engine cannot be started.
     pub fn with(workshop: Workshop, memory: u64, deadline: Duration, meter: Meter) -> Result<Self, LoadError> {
         let workshop = Arc::new(workshop);
         Ok(Self {

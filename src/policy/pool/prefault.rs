@@ -3,12 +3,12 @@
 //! The memory of an instance is a copy of a snapshot that the system makes page by page, each at the first touch. A Python
 //! policy writes some 140 pages in a hundred places for each decision, and most of the time of that decision went into the
 //! page faults. So the thread that makes instances ahead looks at what the first decisions touched (`/proc/self/pagemap`),
-//! and asks the system for the same pages (`MADV_POPULATE_WRITE`, `MADV_POPULATE_READ`) where the pool gave them back.
+//! and asks the system for the same pages (`MADV_POPULATE_WRITE`, `MADV_POPULATE_READ`) if the pool gave them back.
 //!
-//! This is advice. A page that is asked for is the same private copy that the fault would have made, so nothing that a guest
-//! or this program can read depends on it, whoever has the address by then: where it is wrong, a page is wasted. wasmtime
-//! offers no way to it, so the copies are found by the name of their mapping; where there are none, or no `/proc`, nothing
-//! is warmed.
+//! This is only a hint. A requested page is the same private copy that the fault would have made, so nothing that a guest or this
+//! program can read depends on it, even if the address is in use by something else by then: a wrong guess wastes one page.
+//! wasmtime has no interface for it, so the copies are found by the name of their mapping; if there are none, or no `/proc`,
+//! nothing is warmed.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;

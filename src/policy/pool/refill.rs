@@ -34,7 +34,7 @@ impl Refill {
     /// Starts the thread; it ends with the last copy of this value.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// If the system gives no thread.
     pub(in crate::policy) fn start() -> Result<Self, LoadError> {
         Self::start_with(IDLE)
     }

@@ -1,4 +1,4 @@
-//! Where in a guest something went wrong: the functions that were under way, as far as the component has names for them.
+//! The place of a failure in a guest: the functions that were running, if the component contains their names.
 
 use std::fmt::Write;
 

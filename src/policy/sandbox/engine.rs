@@ -33,7 +33,7 @@ impl Sandbox {
     /// address space is limited (`ulimit -v`, small containers) instances are allocated one by one.
     ///
     /// # Errors
-    /// Where the engine cannot be started.
+    /// If the engine cannot be started.
     pub(in crate::policy) fn new(memory: u64, meter: Meter) -> Result<Self, LoadError> {
         let settings = |pool| {
             let mut settings = settings(memory, pool);

@@ -1,4 +1,4 @@
-//! What a guest can reach: the interfaces of the world, each with a budget.
+//! Implements the interfaces of the world for guests, each with a budget.
 
 use std::time::{Duration, Instant};
 

@@ -32,8 +32,8 @@ impl Generation {
     /// Asks the chain: the first refusal wins, a rewrite is the next one's target.
     ///
     /// The first turn of the guests runs on the calling thread, because most decisions are over
-    /// before it ends. A decision that takes longer, or waits for a name, goes on elsewhere, so
-    /// that it holds up nobody here.
+    /// before it ends. A decision that takes longer, or waits for a name, continues elsewhere, so
+    /// that it delays no other one here.
     pub async fn decide(self: &Arc<Self>, request: Arc<ForwardRequest>, lookups: Lookups) -> Opinion {
         let began = Instant::now();
         let resolver = lookups.resolver();

@@ -1,4 +1,4 @@
-//! From a configuration to the generation that it means, and from there to the next one.
+//! Builds the generation that a configuration describes, and swaps it for the next one.
 
 use std::sync::Arc;
 

@@ -24,7 +24,7 @@ impl Component {
     /// Reads a component. Nothing but its size is looked at.
     ///
     /// # Errors
-    /// Where its file cannot be read, or is larger than is accepted.
+    /// If its file cannot be read, or is larger than is accepted.
     pub fn read(source: &Source) -> Result<Self, LoadError> {
         Ok(Self::of(read(source)?, source.clone()))
     }

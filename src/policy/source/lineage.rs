@@ -1,9 +1,8 @@
-//! What a signed component must be besides signed: the policy that is meant in its place, and no older than what served there.
+//! More checks on a signed component: it must be the policy that is expected here, and not older than the last one in force.
 //!
-//! A signature says who made some bytes, not what for. Without more, an old component of the same author could be put in the
-//! place of a newer one, and any other component of that author, too, with its own good signature. What a component says of
-//! itself (`describe`) is part of the bytes that are signed, so its name and version can be held against the configuration and
-//! against what served last.
+//! A signature says who made some bytes, not what for. With a valid signature alone, an old component of the same author could
+//! replace a newer one, and so could any other component of that author. The name and version that a component reports
+//! (`describe`) are part of the signed bytes, so they can be compared with the configuration and with the last one in force.
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -23,7 +22,7 @@ pub(in crate::policy) struct Lineage {
 /// Whether a signed component may serve as this plugin, where `served` is what did last, if that is known.
 ///
 /// # Errors
-/// Where it is another policy, or an older version and going back is not meant.
+/// If it is another policy, or an older version and going back is not meant.
 pub(in crate::policy) fn check(plugin: &Plugin, found: &Lineage, served: Option<&Lineage>) -> Result<(), LoadError> {
     let wanted = plugin.component_name.as_deref().unwrap_or(&plugin.name);
     if found.component != wanted {

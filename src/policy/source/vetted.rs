@@ -15,7 +15,7 @@ impl Vetted {
     /// Reads a plugin's component and checks its signature, where `signatures` demands one.
     ///
     /// # Errors
-    /// Where a file cannot be read, or the signature is not as demanded.
+    /// If a file cannot be read, or the signature is not as demanded.
     pub fn read(plugin: &Plugin, signatures: Option<&Signatures>) -> Result<Self, LoadError> {
         Self::of(Component::read(&plugin.component)?, plugin, signatures)
     }
@@ -24,7 +24,7 @@ impl Vetted {
     /// none.
     ///
     /// # Errors
-    /// Where the signature is not as demanded.
+    /// If the signature is not as demanded.
     pub fn of(component: Component, plugin: &Plugin, signatures: Option<&Signatures>) -> Result<Self, LoadError> {
         let signed = signatures
             .zip(component.file())

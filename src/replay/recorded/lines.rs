@@ -48,7 +48,7 @@ impl Lines {
     /// The next one, or none where the file ends.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub(crate) fn read(&mut self) -> io::Result<Option<Text<'_>>> {
         self.bytes.clear();
         let mut length = (&mut self.reader).take(MAX_LINE).read_until(b'\n', &mut self.bytes)?;

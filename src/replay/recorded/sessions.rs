@@ -1,4 +1,4 @@
-//! Who is logged in, as a log tells it.
+//! The open sessions, as read from a log.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Requests to forward, and what arrives for those that were granted.
+//! Forwarding requests, and the data of granted ones.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

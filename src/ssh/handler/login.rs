@@ -1,4 +1,4 @@
-//! How a client becomes a user: what it shows, whose that is, and what begins once they are in.
+//! Login: the credential that a client offers, whose it is, and what starts after the login.
 
 use std::net::IpAddr;
 use std::sync::Arc;

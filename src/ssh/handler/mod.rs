@@ -1,4 +1,4 @@
-//! One SSH connection: what the library calls, brought to whoever answers it.
+//! One SSH connection: routes the library's callbacks to the code that handles them.
 
 mod forwarding;
 mod login;

@@ -1,11 +1,11 @@
-//! A client's connection, which takes whatever the session writes and is read all the while.
+//! A client's connection: it accepts every write of the session at once, and keeps reading meanwhile.
 //!
 //! # Why nothing waits in a circle
 //!
 //! The library writes and flushes inside the loop that reads, so while a write waits, nothing is read. Many clients do the
-//! same (Go's `x/crypto`, paramiko), and then both wait for each other for good. So here no write ever waits: what the
-//! socket does not take at once goes into an outbox, and is written whenever the socket has room. Whoever could wait, and
-//! for what:
+//! same (Go's `x/crypto`, paramiko), and then both wait for each other for good. So here no write ever waits: bytes that
+//! the socket does not take at once go into an outbox, and are written when the socket has room. Each party waits only for
+//! these:
 //!
 //! - **The session** waits for the connection to be readable or writable, for a message of a tunnel, and for nothing else of
 //!   the client or of a target. It looks for a packet before it rests, and each look for a packet writes what waits as well;
@@ -13,8 +13,8 @@
 //!   tunnel does not make it wait: tunnels take what arrives before all else (`relay/tunnel`), even while they wait for
 //!   the gate, for the client's window, or to say that they end.
 //! - **A tunnel** waits with what its target says: for the client's window, and then at the gate (`relay/gate`), which is
-//!   closed while much is in the outbox. Whoever waits for a window has no place at the gate. So the way down waits for the
-//!   client to read, and for nothing else.
+//!   closed while much is in the outbox. A tunnel that waits for a window has no place at the gate. So the way down waits
+//!   for the client to read, and for nothing else.
 //! - **The client** may read as late as it likes. What it sends is taken in the meantime, up to the windows that it was
 //!   granted, and these depend on what the targets take (`relay/window`), not on what it reads itself.
 //! - **A target** waits for the client it talks to, through the window and the gate, and for nothing of other tunnels but
@@ -25,20 +25,20 @@
 //!
 //! # What bounds the outbox
 //!
-//! What targets say is held back by the gate: some hundred kilobytes, whatever happens. What else is in the outbox the client
-//! has provoked: answers to its requests, and windows for what it sent. A client that goes on asking without reading is
-//! given up when [`MOST_UNREAD`] wait for it.
+//! The gate holds back data from targets, to some hundred kilobytes in any case. The rest of the outbox is caused by the client:
+//! replies to its requests, and windows for what it sent. If a client keeps sending requests without reading, the connection
+//! ends when [`MOST_UNREAD`] wait for it.
 //!
-//! A client that neither takes nor sends anything for as long as it may be silent is given up. The library asks it whether it
-//! is there, and does not count the answers: the question waits behind everything else, so a client that takes what is
-//! before it is there, too.
+//! The connection also ends if the client neither reads nor sends anything within its keepalive time. The library sends a
+//! keepalive request and does not count the replies: the request waits behind everything else, so a client that reads what is
+//! before it is alive too.
 //!
 //! # How it saves system calls
 //!
-//! What follows a packet is read with it, so that a packet does not cost two reads. What is little is written with what
-//! follows it, and before the next read at the latest: the session always reads before it rests. And while channels whose
-//! targets are stalled are granted two bytes at a time, these grants are written together: once all of the last round were
-//! answered if somebody depends on it, or else with what is written next or after a pause.
+//! A read takes as many packets as there are, so that a packet does not cost two reads. Small writes are held and sent with the
+//! next one, and before the next read at the latest: the session always reads before it rests. While channels with stalled
+//! targets are granted two bytes at a time, these grants are written together: once all of the last round were answered if a
+//! channel depends on it, else with the next write or after a pause.
 
 mod ahead;
 mod opening;

@@ -1,11 +1,11 @@
-//! What the gateway keeps of its policies between two starts: `policy.directory`.
+//! The gateway's store for policies between two starts: `policy.directory`.
 //!
 //! ```text
-//! key                     the secret that compiled code is sealed with, mode 0600, made at the first start
-//! compiled/HASH           compiled code, sealed; anything else is ignored and made anew
-//! last-good/NAME.wasm     the component that served last under that name, for the administrator
+//! key                     the secret that compiled code is sealed with, mode 0600, created at the first start
+//! compiled/HASH           compiled code, sealed; anything else is ignored and recompiled
+//! last-good/NAME.wasm     the component last in force under that name, for the administrator
 //! last-good/NAME.json     and its settings; neither is ever read by the gateway
-//! served/NAME.sealed      which signed component served last under that name, sealed: no older one is taken
+//! served/NAME.sealed      which signed component was last in force under that name, sealed: no older one is accepted
 //! ```
 
 mod compiled;
@@ -56,7 +56,7 @@ impl Directory {
     /// Opens the folder, and makes it and its key where they are not there.
     ///
     /// # Errors
-    /// Where it cannot be used, or where somebody else could write there or read the key.
+    /// If it cannot be used, or where somebody else could write there or read the key.
     pub(in crate::policy::compile) fn open(path: &Path) -> Result<Self, DirectoryError> {
         for folder in [
             path.to_owned(),

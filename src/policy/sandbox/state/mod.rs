@@ -1,4 +1,4 @@
-//! What policies remember between decisions (the interface `state`), and the clock that it goes by.
+//! The values and counters that policies keep between decisions (the interface `state`), and its clock.
 
 mod clock;
 mod memory;
