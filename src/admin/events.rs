@@ -39,7 +39,7 @@ pub(super) async fn events<S: Steered>(
         }
     };
     let place = places.try_acquire_owned().map_err(|_| {
-        let words = format!("{READERS} clients read events already: end one of them");
+        let words = format!("{READERS} clients already read events: close one of them first");
         Failed::new(StatusCode::CONFLICT, words)
     })?;
     let reader = Reader {

@@ -120,10 +120,7 @@ fn show<S: Steered>(
 ) -> Answer<Response> {
     let Query(wanted) = wanted?;
     if wanted.plugin.is_some() {
-        return Err(Failed::new(
-            StatusCode::BAD_REQUEST,
-            "plugin is a filter of events only",
-        ));
+        return Err(Failed::new(StatusCode::BAD_REQUEST, "plugin can filter events only"));
     }
     let filter = filter(wanted)?;
     let mut found = found(gateway, &filter);

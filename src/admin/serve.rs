@@ -31,7 +31,7 @@ pub async fn monitor<S: Steered>(
 ) {
     let listener = match listener.try_clone().and_then(TcpListener::from_std) {
         Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "the monitoring listener cannot be served"),
+        Err(error) => return tracing::error!(%error, "cannot serve the monitoring listener"),
     };
     let router = health::monitored(gateway, token);
     let places = Arc::new(Semaphore::new(MONITORS));

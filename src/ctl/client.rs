@@ -137,7 +137,7 @@ impl Lines {
             }
         }
         match self.rest.len() > MAX_EVENT {
-            true => Err(garbled("an event without end")),
+            true => Err(garbled("an event that does not end")),
             false => Ok(told),
         }
     }

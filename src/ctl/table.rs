@@ -87,7 +87,7 @@ fn forwards(body: &Value) -> String {
 /// One line: when, what, whose, of which place, and what was said of it.
 pub(super) fn event(name: &str, body: &Value) -> String {
     if let Some(missed) = body.get("missed").and_then(Value::as_u64) {
-        return format!("({missed} events were missed: they came faster than they were read)\n");
+        return format!("(missed {missed} events: they came faster than they were read)\n");
     }
     let time = text(body, "time");
     let time = time.get(11..19).unwrap_or(&time);
@@ -116,12 +116,12 @@ fn reloaded(body: &Value) -> String {
         keys.unwrap_or_default().iter().map(word).collect::<Vec<_>>().join(", ")
     };
     let mut text = match keys("applied") {
-        applied if applied.is_empty() => "reloaded: no key has changed\n".to_owned(),
+        applied if applied.is_empty() => "reloaded: no changes\n".to_owned(),
         applied => format!("reloaded: {applied}\n"),
     };
     let waiting = keys("needs_restart");
     if !waiting.is_empty() {
-        text.push_str(&format!("after a restart: {waiting}\n"));
+        text.push_str(&format!("needs a restart: {waiting}\n"));
     }
     text
 }

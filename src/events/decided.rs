@@ -1,4 +1,4 @@
-//! A decision, as events have it, and a connection that was allowed and is not there.
+//! The events for a decision, and for an allowed connection that failed.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

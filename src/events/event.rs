@@ -1,4 +1,4 @@
-//! What happened.
+//! The facts that are announced.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Who follows what is decided for a user: the status channels of all sessions of that user.
+//! The status channels of a user's sessions, which follow the decisions for that user.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

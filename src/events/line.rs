@@ -1,4 +1,4 @@
-//! A fact as one line of JSON: how the audit log has it, and all who read along.
+//! A fact as one line of JSON, for the audit log and all other readers.
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};

@@ -1,7 +1,7 @@
-//! The stream for administrators: lines as they happen, and those of the last while for whoever comes back.
+//! The stream for administrators: lines as they happen, and recent lines for readers that reconnect.
 //!
-//! There is one ring for all who read. A reader has a place in it and nothing else, so that one who is slow costs nothing: what the
-//! ring no longer has is counted, and the reader is told how many lines it missed.
+//! All readers share one ring. A reader is only a position in it, so a slow reader costs nothing: lines that the ring no longer has
+//! are counted, and the reader is told how many it missed.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -188,7 +188,7 @@ impl FromStr for Place {
                 number: number.parse().ok()?,
             })
         });
-        place.ok_or_else(|| format!("`{text}` is no id of an event: use one that this stream gave"))
+        place.ok_or_else(|| format!("`{text}` is not an event id: use one from this stream"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What operators read on standard error: the same facts in a sentence.
+//! The operators' log on standard error: the same facts, each in a sentence.
 
 use super::{Decided, Event, Subject};
 use crate::request::VerdictWord;

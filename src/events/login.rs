@@ -1,4 +1,4 @@
-//! A login, as events have it.
+//! The events for a login.
 
 use std::net::SocketAddr;
 

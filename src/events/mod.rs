@@ -1,9 +1,9 @@
-//! What happens: each fact is announced once, here, and whoever wants to know listens.
+//! Announces each fact once, to all listeners.
 //!
-//! [`Events::emit`] takes a fact ([`Event`]) and whom it is about ([`Subject`]). It becomes one line of JSON, which the audit log
+//! [`Events::emit`] takes a fact ([`Event`]) and its subject ([`Subject`]). It becomes one line of JSON, which the audit log
 //! writes and the administrators' stream ([`Live`]) shows. Besides these two there are the operators' log ([`log`]), the status
 //! channels of users ([`Followers`]), and whatever the gateway adds ([`Listener`]). The room must not know why something happens,
-//! and no listener may wait: what is heard is heard on the task of whoever announced it.
+//! and no listener may wait: it runs on the task that announced the fact.
 
 mod decided;
 mod event;

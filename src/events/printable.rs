@@ -1,6 +1,6 @@
-//! JSON whose texts are fit to be shown: people read the log with `tail`, `jq -r` and the like.
+//! JSON with texts that are safe to show: people read the log with `tail`, `jq -r` and similar tools.
 //!
-//! Here and not where facts are made, so that no text of any event can be forgotten.
+//! This happens here and not where facts are created, so that no text of any event can be forgotten.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! The stream itself: from whoever announces a fact to all who listen.
+//! The stream itself: carries each fact from its source to all listeners.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Whom an event is about.
+//! The subject of an event.
 
 use std::net::SocketAddr;
 
