@@ -14,9 +14,9 @@
 //!
 //! | room | what it is for | what it must not know |
 //! |---|---|---|
-//! | [`cli`] | the grammar of the command line; signals; which command runs | how anything is done |
-//! | `say` | what commands print, and the codes with which they end | which command says it |
-//! | `origin` | which configuration a command is about: a file, or the embedded default | what is in it |
+//! | [`cli`] | parses the command line, handles signals, runs the command | how anything is done |
+//! | `say` | the output of commands, and their exit codes | which command uses it |
+//! | `origin` | the configuration that a command uses: a file, or the embedded default | what is in it |
 //! | [`ctl`] | the client of a running gateway's control socket | what a gateway is made of |
 //! | [`admin`] | lets permitted users see and steer a running gateway, over HTTP | SSH, policies, how it is done |
 //! | [`config`] | the configuration as typed (TOML) and as meant | SSH, policies, the network |
@@ -44,26 +44,26 @@
 //! | `outlet` | write to a file, pipe or terminal that may be blocked for a while | what is written |
 //! | [`explain`] | the same judgement for a hypothetical request | |
 //! | [`plugin`] | tools for policy authors | SSH, sockets |
-//! | `replay` | recorded decisions, asked again of other policies | the command line |
+//! | `replay` | decides recorded requests again, with other policies | the command line |
 //! | `password` | the hash of a password, for a configuration | who may log in |
 //! | `files` | read files that others may have put there, without blocking and within limits | what is in them |
 //! | [`request`] | types that all rooms share, without I/O | all of the above |
 //!
 //! Imports go one way, within [`policy`] too: no rooms import each other in a circle. `docs/rooms.md` is drawn from the code, and
-//! `tests/architecture.rs` has what each room may import.
+//! `tests/architecture.rs` lists what each room may import.
 //!
 //! | room in `policy` | what it is for |
 //! |---|---|
 //! | `contract` | the world of `wit/policy.wit` in all versions that are served, and the translation between them |
-//! | `source` | a component's bytes, read once, with their digest and signature; the watch on its files |
-//! | `inspect` | what a component is without running it, and the gates of a swap |
-//! | `sandbox` | the engine, a guest, what it can reach, and its bounds; what policies remember |
-//! | `compile` | from a component to code, in a process of its own; compiled code kept under a seal |
-//! | `pool` | instances made ahead of decisions |
-//! | `load` | every gate that a component passes before it serves, and one question to it |
-//! | `serve` | the chain in force, what it decides, and its replacement as a whole |
-//! | `offline` | the same for tools, where nothing serves |
-//! | `failure`, `reference` | what can go wrong; which policy it was |
+//! | `source` | reads a component's bytes once, with their digest and signature; watches its files |
+//! | `inspect` | describes a component without running it; the gates of a swap |
+//! | `sandbox` | the engine, guests, their interfaces and limits; the state of policies |
+//! | `compile` | compiles components in a separate process; stores compiled code under a seal |
+//! | `pool` | instances prepared in advance |
+//! | `load` | makes every check of a swap, and asks one guest for one decision |
+//! | `serve` | the chain in force, its decisions, and its replacement as a whole |
+//! | `offline` | the same for tools |
+//! | `failure`, `reference` | errors; the identity of a policy |
 //!
 //! # One request
 //!

@@ -1,4 +1,4 @@
-//! Which configuration a command is about: a file, or the embedded default.
+//! The configuration that a command uses: a file, or the embedded default.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

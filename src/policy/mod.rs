@@ -1,11 +1,11 @@
 //! Policies: loading, asking and swapping sandboxed WebAssembly components.
 //!
-//! The only room that names wasmtime. A component comes from a file (`source`), is looked at (`inspect`), becomes code in a
-//! process of its own (`compile`), and runs in the `sandbox` under the `contract` of `wit/policy.wit`. Once it was configured and
-//! tried (`load`) it is part of a [`Generation`] (`serve`). Each decision runs in an instance of its own that nothing else has
-//! used or will use; some are made ahead (`pool`). `offline` is the host for tools, where nothing serves.
+//! The only room that names wasmtime. A component is read from a file (`source`), inspected (`inspect`), compiled in a separate
+//! process (`compile`), and runs in the `sandbox` under the `contract` of `wit/policy.wit`. Once it is configured and tested
+//! (`load`), it is part of a [`Generation`] (`serve`). Each decision runs in a fresh instance that nothing else uses; some are
+//! prepared in advance (`pool`). `offline` is the host for tools.
 //!
-//! Invariant: whatever goes wrong inside a guest becomes a [`Failure`], never an allow and never a denial.
+//! Invariant: an error inside a guest becomes a [`Failure`], never an allow and never a denial.
 
 mod compile;
 mod contract;

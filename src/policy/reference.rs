@@ -1,4 +1,4 @@
-//! Which policy it was: its name, version and digests, and who signed it.
+//! The identity of a policy: its name, version and digests, and who signed it.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! Asking: every decision of the log, of one policy or of two, on all cores.
+//! Replays every decision of the log with one policy or two, on all cores.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;

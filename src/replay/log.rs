@@ -1,4 +1,4 @@
-//! Audit logs as a replay reads them: one after the other, each decision in its place.
+//! Reads audit logs for a replay: one after the other, with the decisions in order.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -1,11 +1,11 @@
-//! Recorded decisions asked again, of other policies.
+//! Decides recorded requests again, with other policies.
 //!
-//! A policy is pure but for what the host tells it, and the audit log has all of that: who asked, over which connection, when,
-//! and what names meant. So a decision can be asked again of another policy, on the path on which it would be asked of the
-//! gateway, each in a fresh instance. What differs is what the change would have done.
+//! A policy depends only on its input from the host, and the audit log has all of that: user, connection, time, and the addresses
+//! of names. So another policy can decide a recorded request again, in a fresh instance, exactly as in the gateway. The
+//! differences are the effect of the change.
 //!
-//! The policies are asked themselves ([`Generation::decide`]) and not the judgement: switches, keys and floors decide without a
-//! policy, and so do they today. It must not know the command line, and prints nothing.
+//! A replay asks the policies directly ([`Generation::decide`]) and not the judgement: switches, keys and floors decide without a
+//! policy, then as now. It must not know the command line, and prints nothing.
 
 mod ask;
 mod decision;

@@ -1,4 +1,4 @@
-//! Counting differences.
+//! Counts differences.
 
 use std::collections::BTreeMap;
 

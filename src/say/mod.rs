@@ -1,6 +1,6 @@
-//! What commands say: on standard output what was found, on standard error why not, and the code with which they end.
+//! The output of commands: results on standard output, errors on standard error, and the exit code.
 //!
-//! It must not know which command says it.
+//! It must not know which command uses it.
 
 mod paint;
 

@@ -1,4 +1,4 @@
-//! Which rules of a policy the cases have made decide.
+//! The rules of a policy that decided at least one case.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
-//! From a component to code that runs: made in a process of its own, and kept under a seal for the next start.
+//! Compiles components to code in a separate process, and stores it under a seal for the next start.
 //!
-//! It must not know what the code is asked. Invariant: no code is loaded that this gateway has not compiled itself.
+//! It must not know what the code is used for. Invariant: no code is loaded that this gateway has not compiled itself.
 
 mod compiler;
 mod directory;

@@ -1,4 +1,4 @@
-//! How deeply a component is nested, found out before anything recurses over it that has less room.
+//! Checks how deeply a component is nested, before anything with less stack recurses over it.
 
 use wasmparser::{
     ComponentType, ComponentTypeDeclaration, CoreType, InstanceTypeDeclaration, ModuleTypeDeclaration, Parser, Payload,

@@ -1,14 +1,13 @@
 //! Compiled code of a known origin, and the one place where it becomes a component.
 //!
-//! wasmtime runs what it is given here as it is: whoever chooses these bytes owns the process. So a
-//! value of [`Code`] is made in two ways only. The bytes were written by a compiler that this
+//! wasmtime runs these bytes without checking them: if an attacker chose them, they would control the
+//! process. So a value of [`Code`] is made in two ways only. The bytes were written by a compiler that this
 //! program started from its own executable (or that is this process), to a file in memory that only
 //! the two have; or they were read from a file and carry a seal (HMAC-SHA-256) that only the gateway's
 //! key can make. Either way they are in a file in memory that nothing can change any more
 //! ([`Sealed`]), and the seal is checked on the very bytes that are loaded afterwards, so it does not
 //! matter who writes to the file in between. It covers the label, so that one entry cannot stand in
-//! for another. The author of a component has a say in neither: what they hand in is compiled, never
-//! loaded.
+//! for another. The author of a component controls neither: their bytes are compiled, never loaded.
 #![allow(unsafe_code)]
 
 use std::io::{self, BufWriter, Read, Write};

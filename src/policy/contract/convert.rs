@@ -1,5 +1,5 @@
-//! Between the words of the gateway and those of the WIT. What a guest answers is checked here: a
-//! verdict that is malformed, too large or not understood never becomes one of ours.
+//! Converts between the gateway's types and those of the WIT, and checks a guest's answers: a
+//! verdict that is malformed, too large or unknown never becomes one of ours.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! The optional `observer` export: whether a component has it, and whether it takes what the gateway will tell it.
+//! The optional `observer` export: whether a component has it, and whether its types match.
 
 use wasmtime::Store;
 use wasmtime::component::{Component, ComponentExportIndex, Instance};

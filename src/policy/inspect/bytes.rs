@@ -1,4 +1,4 @@
-//! What shows in the bytes of a component before anything reads them.
+//! Checks on the bytes of a component before anything parses them.
 
 use wasmparser::Parser;
 

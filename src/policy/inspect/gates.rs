@@ -1,4 +1,4 @@
-//! The gates of a swap, one by one, for the author who wants to know all that is missing at once.
+//! The gates of a swap, one by one, so that an author sees everything that is missing at once.
 
 use super::bytes::check_bytes;
 use super::parts::Parts;

@@ -1,4 +1,4 @@
-//! What a component may import, by the grants of its plugin.
+//! The imports that a component may have, by the grants of its plugin.
 
 use crate::config::{Grant, Plugin, Source, Wasi};
 use crate::policy::LoadError;

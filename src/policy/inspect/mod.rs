@@ -1,4 +1,4 @@
-//! What a component is, as far as it shows without running it, and whether that would pass the gates of a swap.
+//! Describes a component without running it, and says whether it would pass the gates of a swap.
 
 mod bytes;
 mod gates;

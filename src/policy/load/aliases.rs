@@ -1,7 +1,7 @@
-//! Paths in the settings of the built-in rules that lead elsewhere, so that no request is ever about them.
+//! Finds paths in the settings of the built-in rules that contain links, so that no request ever matches them.
 //!
-//! The gateway follows a path before it judges it, and a policy cannot look at files. So a rule on `/var/run/docker.sock`
-//! matches nothing on a machine where `/var/run` is a link to `/run`, and that must not pass in silence.
+//! The gateway resolves a path before it checks it, and a policy cannot read the file system. So a rule on
+//! `/var/run/docker.sock` never matches if `/var/run` is a link to `/run`, and the administrator must be told.
 
 use std::fs;
 use std::path::{Path, PathBuf};

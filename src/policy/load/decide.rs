@@ -1,4 +1,4 @@
-//! One question to one guest, in an instance that is made for it and dropped after it.
+//! Asks one guest for one decision, in an instance that is created for it and dropped afterwards.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a component is linked with: what its plugin is granted, and nothing else.
+//! Links a component with the interfaces that its plugin is granted, and nothing else.
 
 use wasmtime::component::{Component, InstancePre, Linker};
 

@@ -1,4 +1,4 @@
-//! All that components are loaded with: an engine, the compilers, and the thread that makes instances ahead.
+//! The tools that load components: an engine, the compilers, and the thread that prepares instances.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

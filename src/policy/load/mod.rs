@@ -1,6 +1,6 @@
-//! From the bytes of a component to a policy that can be asked.
+//! Turns the bytes of a component into a policy that can decide.
 //!
-//! It must not know which policies serve. Invariant: what [`load`] gives has passed every gate.
+//! It must not know which policies are in force. Invariant: a result of [`load`] has passed every gate.
 
 mod aliases;
 mod decide;

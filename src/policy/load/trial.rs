@@ -1,4 +1,4 @@
-//! A component on trial: it is instantiated, says what it is, and takes its settings.
+//! Tries a component: instantiates it, asks for its description, and gives it its settings.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Every gate of a swap, one by one, for the author who wants to know all that is missing at once.
+//! Every gate of a swap, one by one, so that an author sees everything that is missing at once.
 
 use super::{Candidate, Offline};
 use crate::config::{Plugin, Signatures};

@@ -1,4 +1,4 @@
-//! What the host interfaces answer, where nothing serves: what they are told to answer.
+//! The host interfaces for tools: they return what the author sets.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

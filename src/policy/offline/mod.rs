@@ -1,5 +1,5 @@
-//! One component for a tool: loaded through the gates and asked on the path of those that serve, while the host interfaces
-//! answer what they are told to answer.
+//! One component for a tool: loaded with the checks of a swap and asked as the gateway asks, while the host interfaces return
+//! what the author sets.
 //!
 //! Nothing here decides anything: a [`Generation`] of one asks the [`Candidate`], so the test runs
 //! exactly what would serve.

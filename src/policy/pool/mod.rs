@@ -1,4 +1,4 @@
-//! Instances that are made ahead of the decisions that will use them, each for exactly one.
+//! Instances that are prepared in advance, each for exactly one decision.
 //!
 //! If creating an instance takes long (the interpreters), a decision would wait for it. So for
 //! policies in use, a few instances are kept that are instantiated and configured, and nothing

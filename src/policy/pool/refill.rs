@@ -1,4 +1,4 @@
-//! The thread that makes instances ahead and clears away what decisions have used.
+//! The thread that prepares instances and drops the used ones.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};

@@ -1,6 +1,6 @@
-//! Local time for guests: what clocks show in a zone of the time-zone database.
+//! Local time for guests, in a zone of the time-zone database.
 //!
-//! The database is the system's, and the one in this program on a machine that has none.
+//! The database is the system's, or the one in this program if the system has none.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

@@ -1,4 +1,4 @@
-//! How a guest is made and called: with every bound of one decision, and with words for what goes wrong in it.
+//! Creates and calls a guest, with all limits of one decision, and describes its failures.
 
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 

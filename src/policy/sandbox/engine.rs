@@ -1,4 +1,4 @@
-//! The WebAssembly engine: how it is set up, and how many guests run on it at once.
+//! The WebAssembly engine: its settings, and the number of guests that run on it at once.
 
 use std::time::Duration;
 

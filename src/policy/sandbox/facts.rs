@@ -1,4 +1,4 @@
-//! What the host interfaces answer from.
+//! The data behind the host interfaces.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! The data of one guest instance: who speaks, what it may still use up, and what the host answers it from.
+//! The data of one guest instance: its identity, its remaining budgets, and the data behind the host interfaces.
 
 use std::sync::Arc;
 use std::time::Duration;

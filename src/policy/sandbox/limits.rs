@@ -1,4 +1,4 @@
-//! What a guest may use up: memory, and time of its own.
+//! The limits on a guest's memory and computing time.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
-//! Where guests run: the engine, what a guest can reach, and the bounds on its memory, time and calls.
+//! Runs guests: the engine, the interfaces that a guest can reach, and the limits on its memory, time and calls.
 //!
-//! It must not know why a guest is asked. Invariant: a guest reaches nothing but the interfaces that it is linked with.
+//! It must not know why a guest is called. Invariant: a guest reaches nothing but the interfaces that it is linked with.
 
 mod backtrace;
 mod calendar;

@@ -1,5 +1,4 @@
-//! What one decision of a tool did besides answering: its lines, its calls of the host, and
-//! what it used.
+//! Side effects of one decision in a tool: its log lines, its calls to the host, and what it used.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

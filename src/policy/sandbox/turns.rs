@@ -1,7 +1,7 @@
 //! Places for decisions, which users share fairly: for an instance while it is there, and for the turns in which it computes.
 //!
-//! A decision that waits for a name gives its turn back and keeps only its instance. So names that are not answered hold up
-//! further decisions of their own user, and of no other.
+//! A decision that waits for a name gives its turn back and keeps only its instance. So a slow name server delays further
+//! decisions of that user only.
 
 use std::future::Future;
 use std::pin::pin;

@@ -1,4 +1,4 @@
-//! WASI with nothing behind it: for guests whose toolchain cannot do without (`wasi = "inert"`).
+//! A WASI that does nothing, for guests whose toolchain requires one (`wasi = "inert"`).
 //!
 //! Nothing is preopened, there are no sockets, arguments or environment; the clocks stand on
 //! `request.now`, random numbers are seeded from the request id, and stdout and stderr go to the

@@ -1,4 +1,4 @@
-//! The question to a whole chain of policies.
+//! Asks a whole chain of policies for a decision.
 
 use std::future::Future;
 use std::pin::pin;

@@ -1,4 +1,4 @@
-//! The policies in force at one moment, and what can be seen of them.
+//! The policies in force at one moment, and a view of them.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The policies in force: asked as a chain, told of ends, and replaced as a whole.
 //!
-//! Invariant: a [`Generation`] never changes. A swap makes the next one, complete and tried, or none.
+//! Invariant: a [`Generation`] never changes. A swap creates the next one, complete and tested, or none.
 
 mod decide;
 mod generation;

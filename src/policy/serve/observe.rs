@@ -1,4 +1,4 @@
-//! Observers are told after something ended, on a budget of their own.
+//! Calls observers after a forward has ended, with a separate budget.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The threads on which decisions go on that take longer than their first turn.
+//! The threads for decisions that take longer than their first turn.
 
 use std::future::Future;
 use std::thread;

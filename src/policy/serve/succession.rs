@@ -1,4 +1,4 @@
-//! What one generation is to the next: what serves unchanged, what was swapped, and what ends.
+//! Compares two generations: which policies stay, which are swapped, and which end.
 
 use std::sync::Arc;
 

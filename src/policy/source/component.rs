@@ -1,4 +1,4 @@
-//! The bytes of a component, with their digest and where they came from.
+//! The bytes of a component, with their digest and origin.
 
 use std::io::ErrorKind;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Where components come from: their files, read once, with their digests, signatures and settings, and watched for changes.
+//! Reads the files of components once, with their digests, signatures and settings, and watches them for changes.
 //!
 //! It must not know what a component is made of, nor what is done with it.
 

@@ -1,4 +1,4 @@
-//! A component that may be loaded: what must be true of its bytes before anything is made of them.
+//! A component that may be loaded, and the checks on its bytes before anything else uses them.
 
 use super::component::Component;
 use crate::config::{Plugin, Signatures};

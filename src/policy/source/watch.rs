@@ -1,4 +1,4 @@
-//! Notices that files of policies have changed, and which of them changed together.
+//! Watches the files of policies, and groups those that change together.
 
 use std::collections::BTreeSet;
 use std::future::pending;

@@ -1,4 +1,4 @@
-//! A line of the audit log, as far as it says what a policy was told, and what was decided.
+//! A line of the audit log: the parts that a policy saw, and the decision.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

@@ -1,4 +1,4 @@
-//! The lines of a log, and whether they can be read.
+//! Reads the lines of a log, and reports malformed ones.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Take};

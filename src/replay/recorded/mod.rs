@@ -1,8 +1,8 @@
-//! Audit logs, read back: who asked for what, what the policies were told, and what was decided.
+//! Reads audit logs: the requests, the input of the policies, and the decisions.
 //!
 //! All commands that read a log use this, so that they agree on what it says. It must not know what they need it for.
 //!
-//! Invariant: however long a log is, no more of it is held than a line of bounded length and the sessions that are open.
+//! Invariant: memory holds only one line of limited length and the open sessions, however long the log is.
 
 mod line;
 mod lines;

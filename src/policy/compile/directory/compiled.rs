@@ -1,4 +1,4 @@
-//! Compiled code that is kept, sealed; bounded, and what was not used for longest goes first.
+//! The store of compiled code: sealed, limited in size, and the least recently used entry is removed first.
 
 use std::fs::{self, File};
 use std::io;

@@ -1,4 +1,4 @@
-//! What served last: a copy for the administrator, and of signed components the version, sealed.
+//! The last components in force: a copy for the administrator, and for signed components the version, sealed.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

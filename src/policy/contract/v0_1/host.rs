@@ -1,4 +1,4 @@
-//! The imports of track 0.1: the host answers as it does on the newest track.
+//! The imports of track 0.1: the host returns the same as on the newest track.
 
 use std::marker::PhantomData;
 

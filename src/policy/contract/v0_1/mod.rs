@@ -1,4 +1,4 @@
-//! Track 0.1, translated: into its types what the gateway says, and out of them what a guest says.
+//! Translates track 0.1: requests into its types, and a guest's answers out of them.
 //!
 //! It differs from 0.2 in the order of `verdict` and `effect`, in a `credential` without `methods`, and has no `calendar`. The
 //! translation goes by names, so the order makes no difference here. An answer that a guest of this track never set is an

@@ -1,4 +1,4 @@
-//! The clock that `state` goes by.
+//! The clock for `state`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

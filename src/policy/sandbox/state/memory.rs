@@ -1,4 +1,4 @@
-//! What policies remember, in memory.
+//! The state of policies, in memory.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
