@@ -19,8 +19,12 @@ pub(super) fn tell(subject: &Subject, event: &Event) {
         }
         Event::NegotiationFailed { kind, ours, theirs } => {
             let (ours, theirs) = (ours.join(","), theirs.join(","));
-            let words = "the client offers no accepted algorithm (algorithms.preset)";
-            tracing::info!(client, kind, ours, theirs, "{words}");
+            let key = match *kind {
+                "kex" | "cipher" => " (algorithms.preset)",
+                "host-key" => " (server.host-keys)",
+                _ => "",
+            };
+            tracing::info!(client, kind, ours, theirs, "the client offers no accepted algorithm{key}");
         }
         Event::ForwardDecided(decided) if decided.told.is_some() => refusal(subject, decided),
         // Where there is no address, the decision says so.

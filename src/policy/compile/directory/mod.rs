@@ -177,6 +177,12 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::confined::Sealed;
+    use crate::policy::compile::sealed::Code;
+
+    fn code(bytes: &[u8]) -> Code {
+        Code::from_compiler(Sealed::of(bytes).unwrap())
+    }
 
     fn chmod(path: &Path, mode: u32) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
