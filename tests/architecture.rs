@@ -1,6 +1,7 @@
 //! What the folder names promise.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say so and stop")]
 #![allow(clippy::indexing_slicing, reason = "every room is in the map of imports")]
+#![allow(unreachable_pub, reason = "the modules of this test are its own")]
 
 #[path = "architecture/drawing.rs"]
 mod drawing;

@@ -69,7 +69,7 @@ impl Asked {
         self.runtime.block_on(opinion).verdict
     }
 
-    fn kept(&self) -> Pooled {
+    fn pooled(&self) -> Pooled {
         self.generation.pooled()[0]
     }
 
