@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use ppp::{v1, v2};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::request::Ends;
+
 /// Reads the header and nothing after it; returns the client's address and the one it connected
 /// to, or nothing if the balancer itself connects (a health check).
 ///
@@ -13,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 ///
 /// # Errors
 /// If there is no such header: a source that is trusted to send one must.
-pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(SocketAddr, SocketAddr)>> {
+pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Ends>> {
     // Of what follows nothing is read: it belongs to SSH.
     let read = match stream.read_u8().await {
         Ok(b'P') => read_line(stream).await,
@@ -28,7 +30,7 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(S
 }
 
 /// Version 1: a line of text.
-async fn read_line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(SocketAddr, SocketAddr)>> {
+async fn read_line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Ends>> {
     let mut line = b"P".to_vec();
     while !line.ends_with(b"\r\n") {
         if line.len() == MOST_LINE {
@@ -40,20 +42,20 @@ async fn read_line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(
     }
     let header = v1::Header::try_from(line.as_slice()).map_err(invalid)?;
     Ok(match header.addresses {
-        v1::Addresses::Tcp4(ip) => Some((
-            (ip.source_address, ip.source_port).into(),
-            (ip.destination_address, ip.destination_port).into(),
-        )),
-        v1::Addresses::Tcp6(ip) => Some((
-            address(ip.source_address, ip.source_port),
-            address(ip.destination_address, ip.destination_port),
-        )),
+        v1::Addresses::Tcp4(ip) => Some(Ends {
+            client: (ip.source_address, ip.source_port).into(),
+            server: (ip.destination_address, ip.destination_port).into(),
+        }),
+        v1::Addresses::Tcp6(ip) => Some(Ends {
+            client: address(ip.source_address, ip.source_port),
+            server: address(ip.destination_address, ip.destination_port),
+        }),
         v1::Addresses::Unknown => None,
     })
 }
 
 /// Version 2: a signature, what it is, and how much follows.
-async fn read_binary(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(SocketAddr, SocketAddr)>> {
+async fn read_binary(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Ends>> {
     let mut header = vec![b'\r'];
     for expected in SIGNATURE.iter().skip(header.len()) {
         let byte = stream.read_u8().await?;
@@ -79,14 +81,14 @@ async fn read_binary(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option
         return Ok(None);
     }
     Ok(match header.addresses {
-        v2::Addresses::IPv4(ip) => Some((
-            (ip.source_address, ip.source_port).into(),
-            (ip.destination_address, ip.destination_port).into(),
-        )),
-        v2::Addresses::IPv6(ip) => Some((
-            address(ip.source_address, ip.source_port),
-            address(ip.destination_address, ip.destination_port),
-        )),
+        v2::Addresses::IPv4(ip) => Some(Ends {
+            client: (ip.source_address, ip.source_port).into(),
+            server: (ip.destination_address, ip.destination_port).into(),
+        }),
+        v2::Addresses::IPv6(ip) => Some(Ends {
+            client: address(ip.source_address, ip.source_port),
+            server: address(ip.destination_address, ip.destination_port),
+        }),
         v2::Addresses::Unix(_) | v2::Addresses::Unspecified => None,
     })
 }
@@ -109,9 +111,16 @@ const MOST_LINE: usize = 107;
 mod tests {
     use super::*;
 
-    async fn read_all(mut bytes: &[u8]) -> (io::Result<Option<(SocketAddr, SocketAddr)>>, Vec<u8>) {
+    async fn read_all(mut bytes: &[u8]) -> (io::Result<Option<Ends>>, Vec<u8>) {
         let answer = read(&mut bytes).await;
         (answer, bytes.to_vec())
+    }
+
+    fn ends(client: &str, server: &str) -> Ends {
+        Ends {
+            client: client.parse().unwrap(),
+            server: server.parse().unwrap(),
+        }
     }
 
     #[tokio::test]
@@ -120,7 +129,7 @@ mod tests {
         let mut v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
         v2.extend([192, 0, 2, 7, 198, 51, 100, 1, 0x9c, 0x40, 0x08, 0xae]);
         v2.extend(b"SSH-2.0-x");
-        let expected = ("192.0.2.7:40000".parse().unwrap(), "198.51.100.1:2222".parse().unwrap());
+        let expected = ends("192.0.2.7:40000", "198.51.100.1:2222");
         for bytes in [v1.as_slice(), &v2] {
             let (answer, rest) = read_all(bytes).await;
             assert_eq!(answer.unwrap(), Some(expected));
@@ -141,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn further_fields_of_any_length_are_skipped() {
-        let expected = ("192.0.2.7:40000".parse().unwrap(), "198.51.100.1:2222".parse().unwrap());
+        let expected = ends("192.0.2.7:40000", "198.51.100.1:2222");
         for value in [0, 100, 1009, 1100, 4096, u16::MAX - 12 - 3] {
             let mut bytes = b"\r\n\r\n\0\r\nQUIT\n\x21\x11".to_vec();
             bytes.extend((12 + 3 + value).to_be_bytes());
@@ -160,10 +169,7 @@ mod tests {
     #[tokio::test]
     async fn a_mapped_address_is_the_one_it_means() {
         let bytes = b"PROXY TCP6 ::ffff:192.0.2.7 2001:db8::1 40000 2222\r\n";
-        let expected = (
-            "192.0.2.7:40000".parse().unwrap(),
-            "[2001:db8::1]:2222".parse().unwrap(),
-        );
+        let expected = ends("192.0.2.7:40000", "[2001:db8::1]:2222");
         assert_eq!(read_all(bytes).await.0.unwrap(), Some(expected));
     }
 

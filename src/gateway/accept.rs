@@ -13,6 +13,7 @@ use super::Shared;
 use super::doorway::{self, Most};
 use crate::proxy_header;
 use crate::relay::is_ours;
+use crate::request::Ends;
 
 impl Shared {
     pub(super) async fn accept(self: Arc<Self>, listener: Arc<TcpListener>) {
@@ -52,16 +53,16 @@ impl Shared {
                 let ending = shared.ending.clone();
                 let evicted = login.evicted();
                 let ends = tokio::select! {
-                    ends = shared.ends(stream, peer, server) => ends,
+                    ends = shared.ends(stream, Ends { client: peer, server }) => ends,
                     () = evicted.cancelled() => return,
                 };
                 match ends {
-                    Ok((stream, client, server)) => {
-                        if client != peer {
-                            login.is_of(client.ip(), shared.most());
+                    Ok((stream, ends)) => {
+                        if ends.client != peer {
+                            login.is_of(ends.client.ip(), shared.most());
                         }
                         let service = &shared.service;
-                        service.serve(stream, client, server, login, evicted, ending).await;
+                        service.serve(stream, ends, login, evicted, ending).await;
                     }
                     Err(error) => {
                         tracing::info!(%peer, %error, "the PROXY protocol header that this source must send is missing or malformed")
@@ -81,21 +82,14 @@ impl Shared {
     }
 
     /// The two ends of a connection: what a trusted balancer says of them, or what they are.
-    async fn ends(
-        &self,
-        mut stream: TcpStream,
-        peer: SocketAddr,
-        server: SocketAddr,
-    ) -> io::Result<(TcpStream, SocketAddr, SocketAddr)> {
-        if !self.is_balancer(peer.ip()) {
-            return Ok((stream, peer, server));
+    async fn ends(&self, mut stream: TcpStream, seen: Ends) -> io::Result<(TcpStream, Ends)> {
+        if !self.is_balancer(seen.client.ip()) {
+            return Ok((stream, seen));
         }
         let patience = self.in_force.config().auth.login_grace;
         let read = timeout(patience, proxy_header::read(&mut stream)).await;
-        let (peer, server) = read
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?
-            .unwrap_or((peer, server));
-        Ok((stream, peer, server))
+        let told = read.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        Ok((stream, told.unwrap_or(seen)))
     }
 
     fn admit(&self, peer: SocketAddr) -> Option<Place> {

@@ -60,6 +60,15 @@ pub struct Certificate {
     pub extensions: Vec<(String, String)>,
 }
 
+/// The two ends of a connection to the gateway. They are named, so that none is taken for the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Where the client is.
+    pub client: SocketAddr,
+    /// The gateway's address that the client connected to.
+    pub server: SocketAddr,
+}
+
 /// The SSH connection that carries a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {

@@ -13,7 +13,7 @@ mod text;
 mod verdict;
 
 pub use endpoint::{Endpoint, EndpointError, Host, Name, Requested, SocketPath};
-pub use identity::{Certificate, Connection, Credential, Fact, Principal};
+pub use identity::{Certificate, Connection, Credential, Ends, Fact, Principal};
 pub use network::{NetworkError, loose_network, network};
 pub use outcome::{Cause, VerdictWord};
 pub use refusal::{By, Refusal};

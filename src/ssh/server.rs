@@ -21,7 +21,7 @@ use crate::config;
 use crate::events::Subject;
 use crate::forwarder::{Desk, Visit};
 use crate::relay::{Bounds, Flows, Memory};
-use crate::request::{Cause, printable};
+use crate::request::{Cause, Ends, printable};
 
 /// The SSH server behind every accepted connection.
 pub struct Service {
@@ -108,12 +108,12 @@ impl Service {
     pub async fn serve<G: Send>(
         self: &Arc<Self>,
         stream: TcpStream,
-        client: SocketAddr,
-        server: SocketAddr,
+        ends: Ends,
         login: G,
         evicted: CancellationToken,
         stop: CancellationToken,
     ) {
+        let client = ends.client;
         let settings = self.settings.load_full();
         let cut = CancellationToken::new();
         let _cut = cut.clone().drop_guard();
@@ -123,7 +123,7 @@ impl Service {
         let heard = Heard::default();
         let wire = Wire::new(stream, cut, flows.clone(), patience);
         let wire = Box::new(Counted::new(wire, heard.clone()));
-        let handler = Box::new(Client::new(Arc::clone(self), client, server, flows, heard, entered));
+        let handler = Box::new(Client::new(Arc::clone(self), ends, flows, heard, entered));
         let grace = Instant::now() + settings.login_grace;
         // What only begins and ends a connection is in boxes, which are gone meanwhile.
         let greeting = Box::pin(run_stream(Arc::clone(&settings.russh), wire, handler));
@@ -176,7 +176,7 @@ impl Service {
 
     /// A connection ended before its login.
     fn unfinished(&self, client: SocketAddr, ended: Result<(), russh::Error>) {
-        if let Some(event) = ended.as_ref().err().and_then(|error| unnegotiated(error)) {
+        if let Some(event) = ended.as_ref().err().and_then(unnegotiated) {
             self.desk.events.emit(&Subject::from_client(client), &event);
         }
         note_end(client, ended);

@@ -21,7 +21,7 @@ use crate::accounts::Accounts;
 use crate::forwarder::{Listening, Visit};
 use crate::registry::SessionGuard;
 use crate::relay::{Flows, Throttle};
-use crate::request::{Requested, clipped, new_id};
+use crate::request::{Ends, Requested, clipped, new_id};
 
 use forwarding::claimed;
 use login::{Login, Tried};
@@ -56,8 +56,7 @@ type Answer<T> = Result<T, russh::Error>;
 impl Client {
     pub(super) fn new(
         service: Arc<Service>,
-        client: SocketAddr,
-        server: SocketAddr,
+        Ends { client, server }: Ends,
         flows: Flows,
         heard: Heard,
         entered: oneshot::Sender<Entered>,
