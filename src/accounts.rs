@@ -2,6 +2,7 @@
 
 mod authorities;
 mod passwords;
+mod refused;
 mod standing;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use crate::auth::{
 use crate::config::{Config, Fault, Secret};
 use crate::request::{Credential, Fact, Principal, printable};
 
+pub use refused::{NotIn, Refused};
 pub use standing::{Answer, Rights, Standing};
 
 /// The users who may log in, as configured.
@@ -46,17 +48,24 @@ struct Account {
     keys: Vec<KeyLine>,
 }
 
-/// A user who proved who they are.
+/// A user who proved who they are. Only [`Accounts::judge`] makes one.
 #[derive(Clone)]
 pub struct Admitted {
-    /// Who.
-    pub principal: Principal,
+    principal: Principal,
     /// What may be forwarded, before any policy is asked.
-    pub limits: ForwardLimits,
+    limits: ForwardLimits,
     /// From when on the key or certificate is void.
-    pub until: Option<Timestamp>,
+    until: Option<Timestamp>,
     /// By what, so that it can be asked again whether that still lets them in.
-    pub proof: Proof,
+    proof: Proof,
+}
+
+impl Admitted {
+    /// Who.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
 }
 
 /// What a user proved to have.
@@ -68,29 +77,6 @@ pub enum Proof {
     Certificate(Box<Presented>),
     /// The password of this hash.
     Password(Secret),
-}
-
-/// Why a user is not let in.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotIn {
-    /// The accounts say no.
-    #[error("{0}")]
-    Refused(String),
-    /// The accounts cannot say: a file cannot be read. Nobody is let in, and nothing that is open is closed.
-    #[error("{0}")]
-    Unsure(String),
-}
-
-impl From<String> for NotIn {
-    fn from(reason: String) -> Self {
-        Self::Refused(reason)
-    }
-}
-
-impl From<&str> for NotIn {
-    fn from(reason: &str) -> Self {
-        Self::Refused(reason.to_owned())
-    }
 }
 
 impl Accounts {
@@ -261,7 +247,7 @@ impl Accounts {
         let matched = self.passwords.check(user, password);
         matched
             .map(Proof::Password)
-            .ok_or_else(|| "wrong password, or the user has no password".into())
+            .ok_or_else(|| Refused::WrongPassword.into())
     }
 
     /// May this user log in with this, from there and now, and as whom? The one place where that is decided: for a login,
@@ -280,8 +266,8 @@ impl Accounts {
                 (self.certificate(user, presented, client)?, credential)
             }
             Proof::Password(hash) if self.passwords.is(user, hash) => (Permitted::default(), by("password", None)),
-            Proof::Password(_) if self.knows(user) => return Err("the password has changed".into()),
-            Proof::Password(_) => return Err("the user is not configured".into()),
+            Proof::Password(_) if self.knows(user) => return Err(Refused::PasswordChanged.into()),
+            Proof::Password(_) => return Err(Refused::UnknownUser.into()),
         };
         let admitted = Admitted {
             principal: self.principal(user, credential),
@@ -294,16 +280,16 @@ impl Accounts {
 
     fn key(&self, user: &str, key: &KeyBlob, client: IpAddr) -> Result<Permitted, NotIn> {
         if self.revoked()?.is_some_and(|revoked| revoked.key(key)) {
-            return Err("the key is revoked".into());
+            return Err(Refused::KeyRevoked.into());
         }
         let (lines, unread) = self.lines_of(user);
         let visitor = Visitor::now(user, client);
-        admit_key(key, &lines, &visitor).map_err(|refusal| or_unsure(&refusal, unread))
+        admit_key(key, &lines, &visitor).map_err(|refusal| or_unsure(refusal, unread))
     }
 
     fn certificate(&self, user: &str, presented: &Presented, client: IpAddr) -> Result<Permitted, NotIn> {
         if self.revoked()?.is_some_and(|revoked| revoked.covers(presented)) {
-            return Err("the certificate is revoked".into());
+            return Err(Refused::CertificateRevoked.into());
         }
         let mut unread = None;
         let lines = || {
@@ -313,7 +299,7 @@ impl Accounts {
         };
         let visitor = Visitor::now(user, client);
         let permitted = admit_certificate(presented, &self.authorities, lines, &visitor);
-        permitted.map_err(|refusal| or_unsure(&refusal, unread))
+        permitted.map_err(|refusal| or_unsure(refusal, unread))
     }
 
     /// What the others also permit, if there are others.
@@ -323,9 +309,7 @@ impl Accounts {
         };
         let other = also.judge(&admitted.principal.user, &admitted.proof, client);
         let other = other.map_err(|error| match error {
-            NotIn::Refused(reason) => NotIn::Refused(format!(
-                "the new configuration lets this user in once its policies are in force; until then: {reason}"
-            )),
+            NotIn::Refused(reason) => Refused::NotYet(Box::new(reason)).into(),
             unsure => unsure,
         })?;
         Ok(Admitted {
@@ -395,18 +379,18 @@ fn may_pass(error: &io::Error) -> bool {
 }
 
 /// A line in a file that could not be read might have permitted it.
-fn or_unsure(refusal: &Refusal, unread: Option<NotIn>) -> NotIn {
+fn or_unsure(refusal: Refusal, unread: Option<NotIn>) -> NotIn {
     match (refusal.depends_on_lines(), unread) {
         (true, Some(unsure)) => unsure,
-        _ => NotIn::Refused(refusal.to_string()),
+        _ => NotIn::Refused(refusal.into()),
     }
 }
 
 /// What is longer is no name of a user, and is neither looked up nor part of any path.
-fn can_be_a_user(name: &str) -> Result<(), String> {
+fn can_be_a_user(name: &str) -> Result<(), Refused> {
     match name.len() {
         0..=MOST_NAME => Ok(()),
-        bytes => Err(format!("the user name has {bytes} bytes, more than {MOST_NAME}")),
+        bytes => Err(Refused::Name { bytes }),
     }
 }
 
@@ -431,3 +415,6 @@ pub const MOST_NAME: usize = 255;
 
 /// A fault repeats what it found, which may be anything.
 const MAX_FAULT: usize = 400;
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::{Accounts, Admitted, NotIn, Proof};
+use super::{Accounts, Admitted, NotIn, Proof, Refused};
 use crate::auth::ForwardLimits;
 use crate::request::Principal;
 
@@ -46,7 +46,7 @@ pub enum Answer {
     /// The user may still log in. True if that now gives something else than before.
     Stands(bool),
     /// The user may no longer log in, and why.
-    Gone(String),
+    Gone(Refused),
     /// That cannot be found out at the moment, and why.
     Unsure(String),
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 
 use super::{Desk, Visit};
-use crate::accounts::{Accounts, Answer, Rights, Standing};
+use crate::accounts::{Accounts, Answer, Refused, Rights, Standing};
 use crate::config::OnSwap;
 use crate::events::{Event, LoggedIn, Subject};
 use crate::judgement::{Concerns, Current};
@@ -45,7 +45,7 @@ impl Desk {
     pub(super) async fn rights(&self, visit: &Visit, accounts: &Arc<Accounts>) -> Result<Arc<Rights>, Refusal> {
         let rights = self.rights_of(&visit.standing, &visit.connection, accounts).await;
         if let Err(NoRights::Gone(reason)) = &rights {
-            visit.revoke(reason);
+            visit.revoke(&reason.to_string());
         }
         rights.map_err(NoRights::into_refusal)
     }
@@ -72,7 +72,7 @@ impl Desk {
                 changed
             }
             Answer::Gone(reason) => {
-                visit.revoke(&reason);
+                visit.revoke(&reason.to_string());
                 false
             }
             Answer::Unsure(reason) => {
@@ -138,7 +138,7 @@ impl Desk {
 /// Why a login gives nothing now.
 pub(super) enum NoRights {
     /// The user may no longer log in.
-    Gone(String),
+    Gone(Refused),
     /// That cannot be found out.
     Unsure(String),
 }

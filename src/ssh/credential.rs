@@ -6,6 +6,7 @@ use russh::keys::ssh_key::certificate::{CertType, OptionsMap};
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Certificate, PublicKey};
 
+use super::failed_login::FailedLogin;
 use crate::accounts::Accounts;
 use crate::auth::{KeyBlob, Presented};
 use crate::request;
@@ -14,8 +15,8 @@ use crate::request;
 /// and otherwise where reading files holds up nobody.
 pub(super) async fn look_up<T: Send + 'static>(
     accounts: Arc<Accounts>,
-    look: impl FnOnce(&Accounts) -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
+    look: impl FnOnce(&Accounts) -> Result<T, FailedLogin> + Send + 'static,
+) -> Result<T, FailedLogin> {
     if accounts.read_files() {
         aside(move || look(&accounts)).await
     } else {
@@ -25,10 +26,10 @@ pub(super) async fn look_up<T: Send + 'static>(
 
 /// Does what takes long away from the threads that serve.
 pub(super) async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
+    work: impl FnOnce() -> Result<T, FailedLogin> + Send + 'static,
+) -> Result<T, FailedLogin> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(error.to_string()))
+    done.unwrap_or_else(|error| Err(FailedLogin::Unasked(error.to_string())))
 }
 
 /// A key as the library has it; none of a type that is unknown here.
@@ -38,15 +39,15 @@ pub(super) fn blob(key: &KeyData) -> Option<KeyBlob> {
 }
 
 /// The fields of a certificate whose CA signature is right.
-pub(super) fn present(certificate: &Certificate) -> Result<Presented, String> {
+pub(super) fn present(certificate: &Certificate) -> Result<Presented, FailedLogin> {
     if certificate.cert_type() != CertType::User {
-        return Err("it is not a user certificate".to_owned());
+        return Err(FailedLogin::NoUserCertificate);
     }
     certificate
         .verify_signature()
-        .map_err(|error| format!("the certificate's signature is not valid: {error}"))?;
-    let authority = blob(certificate.signature_key()).ok_or("the certificate's authority has an unknown key type")?;
-    let key = blob(certificate.public_key()).ok_or("the certificate's key has an unknown type")?;
+        .map_err(|error| FailedLogin::CertificateSignature(error.to_string()))?;
+    let authority = blob(certificate.signature_key()).ok_or(FailedLogin::AuthorityType)?;
+    let key = blob(certificate.public_key()).ok_or(FailedLogin::CertificateKeyType)?;
     let list = |options: &OptionsMap| {
         options
             .iter()

@@ -9,6 +9,7 @@ mod algorithms;
 mod channel;
 mod credential;
 mod entered;
+mod failed_login;
 mod handler;
 mod heard;
 mod host_key;

@@ -1,21 +1,20 @@
 //! Login: the credential that a client offers, whose it is, and what starts after the login.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use russh::keys::{Algorithm, Certificate};
+use russh::keys::Certificate;
 use russh::server::{Auth, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{MethodKind, MethodSet};
 
 use super::{Answer, Client};
 use crate::accounts::{Accounts, Admitted, Proof, Standing};
-use crate::auth::{Refusal, is_sound_signature};
 use crate::events::{Event, LoggedIn, Subject};
 use crate::forwarder::Visit;
 use crate::request::{Connection, clipped};
 use crate::ssh::credential::{aside, blob, look_up, present};
 use crate::ssh::entered::Entered;
+use crate::ssh::failed_login::{FailedLogin, check_algorithm};
 
 /// How far the login is.
 pub(super) enum Login {
@@ -41,7 +40,7 @@ pub(super) struct Tried {
 struct Declined {
     user: String,
     fingerprint: Option<String>,
-    reason: String,
+    reason: FailedLogin,
 }
 
 impl Tried {
@@ -92,8 +91,7 @@ impl Client {
         let accounts = self.accounts();
         let admitted = aside(move || {
             let proof = accounts.check_password(&name, &password);
-            let proof = proof.map_err(|error| error.to_string())?;
-            judge(&accounts, &name, &proof, client)
+            Ok(accounts.judge(&name, &proof?, client)?)
         });
         self.conclude(user, "password", None, admitted.await)
     }
@@ -104,10 +102,10 @@ impl Client {
             return self.fail();
         }
         let Some(key) = blob(offer.public_key.key_data()) else {
-            return self.decline(user, None, "the key's type or length is not accepted".to_owned());
+            return self.decline(user, None, FailedLogin::KeyType);
         };
         let fingerprint = Some(key.fingerprint());
-        if let Err(reason) = check_algorithm(offer.algorithm) {
+        if let Err(reason) = check_algorithm(offer.algorithm.as_str()) {
             return self.decline(user, fingerprint, reason);
         }
         let (name, client) = (user.to_owned(), self.client.ip());
@@ -115,8 +113,8 @@ impl Client {
         let accounts = self.service.accounts();
         let takes_certificates = accounts.take_certificates();
         let known = look_up(accounts, move |accounts| {
-            let refused = judge(accounts, &name, &proof, client).err();
-            Ok(refused.map(|reason| (reason, accounts.have_a_way_in(&name))))
+            let refused = accounts.judge(&name, &proof, client).err();
+            Ok(refused.map(|reason| (reason.into(), accounts.have_a_way_in(&name))))
         });
         let (reason, has_a_way_in) = match known.await {
             Ok(None) => return Auth::Accept,
@@ -130,14 +128,14 @@ impl Client {
             return Auth::Accept;
         }
         if !has_a_way_in && !self.tried.is_on_record {
-            self.refused(user, "publickey", fingerprint, reason);
+            self.refused(user, "publickey", fingerprint, &reason);
             return self.fail();
         }
         self.decline(user, fingerprint, reason)
     }
 
     pub(super) async fn show_key(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Auth {
-        let sound = check_algorithm(key.algorithm);
+        let sound = check_algorithm(key.algorithm.as_str());
         let Some(key) = blob(key.public_key.key_data()) else {
             return self.fail();
         };
@@ -146,7 +144,7 @@ impl Client {
         let accounts = self.accounts();
         let admitted = look_up(accounts, move |accounts| {
             sound?;
-            judge(accounts, &name, &Proof::Key(key), client)
+            Ok(accounts.judge(&name, &Proof::Key(key), client)?)
         });
         let admitted = admitted.await;
         self.conclude(user, "publickey", fingerprint, admitted)
@@ -161,7 +159,7 @@ impl Client {
         let accounts = self.accounts();
         let admitted = look_up(accounts, move |accounts| {
             let proof = Proof::Certificate(Box::new(presented?));
-            judge(accounts, &name, &proof, client)
+            Ok(accounts.judge(&name, &proof, client)?)
         });
         let admitted = admitted.await;
         self.conclude(user, "certificate", fingerprint, admitted)
@@ -180,7 +178,7 @@ impl Client {
         user: &str,
         method: &'static str,
         fingerprint: Option<String>,
-        admitted: Result<Admitted, String>,
+        admitted: Result<Admitted, FailedLogin>,
     ) -> Auth {
         let refused = match admitted {
             Ok(admitted) => match self.enter(user) {
@@ -188,11 +186,11 @@ impl Client {
                     self.login = Login::Proven(Box::new(admitted));
                     return Auth::Accept;
                 }
-                false => "the user has too many sessions (limits.sessions-per-user)".to_owned(),
+                false => FailedLogin::TooManySessions,
             },
             Err(reason) => reason,
         };
-        self.refused(user, method, fingerprint, refused);
+        self.refused(user, method, fingerprint, &refused);
         self.fail()
     }
 
@@ -204,10 +202,10 @@ impl Client {
 
     /// An offer is no failed login: clients offer one key after the other. If none of them comes to anything, the end of the
     /// connection is on record with this one.
-    fn decline(&mut self, user: &str, fingerprint: Option<String>, reason: String) -> Auth {
+    fn decline(&mut self, user: &str, fingerprint: Option<String>, reason: FailedLogin) -> Auth {
         let user = clipped(user);
-        tracing::debug!(session = self.id, user, client = %self.client, reason, "a key was offered and refused");
-        let is_telling = |declined: &Declined| declined.reason != Refusal::NotListed.to_string();
+        tracing::debug!(session = self.id, user, client = %self.client, %reason, "a key was offered and refused");
+        let is_telling = |declined: &Declined| !declined.reason.is_unlisted_key();
         if !self.tried.declined.as_ref().is_some_and(is_telling) {
             self.tried.declined = Some(Declined {
                 user,
@@ -235,8 +233,9 @@ impl Client {
         }
     }
 
-    fn refused(&mut self, user: &str, method: &'static str, fingerprint: Option<String>, reason: String) {
+    fn refused(&mut self, user: &str, method: &'static str, fingerprint: Option<String>, reason: &FailedLogin) {
         let user = &clipped(user);
+        let reason = reason.to_string();
         let subject = Subject {
             session: Some(self.id.clone()),
             user: Some(user.to_owned()),
@@ -258,7 +257,7 @@ impl Client {
             return;
         }
         if let Some(declined) = self.tried.declined.take() {
-            self.refused(&declined.user, "publickey", declined.fingerprint, declined.reason);
+            self.refused(&declined.user, "publickey", declined.fingerprint, &declined.reason);
         }
     }
 
@@ -274,9 +273,9 @@ impl Client {
             software: String::from_utf8_lossy(session.remote_sshid()).trim_end().to_owned(),
             since: Timestamp::now(),
         };
-        let event = Event::AuthSucceeded(Box::new(LoggedIn::new(&admitted.principal, &connection)));
+        let event = Event::AuthSucceeded(Box::new(LoggedIn::new(admitted.principal(), &connection)));
         let current = self.service.desk.judge.current();
-        let quota = self.service.desk.quotas.of(&admitted.principal.user);
+        let quota = self.service.desk.quotas.of(&admitted.principal().user);
         let standing = Standing::new(*admitted, self.client.ip(), std::mem::take(&mut self.asked));
         let visit = Arc::new(Visit::new(standing, connection, &current.limits, quota));
         self.service.desk.events.emit(&visit.subject, &event);
@@ -292,20 +291,5 @@ impl Client {
         }
         self.visit = Some(visit);
         Ok(())
-    }
-}
-
-fn judge(accounts: &Accounts, user: &str, proof: &Proof, client: IpAddr) -> Result<Admitted, String> {
-    accounts.judge(user, proof, client).map_err(|error| error.to_string())
-}
-
-/// A key may be listed, and its signature prove nothing.
-fn check_algorithm(algorithm: &Algorithm) -> Result<(), String> {
-    let name = algorithm.as_str();
-    match is_sound_signature(name) {
-        true => Ok(()),
-        false => Err(format!(
-            "the client signs with {name}, which is no longer secure: it must offer rsa-sha2-256 or rsa-sha2-512"
-        )),
     }
 }

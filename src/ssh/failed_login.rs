@@ -1,0 +1,45 @@
+//! Why a login failed: one case for each reason, so that they can be counted, with the words of the audit log.
+
+use crate::accounts::{NotIn, Refused};
+use crate::auth::{Refusal, is_sound_signature};
+
+/// Why a login failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FailedLogin {
+    /// The accounts do not let the user in.
+    #[error(transparent)]
+    NotIn(#[from] NotIn),
+    #[error("the user has too many sessions (limits.sessions-per-user)")]
+    TooManySessions,
+    #[error("the key's type or length is not accepted")]
+    KeyType,
+    /// A key may be listed, and its signature prove nothing.
+    #[error("the client signs with {0}, which is no longer secure: it must offer rsa-sha2-256 or rsa-sha2-512")]
+    WeakSignature(String),
+    #[error("it is not a user certificate")]
+    NoUserCertificate,
+    #[error("the certificate's signature is not valid: {0}")]
+    CertificateSignature(String),
+    #[error("the certificate's authority has an unknown key type")]
+    AuthorityType,
+    #[error("the certificate's key has an unknown type")]
+    CertificateKeyType,
+    /// Whoever was to look it up has failed.
+    #[error("{0}")]
+    Unasked(String),
+}
+
+impl FailedLogin {
+    /// The key is simply not there: of several keys that a client offers, the others tell more.
+    pub(super) fn is_unlisted_key(&self) -> bool {
+        *self == Self::NotIn(NotIn::Refused(Refused::Credential(Refusal::NotListed)))
+    }
+}
+
+/// Whether a signature of this algorithm proves anything.
+pub(super) fn check_algorithm(name: &str) -> Result<(), FailedLogin> {
+    match is_sound_signature(name) {
+        true => Ok(()),
+        false => Err(FailedLogin::WeakSignature(name.to_owned())),
+    }
+}
