@@ -101,3 +101,120 @@ async fn what_a_policy_was_told_is_what_is_dialled_with_and_without_the_dot() {
     again.pin(lookups.pinned());
     assert_eq!(again.settle(&name("db.")).await, told, "a verdict that is used again");
 }
+
+#[tokio::test]
+async fn a_policy_may_ask_for_a_few_names_and_the_gateway_for_its_own() {
+    let known: Names = (0..20).map(|number| (format!("n{number}.test"), found())).collect();
+    let mut lookups = Lookups::new(Resolver::table(known));
+    for number in 0..8 {
+        assert_eq!(
+            lookups.resolve(&name(&format!("n{number}.test"))).await,
+            found(),
+            "{number}"
+        );
+    }
+    #[rustfmt::skip]
+    let table = [
+        // a policy asks for               what it is told
+        ("n9.test",                        Err(NameError::OverBudget)),
+        ("nowhere.test",                   Err(NameError::OverBudget)),
+        ("192.0.2.1",                      Err(NameError::OverBudget)),
+        // What was asked before is known.
+        ("n0.test",                        found()),
+        ("N7.test",                        found()),
+    ];
+    for (asked, expected) in table {
+        assert_eq!(lookups.resolve(&name(asked)).await, expected, "{asked}");
+    }
+    assert_eq!(
+        lookups.settle(&name("n9.test")).await,
+        found(),
+        "the target itself is looked up all the same"
+    );
+}
+
+#[tokio::test]
+async fn what_was_recorded_comes_first_and_then_what_others_recorded() {
+    let answer = |text: &str| Ok(vec![text.parse::<IpAddr>().unwrap()]);
+    let names = |pairs: &[(&str, &str)]| -> Arc<Names> {
+        Arc::new(
+            pairs
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), answer(text)))
+                .collect(),
+        )
+    };
+    let own = names(&[("db.test", "10.0.0.1")]);
+    let others = names(&[("db.test", "10.0.0.2"), ("web.test", "10.0.0.3")]);
+    let resolver = Resolver::silent().recorded(own, others, Elsewhere::Nobody);
+    let loopback = Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+    #[rustfmt::skip]
+    let table = [
+        ("db.test",             answer("10.0.0.1")),
+        ("DB.test.",            answer("10.0.0.1")),
+        ("web.test",            answer("10.0.0.3")),
+        ("nowhere.test",        Err(NameError::NoSuchName)),
+        // RFC 6761 section 6.3: these are never looked up.
+        ("localhost",           loopback.clone()),
+        ("LocalHost.",          loopback.clone()),
+        ("a.localhost",         loopback.clone()),
+        ("localhost.test",      Err(NameError::NoSuchName)),
+        ("notlocalhost",        Err(NameError::NoSuchName)),
+        // Addresses are what they are.
+        ("127.1",               answer("127.0.0.1")),
+        ("::ffff:10.0.0.9",     answer("10.0.0.9")),
+    ];
+    for (asked, expected) in table {
+        let mut lookups = Lookups::new(resolver.clone());
+        assert_eq!(lookups.settle(&name(asked)).await, expected, "{asked}");
+    }
+    let every = Lookups::new(resolver).settle(&Host::Any).await;
+    assert_eq!(every, Err(NameError::NoSuchName), "every address is no target");
+}
+
+#[tokio::test]
+async fn only_what_was_not_answered_is_in_doubt() {
+    let failed = || NameError::Failed("SERVFAIL".to_owned());
+    #[rustfmt::skip]
+    let table = [
+        // what became of the look-up     in doubt
+        (Ok(Vec::new()),                  false),
+        (Err(NameError::NoSuchName),      false),
+        (Err(NameError::OverBudget),      false),
+        (Err(NameError::TimedOut),        true),
+        (Err(failed()),                   true),
+    ];
+    for (answer, doubtful) in table {
+        let names = Names::from([
+            ("one.test".to_owned(), answer.clone()),
+            ("other.test".to_owned(), answer.clone()),
+        ]);
+        let mut lookups = Lookups::new(Resolver::table(names));
+        for asked in ["other.test", "one.test"] {
+            assert_eq!(lookups.settle(&name(asked)).await, answer, "{asked}");
+        }
+        let found = lookups.unanswered().map(|(name, _)| name);
+        assert_eq!(
+            found,
+            doubtful.then_some("one.test"),
+            "{answer:?}: the first by the alphabet"
+        );
+    }
+}
+
+#[test]
+fn the_words_of_the_system_say_whether_a_name_exists() {
+    let failed = |words: &str| NameError::Failed(words.to_owned());
+    #[rustfmt::skip]
+    let table = [
+        // getaddrinfo(3), as Rust repeats it
+        ("failed to lookup address information: Name or service not known",          NameError::NoSuchName),
+        ("failed to lookup address information: No address associated with hostname", NameError::NoSuchName),
+        ("failed to lookup address information: Temporary failure in name resolution",
+            failed("failed to lookup address information: Temporary failure in name resolution")),
+        ("out of memory", failed("out of memory")),
+    ];
+    for (words, expected) in table {
+        assert_eq!(sort(&std::io::Error::other(words)), expected, "{words}");
+    }
+}

@@ -159,3 +159,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
     let changed = table.into_iter().filter(|(_, same, _)| !same);
     changed.map(|(key, _, applies)| (key, applies)).collect()
 }
+
+#[cfg(test)]
+#[path = "changes_tests.rs"]
+mod tests;
