@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 use jiff::Timestamp;
@@ -12,11 +11,11 @@ use serde::Serialize;
 use crate::auth::ForwardLimits;
 use crate::events::Decided;
 use crate::gateway::Prepared;
-use crate::judgement::{Judgement, Question, Way};
+use crate::judgement::{Asked, Connect, Deliver, Explanation, Listen, Listener, Supposed};
 use crate::origin::origin;
 use crate::plugin::{fact, fail, invalid};
 use crate::request::{
-    Action, Certificate, Connection, Credential, Endpoint, Fact, ForwardRequest, Requested, VerdictWord, new_id,
+    Action, Certificate, Connection, Credential, Endpoint, Fact, ForwardRequest, Requested, VerdictWord,
 };
 use crate::say::{self, DENIED, INVALID, UNDECIDED, plain};
 
@@ -80,11 +79,17 @@ pub async fn run(question: Explain) -> u8 {
         );
         return fail(INVALID, &words, question.json);
     };
-    // A connection to a listener is judged at the listener's endpoint, which is canonical.
-    let listener = match (question.action, question.endpoint.parse::<Endpoint>()) {
-        (Action::Accept, Ok(endpoint)) => Some(endpoint),
-        (Action::Accept, Err(error)) => return fail(INVALID, &error.to_string(), question.json),
-        _ => None,
+    let asked = match question.action {
+        Action::Connect => Asked::Connect(Connect::new(requested, None)),
+        Action::Listen => Asked::Listen(Listen { requested }),
+        // A connection to a listener is judged at the listener's endpoint, which is canonical.
+        Action::Accept => match question.endpoint.parse::<Endpoint>() {
+            Ok(endpoint) => Asked::Deliver(Deliver {
+                listener: Listener { requested, endpoint },
+                peer: None,
+            }),
+            Err(error) => return fail(INVALID, &error.to_string(), question.json),
+        },
     };
     let prepared = match origin(question.config.clone(), Vec::new()) {
         Ok(origin) => match origin.load() {
@@ -132,26 +137,17 @@ pub async fn run(question: Explain) -> u8 {
             port: 0,
         };
         let model = ForwardRequest::dry(&question.user, question.action, target);
-        let now = question.now.unwrap_or_else(Timestamp::now);
-        let asked = Question {
-            id: new_id("f"),
-            action: question.action,
-            requested: requested.clone(),
-            listener: listener.clone(),
-            connected: None,
-            originator: None,
-            principal: Arc::new(principal),
-            connection: Arc::new(Connection {
+        let supposed = Supposed {
+            principal,
+            limits,
+            connection: Connection {
                 client: SocketAddr::new(question.client, 0),
                 ..Connection::clone(&model.connection)
-            }),
-            limits: Arc::new(limits),
-            dry_run: true,
-            again: None,
-            verdicts: None,
+            },
+            asked: asked.clone(),
+            now: question.now.unwrap_or_else(Timestamp::now),
         };
-        let judgement = judge.judge_at(asked, now).await;
-        answers.push(answer(key, judgement));
+        answers.push(answer(key, &judge.explain(supposed).await));
     }
     let strictest = answers.iter().max_by_key(|answer| answer.code());
     let code = strictest.map_or(UNDECIDED, Answer::code);
@@ -214,17 +210,13 @@ fn requested(text: &str) -> Option<Requested> {
     })
 }
 
-fn answer(key: Option<String>, judgement: Judgement) -> Answer {
-    let Judgement { decided, outcome } = judgement;
-    let dials = match outcome.as_ref().map(crate::judgement::Permit::way) {
-        Ok(Way::Dial(addresses) | Way::Bind(addresses)) => addresses.clone(),
-        _ => Vec::new(),
-    };
+fn answer(key: Option<String>, explanation: &Explanation) -> Answer {
+    let refusal = explanation.outcome().err();
     Answer {
         key,
-        decided,
-        dials,
-        sentence: outcome.err().map(|refusal| refusal.sentence()),
+        decided: explanation.line(),
+        dials: explanation.addresses().to_vec(),
+        sentence: refusal.map(|refusal| refusal.sentence()),
     }
 }
 

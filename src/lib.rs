@@ -5,9 +5,9 @@
 //!
 //! # The one idea
 //!
-//! Nothing is dialled, bound or delivered without a [`Permit`](judgement::Permit), and only the room [`judgement`] can make
-//! one. The judgement does not return yes or no: it returns a value with exactly the addresses that it checked, and the
-//! [`relay`] takes that value and nothing else. Anything that is not a clear yes is a refusal: a trap, a missed deadline, a
+//! Nothing is dialled, bound or delivered without a [`Permit`](judgement::Permit) for that, and only the room [`judgement`] can
+//! make one. The judgement does not return yes or no: it returns a value with exactly the addresses that it checked, and the
+//! [`relay`] uses that value up and takes nothing else. Anything that is not a clear yes is a refusal: a trap, a missed deadline, a
 //! malformed answer, an unknown obligation, a name without addresses, a reply that is dropped.
 //!
 //! # The rooms
@@ -33,6 +33,7 @@
 //! | [`confined`] | processing of untrusted bytes, in a separate process with limits | what the work is |
 //! | [`judgement`] | from the switches to the addresses that may be dialled | packets, sockets |
 //! | [`policy`] | load, ask and swap components; the only room that names wasmtime; rooms of its own (below) | SSH, sockets |
+//! | `machine` | which addresses are this machine's own | who asks |
 //! | [`names`] | look names up, within limits, and once for each decision | who asks |
 //! | [`paths`] | follow the path of a Unix socket, and hold on to what is there | who asks |
 //! | [`relay`] | dial and bind with a permit, copy both ways, keep the terms | SSH, who asks |
@@ -77,7 +78,8 @@
 //!    [`Generation`](policy::Generation) in force, each in a fresh instance; then, on the endpoint after any rewrite, the
 //!    floors; for a connection also every address of the host, by the verdict's address rules and the floors. The first
 //!    refusal wins. Names are looked up once in a decision, so the addresses that a policy saw are those checked here.
-//! 4. The decision is in the audit log before it has an effect: if it cannot be written, nothing is forwarded.
+//! 4. The decision is in the audit log before it has an effect: [`Judgement::record`](judgement::Judgement::record) writes the
+//!    line and only then gives the permit. If the line cannot be written, nothing is forwarded.
 //! 5. [`relay::dial`] connects to the addresses of the permit, in their order. Only then is the channel confirmed, so that
 //!    the client learns the real reason of a failure.
 //! 6. Bytes are copied until both directions have ended, or the terms, a new decision, the session or the gateway end it. An
@@ -87,7 +89,8 @@
 //!
 //! # Guarantees
 //!
-//! - **No permit, no forward.** [`Permit`](judgement::Permit) has no public constructor.
+//! - **No permit, no forward.** [`Permit`](judgement::Permit) has no public constructor, comes out of recording the decision, and
+//!   is good for one connection, one listener or one delivery. Explaining and judging again give none.
 //! - **The relay dials the addresses that were checked**: it never looks a name up again.
 //! - **Failure is not denial.** [`Refusal`](request::Refusal) keeps them apart in types, on the wire and in the log. Both refuse.
 //! - **A decision is alone.** Each runs in an instance of its own, made for it or ahead of it, with a deadline, a bound on memory, and no import that the
@@ -160,6 +163,7 @@ pub mod forwarder;
 pub mod gateway;
 pub mod judgement;
 mod logging;
+mod machine;
 pub mod names;
 mod open_files;
 mod origin;

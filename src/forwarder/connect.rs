@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
-use super::judge::Refused;
+use super::judge::{Attempt, Refused};
 use super::tunnel::{Ends, Joined};
 use super::{Desk, Visit};
+use crate::judgement::Connect;
 use crate::relay::{self, Queued, Sink, Source};
-use crate::request::{Action, Refusal, Requested};
+use crate::request::{Refusal, Requested};
 
 /// A channel that waits for its answer. Dropped, it is refused.
 pub trait Pending: Send {
@@ -45,7 +45,7 @@ impl Desk {
         originator: Option<SocketAddr>,
         pending: P,
     ) -> Option<Box<Joined<P::Source, P::Sink>>> {
-        let question = visit.question(Action::Connect, requested, originator);
+        let question = visit.question(Connect::new(requested, originator));
         let place = self.tunnel_place(visit);
         let judged = match &place {
             Ok(_) => self.judge_to_dial(visit, question).await,
@@ -58,12 +58,12 @@ impl Desk {
                 return None;
             }
         };
-        let began = Instant::now();
-        let patience = permit.judged_by().limits.dial_timeout;
+        let attempt = Attempt::with(&permit);
+        let patience = attempt.allowed.judged_by.limits.dial_timeout;
         let dialled = tokio::select! {
-            dialled = relay::dial(&permit, patience) => dialled,
+            dialled = relay::dial(permit, patience) => dialled,
             _ = visit.stop.ended() => {
-                self.unreached(&permit, "the session ended first".to_owned(), began);
+                self.unreached(&attempt, "the session ended first".to_owned());
                 return None;
             }
         };
@@ -71,14 +71,14 @@ impl Desk {
         let dialled = match dialled {
             Ok(dialled) => dialled,
             Err(refusal) => {
-                self.unreached(&permit, refusal.sentence(), began);
+                self.unreached(&attempt, refusal.sentence());
                 self.slow_down(visit).await;
-                pending.refuse(&refusal, &permit.request().id).await;
+                pending.refuse(&refusal, &attempt.allowed.request.id).await;
                 return None;
             }
         };
         let Some((source, sink, queue)) = pending.accept().await else {
-            self.unreached(&permit, UNTAKEN.to_owned(), began);
+            self.unreached(&attempt, UNTAKEN.to_owned());
             return None;
         };
         let ends = Ends {
@@ -88,7 +88,7 @@ impl Desk {
             stream: dialled.stream,
         };
         Some(Box::new(Joined {
-            permit,
+            allowed: attempt.allowed,
             ends,
             dialled: Some(dialled.place),
             address: dialled.address,

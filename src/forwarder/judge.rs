@@ -1,6 +1,6 @@
 //! Every request is judged, and every judgement recorded before it has an effect.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use super::quota::Counted;
 use super::refusals::{Cause, MOST_SESSION_WAIT, MOST_WAIT, OfUser, Record};
 use super::{Desk, Visit};
 use crate::events::{ConnectFailed, Decided, Event, Subject};
-use crate::judgement::{Judgement, Permit, Question, Way};
+use crate::judgement::{Allowed, Connect, Direction, Judgement, Permit, Question, unrecorded};
 use crate::request::{Action, Refusal};
 
 /// A refusal, and the `forward` of the audit line that has it.
@@ -21,10 +21,37 @@ pub(super) struct Refused {
     pub(super) forward: String,
 }
 
+impl Refused {
+    fn unrecorded(forward: String) -> Self {
+        Self {
+            refusal: unrecorded(),
+            forward,
+        }
+    }
+}
+
+/// What is being done with a permit, for the line that says if it fails.
+pub(super) struct Attempt {
+    pub(super) allowed: Arc<Allowed>,
+    addresses: Vec<IpAddr>,
+    began: Instant,
+}
+
+impl Attempt {
+    /// With this permit, from now on.
+    pub(super) fn with<D: Direction>(permit: &Permit<D>) -> Self {
+        Self {
+            allowed: Arc::clone(permit.allowed()),
+            addresses: permit.addresses().iter().map(SocketAddr::ip).collect(),
+            began: Instant::now(),
+        }
+    }
+}
+
 /// A judgement that is not recorded yet.
-struct Asked {
+struct Asked<D: Direction> {
     id: String,
-    judgement: Judgement,
+    judgement: Judgement<D>,
     began: Instant,
     /// How long a refusal may wait for its turn.
     most: Duration,
@@ -33,13 +60,17 @@ struct Asked {
 impl Desk {
     /// Judges and records; an allow counts only once it is in the log. Users, policies, floors and limits are those of one
     /// moment.
-    pub(super) async fn judge(&self, visit: &Visit, question: Question) -> Result<Permit, Refused> {
+    pub(super) async fn judge<D: Direction>(&self, visit: &Visit, question: Question<D>) -> Result<Permit<D>, Refused> {
         let asked = self.ask(visit, question).await?;
         self.conclude(visit, asked).await
     }
 
     /// As [`Desk::judge`], for a connection that is to be made: with the permit comes a place among those that are made.
-    pub(super) async fn judge_to_dial(&self, visit: &Visit, question: Question) -> Result<(Permit, Counted), Refused> {
+    pub(super) async fn judge_to_dial(
+        &self,
+        visit: &Visit,
+        question: Question<Connect>,
+    ) -> Result<(Permit<Connect>, Counted), Refused> {
         let mut asked = self.ask(visit, question).await?;
         let place = self.dial_place(visit);
         if let Err(full) = &place {
@@ -56,13 +87,13 @@ impl Desk {
         }
     }
 
-    async fn ask(&self, visit: &Visit, mut question: Question) -> Result<Asked, Refused> {
-        let id = question.id.clone();
+    async fn ask<D: Direction>(&self, visit: &Visit, mut question: Question<D>) -> Result<Asked<D>, Refused> {
+        let id = question.id().to_owned();
         if !self.events.audit().takes_lines() {
-            return Err(unrecorded(id));
+            return Err(Refused::unrecorded(id));
         }
         let began = Instant::now();
-        let most = match question.action {
+        let most = match D::ACTION {
             // The session waits for this one.
             Action::Listen => MOST_SESSION_WAIT,
             _ => MOST_WAIT,
@@ -76,15 +107,15 @@ impl Desk {
             })
         };
         if self.draining.load(Ordering::Relaxed) {
-            let reason = "the gateway is stopping".to_owned();
-            return asked(Judgement::exhausted(&question, "draining", reason));
+            let refusal = Refusal::Exhausted {
+                code: "draining",
+                reason: "the gateway is stopping".to_owned(),
+            };
+            return asked(question.refused(refusal));
         }
         let a_second = self.judge.current().limits.decisions_per_user_per_second;
         match visit.quota.next_decision(a_second) {
-            None => {
-                let full = Full::Decisions;
-                return asked(Judgement::exhausted(&question, full.code(), full.to_string()));
-            }
+            None => return asked(question.refused(Full::Decisions.refusal())),
             Some(Duration::ZERO) => {}
             Some(wait) => sleep(wait).await,
         }
@@ -93,22 +124,21 @@ impl Desk {
             Ok(rights) => question.asked_by(&rights),
             Err(refusal) => return asked(question.refused(refusal)),
         }
-        asked(match question.action {
+        asked(match D::ACTION {
             Action::Listen => self.judge.judge_within(&current, question, LISTEN_PATIENCE).await,
-            _ => self.judge.judge_by(&current, question).await,
+            _ => self.judge.judge(&current, question).await,
         })
     }
 
-    async fn conclude(&self, visit: &Visit, asked: Asked) -> Result<Permit, Refused> {
+    async fn conclude<D: Direction>(&self, visit: &Visit, asked: Asked<D>) -> Result<Permit<D>, Refused> {
         let Asked {
             id,
             judgement,
             began,
             most,
         } = asked;
-        if let (Err(Refusal::Unreachable { reason }), Action::Connect) = (&judgement.outcome, judgement.decided.action)
-        {
-            let failed = ConnectFailed::unresolved(&judgement.decided, reason.clone(), super::millis(began));
+        if let (Some(Refusal::Unreachable { reason }), Action::Connect) = (judgement.refusal(), D::ACTION) {
+            let failed = ConnectFailed::unresolved(&judgement.line(), reason.clone(), super::millis(began));
             let judged = self.publish(visit, id, judgement, Waits::Within(most)).await;
             if let (Some(failed), Err(refused)) = (failed, &judged) {
                 let subject = visit.subject.with_forward(&refused.forward);
@@ -120,13 +150,13 @@ impl Desk {
     }
 
     /// Refuses because of a limit that is reached before anything is asked, and records it.
-    pub(super) async fn exhausted(&self, visit: &Visit, question: &Question, full: Full) -> Refused {
-        let forward = question.id.clone();
+    pub(super) async fn exhausted<D: Direction>(&self, visit: &Visit, question: &Question<D>, full: Full) -> Refused {
+        let forward = question.id().to_owned();
         if !self.events.audit().takes_lines() {
-            return unrecorded(forward);
+            return Refused::unrecorded(forward);
         }
-        let judgement = Judgement::exhausted(question, full.code(), full.to_string());
-        let waits = match question.action {
+        let judgement = question.refused(full.refusal());
+        let waits = match D::ACTION {
             Action::Listen => Waits::Within(MOST_SESSION_WAIT),
             _ => Waits::InPlace(MOST_WAIT),
         };
@@ -137,23 +167,20 @@ impl Desk {
         })
     }
 
-    async fn publish(&self, visit: &Visit, id: String, judgement: Judgement, waits: Waits) -> Result<Permit, Refused> {
-        let Judgement { mut decided, outcome } = judgement;
-        let subject = visit.subject.with_forward(&id);
-        match outcome {
-            Ok(permit) => {
-                let event = Event::ForwardDecided(Box::new(decided));
-                if !self.events.emit_surely(&subject, &event).confirmed().await {
-                    return Err(unrecorded(id));
-                }
-                Ok(permit)
-            }
-            Err(refusal) => {
-                decided.told = Some(refusal.sentence());
-                let forward = self.refuse(visit, subject, &decided, waits).await;
-                Err(Refused { refusal, forward })
-            }
-        }
+    async fn publish<D: Direction>(
+        &self,
+        visit: &Visit,
+        id: String,
+        judgement: Judgement<D>,
+        waits: Waits,
+    ) -> Result<Permit<D>, Refused> {
+        let Some(refusal) = judgement.refusal().cloned() else {
+            let recorded = judgement.record(&self.events).await;
+            return recorded.map_err(|refusal| Refused { refusal, forward: id });
+        };
+        let subject = judgement.subject().clone();
+        let forward = self.refuse(visit, subject, &judgement.line(), waits).await;
+        Err(Refused { refusal, forward })
     }
 
     /// Lets a refusal wait for its turn, and records it; the answer is the `forward` that the user is told.
@@ -201,20 +228,17 @@ impl Desk {
     }
 
     /// Records that what was allowed is not there, and why.
-    pub(super) fn unreached(&self, permit: &Permit, reason: String, began: Instant) {
-        let request = permit.request();
+    pub(super) fn unreached(&self, attempt: &Attempt, reason: String) {
+        let request = &attempt.allowed.request;
         let subject = Subject::of(request);
         let failed = ConnectFailed {
             action: request.action,
             requested: request.requested.clone(),
             target: request.target.clone(),
-            effective: permit.effective().clone(),
-            resolved: match permit.way() {
-                Way::Dial(addresses) => addresses.iter().map(SocketAddr::ip).collect(),
-                _ => Vec::new(),
-            },
+            effective: attempt.allowed.effective.clone(),
+            resolved: attempt.addresses.clone(),
             reason,
-            millis: super::millis(began),
+            millis: super::millis(attempt.began),
         };
         self.events.emit(&subject, &Event::ConnectFailed(Box::new(failed)));
     }
@@ -243,15 +267,6 @@ async fn wait_for(turn: Option<Duration>, most: Duration) -> bool {
         tokio::time::sleep(wait).await;
     }
     turn.is_some()
-}
-
-/// Nothing is allowed that cannot be recorded.
-fn unrecorded(forward: String) -> Refused {
-    let refusal = Refusal::Exhausted {
-        code: "audit",
-        reason: "the gateway cannot write its audit log".to_owned(),
-    };
-    Refused { refusal, forward }
 }
 
 /// A decision on a remote forward that takes longer is a refusal.

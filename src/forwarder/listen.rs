@@ -1,6 +1,5 @@
 //! A client asks for a listener, and somebody connects to it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,15 +7,15 @@ use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::connect::UNTAKEN;
-use super::judge::Refused;
+use super::judge::{Attempt, Refused};
 use super::place::Place;
 use super::tunnel::{Ends, Joined};
 use super::{Desk, Visit, millis};
 use crate::events::{Event, Subject};
-use crate::judgement::Current;
+use crate::judgement::{Current, Deliver, Listen, Listener, Permit};
 use crate::registry::{Bytes, Forward, ForwardGuard, Stop};
 use crate::relay::{Accepted, Bound, Queued, Sink, Source};
-use crate::request::{Action, Cause, Endpoint, Refusal, Requested};
+use crate::request::{Cause, Endpoint, Refusal, Requested};
 
 /// Opens channels to the client, for connections that arrive at a listener.
 pub trait Opener: Clone + Send + Sync + 'static {
@@ -24,12 +23,10 @@ pub trait Opener: Clone + Send + Sync + 'static {
     type Source: Source + 'static;
     /// The client's receiving side.
     type Sink: Sink + 'static;
-    /// Opens a channel for a connection to the listener that the client knows as `requested`.
+    /// Opens a channel for a connection that may be delivered.
     fn open(
         &self,
-        requested: &Requested,
-        port: Option<u16>,
-        originator: Option<SocketAddr>,
+        permit: Permit<Deliver>,
     ) -> impl Future<Output = Result<(Self::Source, Self::Sink, Queued), Unopened>> + Send;
 }
 
@@ -66,8 +63,8 @@ impl Desk {
         requested: Requested,
         opener: O,
     ) -> Result<Listening, (Refusal, String)> {
-        let question = visit.question(Action::Listen, requested, None);
-        let id = question.id.clone();
+        let question = visit.question(Listen { requested });
+        let id = question.id().to_owned();
         let refuse = |refusal| (refusal, id.clone());
         let told = |Refused { refusal, forward }: Refused| (refusal, forward);
         let place = match self.listener_place(visit) {
@@ -75,20 +72,21 @@ impl Desk {
             Err(full) => return Err(told(self.exhausted(visit, &question, full).await)),
         };
         let permit = self.judge(visit, question).await.map_err(told)?;
-        let bound = Bound::new(&permit).map_err(refuse)?;
+        let allowed = Arc::clone(permit.allowed());
+        let bound = Bound::new(permit).map_err(refuse)?;
         let listening = Listening {
-            requested: permit.request().requested.clone(),
+            requested: allowed.request.requested.clone(),
             port: bound.port(),
             stop: Stop::default(),
             gone: CancellationToken::new(),
         };
         let guard = self.registry.enter(Forward {
-            request: Arc::clone(permit.request()),
-            effective: effective_listener(permit.effective(), bound.port()),
+            request: Arc::clone(&allowed.request),
+            effective: effective_listener(&allowed.effective, bound.port()),
             dialled: None,
             standing: Arc::clone(&visit.standing),
-            limits: Arc::clone(permit.limits()),
-            terms: permit.terms().clone(),
+            limits: Arc::clone(&allowed.limits),
+            terms: allowed.terms.clone(),
             stop: listening.stop.clone(),
             doubt: Notify::new(),
             bytes: Bytes::default(),
@@ -106,7 +104,7 @@ impl Desk {
         let serving = Serving {
             bound,
             guard,
-            judged_by: Arc::clone(permit.judged_by()),
+            judged_by: Arc::clone(&allowed.judged_by),
             place,
             gone: listening.gone.clone().drop_guard(),
         };
@@ -179,22 +177,22 @@ impl Desk {
         accepted: Accepted,
         opener: O,
     ) -> Option<Box<Joined<O::Source, O::Sink>>> {
-        let requested = listener.request.requested.clone();
-        let mut question = visit.question(Action::Accept, requested.clone(), accepted.peer);
-        question.listener = Some(listener.effective.clone());
+        let question = visit.question(Deliver {
+            listener: Listener {
+                requested: listener.request.requested.clone(),
+                endpoint: listener.effective.clone(),
+            },
+            peer: accepted.peer,
+        });
         let place = self.tunnel_place(visit);
         let judged = match &place {
             Ok(_) => self.judge(visit, question).await,
             Err(full) => Err(self.exhausted(visit, &question, *full).await),
         };
         let permit = judged.ok()?;
-        let port = match &listener.effective {
-            Endpoint::Tcp { port, .. } => Some(*port),
-            Endpoint::Socket(_) => None,
-        };
-        let began = Instant::now();
+        let attempt = Attempt::with(&permit);
         let opened = tokio::select! {
-            opened = opener.open(&requested, port, accepted.peer) => opened,
+            opened = opener.open(permit) => opened,
             _ = visit.stop.ended() => Err(Unopened::Refused),
         };
         let place = place.ok()?;
@@ -203,7 +201,7 @@ impl Desk {
         }
         let Ok((source, sink, queue)) = opened else {
             visit.leave(place);
-            self.unreached(&permit, UNTAKEN.to_owned(), began);
+            self.unreached(&attempt, UNTAKEN.to_owned());
             return None;
         };
         let ends = Ends {
@@ -213,7 +211,7 @@ impl Desk {
             stream: accepted.stream,
         };
         Some(Box::new(Joined {
-            permit,
+            allowed: attempt.allowed,
             ends,
             dialled: None,
             address: None,

@@ -16,7 +16,7 @@ use super::listen::effective_listener;
 use super::renew::{NoRights, concerns};
 use crate::config::{OnDoubt, OnSwap};
 use crate::events::{Event, Subject};
-use crate::judgement::{Current, Judgement, Permit};
+use crate::judgement::{Allowed, Current};
 use crate::registry::Forward;
 use crate::request::{Cause, Endpoint, Refusal};
 
@@ -138,22 +138,44 @@ impl Desk {
             Err(NoRights::Unsure(_)) => forward.standing.rights(),
         };
         let judged = self.judge.judge_again(&current, &forward.request, &rights, why);
-        let judgement = judged.await;
-        let lacks_a_name = judgement.lacks_a_name();
-        let Judgement { decided, outcome } = judgement;
-        let event = Event::ForwardDecided(Box::new(decided));
+        let explanation = judged.await;
+        let event = Event::ForwardDecided(Box::new(explanation.line()));
         self.events.emit(&Subject::of(&forward.request), &event);
-        match outcome {
-            Ok(permit) if leaves_alone(&permit, forward) => Finding::Holds,
-            // It may lead elsewhere only because a name was not answered.
-            Ok(_) if lacks_a_name => Finding::Doubtful { came_too_late: true },
-            Ok(_) => Finding::Refused,
+        let refusal = match explanation.outcome() {
+            Ok(allowed) => match self.leaves_alone(allowed, forward).await {
+                Ok(true) => return Finding::Holds,
+                // It may lead elsewhere only because a name was not answered.
+                Ok(false) if explanation.lacks_a_name() => return Finding::Doubtful { came_too_late: true },
+                Ok(false) => return Finding::Refused,
+                Err(doubt) => doubt,
+            },
+            Err(refusal) => refusal.clone(),
+        };
+        match refusal {
             // A name that does not resolve any more says nothing about a connection that stands.
-            Err(Refusal::Unreachable { .. }) => Finding::Holds,
-            Err(refusal) if refusal.is_doubt() => Finding::Doubtful {
+            Refusal::Unreachable { .. } => Finding::Holds,
+            refusal if refusal.is_doubt() => Finding::Doubtful {
                 came_too_late: refusal.came_too_late(),
             },
-            Err(_) => Finding::Refused,
+            _ => Finding::Refused,
+        }
+    }
+
+    /// Whether what is allowed now is what is open.
+    async fn leaves_alone(&self, allowed: &Allowed, forward: &Forward) -> Result<bool, Refusal> {
+        if !same_place(&allowed.effective, forward) {
+            return Ok(false);
+        }
+        let Some(dialled) = forward.dialled else {
+            return Ok(true);
+        };
+        if !allowed.terms.address_rules.permit(dialled.ip()) {
+            return Ok(false);
+        }
+        match self.judge.may_dial(&allowed.judged_by.house, dialled).await {
+            Ok(()) => Ok(true),
+            Err(refusal) if refusal.is_doubt() => Err(refusal),
+            Err(_) => Ok(false),
         }
     }
 }
@@ -162,15 +184,6 @@ impl Desk {
 fn is_of_another_login(forward: &Forward) -> bool {
     let rights = forward.standing.rights();
     !Arc::ptr_eq(&rights.principal, &forward.request.principal) || !Arc::ptr_eq(&rights.limits, &forward.limits)
-}
-
-/// Whether what is permitted now is what is open.
-fn leaves_alone(permit: &Permit, forward: &Forward) -> bool {
-    let house = &permit.judged_by().house;
-    let address = forward
-        .dialled
-        .is_none_or(|dialled| permit.terms().address_rules.permit(dialled.ip()) && house.may_dial(dialled));
-    address && same_place(permit.effective(), forward)
 }
 
 /// A listener that was to have any port has one now.

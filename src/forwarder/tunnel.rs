@@ -12,7 +12,7 @@ use super::place::Place;
 use super::{Desk, Visit, millis};
 use crate::config::Limits;
 use crate::events::{Ended, Event, Events, Subject};
-use crate::judgement::Permit;
+use crate::judgement::Allowed;
 use crate::registry::{Bytes, Forward, ForwardGuard, Stop};
 use crate::relay::{self, Patience, Queued, Sink, Source, Stream};
 use crate::request::{Cause, Endpoint};
@@ -27,7 +27,7 @@ pub(super) struct Ends<S, K> {
 
 /// A tunnel whose ends are joined from now on.
 pub(super) struct Joined<S, K> {
-    pub(super) permit: Permit,
+    pub(super) allowed: Arc<Allowed>,
     pub(super) ends: Ends<S, K>,
     pub(super) dialled: Option<Endpoint>,
     pub(super) address: Option<SocketAddr>,
@@ -36,7 +36,7 @@ pub(super) struct Joined<S, K> {
 
 impl Desk {
     pub(super) async fn tunnel<S: Source, K: Sink>(&self, visit: &Visit, joined: Box<Joined<S, K>>) {
-        let judged_by = Arc::clone(joined.permit.judged_by());
+        let judged_by = Arc::clone(&joined.allowed.judged_by);
         let patience = patience(visit, &judged_by.limits);
         let (
             mut closing,
@@ -70,20 +70,20 @@ impl Desk {
     #[expect(clippy::boxed_local, reason = "the box is gone before the tunnel begins")]
     fn open<S, K>(&self, visit: &Visit, joined: Box<Joined<S, K>>) -> (Closing<'_>, Place, Ends<S, K>) {
         let Joined {
-            permit,
+            allowed,
             ends,
             dialled,
             address,
             place,
         } = *joined;
-        let request = permit.request();
+        let request = &allowed.request;
         let guard = self.registry.enter(Forward {
             request: Arc::clone(request),
-            effective: permit.effective().clone(),
+            effective: allowed.effective.clone(),
             dialled: address,
             standing: Arc::clone(&visit.standing),
-            limits: Arc::clone(permit.limits()),
-            terms: permit.terms().clone(),
+            limits: Arc::clone(&allowed.limits),
+            terms: allowed.terms.clone(),
             stop: Stop::default(),
             doubt: Notify::new(),
             bytes: Bytes::default(),
@@ -93,7 +93,7 @@ impl Desk {
             &Event::TunnelOpened {
                 action: request.action,
                 requested: request.requested.clone(),
-                effective: permit.effective().clone(),
+                effective: allowed.effective.clone(),
                 dialled: dialled.clone(),
             },
         );

@@ -1,6 +1,5 @@
 //! The user's side of a session, and what all of its requests share.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use crate::config::Limits;
 use crate::events::Subject;
 use crate::judgement::{Question, Verdicts};
 use crate::registry::Stop;
-use crate::request::{Action, Cause, Connection, Principal, Requested, new_id};
+use crate::request::{Cause, Connection, Principal};
 
 /// The user's side of a session, shared by its requests.
 pub struct Visit {
@@ -175,22 +174,9 @@ impl Visit {
         self.littered.load(Ordering::Relaxed) >= MOST_LITTER
     }
 
-    pub(super) fn question(&self, action: Action, requested: Requested, originator: Option<SocketAddr>) -> Question {
-        let rights = self.standing.rights();
-        Question {
-            id: new_id("f"),
-            action,
-            requested,
-            listener: None,
-            connected: None,
-            originator,
-            principal: Arc::clone(&rights.principal),
-            connection: Arc::clone(&self.connection),
-            limits: Arc::clone(&rights.limits),
-            dry_run: false,
-            again: None,
-            verdicts: Some(Arc::clone(&self.verdicts)),
-        }
+    pub(super) fn question<D>(&self, asked: D) -> Question<D> {
+        let question = Question::new(asked, &self.standing.rights(), Arc::clone(&self.connection));
+        question.reusing(Arc::clone(&self.verdicts))
     }
 }
 

@@ -1,4 +1,6 @@
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+//! What stands above every policy: the switches, the floors, and that the gateway never reaches itself.
+
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::config::{Floors, Forwarding, GatewayPorts};
@@ -31,20 +33,32 @@ impl OwnListeners {
         self.0.write().unwrap_or_else(PoisonError::into_inner).push(address);
     }
 
-    fn contain(&self, target: SocketAddr) -> bool {
+    fn reach(&self, target: SocketAddr) -> Option<Reach> {
         let own = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        own.iter().filter(|own| own.port() == target.port()).any(|own| {
+        let mut reach = Some(Reach::Free);
+        for own in own.iter().filter(|own| own.port() == target.port()) {
             let everywhere = own.ip().is_unspecified() || target.ip().is_unspecified();
+            let ours = target.ip().is_loopback() || target.ip().is_unspecified();
             // One loopback address is as good as another: `localhost` names both families.
             let loopback = own.ip().is_loopback() && target.ip().is_loopback();
-            own.ip().to_canonical() == target.ip() || loopback || everywhere && is_local(target.ip())
-        })
+            if own.ip().to_canonical() == target.ip() || loopback || everywhere && ours {
+                return None;
+            }
+            if everywhere {
+                reach = Some(Reach::UnlessOurs);
+            }
+        }
+        reach
     }
 }
 
-/// Whether the address is one of this machine's: only such an address can be bound.
-fn is_local(address: IpAddr) -> bool {
-    address.is_loopback() || address.is_unspecified() || UdpSocket::bind((address, 0)).is_ok()
+/// What the floors can say of an address by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// It may be dialled.
+    Free,
+    /// It may be dialled unless it is an address of this machine: the gateway listens there on all of them.
+    UnlessOurs,
 }
 
 impl House {
@@ -89,14 +103,8 @@ impl House {
         ))
     }
 
-    /// Whether the floors let this address be dialled.
-    #[must_use]
-    pub fn may_dial(&self, target: SocketAddr) -> bool {
-        self.dial(target).is_ok()
-    }
-
     /// Whether switches and floors still permit something that is open, as far as they can tell without asking anyone.
-    /// What a name means now they cannot, so a listener on a name is to be judged again.
+    /// What a name means now they cannot, nor which addresses this machine has: then it is to be judged again.
     #[must_use]
     pub fn still_permits(&self, request: &ForwardRequest, effective: &Endpoint, dialled: Option<SocketAddr>) -> bool {
         let place = match (request.action, effective) {
@@ -108,7 +116,7 @@ impl House {
                 };
                 address && self.listen(host, *port).is_ok()
             }
-            _ => dialled.is_none_or(|dialled| self.may_dial(dialled)),
+            _ => dialled.is_none_or(|dialled| self.dial(dialled) == Ok(Reach::Free)),
         };
         place && self.switches(request.action, &request.requested).is_ok()
     }
@@ -139,13 +147,16 @@ impl House {
         }
     }
 
-    pub(super) fn dial(&self, target: SocketAddr) -> Result<(), Refusal> {
+    pub(super) fn dial(&self, target: SocketAddr) -> Result<Reach, Refusal> {
         self.address(target.ip())?;
-        if self.floors.own_listeners && self.own.contain(target) {
-            let reason = format!("{target} is the gateway itself");
-            return Err(Refusal::told(By::Floor, "own-listeners", reason));
+        match self.floors.own_listeners {
+            true => self.own.reach(target).ok_or_else(|| Self::own_listener(target)),
+            false => Ok(Reach::Free),
         }
-        Ok(())
+    }
+
+    pub(super) fn own_listener(target: SocketAddr) -> Refusal {
+        Refusal::told(By::Floor, "own-listeners", format!("{target} is the gateway itself"))
     }
 
     pub(super) fn address(&self, address: IpAddr) -> Result<(), Refusal> {

@@ -2,42 +2,50 @@
 //!
 //! The order, first refusal wins: `[forwarding]` switches, limits of the key or certificate, the policy
 //! chain, then, after any rewrite, the floors, and for a connection every resolved address against the
-//! verdict's address rules and the floors. Invariant: nothing is dialled or bound without a [`Permit`],
-//! and only this room makes one; it names the very addresses that were judged.
+//! verdict's address rules and the floors. Invariant: nothing is dialled, bound or delivered without a [`Permit`]
+//! for that, and only this room makes one: of a question that a client asked ([`Question`]), and once the audit log has the line
+//! ([`Judgement::record`]). What nobody asked is explained ([`Explanation`]), which permits nothing.
 
-mod bind;
+mod aside;
+mod connect;
 mod current;
+mod deliver;
+mod direction;
+mod findings;
 mod floors;
+mod listen;
+mod outcome;
 mod permit;
 mod question;
 mod reuse;
-mod socket;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::Timestamp;
 
+pub use connect::{Connect, Dial};
 pub use current::{Concerns, Current};
+pub use deliver::{Deliver, Listener};
+pub use direction::Direction;
 pub use floors::{House, OwnListeners};
-pub use permit::{Permit, Way};
-pub use question::{Judgement, Question};
+pub use listen::{Bind, Listen};
+pub use outcome::{Explanation, Judgement, unrecorded};
+pub use permit::{Allowed, Permit};
+pub use question::{Asked, Question, Supposed};
 pub use reuse::Verdicts;
 
-use question::note;
+use aside::Aside;
+use direction::Weighing;
+use findings::{Findings, Heard, Yes};
+use question::{Occasion, Sorted};
 use reuse::Answer;
-use socket::{Follower, Led};
 
 use crate::accounts::Rights;
-use crate::events::{Decided, NameAnswer};
 use crate::names::{Lookups, Resolver};
-use crate::paths::Socket;
 use crate::policy::{Opinion, Policies};
-use crate::request::{
-    self, Action, By, Denial, Endpoint, ForwardRequest, Host, Refusal, Requested, Terms, Verdict, VerdictWord,
-};
+use crate::request::{By, Denial, Endpoint, ForwardRequest, Refusal, Verdict};
 
 /// Judges requests by the configuration and the policies in force.
 pub struct Judge {
@@ -45,7 +53,7 @@ pub struct Judge {
     /// Where generations are made, and what they run on.
     policies: Arc<Policies>,
     resolver: Resolver,
-    follower: Follower,
+    aside: Aside,
 }
 
 impl Judge {
@@ -56,7 +64,7 @@ impl Judge {
             current: ArcSwap::from_pointee(current),
             policies,
             resolver,
-            follower: Follower::new(),
+            aside: Aside::new(),
         }
     }
 
@@ -80,120 +88,102 @@ impl Judge {
         before
     }
 
-    /// Judges a request by what is in force.
-    pub async fn judge(&self, question: Question) -> Judgement {
-        self.judge_by(&self.current(), question).await
-    }
-
-    /// Judges a request by what is in force, as if it were asked at that moment.
-    pub async fn judge_at(&self, question: Question, now: Timestamp) -> Judgement {
-        self.judged(&self.current(), question, now).await
-    }
-
     /// Judges a request by what was in force when it came.
-    pub async fn judge_by(&self, current: &Arc<Current>, question: Question) -> Judgement {
-        self.judged(current, question, Timestamp::now()).await
-    }
-
-    async fn judged(&self, current: &Arc<Current>, question: Question, now: Timestamp) -> Judgement {
-        let mut decided = question.blank();
-        let outcome = match self.led(&question, &current.house).await {
-            Ok(led) => {
-                decided.target = Some(led.target());
-                self.ask(question, led, now, current, &mut decided).await
-            }
-            Err(refusal) => Err(refusal),
-        };
-        note(&mut decided, &outcome);
-        Judgement { decided, outcome }
+    pub async fn judge<D: Direction>(&self, current: &Arc<Current>, question: Question<D>) -> Judgement<D> {
+        self.judged(current, question, Occasion::Asked).await
     }
 
     /// Judges a request, and gives up after `patience`: that is a failure to decide.
-    pub async fn judge_within(&self, current: &Arc<Current>, question: Question, patience: Duration) -> Judgement {
+    pub async fn judge_within<D: Direction>(
+        &self,
+        current: &Arc<Current>,
+        question: Question<D>,
+        patience: Duration,
+    ) -> Judgement<D> {
         let late = question.clone();
-        let judged = tokio::time::timeout(patience, self.judge_by(current, question)).await;
+        let judged = tokio::time::timeout(patience, self.judge(current, question)).await;
         judged.unwrap_or_else(|_| {
-            let mut judgement = late.unanswered(Refusal::Undecided {
+            let refusal = Refusal::Undecided {
                 code: "deadline",
                 reason: format!("no decision within {} ms", patience.as_millis()),
-            });
-            judgement.decided.target = before_policy(&late, &current.house).ok();
-            judgement
+            };
+            let target = before_policy(&late, &current.house).ok();
+            Judgement::unasked(&late, refusal).with_target(target)
         })
     }
 
+    /// What would be decided now, if somebody asked.
+    pub async fn explain(&self, supposed: Supposed) -> Explanation {
+        let now = supposed.now;
+        self.explained(&self.current(), supposed.into(), Occasion::Supposed(now))
+            .await
+    }
+
     /// Judges something that is open once more, as what its login gives now, and says why, to the policies and in the
-    /// audit log.
+    /// audit log. It stays as it is or ends, so this permits nothing.
     pub async fn judge_again(
         &self,
         current: &Arc<Current>,
         request: &ForwardRequest,
         rights: &Rights,
         why: &'static str,
-    ) -> Judgement {
-        self.judge_by(current, Question::again(request, rights, why)).await
+    ) -> Explanation {
+        let question = Question::again(request, rights);
+        self.explained(current, question, Occasion::Again(why)).await
     }
 
-    /// The canonical target, and for a socket what its path leads to.
-    async fn led(&self, question: &Question, house: &House) -> Result<Led, Refusal> {
-        let target = before_policy(question, house)?;
-        match (&question.connected, target) {
-            (Some(path), Endpoint::Socket(_)) => Ok(Led::Socket(Socket::connected(path.clone()))),
-            (_, target) => self.follower.follow(question.action, target).await,
+    /// Whether the floors let this address be dialled.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn may_dial(&self, house: &House, target: SocketAddr) -> Result<(), Refusal> {
+        connect::may_dial(house, target, &self.aside).await
+    }
+
+    async fn explained(&self, current: &Arc<Current>, question: Question<Asked>, occasion: Occasion) -> Explanation {
+        match question.sorted() {
+            Sorted::Connect(question) => self.judged(current, question, occasion).await.explained(),
+            Sorted::Listen(question) => self.judged(current, question, occasion).await.explained(),
+            Sorted::Deliver(question) => self.judged(current, question, occasion).await.explained(),
         }
     }
 
-    async fn ask(
+    async fn judged<D: Direction>(
         &self,
-        question: Question,
-        led: Led,
-        now: Timestamp,
         current: &Arc<Current>,
-        decided: &mut Decided,
-    ) -> Result<Permit, Refusal> {
-        let house = &*current.house;
-        let limits = question.limits;
-        let target = led.target();
-        let again = question.again.is_some();
-        let request = Arc::new(ForwardRequest {
-            id: question.id,
-            now,
-            action: question.action,
-            target: target.clone(),
-            requested: question.requested,
-            originator: question.originator,
-            principal: question.principal,
-            connection: question.connection,
-            dry_run: question.dry_run,
-            extra: question.again.map(request::again).into_iter().collect(),
-        });
+        question: Question<D>,
+        occasion: Occasion,
+    ) -> Judgement<D> {
+        let mut findings = Findings::of(&question.asked, occasion.again());
+        let outcome = self.weigh(current, &question, occasion, &mut findings).await;
+        Judgement::new(question.subject(), findings, outcome)
+    }
+
+    /// The order of the judgement.
+    async fn weigh<D: Direction>(
+        &self,
+        current: &Arc<Current>,
+        question: &Question<D>,
+        occasion: Occasion,
+        findings: &mut Findings,
+    ) -> Result<(Allowed, D::Way), Refusal> {
+        let asked = &question.asked;
+        let endpoint = before_policy(question, &current.house)?;
+        let mut target = asked.target(endpoint, &self.aside).await?;
+        let endpoint = D::endpoint_of(&target);
+        findings.target = Some(endpoint.clone());
+        let request = Arc::new(question.request(endpoint, occasion));
         let Opinion {
             verdict,
             policy,
             mut lookups,
             took,
         } = self.opinion(current, &request, question.verdicts.as_deref()).await;
-        decided.micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        decided.policy = policy;
-        decided.asked = Some(request.now);
-        let answered = lookups.answered();
-        decided.names = answered
-            .map(|(name, answer)| (name.to_owned(), NameAnswer::from(answer.clone())))
-            .collect();
-        let (effective, mut terms) = match verdict {
-            Ok(Verdict::Allow(terms)) => {
-                decided.verdict = VerdictWord::Allow;
-                (target, terms)
-            }
-            Ok(Verdict::Rewrite(redirect)) => {
-                decided.verdict = VerdictWord::Rewrite;
-                decided.effective = Some(redirect.to.clone());
-                decided.reason = Some(redirect.reason);
-                (redirect.to, redirect.terms)
-            }
-            Ok(Verdict::Deny(denial)) => {
-                return Err(refused(denial, &lookups));
-            }
+        let heard = findings.heard.insert(Heard::new(request.now, policy, took, &lookups));
+        let (mut terms, rewritten) = match verdict {
+            Ok(Verdict::Allow(terms)) => (terms, None),
+            Ok(Verdict::Rewrite(redirect)) => (redirect.terms, Some((redirect.to, redirect.reason))),
+            Ok(Verdict::Deny(denial)) => return Err(refused(denial, &lookups)),
             Err(failure) => {
                 return Err(Refusal::Undecided {
                     code: failure.code(),
@@ -201,42 +191,39 @@ impl Judge {
                 });
             }
         };
-        decided.tags = std::mem::take(&mut terms.tags);
-        decided.terms = Some(terms.clone());
-        let led = if decided.effective.is_some() {
-            let led = self.follower.follow(request.action, effective).await;
-            let led = led.map_err(|refusal| match again {
+        heard.yes = Some(Yes {
+            tags: std::mem::take(&mut terms.tags),
+            terms: terms.clone(),
+            rewritten: rewritten.clone(),
+        });
+        if let Some((to, _)) = rewritten {
+            let followed = D::follow(to, &self.aside).await;
+            target = followed.map_err(|refusal| match occasion {
                 // What a path leads to now says nothing about a connection that stands.
-                true => Refusal::Unreachable {
+                Occasion::Again(_) => Refusal::Unreachable {
                     reason: refusal.sentence(),
                 },
-                false => refusal,
+                Occasion::Asked | Occasion::Supposed(_) => refusal,
             })?;
-            decided.effective = Some(led.target());
-            led
-        } else {
-            led
+            findings.lead_to(&D::endpoint_of(&target));
+        }
+        let effective = D::endpoint_of(&target);
+        let weighing = Weighing {
+            house: &current.house,
+            terms: &terms,
+            lookups: &mut lookups,
+            findings,
+            aside: &self.aside,
         };
-        let effective = led.target();
-        let way = match (request.action, led) {
-            (Action::Accept, _) => Way::Deliver,
-            (_, Led::Socket(socket)) => Way::Socket(socket),
-            (_, Led::Place(place)) => Way::BindSocket(place),
-            (Action::Connect, Led::Tcp { host, port }) => {
-                Way::Dial(vet(house, &host, port, &terms, &mut lookups, decided).await?)
-            }
-            (Action::Listen, Led::Tcp { host, port }) => {
-                house.listen(&host, port)?;
-                Way::Bind(bind::addresses(&host, port, house, &mut lookups, decided).await?)
-            }
-            (_, Led::Accepted(_)) => {
-                return Err(Refusal::Unreachable {
-                    reason: "nothing was accepted".to_owned(),
-                });
-            }
+        let way = asked.way(target, weighing).await?;
+        let allowed = Allowed {
+            request,
+            effective,
+            terms,
+            judged_by: Arc::clone(current),
+            limits: Arc::clone(&question.limits),
         };
-        let judged_by = Arc::clone(current);
-        Ok(Permit::new(request, effective, terms, way, judged_by, limits))
+        Ok((allowed, way))
     }
 
     /// Asks the policies, or uses what they said of an equal request.
@@ -295,82 +282,11 @@ fn refused(denial: Denial, lookups: &Lookups) -> Refusal {
 }
 
 /// Switches, key limits and the canonical form.
-fn before_policy(question: &Question, house: &House) -> Result<Endpoint, Refusal> {
-    house.switches(question.action, &question.requested)?;
-    if let Some(listener) = &question.listener {
-        return Ok(listener.clone());
-    }
-    let malformed = |error: crate::request::EndpointError| Refusal::told(By::Floor, "bad-endpoint", error.to_string());
-    let limits = &question.limits;
-    let limited = |limited: crate::auth::Limited| Refusal::told(By::Key, limited.code, limited.reason);
-    match (question.action, &question.requested) {
-        (Action::Listen, Requested::Tcp { host, port }) => {
-            let narrow = narrow(*port).map_err(malformed)?;
-            limits.listen_tcp(host, narrow).map_err(limited)?;
-            bind::target(host, narrow, house.gateway_ports()).map_err(malformed)
-        }
-        (_, Requested::Tcp { host, port }) => {
-            limits
-                .connect_tcp(host, narrow(*port).map_err(malformed)?)
-                .map_err(limited)?;
-            Endpoint::to_connect(host, *port).map_err(malformed)
-        }
-        (Action::Listen, Requested::Socket(path)) => {
-            limits.listen_socket().map_err(limited)?;
-            Endpoint::socket(path).map_err(malformed)
-        }
-        (_, Requested::Socket(path)) => {
-            limits.connect_socket(path).map_err(limited)?;
-            Endpoint::socket(path).map_err(malformed)
-        }
-    }
-}
-
-fn narrow(port: u32) -> Result<u16, crate::request::EndpointError> {
-    u16::try_from(port).map_err(|_| crate::request::EndpointError::Port(port))
-}
-
-/// Every address of the host is judged; those that nobody refuses may be dialled.
-async fn vet(
-    house: &House,
-    host: &Host,
-    port: u16,
-    terms: &Terms,
-    lookups: &mut Lookups,
-    decided: &mut Decided,
-) -> Result<Vec<SocketAddr>, Refusal> {
-    let found = lookups.settle(host).await.map_err(|error| Refusal::Unreachable {
-        reason: format!("{host}: {error}"),
-    })?;
-    decided.resolved.clone_from(&found);
-    // That answer is in the line once.
-    if let Host::Name(name) = host {
-        decided.names.remove(name.as_str());
-    }
-    let mut first = None;
-    let permitted = found
-        .into_iter()
-        .filter_map(|address| {
-            judge_address(house, address, port, terms)
-                .map_err(|refusal| first.get_or_insert(refusal).clone())
-                .ok()
-        })
-        .collect();
-    match first {
-        Some(refusal) if Vec::is_empty(&permitted) => Err(refusal),
-        _ => Ok(permitted),
-    }
-}
-
-fn judge_address(house: &House, address: IpAddr, port: u16, terms: &Terms) -> Result<SocketAddr, Refusal> {
-    if !terms.address_rules.permit(address) {
-        let reason = format!("the policy's address rules refuse {address}");
-        return Err(Refusal::denied(By::Policy, "address-rule", reason));
-    }
-    let target = SocketAddr::new(address, port);
-    house.dial(target)?;
-    Ok(target)
+fn before_policy<D: Direction>(question: &Question<D>, house: &House) -> Result<Endpoint, Refusal> {
+    let asked = &question.asked;
+    house.switches(D::ACTION, asked.requested())?;
+    asked.endpoint(&question.limits, house)
 }
 
 #[cfg(test)]
-mod names_tests;
+mod tests;

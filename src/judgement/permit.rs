@@ -1,88 +1,58 @@
+//! The proof that something may be done, and what is known of it.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Current;
+use super::{Current, Direction};
 use crate::auth::ForwardLimits;
-use crate::paths::{Place, Socket};
 use crate::request::{Endpoint, ForwardRequest, Terms};
 
-/// The proof that a request was judged and may go ahead, exactly this way.
-pub struct Permit {
-    request: Arc<ForwardRequest>,
-    effective: Endpoint,
-    terms: Terms,
-    way: Way,
-    judged_by: Arc<Current>,
-    limits: Arc<ForwardLimits>,
+/// The proof that a request was allowed and that the audit log says so. It is good for one thing, which consumes it: a
+/// `Permit<Connect>` for one connection, a `Permit<Listen>` for one listener, a `Permit<Deliver>` for one delivery.
+///
+/// [`Judgement::record`](super::Judgement::record) makes it, and nothing else.
+#[must_use = "what is allowed is not done yet"]
+pub struct Permit<D: Direction> {
+    allowed: Arc<Allowed>,
+    way: D::Way,
 }
 
-/// What may be done.
-#[derive(Clone, Debug)]
-pub enum Way {
-    /// Dial these addresses, in turn.
-    Dial(Vec<SocketAddr>),
-    /// Connect to what was found at the path of this Unix-domain socket.
-    Socket(Socket),
-    /// Bind all of these addresses, with one port.
-    Bind(Vec<SocketAddr>),
-    /// Make a Unix-domain socket in this place.
-    BindSocket(Place),
-    /// Hand the accepted connection to the client.
-    Deliver,
+/// What was allowed, and on which terms: facts, which permit nothing.
+pub struct Allowed {
+    /// What was asked.
+    pub request: Arc<ForwardRequest>,
+    /// Where it goes, after any rewrite.
+    pub effective: Endpoint,
+    /// On which terms.
+    pub terms: Terms,
+    /// What was in force when it was judged.
+    pub judged_by: Arc<Current>,
+    /// What the key or certificate permitted when it was judged.
+    pub limits: Arc<ForwardLimits>,
 }
 
-impl Permit {
-    pub(super) fn new(
-        request: Arc<ForwardRequest>,
-        effective: Endpoint,
-        terms: Terms,
-        way: Way,
-        judged_by: Arc<Current>,
-        limits: Arc<ForwardLimits>,
-    ) -> Self {
+impl<D: Direction> Permit<D> {
+    pub(super) fn new(allowed: Allowed, way: D::Way) -> Self {
         Self {
-            request,
-            effective,
-            terms,
+            allowed: Arc::new(allowed),
             way,
-            judged_by,
-            limits,
         }
     }
 
-    /// What was asked.
+    /// What was allowed.
     #[must_use]
-    pub fn request(&self) -> &Arc<ForwardRequest> {
-        &self.request
+    pub fn allowed(&self) -> &Arc<Allowed> {
+        &self.allowed
     }
 
-    /// Where it goes, after any rewrite.
+    /// The addresses that it names.
     #[must_use]
-    pub fn effective(&self) -> &Endpoint {
-        &self.effective
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        D::addresses(&self.way)
     }
 
-    /// On which terms.
-    #[must_use]
-    pub fn terms(&self) -> &Terms {
-        &self.terms
-    }
-
-    /// What may be done.
-    #[must_use]
-    pub fn way(&self) -> &Way {
-        &self.way
-    }
-
-    /// What the key or certificate permitted when it was judged.
-    #[must_use]
-    pub fn limits(&self) -> &Arc<ForwardLimits> {
-        &self.limits
-    }
-
-    /// What was in force when it was judged.
-    #[must_use]
-    pub fn judged_by(&self) -> &Arc<Current> {
-        &self.judged_by
+    /// Uses it up, for what it names.
+    pub(crate) fn spend(self) -> (Arc<Allowed>, D::Way) {
+        (self.allowed, self.way)
     }
 }

@@ -1,74 +1,88 @@
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+//! Who asks what. A question of a client has its asker from a login that [`Accounts`](crate::accounts::Accounts) let in;
+//! what nobody asked can be supposed, and is then only explained.
+
 use std::sync::Arc;
 
-use super::{Permit, Verdicts};
+use jiff::Timestamp;
+
+use super::{Connect, Deliver, Direction, Judgement, Listen, Listener, Verdicts};
 use crate::accounts::Rights;
 use crate::auth::ForwardLimits;
-use crate::events::{Decided, NameAnswer};
-use crate::policy::PolicyRef;
-use crate::request::{
-    Action, By, Connection, Endpoint, ForwardRequest, Principal, Refusal, Requested, SocketPath, VerdictWord,
-};
+use crate::events::Subject;
+use crate::request::{self, Action, Connection, Endpoint, ForwardRequest, Principal, Refusal, new_id};
 
-/// What is asked, as it came from the client.
+/// What a client asks.
 #[derive(Clone)]
-pub struct Question {
-    /// The audit log's `forward`.
-    pub id: String,
-    /// Connect, listen or accept.
-    pub action: Action,
-    /// As the client sent it.
-    pub requested: Requested,
-    /// For `accept`: the endpoint that listens.
-    pub listener: Option<Endpoint>,
-    /// The Unix socket that is connected to already, of a tunnel that is judged once more: its path may lead elsewhere by now.
-    pub connected: Option<SocketPath>,
-    /// The peer of an accepted connection, or what the client claims.
-    pub originator: Option<SocketAddr>,
-    /// Who asks.
-    pub principal: Arc<Principal>,
+pub struct Question<D> {
+    id: String,
+    pub(super) asked: D,
+    principal: Arc<Principal>,
+    connection: Arc<Connection>,
+    pub(super) limits: Arc<ForwardLimits>,
+    pub(super) verdicts: Option<Arc<Verdicts>>,
+}
+
+/// What may be asked, where the direction is not known before.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// To connect.
+    Connect(Connect),
+    /// To listen.
+    Listen(Listen),
+    /// To hand over an accepted connection.
+    Deliver(Deliver),
+}
+
+/// A question that no client asked: what would be decided?
+pub struct Supposed {
+    /// Who would ask.
+    pub principal: Principal,
+    /// What the key or certificate would permit.
+    pub limits: ForwardLimits,
     /// Over which connection.
-    pub connection: Arc<Connection>,
-    /// What the key or certificate permits.
-    pub limits: Arc<ForwardLimits>,
-    /// The verdict will not be acted on.
-    pub dry_run: bool,
-    /// `swap` or `recheck` where something open is judged once more.
-    pub again: Option<&'static str>,
-    /// Verdicts of the connection that may be used again.
-    pub verdicts: Option<Arc<Verdicts>>,
+    pub connection: Connection,
+    /// What.
+    pub asked: Asked,
+    /// When.
+    pub now: Timestamp,
 }
 
-/// What came of it.
-pub struct Judgement {
-    /// For the audit log.
-    pub decided: Decided,
-    /// The permit, or why there is none.
-    pub outcome: Result<Permit, Refusal>,
+/// On which occasion something is judged.
+#[derive(Clone, Copy)]
+pub(super) enum Occasion {
+    /// A client has asked.
+    Asked,
+    /// It is open and is judged again: `swap` or `recheck`.
+    Again(&'static str),
+    /// Nobody has asked; if they did, then it would be now.
+    Supposed(Timestamp),
 }
 
-impl Question {
-    /// The same question about something that is open, of a user whose login gives `rights` now.
-    pub(super) fn again(request: &ForwardRequest, rights: &Rights, why: &'static str) -> Self {
-        let accepts = request.action == Action::Accept;
+impl<D> Question<D> {
+    /// What a client asks whose login gives these rights.
+    #[must_use]
+    pub fn new(asked: D, rights: &Rights, connection: Arc<Connection>) -> Self {
         Self {
-            id: request.id.clone(),
-            action: request.action,
-            requested: request.requested.clone(),
-            listener: accepts.then(|| request.target.clone()),
-            connected: match (request.action, &request.target) {
-                (Action::Connect, Endpoint::Socket(path)) => Some(path.clone()),
-                _ => None,
-            },
-            originator: request.originator,
+            id: new_id("f"),
+            asked,
             principal: Arc::clone(&rights.principal),
-            connection: Arc::clone(&request.connection),
+            connection,
             limits: Arc::clone(&rights.limits),
-            dry_run: false,
-            again: Some(why),
             verdicts: None,
         }
+    }
+
+    /// Verdicts of the connection may be used again.
+    #[must_use]
+    pub fn reusing(mut self, verdicts: Arc<Verdicts>) -> Self {
+        self.verdicts = Some(verdicts);
+        self
+    }
+
+    /// The audit log's `forward`.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// Of a user whose login gives `rights` now.
@@ -77,102 +91,117 @@ impl Question {
         self.limits = Arc::clone(&rights.limits);
     }
 
-    /// A refusal because of what the user's login gives now, before anything else is judged.
-    #[must_use]
-    pub fn refused(&self, refusal: Refusal) -> Judgement {
-        self.unanswered(refusal)
+    /// The same asker, and another question.
+    fn with<E>(self, asked: E) -> Question<E> {
+        Question {
+            id: self.id,
+            asked,
+            principal: self.principal,
+            connection: self.connection,
+            limits: self.limits,
+            verdicts: self.verdicts,
+        }
     }
 
-    /// A refusal of a question that no policy has answered.
-    pub(super) fn unanswered(&self, refusal: Refusal) -> Judgement {
-        let outcome = Err(refusal);
-        let mut decided = self.blank();
-        note(&mut decided, &outcome);
-        Judgement { decided, outcome }
-    }
-
-    /// The record of a question that nobody has answered.
-    pub(super) fn blank(&self) -> Decided {
-        Decided {
-            action: self.action,
-            requested: self.requested.clone(),
-            target: None,
-            effective: None,
-            resolved: Vec::new(),
-            names: BTreeMap::new(),
-            originator: self.originator,
-            asked: None,
-            verdict: VerdictWord::Deny,
-            code: None,
-            reason: None,
-            by: By::Policy,
-            policy: None,
-            micros: 0,
-            terms: None,
-            tags: BTreeMap::new(),
-            again: self.again,
-            repeated: None,
-            told: None,
+    /// Whom the lines of the audit log are about.
+    pub(super) fn subject(&self) -> Subject {
+        Subject {
+            session: Some(self.connection.id.clone()),
+            user: Some(self.principal.user.clone()),
+            client: Some(self.connection.client),
+            forward: Some(self.id.clone()),
         }
     }
 }
 
-impl Judgement {
-    /// A refusal that a limit of the gateway decided before anybody was asked.
-    #[must_use]
-    pub fn exhausted(question: &Question, code: &'static str, reason: String) -> Self {
-        question.unanswered(Refusal::Exhausted { code, reason })
+impl<D: Direction> Question<D> {
+    /// A refusal before anything else is judged: because of what the user's login gives now, or because a limit is reached.
+    pub fn refused(&self, refusal: Refusal) -> Judgement<D> {
+        Judgement::unasked(self, refusal)
     }
 
-    /// Refuses what was permitted, for a reason that came up after it was judged; what was refused stays so.
-    pub fn refuse(&mut self, refusal: Refusal) {
-        if self.outcome.is_ok() {
-            self.outcome = Err(refusal);
-            note(&mut self.decided, &self.outcome);
+    /// The request as policies are told of it.
+    pub(super) fn request(&self, target: Endpoint, occasion: Occasion) -> ForwardRequest {
+        ForwardRequest {
+            id: self.id.clone(),
+            now: match occasion {
+                Occasion::Supposed(now) => now,
+                Occasion::Asked | Occasion::Again(_) => Timestamp::now(),
+            },
+            action: D::ACTION,
+            target,
+            requested: self.asked.requested().clone(),
+            originator: self.asked.originator(),
+            principal: Arc::clone(&self.principal),
+            connection: Arc::clone(&self.connection),
+            dry_run: matches!(occasion, Occasion::Supposed(_)),
+            extra: occasion.again().map(request::again).into_iter().collect(),
         }
-    }
-
-    /// Whether a policy asked for a name and got no answer.
-    #[must_use]
-    pub fn lacks_a_name(&self) -> bool {
-        self.decided.names.values().any(NameAnswer::is_doubt)
-    }
-
-    /// The policy that decided, if it came to one.
-    #[must_use]
-    pub fn policy(&self) -> Option<&PolicyRef> {
-        self.decided.policy.as_ref()
     }
 }
 
-/// Completes the record with how it came out.
-pub(super) fn note(decided: &mut Decided, outcome: &Result<Permit, Refusal>) {
-    match outcome {
-        Ok(_) | Err(Refusal::Unreachable { .. }) => {}
-        Err(Refusal::Denied { by, code, reason, .. }) => {
-            decided.verdict = VerdictWord::Deny;
-            decided.by = *by;
-            decided.code = Some(code.clone());
-            decided.reason = Some(reason.clone());
-        }
-        Err(Refusal::Undecided { code, reason }) => {
-            decided.verdict = VerdictWord::Failed;
-            decided.code = Some((*code).to_owned());
-            decided.reason = Some(reason.clone());
-        }
-        Err(Refusal::Unanswered { reason, .. }) => {
-            decided.verdict = VerdictWord::Failed;
-            decided.code = Some("name-unanswered".to_owned());
-            decided.reason = Some(reason.clone());
-        }
-        Err(Refusal::Exhausted { code, reason }) => {
-            decided.verdict = VerdictWord::Deny;
-            decided.by = By::Limit;
-            decided.code = Some((*code).to_owned());
-            decided.reason = Some(reason.clone());
+impl Occasion {
+    pub(super) fn again(self) -> Option<&'static str> {
+        match self {
+            Self::Again(why) => Some(why),
+            Self::Asked | Self::Supposed(_) => None,
         }
     }
-    if outcome.is_err() && !matches!(outcome, Err(Refusal::Unreachable { .. })) {
-        decided.terms = None;
+}
+
+impl Question<Asked> {
+    /// The question about something that is open, of a user whose login gives `rights` now.
+    pub(super) fn again(request: &ForwardRequest, rights: &Rights) -> Self {
+        let requested = request.requested.clone();
+        let asked = match request.action {
+            Action::Connect => Asked::Connect(Connect {
+                requested,
+                originator: request.originator,
+                connected: match &request.target {
+                    Endpoint::Socket(path) => Some(path.clone()),
+                    Endpoint::Tcp { .. } => None,
+                },
+            }),
+            Action::Listen => Asked::Listen(Listen { requested }),
+            Action::Accept => Asked::Deliver(Deliver {
+                listener: Listener {
+                    requested,
+                    endpoint: request.target.clone(),
+                },
+                peer: request.originator,
+            }),
+        };
+        Self {
+            id: request.id.clone(),
+            ..Self::new(asked, rights, Arc::clone(&request.connection))
+        }
+    }
+
+    pub(super) fn sorted(self) -> Sorted {
+        match self.asked.clone() {
+            Asked::Connect(asked) => Sorted::Connect(self.with(asked)),
+            Asked::Listen(asked) => Sorted::Listen(self.with(asked)),
+            Asked::Deliver(asked) => Sorted::Deliver(self.with(asked)),
+        }
+    }
+}
+
+/// A question whose direction is known.
+pub(super) enum Sorted {
+    Connect(Question<Connect>),
+    Listen(Question<Listen>),
+    Deliver(Question<Deliver>),
+}
+
+impl From<Supposed> for Question<Asked> {
+    fn from(supposed: Supposed) -> Self {
+        Self {
+            id: new_id("f"),
+            asked: supposed.asked,
+            principal: Arc::new(supposed.principal),
+            connection: Arc::new(supposed.connection),
+            limits: Arc::new(supposed.limits),
+            verdicts: None,
+        }
     }
 }

@@ -1,3 +1,5 @@
+//! The listening sockets of a remote forward.
+
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +15,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::dial::unreachable;
 use super::tunnel::Stream;
-use crate::judgement::{Permit, Way};
+use crate::judgement::{Bind, Listen, Permit};
 use crate::paths::Place;
 use crate::request::{Endpoint, Refusal};
 
@@ -36,18 +38,18 @@ pub struct Accepted {
 }
 
 impl Bound {
-    /// Binds what the permit names.
+    /// Binds what the permit names, and uses it up.
     ///
     /// With several addresses one port is used on all of them, and it suffices that one can be
     /// bound (OpenSSH's `channel_setup_fwd_listener_tcpip`).
     ///
     /// # Errors
     /// Where no address can be bound, in the words of the operating system.
-    pub fn new(permit: &Permit) -> Result<Self, Refusal> {
-        let sockets = match permit.way() {
-            Way::Bind(addresses) => bind_all(addresses).map(Sockets::Tcp),
-            Way::BindSocket(place) => bind_path(place, permit.terms().replace_socket),
-            Way::Dial(_) | Way::Socket(_) | Way::Deliver => Err(io::Error::other("this permit is not one to listen")),
+    pub fn new(permit: Permit<Listen>) -> Result<Self, Refusal> {
+        let (allowed, bind) = permit.spend();
+        let sockets = match bind {
+            Bind::Addresses(addresses) => bind_all(&addresses).map(Sockets::Tcp),
+            Bind::Socket(place) => bind_path(&place, allowed.terms.replace_socket),
         };
         let sockets = sockets.map_err(|error| unreachable(&error))?;
         Ok(Self { sockets })

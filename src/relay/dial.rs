@@ -1,3 +1,5 @@
+//! Connecting to a target: the one place where that is done.
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,7 +8,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::tunnel::Stream;
-use crate::judgement::{Permit, Way};
+use crate::judgement::{Connect, Dial, Permit};
 use crate::request::{Endpoint, Refusal};
 
 /// A target that was reached.
@@ -19,21 +21,25 @@ pub struct Dialled {
     pub address: Option<SocketAddr>,
 }
 
-/// Dials what the permit names, address by address, each for at most `patience`.
+/// Connects to what the permit names and uses it up: address by address, each for at most `patience`.
 ///
 /// # Errors
 /// The last address's error, in the words of the operating system.
-pub async fn dial(permit: &Permit, patience: Duration) -> Result<Dialled, Refusal> {
-    match permit.way() {
-        Way::Dial(addresses) => {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that connects, with a permit"
+)]
+pub async fn dial(permit: Permit<Connect>, patience: Duration) -> Result<Dialled, Refusal> {
+    match permit.spend().1 {
+        Dial::Addresses(addresses) => {
             let mut last = io::Error::new(io::ErrorKind::NotFound, "no address to dial");
             for address in addresses {
-                match dial_one(*address, patience).await {
+                match dial_one(address, patience).await {
                     Ok(stream) => {
                         return Ok(Dialled {
                             stream: Stream::Tcp(stream),
-                            place: Endpoint::from(*address),
-                            address: Some(*address),
+                            place: Endpoint::from(address),
+                            address: Some(address),
                         });
                     }
                     Err(error) => last = error,
@@ -41,7 +47,7 @@ pub async fn dial(permit: &Permit, patience: Duration) -> Result<Dialled, Refusa
             }
             Err(unreachable(&last))
         }
-        Way::Socket(socket) => {
+        Dial::Socket(socket) => {
             let path = socket.held().map_err(|error| unreachable(&error))?;
             let connected = timeout(patience, UnixStream::connect(path)).await;
             let stream = connected.unwrap_or_else(|_| Err(timed_out()));
@@ -51,9 +57,6 @@ pub async fn dial(permit: &Permit, patience: Duration) -> Result<Dialled, Refusa
                 address: None,
             })
         }
-        Way::Bind(_) | Way::BindSocket(_) | Way::Deliver => Err(Refusal::Unreachable {
-            reason: "this permit is not one to dial".to_owned(),
-        }),
     }
 }
 

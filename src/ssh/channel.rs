@@ -1,4 +1,3 @@
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -10,8 +9,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use crate::forwarder::{Opener, Pending, Unopened};
+use crate::judgement::{Deliver, Permit};
 use crate::relay::{Flows, Inbound, Queued, Sink, Source, Way};
-use crate::request::{Refusal, Requested, printable};
+use crate::request::{Endpoint, Refusal, Requested, printable};
 
 /// The client's sending side of a channel.
 pub(super) struct Incoming(ChannelReadHalf);
@@ -153,22 +153,17 @@ impl Opener for Back {
     type Source = Incoming;
     type Sink = Outgoing;
 
-    async fn open(
-        &self,
-        requested: &Requested,
-        port: Option<u16>,
-        originator: Option<SocketAddr>,
-    ) -> Result<(Incoming, Outgoing, Queued), Unopened> {
+    async fn open(&self, permit: Permit<Deliver>) -> Result<(Incoming, Outgoing, Queued), Unopened> {
+        let (_, Deliver { listener, peer }) = permit.spend();
         let opening = async {
-            match requested {
+            match &listener.requested {
                 Requested::Tcp { host, port: asked } => {
                     // The client knows its listener by what it asked for, or by the port it was told.
-                    let port = if *asked == 0 {
-                        u32::from(port.unwrap_or(0))
-                    } else {
-                        *asked
+                    let port = match (asked, &listener.endpoint) {
+                        (0, Endpoint::Tcp { port, .. }) => u32::from(*port),
+                        (asked, _) => *asked,
                     };
-                    let (ip, from) = originator.map_or((String::new(), 0), |peer| {
+                    let (ip, from) = peer.map_or((String::new(), 0), |peer| {
                         (peer.ip().to_string(), u32::from(peer.port()))
                     });
                     self.handle
