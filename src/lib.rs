@@ -147,6 +147,11 @@
 //! (`policy/contract/generated.rs`), the one call that loads compiled code (`policy/compile/sealed.rs`), and the one that advises
 //! the system on pages (`policy/pool/prefault.rs`). The last two say why they are sound.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests are clients and targets, too")
+)]
+
 pub mod accounts;
 pub mod admin;
 pub mod audit;

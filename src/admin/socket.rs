@@ -96,6 +96,10 @@ impl Drop for ControlSocket {
 }
 
 /// Only a socket that nothing serves may be replaced.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "at the start, to see whether the socket of the gateway is served"
+)]
 fn make_room(path: &Path) -> Result<(), SocketError> {
     match fs::symlink_metadata(path) {
         Err(_) => Ok(()),

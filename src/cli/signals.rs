@@ -39,7 +39,10 @@ enum Meaning {
 }
 
 /// The orders that come by signal.
-pub(super) struct Signals(mpsc::UnboundedReceiver<Order>);
+pub(super) struct Signals {
+    stops: mpsc::Receiver<()>,
+    reloads: mpsc::Receiver<()>,
+}
 
 impl Signals {
     /// Listens from now on.
@@ -48,10 +51,13 @@ impl Signals {
     /// If the system has no thread, or does not let a signal be caught.
     pub(super) fn listen() -> io::Result<Self> {
         let (ready, listening) = threads::channel();
-        let (orders, obeyed) = mpsc::unbounded_channel();
+        // A third request to stop asks for nothing new, nor does one to reload while another waits.
+        let (stop, stops) = mpsc::channel(2);
+        let (reload, reloads) = mpsc::channel(1);
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             let listener = Listener {
-                orders,
+                stop,
+                reload,
                 stops: AtomicUsize::new(0),
             };
             match listen_for(Arc::new(listener)) {
@@ -63,14 +69,16 @@ impl Signals {
             }
         })?;
         listening.recv().map_err(io::Error::other)??;
-        Ok(Self(obeyed))
+        Ok(Self { stops, reloads })
     }
 
     /// The next order. Cancel-safe.
     pub(super) async fn next(&mut self) -> Order {
-        match self.0.recv().await {
-            Some(order) => order,
-            None => std::future::pending().await,
+        tokio::select! {
+            biased;
+            Some(()) = self.stops.recv() => Order::Stop,
+            Some(()) = self.reloads.recv() => Order::Reload,
+            else => std::future::pending().await,
         }
     }
 }
@@ -87,7 +95,8 @@ fn listen_for(listener: Arc<Listener>) -> io::Result<Runtime> {
 }
 
 struct Listener {
-    orders: mpsc::UnboundedSender<Order>,
+    stop: mpsc::Sender<()>,
+    reload: mpsc::Sender<()>,
     stops: AtomicUsize,
 }
 
@@ -96,7 +105,11 @@ impl Listener {
         while caught.recv().await.is_some() {
             match meaning {
                 Meaning::Order(order) => {
-                    let _ = self.orders.send(order);
+                    let orders = match order {
+                        Order::Stop => &self.stop,
+                        Order::Reload => &self.reload,
+                    };
+                    let _ = orders.try_send(());
                     if order == Order::Stop && self.stops.fetch_add(1, Ordering::AcqRel) > 0 {
                         tokio::time::sleep(LAST_PATIENCE).await;
                         // Whatever still waits then has had its time. `main` cannot end the process: it may be what waits.

@@ -51,6 +51,7 @@ pub(super) struct Told {
 
 /// Reads events after `last`, which becomes the id of the last one, until the gateway ends the connection. False from `tell` ends
 /// it from this side.
+#[expect(clippy::disallowed_methods, reason = "a client of the gateway is no forward")]
 pub(super) async fn events(
     socket: &Path,
     query: &[(&str, &str)],
@@ -147,6 +148,7 @@ fn garbled(error: impl std::fmt::Display) -> Failure {
     Failure::Garbled(error.to_string())
 }
 
+#[expect(clippy::disallowed_methods, reason = "a client of the gateway is no forward")]
 async fn exchange(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Answer, Failure> {
     let unanswered = |error: &dyn std::fmt::Display| Failure::Unanswered(error.to_string());
     let stream = UnixStream::connect(socket).await.map_err(|error| unanswered(&error))?;

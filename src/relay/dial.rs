@@ -60,6 +60,7 @@ pub async fn dial(permit: Permit<Connect>, patience: Duration) -> Result<Dialled
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the permit names the address")]
 async fn dial_one(address: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
     let stream = timeout(patience, TcpStream::connect(address))
         .await

@@ -8,7 +8,13 @@
 //! | `connect SESSIONS PORT` | so many more sessions, each with a tunnel to HOST:PORT that echoed a byte; port 0: none | held, failed, seconds |
 //! | `open SECONDS WIDTH PORT` | opens and closes forwards, WIDTH at a time in each session | opened, refused, failed, seconds |
 //! | `close` | ends all sessions | held |
-#![allow(missing_docs, clippy::print_stdout, clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
 
 use std::io::{BufRead, Write};
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,5 +1,6 @@
 //! The program as it is typed: what it prints, and the code with which it ends.
 #![allow(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,

@@ -1,5 +1,6 @@
 //! The gateway as its users meet it: started in this process on a port of its own, with real OpenSSH clients.
 #![allow(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,

@@ -1,5 +1,6 @@
 //! What misbehaving policies leave behind: nothing. A program of its own, so that nobody else's memory is counted.
 #![allow(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,

@@ -124,6 +124,10 @@ impl Pool {
         let sender = self.refill.work.clone();
         if self.lock().rare {
             // The thread sleeps, and to wake it takes as long as a decision: a task does it after the answer.
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "it ends with its first poll, so nothing need wait for it"
+            )]
             tokio::spawn(async move { sender.send(work) });
         } else {
             let _ = sender.send(work);

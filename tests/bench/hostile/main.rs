@@ -9,6 +9,7 @@
 //! a forward of the honest user is refused, one of their tunnels is closed, or the 99th percentile is not under 50 ms.
 //! Needs Linux, `unshare`, `mount`, `ip`, `nice` and `ssh-keygen`, and ends by itself.
 #![allow(
+    clippy::disallowed_methods,
     missing_docs,
     unreachable_pub,
     clippy::print_stdout,
