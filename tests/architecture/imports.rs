@@ -55,7 +55,8 @@ fn text(part: &std::ffi::OsStr) -> String {
 
 fn is_test(path: &Path) -> bool {
     let name = path.file_stem().map(text).unwrap_or_default();
-    name == "tests" || name.ends_with("_tests")
+    let folder = path.parent().and_then(Path::file_name);
+    name == "tests" || name.ends_with("_tests") || folder.is_some_and(|folder| folder == "tests")
 }
 
 /// The text without `//` comments. No source here has a path in another comment or in a string.
@@ -348,6 +349,7 @@ mod tests {
         let found = paths(&source(&["x"], &code));
         assert_eq!(found.iter().flatten().collect::<Vec<_>>(), ["a", "e"]);
         assert!(is_test(Path::new("src/policy/pool/tests.rs")) && is_test(Path::new("src/names_tests.rs")));
+        assert!(is_test(Path::new("src/judgement/tests/floors.rs")));
         assert!(!is_test(Path::new("src/attests.rs")));
     }
 }
