@@ -200,7 +200,12 @@ mod tests {
 
     #[test]
     fn sizes_have_a_unit() {
-        let table = [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3_u64 << 30, "3.0 GiB")];
+        let table = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (3_u64 << 30, "3.0 GiB"),
+        ];
         for (bytes, shown) in table {
             assert_eq!(size(&json!({ "n": bytes }), "n"), shown);
         }

@@ -24,7 +24,13 @@ pub(super) fn tell(subject: &Subject, event: &Event) {
                 "host-key" => " (server.host-keys)",
                 _ => "",
             };
-            tracing::info!(client, kind, ours, theirs, "the client offers no accepted algorithm{key}");
+            tracing::info!(
+                client,
+                kind,
+                ours,
+                theirs,
+                "the client offers no accepted algorithm{key}"
+            );
         }
         Event::ForwardDecided(decided) if decided.told.is_some() => refusal(subject, decided),
         // Where there is no address, the decision says so.

@@ -146,7 +146,11 @@ fn a_gateway_says_whether_it_is_ready() {
     // What steers is not served here.
     assert_eq!(get(address, "/v1/status").0, "HTTP/1.1 404 Not Found");
     let answer = gateway.through(&address.to_string());
-    assert!(answer.errors.contains("administratively prohibited"), "{}", answer.errors);
+    assert!(
+        answer.errors.contains("administratively prohibited"),
+        "{}",
+        answer.errors
+    );
 }
 
 #[test]
