@@ -1,8 +1,8 @@
 //! The administration interface: lets permitted users see and steer a running gateway over HTTP.
 //!
-//! Two listeners, both HTTP/1.1. The control socket is a Unix socket ([`socket`]); it admits by peer credentials ([`peer`]) and
-//! serves `/v1/…` ([`routes`]). The monitoring listener is TCP, read-only, and serves `/healthz` and `/readyz` ([`health`]). Both
-//! are bounded in connections and in time ([`serve`]), so that a slow or rude client takes nothing from users who forward.
+//! Two listeners, both HTTP/1.1. The control socket is a Unix socket (`socket.rs`); it admits by peer credentials (`peer.rs`) and
+//! serves `/v1/…` (`routes.rs`). The monitoring listener is TCP, read-only, and serves `/healthz` and `/readyz` (`health.rs`). Both
+//! are bounded in connections and in time (`serve.rs`), so that a slow or rude client takes nothing from users who forward.
 //!
 //! The room knows which requests a gateway supports ([`Steered`]), and nothing about how they are done. It must not know SSH or
 //! policies. Invariant: a request on the control socket is served only after its peer was admitted, and every change is in the audit

@@ -1,7 +1,7 @@
 //! Announces each fact once, to all listeners.
 //!
 //! [`Events::emit`] takes a fact ([`Event`]) and its subject ([`Subject`]). It becomes one line of JSON, which the audit log
-//! writes and the administrators' stream ([`Live`]) shows. Besides these two there are the operators' log ([`log`]), the status
+//! writes and the administrators' stream ([`Live`]) shows. Besides these two there are the operators' log (`log.rs`), the status
 //! channels of users ([`Followers`]), and whatever the gateway adds ([`Listener`]). The room must not know why something happens,
 //! and no listener may wait: it runs on the task that announced the fact.
 

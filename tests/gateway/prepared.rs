@@ -119,20 +119,21 @@ fn what_decisions_touch_is_in_memory_before_the_next() {
     let guest = Guest::that(allows())
         .configuring(Does::Scatters)
         .on(When::Listen, Does::Scatters);
-    let asked = Asked::new(&guest, "1s", &[""]);
     // A decision runs in the thread that waits for it.
-    let faults = || {
+    let faults = |asked: &Asked| {
         let before = getrusage(UsageWho::RUSAGE_THREAD).unwrap().minor_page_faults();
         let verdict = asked.ask_to_listen();
         assert!(matches!(verdict, Ok(Verdict::Allow(_))), "{verdict:?}");
         getrusage(UsageWho::RUSAGE_THREAD).unwrap().minor_page_faults() - before
     };
-    let first = faults();
-    // A page or two may be there for other reasons.
-    assert!(first > i64::from(SCATTERED / 2), "{first} page faults");
+    // The memory of the trial may serve the first decision as well, and then it faults no more: another policy may fare otherwise.
+    let asked = eventually("a first decision with page faults", || {
+        let asked = Asked::new(&guest, "1s", &[""]);
+        (faults(&asked) > i64::from(SCATTERED / 2)).then_some(asked)
+    });
     eventually("a decision without page faults", || {
         asked.ready();
-        (faults() < i64::from(SCATTERED / 10)).then_some(())
+        (faults(&asked) < i64::from(SCATTERED / 10)).then_some(())
     });
 }
 

@@ -221,8 +221,9 @@ fn rules(count: usize) -> Vec<AddressRule> {
 fn asked_names(target: &Endpoint, number: usize) -> String {
     if number > 0 {
         let answers = (1..=number).map(|index| names::resolve(&format!("n{index}.internal")));
+        // All of them are asked for.
         return answers
-            .last()
+            .reduce(|_, last| last)
             .map(|answer| render::resolved(&answer))
             .unwrap_or_default();
     }
@@ -236,7 +237,10 @@ fn asked_names(target: &Endpoint, number: usize) -> String {
 fn asked_state(number: usize) -> String {
     if number > 0 {
         let answers = (0..number).map(|_| state::add("n", 1, 60));
-        return answers.last().map(|answer| render::added(&answer)).unwrap_or_default();
+        return answers
+            .reduce(|_, last| last)
+            .map(|answer| render::added(&answer))
+            .unwrap_or_default();
     }
     let text = render::got(&state::get("text"));
     let put = render::put(&state::put("key", &[0, 1, 255], 60));
