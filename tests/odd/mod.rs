@@ -37,6 +37,7 @@ pub fn worst(policy: &[u8]) -> Vec<Odd> {
         wide::many("core types", 900_000, policy),
         wide::many("producers", 400_000, policy),
         wide::many("core instances", 900, policy),
+        wide::many("globals", 900_000, policy),
         wide::many("memories of noise", 700, policy),
     ];
     let mutable = text::modules().iter().filter(|module| module.contains("mut"));

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use wasmtime::Engine;
 use wasmtime_wizer::Wizer;
 
-use super::nesting;
 use super::rehearsal::rehearse;
 use super::sealed::Code;
 use super::state_image::{Frames, StateImage};
+use super::{counts, nesting};
 use crate::confined::{Confinement, Failed, Order, Sealed, Task, Wrong};
 use crate::policy::inspect::Parts;
 use crate::policy::sandbox::{Meter, Sandbox, settings};
@@ -168,15 +168,15 @@ impl Work {
 pub fn perform(work: Work, input: &[u8]) -> Result<Vec<u8>, Wrong> {
     match work {
         Work::Read => {
-            nesting::check(input)?;
+            bounded(input)?;
             serde_json::to_vec(&Parts::of(input)).map_err(Wrong::faulty)
         }
         Work::Compile(target) => {
-            nesting::check(input)?;
+            bounded(input)?;
             compiled(target, input)
         }
         Work::Instrument(target) => {
-            nesting::check(input)?;
+            bounded(input)?;
             let instrumented = Wizer::new().instrument_component(input);
             let (_, instrumented) = instrumented.map_err(|error| Wrong::Unsuited(format!("{error:#}")))?;
             compiled(target, &instrumented)
@@ -190,6 +190,12 @@ pub fn perform(work: Work, input: &[u8]) -> Result<Vec<u8>, Wrong> {
             compiled(target, &frozen.map_err(Wrong::faulty)?)
         }
     }
+}
+
+/// What recurses or takes memory for each part of a component comes after this.
+fn bounded(component: &[u8]) -> Result<(), Wrong> {
+    nesting::check(component)?;
+    counts::check(component)
 }
 
 fn compiled(target: Target, component: &[u8]) -> Result<Vec<u8>, Wrong> {

@@ -3,6 +3,7 @@
 //! It must not know what the code is used for. Invariant: no code is loaded that this gateway has not compiled itself.
 
 mod compiler;
+mod counts;
 mod directory;
 mod forbidden;
 mod nesting;
