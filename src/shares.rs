@@ -187,7 +187,7 @@ impl State {
         given
     }
 
-    /// Whoever holds so many may have no further one now.
+    /// A user who holds so many may take no further one now.
     fn most(&self, weight: usize) -> usize {
         self.free.saturating_mul(weight)
     }

@@ -33,7 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("files",        &[]),
     ("forwarder",    &["accounts", "config", "events", "judgement", "registry", "relay", "request", "shares"]),
     ("gateway",      &["accounts", "admin", "audit", "config", "events", "files", "forwarder", "judgement", "names", "open_files", "policy", "proxy_header", "registry", "relay", "request", "shares", "signature", "ssh", "vital", "workers"]),
-    ("judgement",    &["accounts", "auth", "config", "events", "machine", "names", "paths", "policy", "request"]),
+    ("judgement",    &["accounts", "auth", "config", "events", "machine", "names", "paths", "policy", "request", "shares"]),
     ("logging",      &["outlet", "request"]),
     ("machine",      &[]),
     ("names",        &["config", "request", "shares"]),

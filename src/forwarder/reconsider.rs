@@ -172,7 +172,11 @@ impl Desk {
         if !allowed.terms.address_rules.permit(dialled.ip()) {
             return Ok(false);
         }
-        match self.judge.may_dial(&allowed.judged_by.house, dialled).await {
+        match self
+            .judge
+            .may_dial(&allowed.judged_by.house, &allowed.request.principal.user, dialled)
+            .await
+        {
             Ok(()) => Ok(true),
             Err(refusal) if refusal.is_doubt() => Err(refusal),
             Err(_) => Ok(false),

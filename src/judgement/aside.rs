@@ -3,21 +3,33 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::paths::PathError;
 use crate::request::{By, Refusal, SocketPath};
+use crate::shares::Shares;
 
-/// Asks the system what may take a while: so many questions at once, and each for so long.
-#[derive(Clone)]
-pub struct Aside(Arc<Semaphore>);
+/// The places for questions to the system, which users share fairly: a file system that hangs holds up the user who asks about it.
+pub(super) struct System(Arc<Shares>);
 
-impl Aside {
+/// Asks the system for one user.
+#[derive(Clone, Copy)]
+pub struct Aside<'a> {
+    system: &'a System,
+    user: &'a str,
+}
+
+impl System {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(MOST)))
+        Self(Shares::new(MOST, WEIGHT))
     }
 
+    pub(super) fn aside<'a>(&'a self, user: &'a str) -> Aside<'a> {
+        Aside { system: self, user }
+    }
+}
+
+impl Aside<'_> {
     /// Follows a path to what it leads to.
     pub(super) async fn follow<T: Send + 'static>(
         &self,
@@ -38,9 +50,8 @@ impl Aside {
 
     /// What the system answers; none if it does not in time.
     pub(super) async fn look<T: Send + 'static>(&self, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        let places = Arc::clone(&self.0);
         let looked = timeout(PATIENCE, async move {
-            let place = places.acquire_owned().await.ok();
+            let place = self.system.0.take(self.user).await;
             // The place is given back when the system has answered, not when nothing waits for it any more.
             let look = move || {
                 let _place = place;
@@ -60,6 +71,9 @@ fn refused(error: &PathError) -> Refusal {
     Refusal::told(By::Floor, code, error.to_string())
 }
 
+/// Questions at once.
 const MOST: usize = 32;
+/// One user may have as many as are left free.
+const WEIGHT: usize = 1;
 /// A remote forward is refused if it is not decided in two seconds.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -80,14 +80,14 @@ impl Direction for Connect {
         }
     }
 
-    async fn target(&self, endpoint: Endpoint, aside: &Aside) -> Result<Target, Refusal> {
+    async fn target(&self, endpoint: Endpoint, aside: Aside<'_>) -> Result<Target, Refusal> {
         match (&self.connected, endpoint) {
             (Some(path), Endpoint::Socket(_)) => Ok(Target::Socket(Socket::connected(path.clone()))),
             (_, endpoint) => Self::follow(endpoint, aside).await,
         }
     }
 
-    async fn follow(endpoint: Endpoint, aside: &Aside) -> Result<Target, Refusal> {
+    async fn follow(endpoint: Endpoint, aside: Aside<'_>) -> Result<Target, Refusal> {
         match endpoint {
             Endpoint::Tcp { host, port } => Ok(Target::Tcp(host, port)),
             Endpoint::Socket(path) => aside.follow(path, Socket::follow).await.map(Target::Socket),
@@ -144,7 +144,7 @@ impl Weighing<'_> {
     }
 }
 
-async fn judge_address(house: &House, target: SocketAddr, terms: &Terms, aside: &Aside) -> Result<(), Refusal> {
+async fn judge_address(house: &House, target: SocketAddr, terms: &Terms, aside: Aside<'_>) -> Result<(), Refusal> {
     let address = target.ip();
     if !terms.address_rules.permit(address) {
         let reason = format!("the policy's address rules refuse {address}");
@@ -154,7 +154,7 @@ async fn judge_address(house: &House, target: SocketAddr, terms: &Terms, aside: 
 }
 
 /// Whether the floors let this address be dialled.
-pub(super) async fn may_dial(house: &House, target: SocketAddr, aside: &Aside) -> Result<(), Refusal> {
+pub(super) async fn may_dial(house: &House, target: SocketAddr, aside: Aside<'_>) -> Result<(), Refusal> {
     match house.dial(target)? {
         Reach::Free => Ok(()),
         Reach::UnlessOurs => {

@@ -46,7 +46,7 @@ impl Direction for Deliver {
         Ok(self.listener.endpoint.clone())
     }
 
-    async fn follow(endpoint: Endpoint, _: &Aside) -> Result<Endpoint, Refusal> {
+    async fn follow(endpoint: Endpoint, _: Aside<'_>) -> Result<Endpoint, Refusal> {
         Ok(endpoint)
     }
 

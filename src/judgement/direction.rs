@@ -37,13 +37,17 @@ pub trait Direction: sealed::Sealed + Clone + Send + Sync + 'static {
     fn endpoint(&self, limits: &ForwardLimits, house: &House) -> Result<Endpoint, Refusal>;
 
     /// The target of the question.
-    fn target(&self, endpoint: Endpoint, aside: &Aside) -> impl Future<Output = Result<Self::Target, Refusal>> + Send {
+    fn target(
+        &self,
+        endpoint: Endpoint,
+        aside: Aside<'_>,
+    ) -> impl Future<Output = Result<Self::Target, Refusal>> + Send {
         let _ = self;
         Self::follow(endpoint, aside)
     }
 
     /// The target that an endpoint is, with its path followed.
-    fn follow(endpoint: Endpoint, aside: &Aside) -> impl Future<Output = Result<Self::Target, Refusal>> + Send;
+    fn follow(endpoint: Endpoint, aside: Aside<'_>) -> impl Future<Output = Result<Self::Target, Refusal>> + Send;
 
     /// The endpoint of a target.
     fn endpoint_of(target: &Self::Target) -> Endpoint;
@@ -65,7 +69,7 @@ pub struct Weighing<'a> {
     pub(super) terms: &'a Terms,
     pub(super) lookups: &'a mut Lookups,
     pub(super) findings: &'a mut Findings,
-    pub(super) aside: &'a Aside,
+    pub(super) aside: Aside<'a>,
 }
 
 /// The port of the wire as TCP has it.

@@ -64,7 +64,7 @@ impl Direction for Listen {
         }
     }
 
-    async fn follow(endpoint: Endpoint, aside: &Aside) -> Result<Target, Refusal> {
+    async fn follow(endpoint: Endpoint, aside: Aside<'_>) -> Result<Target, Refusal> {
         match endpoint {
             Endpoint::Tcp { host, port } => Ok(Target::Tcp(host, port)),
             Endpoint::Socket(path) => aside.follow(path, Place::follow).await.map(Target::Place),

@@ -36,7 +36,7 @@ pub use permit::{Allowed, Permit};
 pub use question::{Asked, Question, Supposed};
 pub use reuse::Verdicts;
 
-use aside::Aside;
+use aside::System;
 use direction::Weighing;
 use findings::{Findings, Heard, Yes};
 use question::{Occasion, Sorted};
@@ -53,7 +53,7 @@ pub struct Judge {
     /// Where generations are made, and what they run on.
     policies: Arc<Policies>,
     resolver: Resolver,
-    aside: Aside,
+    system: System,
 }
 
 impl Judge {
@@ -64,7 +64,7 @@ impl Judge {
             current: ArcSwap::from_pointee(current),
             policies,
             resolver,
-            aside: Aside::new(),
+            system: System::new(),
         }
     }
 
@@ -136,8 +136,8 @@ impl Judge {
     ///
     /// # Errors
     /// Why not.
-    pub async fn may_dial(&self, house: &House, target: SocketAddr) -> Result<(), Refusal> {
-        connect::may_dial(house, target, &self.aside).await
+    pub async fn may_dial(&self, house: &House, user: &str, target: SocketAddr) -> Result<(), Refusal> {
+        connect::may_dial(house, target, self.system.aside(user)).await
     }
 
     async fn explained(&self, current: &Arc<Current>, question: Question<Asked>, occasion: Occasion) -> Explanation {
@@ -168,8 +168,9 @@ impl Judge {
         findings: &mut Findings,
     ) -> Result<(Allowed, D::Way), Refusal> {
         let asked = &question.asked;
+        let aside = self.system.aside(question.user());
         let endpoint = before_policy(question, &current.house)?;
-        let mut target = asked.target(endpoint, &self.aside).await?;
+        let mut target = asked.target(endpoint, aside).await?;
         let endpoint = D::endpoint_of(&target);
         findings.target = Some(endpoint.clone());
         let request = Arc::new(question.request(endpoint, occasion));
@@ -197,7 +198,7 @@ impl Judge {
             rewritten: rewritten.clone(),
         });
         if let Some((to, _)) = rewritten {
-            let followed = D::follow(to, &self.aside).await;
+            let followed = D::follow(to, aside).await;
             target = followed.map_err(|refusal| match occasion {
                 // What a path leads to now says nothing about a connection that stands.
                 Occasion::Again(_) => Refusal::Unreachable {
@@ -213,7 +214,7 @@ impl Judge {
             terms: &terms,
             lookups: &mut lookups,
             findings,
-            aside: &self.aside,
+            aside,
         };
         let way = asked.way(target, weighing).await?;
         let allowed = Allowed {

@@ -104,6 +104,10 @@ impl<D> Question<D> {
     }
 
     /// Whom the lines of the audit log are about.
+    pub(super) fn user(&self) -> &str {
+        &self.principal.user
+    }
+
     pub(super) fn subject(&self) -> Subject {
         Subject {
             session: Some(self.connection.id.clone()),
