@@ -58,11 +58,27 @@ impl Admins {
                 Gid::from_raw(peer.gid()) == group || user.as_ref().is_some_and(|user| groups_of(user).contains(&group))
             })
         };
-        let admitted = uid.is_root() || uid == self.own || is_member();
+        let admitted = self.needs_no_name(uid) || is_member();
         admitted.then(|| Administrator {
             uid: uid.as_raw(),
             name: user.map_or_else(|| uid.to_string(), |user| user.name),
         })
+    }
+}
+
+impl Admins {
+    /// The same without a look-up, for when the names are not there: root and the gateway's own user.
+    pub(super) fn admit_unnamed(&self, peer: UCred) -> Option<Administrator> {
+        let uid = Uid::from_raw(peer.uid());
+        let admitted = peer.pid() != Some(self.process) && self.needs_no_name(uid);
+        admitted.then(|| Administrator {
+            uid: uid.as_raw(),
+            name: uid.to_string(),
+        })
+    }
+
+    fn needs_no_name(&self, uid: Uid) -> bool {
+        uid.is_root() || uid == self.own
     }
 }
 
@@ -85,8 +101,11 @@ mod tests {
         let peer = ours.peer_cred().unwrap();
         let admins = Admins::new(None).unwrap();
         assert_eq!(admins.admit(peer), None);
+        assert_eq!(admins.admit_unnamed(peer), None);
         // The same user from another process.
         let others = Admins { process: 0, ..admins };
+        let unnamed = others.admit_unnamed(peer).map(|found| found.name);
+        assert_eq!(unnamed, Some(Uid::effective().to_string()));
         assert_eq!(
             others.admit(peer).map(|found| found.uid),
             Some(Uid::effective().as_raw())

@@ -185,7 +185,7 @@ async fn close<S: Steered>(
     let Some(reason) = reason.filter(|reason| !reason.trim().is_empty()) else {
         return Err(Failed::new(StatusCode::BAD_REQUEST, "reason is missing: say why"));
     };
-    record(&*gateway, &administrator, "close", Some(&reason), detail).await?;
+    announce(&*gateway, &administrator, "close", Some(&reason), detail);
     for forward in &found {
         forward.stop.end(Cause::Killed);
     }
@@ -207,7 +207,7 @@ async fn drain<S: Steered>(
 ) -> Answer<Response> {
     let Json(Drain { timeout, reason }) = asked?;
     let detail = serde_json::json!({ "timeout": timeout });
-    record(&*gateway, &administrator, "drain", reason.as_deref(), detail).await?;
+    announce(&*gateway, &administrator, "drain", reason.as_deref(), detail);
     gateway.drain(timeout.map(Duration::from_secs));
     Ok((StatusCode::ACCEPTED, Json(serde_json::json!({ "draining": true }))).into_response())
 }
@@ -216,21 +216,22 @@ async fn reload<S: Steered>(
     State(gateway): State<Arc<S>>,
     Extension(administrator): Extension<Administrator>,
 ) -> Answer<Response> {
-    record(&*gateway, &administrator, "reload", None, serde_json::Value::Null).await?;
+    announce(&*gateway, &administrator, "reload", None, serde_json::Value::Null);
     match gateway.reload().await {
         Ok(reloaded) => Ok(json(&reloaded)),
         Err(reason) => Err(Failed::new(StatusCode::UNPROCESSABLE_ENTITY, reason)),
     }
 }
 
-/// A change is made only once it is on record.
-async fn record<S: Steered>(
+/// Announces a change before it is made. It is made even if the audit log cannot be written: all that can be asked for here takes
+/// something away or is what a signal does, and an administrator must be able to do that on a full disk, too. The line waits.
+fn announce<S: Steered>(
     gateway: &S,
     administrator: &Administrator,
     action: &'static str,
     reason: Option<&str>,
     detail: serde_json::Value,
-) -> Answer<()> {
+) {
     let event = Event::AdminAction {
         action,
         uid: administrator.uid,
@@ -238,12 +239,7 @@ async fn record<S: Steered>(
         reason: reason.map(|reason| printable(reason, MAX_REASON)),
         detail,
     };
-    let written = gateway.events().emit_surely(&Subject::default(), &event);
-    if written.confirmed().await {
-        return Ok(());
-    }
-    let words = "nothing was changed: the audit log cannot be written";
-    Err(Failed::new(StatusCode::CONFLICT, words))
+    gateway.events().emit(&Subject::default(), &event);
 }
 
 const MAX_BODY: usize = 64 << 10;

@@ -1,5 +1,7 @@
 //! Both listeners: bounded in connections, in header size and in time, each connection in its own task.
 
+use std::collections::VecDeque;
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +14,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,23 +36,10 @@ pub async fn monitor<S: Steered>(
         Err(error) => return tracing::error!(%error, "cannot serve the monitoring listener"),
     };
     let router = health::monitored(gateway, token);
-    let places = Arc::new(Semaphore::new(MONITORS));
-    loop {
-        let Some(place) = next_place(&places, &stop).await else {
-            return;
-        };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let serving = connection(stream, router.clone(), place, stop.clone());
-                tasks.spawn(serving);
-            }
-            Err(error) => rest(&error).await,
-        }
-    }
+    let listener = &listener;
+    let accept = || async move { listener.accept().await.map(|(stream, _)| stream) };
+    let serve = move |stream| connection(stream, router.clone(), LONGEST_LOOK);
+    serve_all(accept, serve, MONITORS, &tasks, &stop).await;
 }
 
 /// Serves the control socket until `stop`.
@@ -66,35 +55,75 @@ pub async fn control<S: Steered>(
         Err(error) => return tracing::error!(%error, "cannot serve the control socket"),
     };
     let router = routes::control(gateway);
-    let places = Arc::new(Semaphore::new(ADMINISTRATORS));
+    let listener = &listener;
+    let accept = || async move { listener.accept().await.map(|(stream, _)| stream) };
+    let serve = move |stream| admitted(stream, admins, router.clone());
+    serve_all(accept, serve, ADMINISTRATORS, &tasks, &stop).await;
+}
+
+/// Serves each connection in its own task. If there are `most` already, the oldest makes room, so that no client that stays keeps
+/// others out.
+async fn serve_all<C, A, F>(
+    accept: impl Fn() -> A,
+    serve: impl Fn(C) -> F,
+    most: usize,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) where
+    A: Future<Output = io::Result<C>>,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut open = VecDeque::<CancellationToken>::new();
     loop {
-        let Some(place) = next_place(&places, &stop).await else {
-            return;
-        };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accept() => accepted,
             () = stop.cancelled() => return,
         };
-        match accepted {
-            Ok((stream, _)) => {
-                let Some(administrator) = stream.peer_cred().ok().and_then(|peer| admins.admit(peer)) else {
-                    let refusing = connection(stream, routes::refused(), place, stop.clone());
-                    tasks.spawn(refusing);
-                    continue;
-                };
-                let router = router.clone().layer(axum::Extension::<Administrator>(administrator));
-                tasks.spawn(connection(stream, router, place, stop.clone()));
+        let serving = match accepted {
+            Ok(stream) => serve(stream),
+            Err(error) => {
+                rest(&error).await;
+                continue;
             }
-            Err(error) => rest(&error).await,
+        };
+        open.retain(|one| !one.is_cancelled());
+        if open.len() >= most
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.cancel();
         }
+        let end = stop.child_token();
+        open.push_back(end.clone());
+        tasks.spawn(async move {
+            let _over = end.clone().drop_guard();
+            tokio::select! {
+                () = serving => {}
+                () = end.cancelled() => {}
+            }
+        });
     }
 }
 
-async fn next_place(places: &Arc<Semaphore>, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
-    tokio::select! {
-        place = Arc::clone(places).acquire_owned() => place.ok(),
-        () = stop.cancelled() => None,
-    }
+/// Serves the peer of a control connection, or tells it that it is not permitted.
+///
+/// The names of users and groups may be far away (LDAP), so they are looked up aside and not waited for without end. Root and the
+/// gateway's own user need none.
+async fn admitted(stream: UnixStream, admins: Admins, router: Router) {
+    let administrator = match stream.peer_cred() {
+        Ok(peer) => {
+            let looked_up = timeout(ADMISSION, spawn_blocking(move || admins.admit(peer))).await;
+            looked_up
+                .unwrap_or_else(|_| Ok(admins.admit_unnamed(peer)))
+                .ok()
+                .flatten()
+        }
+        Err(_) => None,
+    };
+    let router = match administrator {
+        Some(administrator) => router.layer(axum::Extension::<Administrator>(administrator)),
+        None => routes::refused(),
+    };
+    connection(stream, router, LONGEST).await;
 }
 
 /// A peer that was gone before it was accepted costs nothing; a lack of files passes.
@@ -103,13 +132,8 @@ async fn rest(error: &io::Error) {
     sleep(REST).await;
 }
 
-/// One connection; it ends when it is idle for long, with `stop`, or after its last request.
-async fn connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    router: Router,
-    place: OwnedSemaphorePermit,
-    stop: CancellationToken,
-) {
+/// One connection; it ends when it is idle for long, after `longest`, or after its last request.
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router, longest: Duration) {
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {
         let answered = hyper::service::Service::call(&router, request);
@@ -125,24 +149,22 @@ async fn connection(
         .header_read_timeout(HEADERS)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service);
-    let ended = tokio::select! {
-        ended = timeout(LONGEST, serving) => ended,
-        () = stop.cancelled() => return,
-    };
-    if let Ok(Err(error)) = ended {
+    if let Ok(Err(error)) = timeout(longest, serving).await {
         tracing::debug!(%error, "an administration connection ended");
     }
-    drop(place);
 }
 
-/// Connections at once; further ones wait in the backlog of the listener.
+/// Connections at once.
 const ADMINISTRATORS: usize = 64;
 const MONITORS: usize = 64;
 /// How long the head of a request may take, which is also how long a connection may be idle.
 const HEADERS: Duration = Duration::from_secs(10);
 /// How long a request may take in all.
 const REQUEST: Duration = Duration::from_secs(300);
-/// How long a connection lives.
+/// How long a connection of an administrator lives, and one of monitoring.
 const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
+/// How long looking up the names of a peer may take.
+const ADMISSION: Duration = Duration::from_secs(2);
 const BUFFER: usize = 64 << 10;
 const REST: Duration = Duration::from_millis(100);

@@ -46,8 +46,8 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    /// A socket that is configured must be had. The default one is left out with a warning, so that a second gateway of one user
-    /// runs without more ado.
+    /// Fails if a configured socket cannot be bound. The default one is left out with a warning, so that a user can run a second
+    /// gateway without a configuration.
     pub(super) fn new(
         config: &config::Admin,
         default: Option<PathBuf>,
@@ -169,7 +169,10 @@ impl Steered for Shared {
     }
 
     async fn reload(self: Arc<Self>) -> Result<Reloaded, String> {
-        let reloaded = Shared::reload(&self).await;
+        // In a task of its own: it goes on if the administrator does not wait for it.
+        let gateway = Arc::clone(&self);
+        let reloading = self.tasks().spawn(async move { Shared::reload(&gateway).await });
+        let reloaded = reloading.await.map_err(|error| format!("the reload failed: {error}"))?;
         match reloaded.reason() {
             Some(reason) => Err(reason),
             None => Ok(Reloaded {
