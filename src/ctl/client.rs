@@ -80,7 +80,8 @@ pub(super) async fn events(
         }
         let mut lines = Lines::default();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(garbled)?;
+            // The gateway has gone, or has made room: what comes next is asked for again.
+            let Ok(frame) = frame else { return Ok(()) };
             let Some(bytes) = frame.data_ref() else { continue };
             for (id, told) in lines.take(bytes)? {
                 if id.is_some() {

@@ -7,6 +7,7 @@ mod client;
 mod table;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -177,7 +178,7 @@ async fn follow(path: &Path, query: &[(&str, &str)], json: bool) -> u8 {
         let read = read.await;
         match (code, read) {
             (Some(code), _) => return code,
-            (None, Ok(())) => {}
+            (None, Ok(())) => tokio::time::sleep(PAUSE).await,
             (None, Err(failure)) => return failed(path, failure, json),
         }
     }
@@ -221,3 +222,5 @@ impl Wanted {
 }
 
 const MAX_WORDS: usize = 4096;
+/// Before a connection that ended is made again.
+const PAUSE: Duration = Duration::from_millis(250);

@@ -52,7 +52,7 @@ pub struct Fact {
     pub line: String,
 }
 
-/// A place in the stream: which run of the gateway, and the how manieth fact of it.
+/// A place in the stream: the run of the gateway, and the number of the fact in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     run: i64,
@@ -108,9 +108,10 @@ impl Live {
     #[must_use]
     pub fn read(&self, after: Option<Place>) -> Reading {
         let ring = self.ring();
+        let end = ring.first + ring.facts.len() as u64;
         let next = match after {
-            None => ring.first + ring.facts.len() as u64,
-            Some(place) if place.run == self.0.run => place.number.saturating_add(1),
+            None => end,
+            Some(place) if place.run == self.0.run => place.number.saturating_add(1).min(end),
             Some(_) => ring.first,
         };
         drop(ring);
@@ -244,6 +245,14 @@ mod tests {
         let mut late = back();
         assert_eq!(lines(&mut late), Err(Missed(11)));
         assert_eq!(lines(&mut late).map(|lines| lines[0].clone()), Ok("12".to_owned()));
+        // A place that was never given is no place to wait for.
+        let ahead = Place {
+            number: u64::MAX,
+            ..place
+        };
+        let mut ahead = live.read(Some(ahead));
+        hear(&live, "next");
+        assert_eq!(lines(&mut ahead), Ok(vec!["next".to_owned()]));
         // Of another run: from the first that is there.
         let other = Place { run: 7, number: 3 };
         assert_eq!(lines(&mut live.read(Some(other))).map(|lines| lines.len()), Ok(AT_ONCE));

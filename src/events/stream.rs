@@ -17,7 +17,7 @@ struct Listeners {
     others: Vec<Box<dyn Listener>>,
 }
 
-/// Whoever wants to know.
+/// A listener that the gateway adds.
 pub trait Listener: Send + Sync {
     /// Hears a fact. It must not wait.
     fn hear(&self, subject: &Subject, event: &Event);
