@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -335,16 +336,18 @@ fn a_session_whose_tunnels_its_client_does_not_close_is_used_up() {
         .start();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
+    // All of a round are reached before they are reset. The last round is smaller: part of it is refused.
+    let rounds = Arc::new(Mutex::new((Vec::new(), 200)));
+    let reached = Arc::clone(&rounds);
     thread::spawn(move || {
-        // All of a round are reached before they are reset.
-        let mut round = Vec::new();
         for stream in listener.incoming().flatten() {
             socket2::SockRef::from(&stream)
                 .set_linger(Some(Duration::ZERO))
                 .unwrap();
-            round.push(stream);
-            if round.len() == 200 {
-                round.clear();
+            let mut rounds = reached.lock().unwrap();
+            rounds.0.push(stream);
+            if rounds.0.len() >= rounds.1 {
+                rounds.0.clear();
             }
         }
     });
@@ -361,6 +364,7 @@ fn a_session_whose_tunnels_its_client_does_not_close_is_used_up() {
             let full = opened.iter().any(is_full);
             open_ones.extend(opened.into_iter().flatten());
             if full {
+                *rounds.lock().unwrap() = (Vec::new(), 1);
                 // It hears that nothing more comes before its channel is closed, and has time to close it.
                 let mut heard = Vec::new();
                 while let Some(message) = open_ones[10].wait().await {
