@@ -144,7 +144,7 @@ pub fn state_directory() -> Option<PathBuf> {
     Some(state.join("portreeve"))
 }
 
-/// Whoever is to sign must be known, even where nothing that is loaded needs a signature yet.
+/// The signers must be known, even if nothing that is loaded needs a signature yet.
 pub(super) fn signers_fault(config: &Config, file: &Path) -> Option<Fault> {
     let signatures = config.policy.signatures.as_ref()?;
     let read = AllowedSigners::read(&signatures.allowed_signers);

@@ -46,7 +46,7 @@ pub enum StartError {
     /// The audit log cannot be opened.
     #[error("cannot write the audit log: {0}")]
     Audit(io::Error),
-    /// The control socket or the monitoring listener cannot be had.
+    /// The control socket or the monitoring listener cannot be bound.
     #[error("{0}")]
     Admin(String),
     /// The system gives no threads.

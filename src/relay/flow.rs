@@ -41,7 +41,7 @@ pub struct Round {
     flying: AtomicUsize,
     /// Somebody depends on it, and it is to go on as soon as all have answered.
     hurries: AtomicBool,
-    /// Whoever writes.
+    /// The writer.
     writer: AtomicWaker,
 }
 

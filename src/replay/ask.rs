@@ -47,7 +47,7 @@ pub(crate) enum Order {
     Log,
 }
 
-/// How far it is, for whoever watches.
+/// Shows how far it is.
 #[derive(Default)]
 pub(crate) struct Progress {
     /// Of the logs, read.

@@ -23,7 +23,7 @@ pub(crate) enum Broken {
     Skip,
 }
 
-/// What the log tells whoever asks again.
+/// What the log tells the one who asks again.
 pub(crate) enum Item {
     Ask(Box<Decision>),
     /// A tunnel or listener of this user.

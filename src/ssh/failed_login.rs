@@ -24,7 +24,7 @@ pub(super) enum FailedLogin {
     AuthorityType,
     #[error("the certificate's key has an unknown type")]
     CertificateKeyType,
-    /// Whoever was to look it up has failed.
+    /// The look-up failed.
     #[error("{0}")]
     Unasked(String),
 }

@@ -43,7 +43,7 @@ struct Inspected {
     track: Option<String>,
     #[serde(flatten)]
     parts: Parts,
-    /// Imports that would be refused, each with the mend.
+    /// Imports that would be refused, each with the fix.
     refused: Vec<Refused>,
     #[serde(rename = "settings-schema", skip_serializing_if = "Option::is_none")]
     schema: Option<Json>,

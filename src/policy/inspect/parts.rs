@@ -142,7 +142,7 @@ impl Parts {
     /// Whether a plugin that is configured like this may have the import; otherwise what to do.
     ///
     /// # Errors
-    /// Why it is refused, with the mend.
+    /// Why it is refused, with the fix.
     pub fn granted(&self, import: &Import, plugin: &Plugin) -> Result<(), crate::policy::LoadError> {
         imports::check_import(plugin, self.served().ok(), &import.name)
     }

@@ -36,12 +36,12 @@ pub enum DirectoryError {
         /// The operating system's words.
         error: io::Error,
     },
-    /// Somebody else could put code of theirs there, or could have.
+    /// Another user could put code there, or could have put it.
     #[error("{}: {what}", path.display())]
     Unsafe {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong with it, and the mend.
+        /// What is wrong with it, and how to fix it.
         what: String,
     },
 }
@@ -141,7 +141,7 @@ fn bounded(path: &Path) -> io::Result<io::Take<File>> {
     Ok(file.take(MAX_BYTES))
 }
 
-/// Whole or not at all, whoever reads meanwhile.
+/// A reader sees the whole file or none.
 fn write_whole(path: &Path, content: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let unfinished = unfinished(path);
     let written = write_new(&unfinished, content).and_then(|()| fs::rename(&unfinished, path));
