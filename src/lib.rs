@@ -38,7 +38,7 @@
 //! | [`paths`] | follow the path of a Unix socket, and hold on to what is there | who asks |
 //! | [`relay`] | dial and bind with a permit, copy both ways, keep the terms | SSH, who asks |
 //! | [`signature`] | who signed a component, and whether that counts | what a component is |
-//! | [`registry`] | what is open, and how it is closed | why |
+//! | [`sessions`] | what is open, for whom, how much of it there may be, and how it is ended | why, and how it is carried |
 //! | [`events`] | announces each fact once, to all listeners: audit log, log, status channels, administrators, observers | why it happens |
 //! | [`audit`] | keeps lines in a file or pipe, and says whether it can | what a line says |
 //! | `logging` | lines for operators on standard error, safe to show; a slow reader delays nothing | what decides |
@@ -71,7 +71,7 @@
 //! 1. A callback of the SSH library becomes a [`Requested`](request::Requested), exactly as the client sent it, and a task of
 //!    its own. The session continues: it never waits for a policy, a name or a target. The one exception is the request for
 //!    a remote forward, because SSH has no deferred reply to it; its time limit is two seconds.
-//! 2. [`Desk::connect`](forwarder::Desk::connect) takes a place among the session's tunnels and puts a
+//! 2. [`Forwarder::connect`](forwarder::Forwarder::connect) takes a place among the session's tunnels and puts a
 //!    [`Question`](judgement::Question) to the [`Judge`](judgement::Judge).
 //! 3. [`Judge::judge`](judgement::Judge::judge): the switches of `[forwarding]`, then the limits of the key or certificate,
 //!    both on what the client sent; the canonical [`Endpoint`](request::Endpoint); the policies of the
@@ -178,11 +178,11 @@ pub mod paths;
 pub mod plugin;
 pub mod policy;
 pub mod proxy_header;
-pub mod registry;
 pub mod relay;
 mod replay;
 pub mod request;
 mod say;
+pub mod sessions;
 pub mod shares;
 pub mod signature;
 pub mod ssh;

@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::events::Fact;
-use crate::registry::Forward;
 use crate::request::{Action, Endpoint, Host};
+use crate::sessions::Forward;
 
 /// As it is sent: in a query, or in the body of `POST /v1/close`.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::events::Events;
-use crate::registry::Registry;
+use crate::sessions::Sessions;
 
 pub use health::Unready;
 pub use peer::Admins;
@@ -39,7 +39,7 @@ pub trait Steered: Send + Sync + 'static {
     /// Why the gateway should get no new clients; empty while it is ready.
     fn unready(&self) -> Vec<Unready>;
     /// What is open.
-    fn registry(&self) -> &Registry;
+    fn sessions(&self) -> &Sessions;
     /// Where changes are announced.
     fn events(&self) -> &Events;
     /// Reads configuration, keys and policies again; or says what keeps that from applying.

@@ -16,8 +16,8 @@ use super::peer::Administrator;
 use super::view::{Closed, TunnelView};
 use super::{Steered, events, health};
 use crate::events::{Event, Subject};
-use crate::registry::Forward;
 use crate::request::{Action, Cause, printable};
+use crate::sessions::Forward;
 
 /// Every path of the control socket; the peer was admitted.
 pub(super) fn control<S: Steered>(gateway: Arc<S>) -> Router {
@@ -135,7 +135,7 @@ pub(super) fn filter(wanted: Wanted) -> Answer<Filter> {
 
 /// In the order in which they were opened.
 fn found<S: Steered>(gateway: &S, filter: &Filter) -> Vec<Arc<Forward>> {
-    let mut found = gateway.registry().forwards();
+    let mut found = gateway.sessions().forwards();
     found.retain(|forward| filter.matches(forward));
     found.sort_by(|one, other| one.request.id.cmp(&other.request.id));
     found

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use crate::policy::PolicyRef;
-use crate::registry::Forward;
 use crate::request::{Action, Endpoint, Requested, Terms};
+use crate::sessions::Forward;
 
 /// `GET /v1/status`.
 #[derive(Debug, Serialize)]
@@ -93,8 +93,8 @@ pub type ListenerView = TunnelView;
 
 impl From<&Forward> for TunnelView {
     fn from(forward: &Forward) -> Self {
-        use std::sync::atomic::Ordering::Relaxed;
         let request = &forward.request;
+        let (bytes_up, bytes_down) = forward.bytes.both();
         Self {
             forward: request.id.clone(),
             session: request.connection.id.clone(),
@@ -103,8 +103,8 @@ impl From<&Forward> for TunnelView {
             requested: request.requested.clone(),
             effective: forward.effective.clone(),
             dialled: forward.dialled,
-            bytes_up: forward.bytes.up.load(Relaxed),
-            bytes_down: forward.bytes.down.load(Relaxed),
+            bytes_up,
+            bytes_down,
             terms: forward.terms.clone(),
         }
     }

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::judge::{Attempt, Refused};
+use super::Forwarder;
+use super::decisions::{Attempt, Refused};
 use super::tunnel::{Ends, Joined};
-use super::{Desk, Visit};
 use crate::judgement::Connect;
 use crate::relay::{self, Queued, Sink, Source};
 use crate::request::{Refusal, Requested};
+use crate::sessions::Session;
 
 /// A channel that waits for its answer. Dropped, it is refused.
 pub trait Pending: Send {
@@ -22,34 +23,34 @@ pub trait Pending: Send {
     fn refuse(self, refusal: &Refusal, forward: &str) -> impl Future<Output = ()> + Send;
 }
 
-impl Desk {
+impl Forwarder {
     /// A client asks for a connection: judge, dial, confirm, copy.
     pub async fn connect<P: Pending>(
         self: Arc<Self>,
-        visit: Arc<Visit>,
+        session: Arc<Session>,
         requested: Requested,
         originator: Option<SocketAddr>,
         pending: P,
     ) {
         // In a box that is gone before the tunnel begins.
-        let reached = Box::pin(self.reach(&visit, requested, originator, pending)).await;
+        let reached = Box::pin(self.reach(&session, requested, originator, pending)).await;
         if let Some(joined) = reached {
-            self.tunnel(&visit, joined).await;
+            self.tunnel(&session, joined).await;
         }
     }
 
     async fn reach<P: Pending>(
         &self,
-        visit: &Visit,
+        session: &Arc<Session>,
         requested: Requested,
         originator: Option<SocketAddr>,
         pending: P,
     ) -> Option<Box<Joined<P::Source, P::Sink>>> {
-        let question = visit.question(Connect::new(requested, originator));
-        let place = self.tunnel_place(visit);
+        let question = session.question(Connect::new(requested, originator));
+        let place = self.tunnel_place(session);
         let judged = match &place {
-            Ok(_) => self.judge_to_dial(visit, question).await,
-            Err(full) => Err(self.exhausted(visit, &question, *full).await),
+            Ok(_) => self.decisions.judge_to_dial(session, question).await,
+            Err(full) => Err(self.decisions.exhausted(session, &question, *full).await),
         };
         let (permit, dialling) = match judged {
             Ok(judged) => judged,
@@ -62,8 +63,8 @@ impl Desk {
         let patience = attempt.allowed.judged_by.limits.dial_timeout;
         let dialled = tokio::select! {
             dialled = relay::dial(permit, patience) => dialled,
-            _ = visit.stop.ended() => {
-                self.unreached(&attempt, "the session ended first".to_owned());
+            _ = session.stop.ended() => {
+                self.decisions.unreached(&attempt, "the session ended first".to_owned());
                 return None;
             }
         };
@@ -71,14 +72,14 @@ impl Desk {
         let dialled = match dialled {
             Ok(dialled) => dialled,
             Err(refusal) => {
-                self.unreached(&attempt, refusal.sentence());
-                self.slow_down(visit).await;
+                self.decisions.unreached(&attempt, refusal.sentence());
+                self.decisions.slow_down(session).await;
                 pending.refuse(&refusal, &attempt.allowed.request.id).await;
                 return None;
             }
         };
         let Some((source, sink, queue)) = pending.accept().await else {
-            self.unreached(&attempt, UNTAKEN.to_owned());
+            self.decisions.unreached(&attempt, UNTAKEN.to_owned());
             return None;
         };
         let ends = Ends {

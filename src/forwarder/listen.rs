@@ -3,19 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::connect::UNTAKEN;
-use super::judge::{Attempt, Refused};
-use super::place::Place;
+use super::decisions::{Attempt, Refused};
 use super::tunnel::{Ends, Joined};
-use super::{Desk, Visit, millis};
+use super::{Forwarder, millis};
 use crate::events::{Event, Subject};
 use crate::judgement::{Current, Deliver, Listen, Listener, Permit};
-use crate::registry::{Bytes, Forward, ForwardGuard, Stop};
 use crate::relay::{Accepted, Bound, Queued, Sink, Source};
 use crate::request::{Cause, Endpoint, Refusal, Requested};
+use crate::sessions::{Forward, ForwardGuard, Place, Session, Stop};
 
 /// Opens channels to the client, for connections that arrive at a listener.
 pub trait Opener: Clone + Send + Sync + 'static {
@@ -52,26 +50,26 @@ pub struct Listening {
     pub gone: CancellationToken,
 }
 
-impl Desk {
+impl Forwarder {
     /// A client asks to listen: judge, bind, and serve what connects until the forward ends.
     ///
     /// # Errors
     /// Why nothing listens.
     pub async fn listen<O: Opener>(
         self: &Arc<Self>,
-        visit: &Arc<Visit>,
+        session: &Arc<Session>,
         requested: Requested,
         opener: O,
     ) -> Result<Listening, (Refusal, String)> {
-        let question = visit.question(Listen { requested });
+        let question = session.question(Listen { requested });
         let id = question.id().to_owned();
         let refuse = |refusal| (refusal, id.clone());
         let told = |Refused { refusal, forward }: Refused| (refusal, forward);
-        let place = match self.listener_place(visit) {
+        let place = match self.listener_place(session) {
             Ok(place) => place,
-            Err(full) => return Err(told(self.exhausted(visit, &question, full).await)),
+            Err(full) => return Err(told(self.decisions.exhausted(session, &question, full).await)),
         };
-        let permit = self.judge(visit, question).await.map_err(told)?;
+        let permit = self.decisions.judge(session, question).await.map_err(told)?;
         let allowed = Arc::clone(permit.allowed());
         let bound = Bound::new(permit).map_err(refuse)?;
         let listening = Listening {
@@ -80,16 +78,10 @@ impl Desk {
             stop: Stop::default(),
             gone: CancellationToken::new(),
         };
-        let guard = self.registry.enter(Forward {
-            request: Arc::clone(&allowed.request),
+        let guard = self.sessions.open(Forward {
             effective: effective_listener(&allowed.effective, bound.port()),
-            dialled: None,
-            standing: Arc::clone(&visit.standing),
-            limits: Arc::clone(&allowed.limits),
-            terms: allowed.terms.clone(),
             stop: listening.stop.clone(),
-            doubt: Notify::new(),
-            bytes: Bytes::default(),
+            ..Forward::new(session, &allowed)
         });
         self.events.emit(
             &Subject::of(&guard.request),
@@ -99,8 +91,8 @@ impl Desk {
                 bound: bound.places(),
             },
         );
-        let desk = Arc::clone(self);
-        let visit = Arc::clone(visit);
+        let forwarder = Arc::clone(self);
+        let session = Arc::clone(session);
         let serving = Serving {
             bound,
             guard,
@@ -109,11 +101,11 @@ impl Desk {
             gone: listening.gone.clone().drop_guard(),
         };
         self.tasks
-            .spawn(async move { desk.serve(&visit, serving, opener).await });
+            .spawn(async move { forwarder.serve(&session, serving, opener).await });
         Ok(listening)
     }
 
-    async fn serve<O: Opener>(self: &Arc<Self>, visit: &Arc<Visit>, serving: Serving, opener: O) {
+    async fn serve<O: Opener>(self: &Arc<Self>, session: &Arc<Session>, serving: Serving, opener: O) {
         let Serving {
             bound,
             guard,
@@ -132,26 +124,26 @@ impl Desk {
                 None => std::future::pending().await,
             }
         };
-        let recheck = self.recheck(judged_by, &guard);
+        let recheck = self.review.recheck(judged_by, &guard);
         tokio::pin!(expired, recheck);
         let cause = loop {
             let accepted = tokio::select! {
                 accepted = bound.accept() => accepted,
                 cause = guard.stop.ended() => break cause,
-                cause = visit.stop.ended() => break cause,
+                cause = session.stop.ended() => break cause,
                 () = &mut expired => break Cause::Expired,
                 cause = &mut recheck => break cause,
             };
-            let desk = Arc::clone(self);
-            let visit = Arc::clone(visit);
+            let forwarder = Arc::clone(self);
+            let session = Arc::clone(session);
             let listener = Arc::clone(&guard);
             let opener = opener.clone();
             self.tasks
-                .spawn(async move { desk.accepted(&visit, &listener, accepted, opener).await });
+                .spawn(async move { forwarder.accepted(&session, &listener, accepted, opener).await });
         };
         drop(bound);
         drop(gone);
-        visit.release(place);
+        session.release(place);
         self.events.emit(
             &Subject::of(&guard.request),
             &Event::ListenerClosed {
@@ -162,46 +154,46 @@ impl Desk {
     }
 
     /// Somebody connected to a listener: judge it, open a channel to the client, copy.
-    async fn accepted<O: Opener>(&self, visit: &Visit, listener: &Forward, accepted: Accepted, opener: O) {
+    async fn accepted<O: Opener>(&self, session: &Arc<Session>, listener: &Forward, accepted: Accepted, opener: O) {
         // In a box that is gone before the tunnel begins.
-        let delivered = Box::pin(self.deliver(visit, listener, accepted, opener)).await;
+        let delivered = Box::pin(self.deliver(session, listener, accepted, opener)).await;
         if let Some(joined) = delivered {
-            self.tunnel(visit, joined).await;
+            self.tunnel(session, joined).await;
         }
     }
 
     async fn deliver<O: Opener>(
         &self,
-        visit: &Visit,
+        session: &Arc<Session>,
         listener: &Forward,
         accepted: Accepted,
         opener: O,
     ) -> Option<Box<Joined<O::Source, O::Sink>>> {
-        let question = visit.question(Deliver {
+        let question = session.question(Deliver {
             listener: Listener {
                 requested: listener.request.requested.clone(),
                 endpoint: listener.effective.clone(),
             },
             peer: accepted.peer,
         });
-        let place = self.tunnel_place(visit);
+        let place = self.tunnel_place(session);
         let judged = match &place {
-            Ok(_) => self.judge(visit, question).await,
-            Err(full) => Err(self.exhausted(visit, &question, *full).await),
+            Ok(_) => self.decisions.judge(session, question).await,
+            Err(full) => Err(self.decisions.exhausted(session, &question, *full).await),
         };
         let permit = judged.ok()?;
         let attempt = Attempt::with(&permit);
         let opened = tokio::select! {
             opened = opener.open(permit) => opened,
-            _ = visit.stop.ended() => Err(Unopened::Refused),
+            _ = session.stop.ended() => Err(Unopened::Refused),
         };
         let place = place.ok()?;
         if opened.as_ref().is_err_and(|why| *why == Unopened::Unanswered) {
-            visit.litter();
+            session.litter();
         }
         let Ok((source, sink, queue)) = opened else {
-            visit.leave(place);
-            self.unreached(&attempt, UNTAKEN.to_owned());
+            session.leave(place);
+            self.decisions.unreached(&attempt, UNTAKEN.to_owned());
             return None;
         };
         let ends = Ends {

@@ -1,56 +1,93 @@
 //! The story of one request: judge it, record it, dial or listen, hand it back or refuse it.
+//!
+//! [`Forwarder`] carries what is asked; its decisions are made, paced and put on record by `decisions.rs`. [`Review`] judges again
+//! what is open.
 
 mod connect;
-mod judge;
+mod decisions;
 mod listen;
-mod pace;
-mod place;
-mod quota;
 mod reconsider;
 mod refusals;
 mod renew;
-mod sessions;
 mod tunnel;
-mod visit;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use tokio_util::task::TaskTracker;
 
 use crate::events::Events;
 use crate::judgement::Judge;
-use crate::registry::Registry;
+use crate::sessions::{Full, Place, Session, Sessions};
 use crate::shares::Shares;
+
+use decisions::Decisions;
 
 pub use connect::Pending;
 pub use listen::{Listening, Opener, Unopened};
-pub use quota::{Quota, Quotas};
-pub use refusals::Refusals;
-pub use sessions::{Present, Sessions};
-pub use visit::Visit;
+pub use reconsider::Review;
 
-/// What every request of the gateway shares.
-pub struct Desk {
-    /// Who judges.
-    pub judge: Arc<Judge>,
-    /// Where it is announced.
-    pub events: Events,
-    /// What is open.
-    pub registry: Registry,
-    /// Who is in.
-    pub sessions: Sessions,
-    /// What each user has over all sessions.
-    pub quotas: Quotas,
+/// Carries what clients ask for, once it is allowed.
+pub struct Forwarder {
+    decisions: Decisions,
+    review: Review,
+    events: Events,
+    sessions: Sessions,
     /// Files that forwards may have open: what is left is for accepting, for the log and for policies.
-    pub files: Arc<Shares>,
-    /// The gateway stops: nothing new is forwarded.
-    pub draining: AtomicBool,
-    /// What is refused over and over.
-    pub refusals: Refusals,
-    /// Every task.
-    pub tasks: TaskTracker,
+    files: Arc<Shares>,
+    tasks: TaskTracker,
+}
+
+impl Forwarder {
+    /// Judged by `judge`, announced to `events` and entered in `sessions`; all it does is a task of `tasks`.
+    #[must_use]
+    pub fn new(
+        judge: &Arc<Judge>,
+        events: &Events,
+        sessions: &Sessions,
+        files: Arc<Shares>,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let review = Review::new(judge, events, sessions);
+        Self {
+            decisions: Decisions::new(review.clone(), tasks),
+            review,
+            events: events.clone(),
+            sessions: sessions.clone(),
+            files,
+            tasks: tasks.clone(),
+        }
+    }
+
+    /// What judges again what is open.
+    #[must_use]
+    pub fn review(&self) -> &Review {
+        &self.review
+    }
+
+    /// From now on nothing new is forwarded: the gateway stops.
+    pub fn refuse_all(&self) {
+        self.decisions.refuse_all();
+    }
+
+    /// Whether nothing new is forwarded.
+    #[must_use]
+    pub fn refuses_all(&self) -> bool {
+        self.decisions.refuses_all()
+    }
+
+    /// Records refusals that were only counted so far.
+    pub fn flush(&self) {
+        self.decisions.flush();
+    }
+
+    fn tunnel_place(&self, session: &Session) -> Result<Place, Full> {
+        session.tunnel_place(&self.review.judge.current().limits, &self.files)
+    }
+
+    fn listener_place(&self, session: &Session) -> Result<Place, Full> {
+        session.listener_place(&self.review.judge.current().limits, &self.files)
+    }
 }
 
 fn millis(since: Instant) -> u64 {

@@ -11,14 +11,13 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 
-use super::Desk;
 use super::listen::effective_listener;
 use super::renew::{NoRights, concerns};
 use crate::config::{OnDoubt, OnSwap};
-use crate::events::{Event, Subject};
-use crate::judgement::{Allowed, Current};
-use crate::registry::Forward;
+use crate::events::{Event, Events, Subject};
+use crate::judgement::{Allowed, Current, Judge};
 use crate::request::{Cause, Endpoint, Refusal};
+use crate::sessions::{Forward, Sessions};
 
 /// What came of asking about something open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +30,23 @@ enum Finding {
     Doubtful { came_too_late: bool },
 }
 
-impl Desk {
+/// Judges again what is open, and asks again what logins give. Clones are one.
+#[derive(Clone)]
+pub struct Review {
+    pub(super) judge: Arc<Judge>,
+    pub(super) events: Events,
+    pub(super) sessions: Sessions,
+}
+
+impl Review {
+    pub(super) fn new(judge: &Arc<Judge>, events: &Events, sessions: &Sessions) -> Self {
+        Self {
+            judge: Arc::clone(judge),
+            events: events.clone(),
+            sessions: sessions.clone(),
+        }
+    }
+
     /// Judges these again.
     pub(super) async fn reconsider_these(&self, open: Vec<Arc<Forward>>) {
         let spare = &AtomicUsize::new(SPARE);
@@ -130,12 +145,16 @@ impl Desk {
 
     async fn judge_once_more(&self, forward: &Forward, why: &'static str) -> Finding {
         let current = self.judge.current();
-        let asked = self.rights_of(&forward.standing, &forward.request.connection, &current.accounts);
+        let asked = self.rights_of(
+            &forward.session.standing,
+            &forward.request.connection,
+            &current.accounts,
+        );
         let rights = match asked.await {
             Ok(rights) => rights,
             // The session ends with its user's right to log in, and needs no line for each of its tunnels.
             Err(NoRights::Gone(_)) => return Finding::Refused,
-            Err(NoRights::Unsure(_)) => forward.standing.rights(),
+            Err(NoRights::Unsure(_)) => forward.session.standing.rights(),
         };
         let judged = self.judge.judge_again(&current, &forward.request, &rights, why);
         let explanation = judged.await;
@@ -186,7 +205,7 @@ impl Desk {
 
 /// Whether the login gave something else when this was judged.
 fn is_of_another_login(forward: &Forward) -> bool {
-    let rights = forward.standing.rights();
+    let rights = forward.session.standing.rights();
     !Arc::ptr_eq(&rights.principal, &forward.request.principal) || !Arc::ptr_eq(&rights.limits, &forward.limits)
 }
 

@@ -10,13 +10,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::pace::Pace;
 use crate::events::{Decided, Event, Events, Subject};
 use crate::request::{Action, By, Requested, VerdictWord};
+use crate::sessions::Pace;
 
 /// The refusals of all users that are of the last while.
 #[derive(Default)]
-pub struct Refusals(Mutex<HashMap<String, Arc<OfUser>>>);
+pub(super) struct Refusals(Mutex<HashMap<String, Arc<OfUser>>>);
 
 impl Refusals {
     /// Those of this user.
@@ -33,7 +33,7 @@ impl Refusals {
     }
 
     /// Records what was only counted so far.
-    pub(crate) fn flush(&self, events: &Events) {
+    pub(super) fn flush(&self, events: &Events) {
         let users = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for one in users.values() {
             one.flush(events);
@@ -251,25 +251,16 @@ impl Count {
     }
 }
 
-/// The pace of the answers in one session.
-pub(super) fn pace_of_session() -> Pace {
-    Pace::new(SESSION_RUSH, SESSION_EACH_SECOND)
-}
-
 /// How long a refusal waits at most, for its answer and for its line.
 pub(super) const MOST_WAIT: Duration = Duration::from_secs(5);
 /// The same for a remote forward, for which its session waits.
 pub(super) const MOST_SESSION_WAIT: Duration = Duration::from_millis(250);
-/// Refusals of a session that may wait without a place among its tunnels.
-pub(super) const MOST_WAITING: usize = 256;
 
 /// Equal refusals in a row that have lines of their own.
 const ALONE: u32 = 3;
 /// What one line stands for at most.
 const WINDOW: Duration = Duration::from_secs(1);
-/// A browser that is refused a page with all that is on it stays below these; a scan of ports does not.
-const SESSION_RUSH: u32 = 500;
-const SESSION_EACH_SECOND: u32 = 500;
+/// Twice what one session may.
 const USER_RUSH: u32 = 1000;
 const USER_EACH_SECOND: u32 = 1000;
 /// A line has about 1 KB.

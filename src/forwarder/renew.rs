@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 
-use super::{Desk, Visit};
+use super::Review;
 use crate::accounts::{Accounts, Answer, Refused, Rights, Standing};
 use crate::config::OnSwap;
 use crate::events::{Event, LoggedIn, Subject};
 use crate::judgement::{Concerns, Current};
-use crate::registry::Forward;
 use crate::request::{By, Connection, Refusal};
+use crate::sessions::{Forward, Session};
 
-impl Desk {
+impl Review {
     /// Lets what is open follow the change from `before` to what is in force now: sessions whose users may no longer log in
     /// end, and tunnels and listeners that the change can concern are judged again. If nothing changed that concerns them,
     /// nothing is judged.
@@ -31,8 +31,8 @@ impl Desk {
 
     /// Asks again what the logins of these sessions give, because a file that says so has changed, or a credential has
     /// expired.
-    pub async fn renew(&self, visits: Vec<Arc<Visit>>) {
-        let changed = self.ask_logins(visits).await;
+    pub async fn renew(&self, sessions: Vec<Arc<Session>>) {
+        let changed = self.ask_logins(sessions).await;
         self.judge_those(|forward| changed.contains(&forward.request.connection.id))
             .await;
     }
@@ -42,19 +42,19 @@ impl Desk {
     /// # Errors
     /// The refusal of whatever is asked now: the user may no longer log in, which ends the session, or that cannot be found
     /// out, which ends nothing.
-    pub(super) async fn rights(&self, visit: &Visit, accounts: &Arc<Accounts>) -> Result<Arc<Rights>, Refusal> {
-        let rights = self.rights_of(&visit.standing, &visit.connection, accounts).await;
+    pub(super) async fn rights(&self, session: &Session, accounts: &Arc<Accounts>) -> Result<Arc<Rights>, Refusal> {
+        let rights = self.rights_of(&session.standing, &session.connection, accounts).await;
         if let Err(NoRights::Gone(reason)) = &rights {
-            visit.revoke(&reason.to_string());
+            session.revoke(&reason.to_string());
         }
         rights.map_err(NoRights::into_refusal)
     }
 
     /// Returns the sessions whose logins give something else now.
-    async fn ask_logins(&self, visits: Vec<Arc<Visit>>) -> HashSet<String> {
-        let asked = stream::iter(visits).map(async |visit| {
-            let changed = self.ask_login(&visit).await;
-            changed.then(|| visit.connection.id.clone())
+    async fn ask_logins(&self, sessions: Vec<Arc<Session>>) -> HashSet<String> {
+        let asked = stream::iter(sessions).map(async |session| {
+            let changed = self.ask_login(&session).await;
+            changed.then(|| session.connection.id.clone())
         });
         asked
             .buffer_unordered(AT_ONCE)
@@ -64,19 +64,19 @@ impl Desk {
     }
 
     /// True if the login gives something else now.
-    async fn ask_login(&self, visit: &Visit) -> bool {
+    async fn ask_login(&self, session: &Session) -> bool {
         let accounts = Arc::clone(&self.judge.current().accounts);
-        match visit.standing.ask_again(&accounts).await {
+        match session.standing.ask_again(&accounts).await {
             Answer::Stands(changed) => {
-                self.note_renewal(changed, &visit.standing.rights(), &visit.connection);
+                self.note_renewal(changed, &session.standing.rights(), &session.connection);
                 changed
             }
             Answer::Gone(reason) => {
-                visit.revoke(&reason.to_string());
+                session.revoke(&reason.to_string());
                 false
             }
             Answer::Unsure(reason) => {
-                let (session, user) = (&visit.connection.id, &visit.user);
+                let (session, user) = (&session.connection.id, &session.user);
                 tracing::warn!(
                     session,
                     user,
@@ -129,7 +129,7 @@ impl Desk {
         if self.judge.current().on_swap == OnSwap::Keep {
             return;
         }
-        let mut open = self.registry.forwards();
+        let mut open = self.sessions.forwards();
         open.retain(|forward| wanted(forward));
         self.reconsider_these(open).await;
     }

@@ -5,17 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use super::place::Place;
-use super::{Desk, Visit, millis};
+use super::{Forwarder, millis};
 use crate::config::Limits;
 use crate::events::{Ended, Event, Events, Subject};
 use crate::judgement::Allowed;
-use crate::registry::{Bytes, Forward, ForwardGuard, Stop};
 use crate::relay::{self, Patience, Queued, Sink, Source, Stream};
 use crate::request::{Cause, Endpoint};
+use crate::sessions::{Forward, ForwardGuard, Place, Session};
 
 /// What a tunnel is between: a channel of the client, and a connection.
 pub(super) struct Ends<S, K> {
@@ -34,10 +32,10 @@ pub(super) struct Joined<S, K> {
     pub(super) place: Place,
 }
 
-impl Desk {
-    pub(super) async fn tunnel<S: Source, K: Sink>(&self, visit: &Visit, joined: Box<Joined<S, K>>) {
+impl Forwarder {
+    pub(super) async fn tunnel<S: Source, K: Sink>(&self, session: &Arc<Session>, joined: Box<Joined<S, K>>) {
         let judged_by = Arc::clone(&joined.allowed.judged_by);
-        let patience = patience(visit, &judged_by.limits);
+        let patience = patience(session, &judged_by.limits);
         let (
             mut closing,
             place,
@@ -47,28 +45,28 @@ impl Desk {
                 queue,
                 stream,
             },
-        ) = self.open(visit, joined);
+        ) = self.open(session, joined);
         let carried = relay::run(&mut source, &mut sink, stream, &closing.guard, queue, &patience);
         closing.cause = tokio::select! {
             cause = carried => cause,
-            cause = self.recheck(judged_by, &closing.guard) => cause,
-            cause = outlived(visit, &closing.guard) => cause,
+            cause = self.review.recheck(judged_by, &closing.guard) => cause,
+            cause = outlived(session, &closing.guard) => cause,
         };
         // The client goes when its session is ended: both can be seen at once, and only one of them is the cause.
-        if closing.cause == Cause::Closed && visit.stop.cause() == Some(Cause::Revoked) {
+        if closing.cause == Cause::Closed && session.stop.cause() == Some(Cause::Revoked) {
             closing.cause = Cause::Revoked;
         }
         // It is over and recorded, even where the client takes no message any more.
         drop(closing);
         if !relay::part(&mut source, &mut sink, patience.close).await {
-            visit.litter();
+            session.litter();
         }
-        visit.leave(place);
+        session.leave(place);
     }
 
     /// Enters the tunnel and records it; what is kept while it lasts is no more than its end needs.
     #[expect(clippy::boxed_local, reason = "the box is gone before the tunnel begins")]
-    fn open<S, K>(&self, visit: &Visit, joined: Box<Joined<S, K>>) -> (Closing<'_>, Place, Ends<S, K>) {
+    fn open<S, K>(&self, session: &Arc<Session>, joined: Box<Joined<S, K>>) -> (Closing<'_>, Place, Ends<S, K>) {
         let Joined {
             allowed,
             ends,
@@ -77,16 +75,9 @@ impl Desk {
             place,
         } = *joined;
         let request = &allowed.request;
-        let guard = self.registry.enter(Forward {
-            request: Arc::clone(request),
-            effective: allowed.effective.clone(),
+        let guard = self.sessions.open(Forward {
             dialled: address,
-            standing: Arc::clone(&visit.standing),
-            limits: Arc::clone(&allowed.limits),
-            terms: allowed.terms.clone(),
-            stop: Stop::default(),
-            doubt: Notify::new(),
-            bytes: Bytes::default(),
+            ..Forward::new(session, &allowed)
         });
         self.events.emit(
             &Subject::of(request),
@@ -108,18 +99,18 @@ impl Desk {
     }
 }
 
-fn patience(visit: &Visit, limits: &Limits) -> Patience {
+fn patience(session: &Session, limits: &Limits) -> Patience {
     Patience {
         idle: limits.idle_timeout,
         stall: limits.stall_timeout,
-        close: visit.close_patience(),
+        close: session.close_patience(),
     }
 }
 
 /// Ends once the session is gone and the target takes nothing more of what came before its end; at once if the user may no
 /// longer log in.
-async fn outlived(visit: &Visit, forward: &Forward) -> Cause {
-    let cause = visit.stop.ended().await;
+async fn outlived(session: &Session, forward: &Forward) -> Cause {
+    let cause = session.stop.ended().await;
     if cause == Cause::Revoked {
         return cause;
     }
@@ -144,10 +135,11 @@ struct Closing<'a> {
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
+        let (bytes_up, bytes_down) = self.guard.bytes.both();
         let ended = Ended {
             dialled: self.dialled.take(),
-            bytes_up: self.guard.bytes.up.load(Ordering::Relaxed),
-            bytes_down: self.guard.bytes.down.load(Ordering::Relaxed),
+            bytes_up,
+            bytes_down,
             millis: millis(self.began),
             cause: self.cause,
         };

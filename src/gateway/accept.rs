@@ -48,7 +48,7 @@ impl Shared {
         let serve = |stream| {
             let Place { session, login } = place;
             let shared = Arc::clone(self);
-            self.tasks().track_future(async move {
+            self.tasks.track_future(async move {
                 let _session = session;
                 let ending = shared.ending.clone();
                 let evicted = login.evicted();
@@ -105,8 +105,8 @@ impl Shared {
             refuse("too many unauthenticated clients (limits.unauthenticated)");
             return None;
         };
-        let session = Counted::enter(&self.sessions);
-        if session.count > self.desk().judge.current().limits.sessions {
+        let session = Counted::enter(&self.clients);
+        if session.count > self.judge.current().limits.sessions {
             refuse("too many sessions (limits.sessions)");
             return None;
         }
@@ -114,7 +114,7 @@ impl Shared {
     }
 
     fn most(&self) -> Most {
-        let limits = Arc::clone(&self.desk().judge.current().limits);
+        let limits = Arc::clone(&self.judge.current().limits);
         Most {
             all: limits.unauthenticated,
             of_source: limits.unauthenticated_per_source,

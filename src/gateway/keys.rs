@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::Shared;
 use crate::accounts::Accounts;
 use crate::files::Mark;
-use crate::forwarder::{Sessions, Visit};
+use crate::sessions::{Session, Sessions};
 
 impl Shared {
     /// Ends sessions whose users may no longer log in, within a second of the change of a file that says so, or of the end of
@@ -23,12 +23,9 @@ impl Shared {
                 () = sleep(pause) => {}
                 () = self.closing.cancelled() => return,
             }
-            let (accounts, sessions) = (
-                Arc::clone(&self.desk().judge.current().accounts),
-                self.desk().sessions.clone(),
-            );
+            let (accounts, sessions) = (Arc::clone(&self.judge.current().accounts), self.sessions.clone());
             if !accounts.read_files() && accounts.authority_files().is_empty() {
-                self.renew(watch.look(&accounts, &sessions).visits);
+                self.renew(watch.look(&accounts, &sessions).open);
                 continue;
             }
             // A file server that does not answer holds up this and nothing else.
@@ -48,19 +45,19 @@ impl Shared {
             if found.authorities {
                 self.read_authorities();
             }
-            self.renew(found.visits);
+            self.renew(found.open);
         }
     }
 
-    fn renew(&self, visits: Vec<Arc<Visit>>) {
-        if !visits.is_empty() {
-            let desk = Arc::clone(self.desk());
-            self.tasks().spawn(async move { desk.renew(visits).await });
+    fn renew(&self, open: Vec<Arc<Session>>) {
+        if !open.is_empty() {
+            let review = self.review();
+            self.tasks.spawn(async move { review.renew(open).await });
         }
     }
 
     fn read_authorities(&self) {
-        match self.in_force.read_authorities(&self.desk().judge) {
+        match self.in_force.read_authorities(&self.judge) {
             Ok(before) => {
                 tracing::debug!("reloaded the certificate authority keys");
                 self.follow(before);
@@ -80,7 +77,7 @@ impl Shared {
 #[derive(Default)]
 struct Found {
     /// Sessions to ask about.
-    visits: Vec<Arc<Visit>>,
+    open: Vec<Arc<Session>>,
     /// Whether the files of authorities are to be read again.
     authorities: bool,
 }
@@ -132,28 +129,28 @@ impl KeyWatch {
         }
         // In this order: a session that begins in between is found by the next pass.
         let changes = sessions.changes();
-        let visits = sessions.all();
+        let open = sessions.all();
         let mut found = Found {
-            visits: self.follow(accounts, changes, &visits),
+            open: self.follow(accounts, changes, &open),
             authorities: changed.contains(&Whose::Authorities),
         };
         let everyone = changed.contains(&Whose::Everyone);
-        let concerned = |visit: &Arc<Visit>| {
-            let user = |whose: &Whose| matches!(whose, Whose::Users(users) if users.contains(&visit.user));
-            let standing = &visit.standing;
-            visit.revoked().is_none()
+        let concerned = |session: &Arc<Session>| {
+            let user = |whose: &Whose| matches!(whose, Whose::Users(users) if users.contains(&session.user));
+            let standing = &session.standing;
+            session.revoked().is_none()
                 && (everyone
                     || standing.rights().is_over()
                     || doubted && standing.is_in_doubt()
                     || changed.iter().any(user))
         };
-        found.visits.extend(visits.into_iter().filter(concerned));
+        found.open.extend(open.into_iter().filter(concerned));
         found
     }
 
     /// Watches the files that matter now. Returns the sessions that are new: what let them in may have changed before it was
     /// watched, so they are asked about once more. Files of authorities are read once more for the same reason.
-    fn follow(&mut self, accounts: &Arc<Accounts>, changes: u64, visits: &[Arc<Visit>]) -> Vec<Arc<Visit>> {
+    fn follow(&mut self, accounts: &Arc<Accounts>, changes: u64, open: &[Arc<Session>]) -> Vec<Arc<Session>> {
         let same = self.accounts.as_ref().is_some_and(|known| Arc::ptr_eq(known, accounts));
         if same && changes == self.changes {
             return Vec::new();
@@ -165,24 +162,24 @@ impl KeyWatch {
         self.changes = changes;
         let mut users = BTreeMap::new();
         let mut wanted: BTreeMap<PathBuf, Whose> = BTreeMap::new();
-        for visit in visits {
-            if users.contains_key(&visit.user) {
+        for session in open {
+            if users.contains_key(&session.user) {
                 continue;
             }
             // Where a user's files are may be a question to a directory service, so it is asked once.
             let files = self
                 .users
-                .remove(&visit.user)
-                .unwrap_or_else(|| accounts.key_files_of(&visit.user));
+                .remove(&session.user)
+                .unwrap_or_else(|| accounts.key_files_of(&session.user));
             for path in &files {
                 let whose = wanted
                     .entry(path.clone())
                     .or_insert_with(|| Whose::Users(BTreeSet::new()));
                 if let Whose::Users(users) = whose {
-                    users.insert(visit.user.clone());
+                    users.insert(session.user.clone());
                 }
             }
-            users.insert(visit.user.clone(), files);
+            users.insert(session.user.clone(), files);
         }
         for path in accounts.authority_files() {
             wanted.insert(path.clone(), Whose::Authorities);
@@ -202,9 +199,9 @@ impl KeyWatch {
                 }
             }
         }
-        let is_new = |visit: &&Arc<Visit>| accounts.read_files() && !self.known.contains(&visit.connection.id);
-        let new = visits.iter().filter(is_new).cloned().collect();
-        self.known = visits.iter().map(|visit| visit.connection.id.clone()).collect();
+        let is_new = |session: &&Arc<Session>| accounts.read_files() && !self.known.contains(&session.connection.id);
+        let new = open.iter().filter(is_new).cloned().collect();
+        self.known = open.iter().map(|session| session.connection.id.clone()).collect();
         new
     }
 

@@ -26,9 +26,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{AuditFile, Config, Draft, Faults};
-use crate::forwarder::Desk;
+use crate::events::Events;
+use crate::forwarder::{Forwarder, Review};
+use crate::judgement::Judge;
 use crate::policy::Compiler;
-use crate::registry::Registry;
+use crate::sessions::Sessions;
 use crate::ssh::Service;
 use crate::vital::{Vital, Vitals};
 use crate::workers::Workers;
@@ -53,9 +55,17 @@ pub struct Gateway {
 struct Shared {
     origin: Box<dyn Origin>,
     service: Arc<Service>,
+    forwarder: Arc<Forwarder>,
+    judge: Arc<Judge>,
+    events: Events,
+    /// What is open.
+    sessions: Sessions,
+    /// Every task.
+    tasks: TaskTracker,
     in_force: InForce,
     workers: Workers,
-    sessions: Arc<AtomicUsize>,
+    /// Connections, also of those who have not logged in.
+    clients: Arc<AtomicUsize>,
     /// Those who have not logged in.
     doorway: Arc<Doorway>,
     refusals: Mutex<Sparing>,
@@ -106,8 +116,8 @@ impl Gateway {
 
     /// What is open.
     #[must_use]
-    pub fn registry(&self) -> &Registry {
-        &self.shared.desk().registry
+    pub fn sessions(&self) -> &Sessions {
+        &self.shared.sessions
     }
 
     /// Counts every swap, and every candidate that was rejected.
@@ -119,7 +129,7 @@ impl Gateway {
     /// How many connections, tunnels, listeners and other tasks there are.
     #[must_use]
     pub fn tasks(&self) -> usize {
-        self.shared.tasks().len()
+        self.shared.tasks.len()
     }
 
     /// How many bytes wait for targets that are slower than their clients.
@@ -146,7 +156,7 @@ impl Gateway {
     /// Reloads in the background; the result is in the log and the audit log.
     pub fn reload_in_background(&self) {
         let shared = Arc::clone(&self.shared);
-        self.shared.tasks().spawn(async move {
+        self.shared.tasks.spawn(async move {
             shared.reload().await;
         });
     }
@@ -172,12 +182,8 @@ impl Drop for Gateway {
 }
 
 impl Shared {
-    fn desk(&self) -> &Arc<Desk> {
-        &self.service.desk
-    }
-
-    fn tasks(&self) -> &TaskTracker {
-        &self.desk().tasks
+    fn review(&self) -> Review {
+        self.forwarder.review().clone()
     }
 }
 

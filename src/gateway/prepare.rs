@@ -8,7 +8,7 @@ use crate::config::{Config, Fault, Faults};
 use crate::judgement::{Current, House, Judge, OwnListeners};
 use crate::names::Resolver;
 use crate::policy::{Compiler, DirectoryError, Generation, LoadError, OpenForwards, Policies, Workshop};
-use crate::registry::Registry;
+use crate::sessions::Sessions;
 use crate::signature::{AllowedSigners, Refused};
 use crate::ssh::HostKeys;
 
@@ -25,7 +25,7 @@ pub struct Prepared {
     /// The policies.
     pub generation: Arc<Generation>,
     /// What is open.
-    pub registry: Registry,
+    pub sessions: Sessions,
 }
 
 impl Prepared {
@@ -39,8 +39,8 @@ impl Prepared {
 
     pub(super) async fn compiled_by(compiler: Compiler, config: Config, file: &Path) -> Result<Self, Faults> {
         let mut faults: Vec<_> = signers_fault(&config, file).into_iter().collect();
-        let registry = Registry::default();
-        let counted = registry.clone();
+        let sessions = Sessions::default();
+        let counted = sessions.clone();
         let open_forwards: OpenForwards = Arc::new(move |user| counted.open_forwards(user));
         let accounts = Accounts::new(&config, file).map_err(|found| faults.extend(found)).ok();
         let host_keys = host_keys(&config, file).map_err(|found| faults.extend(found)).ok();
@@ -66,7 +66,7 @@ impl Prepared {
                 host_keys,
                 policies,
                 generation,
-                registry,
+                sessions,
             }),
             _ => Err(Faults {
                 file: file.to_owned(),

@@ -30,7 +30,7 @@ pub(super) struct Reloaded {
 
 impl Shared {
     pub(super) async fn reload(self: &Arc<Self>) -> Reloaded {
-        self.desk().events.audit().reopen();
+        self.events.audit().reopen();
         let reloaded = caught(self.try_reload()).await.unwrap_or_else(|panic| {
             let words = format!("internal error during the reload: {panic}");
             Reloaded::nothing(self.invalid(vec![Fault::of_key(self.origin.file(), "policy", words)]))
@@ -41,7 +41,7 @@ impl Shared {
             needs_restart: reloaded.needs_restart.clone(),
             reason: reloaded.reason(),
         };
-        self.desk().events.emit(&Subject::default(), &event);
+        self.events.emit(&Subject::default(), &event);
         self.swaps.send_modify(|count| *count += 1);
         reloaded
     }
@@ -99,7 +99,7 @@ impl Shared {
         let Some(host_keys) = host_keys.filter(|_| faults.is_empty()) else {
             return Err(self.invalid(faults));
         };
-        let judge = &self.desk().judge;
+        let judge = &self.judge;
         let prepared = judge
             .policies()
             .prepare(&judge.current().generation, &config.policy)
@@ -124,7 +124,7 @@ impl Shared {
     }
 
     fn take_away(self: &Arc<Self>, settled: &Arc<Settled>) {
-        if let Some(before) = self.in_force.narrow(&self.desk().judge, settled) {
+        if let Some(before) = self.in_force.narrow(&self.judge, settled) {
             self.follow(before);
         }
     }

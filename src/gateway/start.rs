@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
@@ -20,12 +20,12 @@ use crate::accounts::Accounts;
 use crate::audit::Audit;
 use crate::config::{Config, Faults};
 use crate::events::{Event, Events, Subject};
-use crate::forwarder::{Desk, Quotas, Refusals, Sessions};
+use crate::forwarder::Forwarder;
 use crate::judgement::{Judge, OwnListeners};
 use crate::names::Resolver;
 use crate::open_files;
 use crate::shares::Shares;
-use crate::ssh::{HostKeys, Service, Settings};
+use crate::ssh::{HostKeys, Serves, Service, Settings};
 use crate::vital::{Vital, Vitals};
 use crate::workers::Workers;
 
@@ -68,7 +68,7 @@ impl Gateway {
             host_keys,
             policies,
             generation,
-            registry,
+            sessions,
         } = prepared;
         let files = open_files::provide(config.limits.sessions);
         let audit_file = config.audit.file.clone();
@@ -97,31 +97,36 @@ impl Gateway {
             Resolver::system(),
         ));
         let observers = Observers(Arc::clone(&judge));
-        let desk = Arc::new(Desk {
-            judge,
-            events: Events::new(audit, vec![Box::new(observers)]),
-            registry,
-            sessions: Sessions::default(),
-            quotas: Quotas::default(),
-            files: Shares::new(files, FILES_OF_ONE),
-            draining: AtomicBool::new(false),
-            refusals: Refusals::default(),
-            tasks: TaskTracker::new(),
-        });
+        let events = Events::new(audit, vec![Box::new(observers)]);
+        let tasks = TaskTracker::new();
+        let files = Shares::new(files, FILES_OF_ONE);
+        let forwarder = Arc::new(Forwarder::new(&judge, &events, &sessions, files, &tasks));
         let started = Event::GatewayStarted {
             version: env!("CARGO_PKG_VERSION"),
             listen: addresses.clone(),
             policies: generation.installed().collect(),
         };
-        let on_record = desk.events.emit_surely(&Subject::default(), &started);
+        let on_record = events.emit_surely(&Subject::default(), &started);
         if !on_record.confirmed().await {
             tracing::error!("the audit log cannot be written: every forward will be refused");
         }
+        let serves = Serves {
+            forwarder: Arc::clone(&forwarder),
+            judge: Arc::clone(&judge),
+            events: events.clone(),
+            sessions: sessions.clone(),
+            tasks: tasks.clone(),
+        };
         let (swaps, swapped) = watch::channel(0);
         let shared = Arc::new(Shared {
             origin: Box::new(origin),
-            service: Arc::new(Service::new(desk, settings)),
-            sessions: Arc::default(),
+            service: Arc::new(Service::new(serves, settings)),
+            forwarder,
+            judge,
+            events,
+            sessions,
+            tasks,
+            clients: Arc::default(),
             in_force,
             workers: Workers::start().map_err(StartError::Threads)?,
             doorway: Arc::default(),
@@ -146,7 +151,7 @@ impl Gateway {
                 let kept = shared
                     .vitals
                     .keep(Vital::Accepting(address), shared.closing.clone(), make);
-                shared.tasks().track_future(kept)
+                shared.tasks.track_future(kept)
             };
             let accepting = shared.workers.accept(listener, accept);
             accepting.map_err(|error| StartError::Bind { address, error })?;
@@ -155,25 +160,25 @@ impl Gateway {
         let watches = Arc::clone(&shared);
         let watching = move || Arc::clone(&watches).watch();
         let watching = shared.vitals.keep(Vital::Watching, closing(), watching);
-        shared.tasks().spawn(watching);
+        shared.tasks.spawn(watching);
         let watches = Arc::clone(&shared);
         let watching = move || Arc::clone(&watches).watch_keys();
         let watching = shared.vitals.keep(Vital::WatchingKeys, closing(), watching);
-        shared.tasks().spawn(watching);
-        let desk = Arc::clone(shared.desk());
+        shared.tasks.spawn(watching);
+        let events = shared.events.clone();
         shared
             .vitals
-            .register(Vital::Auditing, move || desk.events.audit().is_served());
-        let desk = Arc::clone(shared.desk());
+            .register(Vital::Auditing, move || events.audit().is_served());
+        let judge = Arc::clone(&shared.judge);
         shared
             .vitals
-            .register(Vital::Epochs, move || desk.judge.current().generation.is_interrupted());
-        let desk = Arc::clone(shared.desk());
+            .register(Vital::Epochs, move || judge.current().generation.is_interrupted());
+        let judge = Arc::clone(&shared.judge);
         shared
             .vitals
-            .register(Vital::Preparing, move || desk.judge.current().generation.is_refilled());
+            .register(Vital::Preparing, move || judge.current().generation.is_refilled());
         shared
-            .tasks()
+            .tasks
             .spawn(async move { policies.keep_last_good(&generation).await });
         let admin = bound.serve(&shared);
         Ok(Self {

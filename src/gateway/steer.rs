@@ -2,7 +2,6 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -14,8 +13,8 @@ use crate::admin::{
 use crate::config;
 use crate::events::Events;
 use crate::judgement::OwnListeners;
-use crate::registry::Registry;
 use crate::request::Action;
+use crate::sessions::Sessions;
 use crate::vital::Vital;
 
 /// Where administrators and monitoring reach a gateway.
@@ -89,11 +88,11 @@ impl Bound {
             socket: self.control.as_ref().map(|(socket, _)| socket.path().to_owned()),
             http: self.http.as_ref().map(|(address, _)| *address),
         };
-        let (tasks, stop) = (shared.tasks(), &shared.ending);
+        let (tasks, stop) = (&shared.tasks, &shared.ending);
         if let Some((socket, admins)) = self.control {
             let (socket, gateway) = (Arc::new(socket), Arc::clone(shared));
             let serving = shared.vitals.keep(Vital::Steering, stop.clone(), move || {
-                let (tasks, stop) = (gateway.tasks().clone(), gateway.ending.clone());
+                let (tasks, stop) = (gateway.tasks.clone(), gateway.ending.clone());
                 admin::control(Arc::clone(&socket), admins, Arc::clone(&gateway), tasks, stop)
             });
             tasks.spawn(serving);
@@ -101,7 +100,7 @@ impl Bound {
         if let Some((address, listener)) = self.http {
             let (listener, gateway) = (Arc::new(listener), Arc::clone(shared));
             let serving = shared.vitals.keep(Vital::Monitoring(address), stop.clone(), move || {
-                let (tasks, stop) = (gateway.tasks().clone(), gateway.ending.clone());
+                let (tasks, stop) = (gateway.tasks.clone(), gateway.ending.clone());
                 let token = self.token.clone();
                 admin::monitor(Arc::clone(&listener), token, Arc::clone(&gateway), tasks, stop)
             });
@@ -113,20 +112,19 @@ impl Bound {
 
 impl Steered for Shared {
     fn status(&self) -> Status {
-        let desk = self.desk();
-        let forwards = desk.registry.forwards();
+        let forwards = self.sessions.forwards();
         let listeners = forwards
             .iter()
             .filter(|forward| forward.request.action == Action::Listen);
         let listeners = listeners.count();
-        let (writable, pending) = desk.events.audit().state();
-        let current = desk.judge.current();
+        let (writable, pending) = self.events.audit().state();
+        let current = self.judge.current();
         Status {
             version: env!("CARGO_PKG_VERSION"),
             started: self.started,
             listen: self.listen.clone(),
-            draining: desk.draining.load(Ordering::Relaxed),
-            sessions: desk.registry.sessions(),
+            draining: self.forwarder.refuses_all(),
+            sessions: self.sessions.count(),
             tunnels: forwards.len() - listeners,
             listeners,
             buffered_bytes: self.service.buffered(),
@@ -144,15 +142,14 @@ impl Steered for Shared {
     }
 
     fn unready(&self) -> Vec<Unready> {
-        let desk = self.desk();
         let mut reasons = Vec::new();
-        if desk.judge.current().generation.policies().next().is_none() {
+        if self.judge.current().generation.policies().next().is_none() {
             reasons.push(Unready::NoPolicy);
         }
-        if desk.draining.load(Ordering::Relaxed) {
+        if self.forwarder.refuses_all() {
             reasons.push(Unready::Draining);
         }
-        if !desk.events.audit().takes_lines() {
+        if !self.events.audit().takes_lines() {
             reasons.push(Unready::Audit);
         }
         let absent = self.vitals.absent();
@@ -160,18 +157,18 @@ impl Steered for Shared {
         reasons
     }
 
-    fn registry(&self) -> &Registry {
-        &self.desk().registry
+    fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     fn events(&self) -> &Events {
-        &self.desk().events
+        &self.events
     }
 
     async fn reload(self: Arc<Self>) -> Result<Reloaded, String> {
         // In a task of its own: it goes on if the administrator does not wait for it.
         let gateway = Arc::clone(&self);
-        let reloading = self.tasks().spawn(async move { Shared::reload(&gateway).await });
+        let reloading = self.tasks.spawn(async move { Shared::reload(&gateway).await });
         let reloaded = reloading.await.map_err(|error| format!("the reload failed: {error}"))?;
         match reloaded.reason() {
             Some(reason) => Err(reason),

@@ -53,7 +53,7 @@ impl Shared {
         if !watch.is_still(names) {
             return Looked::Moving;
         }
-        let judge = &self.desk().judge;
+        let judge = &self.judge;
         let old = Arc::clone(&judge.current().generation);
         fresh.retain(|(_, fresh)| !fresh.as_ref().is_ok_and(|fresh| old.serves(fresh)));
         if fresh.is_empty() {
@@ -111,7 +111,7 @@ impl Shared {
             previous: swapped.before,
             millis: millis(began),
         };
-        self.desk().events.emit(&Subject::default(), &event);
+        self.events.emit(&Subject::default(), &event);
     }
 
     pub(super) fn rejected(&self, name: &str, sha256: Option<String>, reason: String) {
@@ -120,13 +120,13 @@ impl Shared {
             sha256,
             reason,
         };
-        self.desk().events.emit(&Subject::default(), &event);
+        self.events.emit(&Subject::default(), &event);
     }
 
     /// Lets what is open follow the change from `before` to what is in force now.
     pub(super) fn follow(&self, before: Arc<Current>) {
-        let desk = Arc::clone(self.desk());
-        self.tasks().spawn(async move { desk.follow(&before).await });
+        let review = self.review();
+        self.tasks.spawn(async move { review.follow(&before).await });
     }
 }
 

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::registry::Forward;
 use crate::request::Cause;
+use crate::sessions::Forward;
 
 /// How long a tunnel may do nothing.
 #[derive(Clone, Copy)]

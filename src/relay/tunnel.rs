@@ -17,8 +17,8 @@ use super::flow::{Holding, Outlet, Queued};
 use super::inbox::Inbox;
 use super::meter::Meter;
 use super::{Inbound, Sink, Source};
-use crate::registry::Forward;
 use crate::request::Cause;
+use crate::sessions::Forward;
 use crate::workers;
 
 /// The target's side of a tunnel.

@@ -18,4 +18,4 @@ mod status;
 mod wire;
 
 pub use host_key::{HostKeyError, HostKeys, make_user_key};
-pub use server::{Service, Settings};
+pub use server::{Serves, Service, Settings};

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::algorithms::{preferred, unnegotiated};
 use super::handler::Client;
@@ -18,19 +19,34 @@ use super::host_key::HostKeys;
 use super::wire::Wire;
 use crate::accounts::Accounts;
 use crate::config;
-use crate::events::Subject;
-use crate::forwarder::{Desk, Visit};
+use crate::events::{Events, Subject};
+use crate::forwarder::Forwarder;
+use crate::judgement::Judge;
 use crate::relay::{Bounds, Flows, Memory};
 use crate::request::{Cause, Ends, printable};
+use crate::sessions::{self, Sessions};
 
 /// The SSH server behind every accepted connection.
 pub struct Service {
-    /// What its requests are brought to.
-    pub desk: Arc<Desk>,
+    pub(super) serves: Serves,
     settings: ArcSwap<Live>,
     memory: Memory,
     /// A password hash is made to cost memory and time: few at once.
     hashing: Semaphore,
+}
+
+/// What an SSH connection is served with.
+pub struct Serves {
+    /// Who takes what its user asks for.
+    pub forwarder: Arc<Forwarder>,
+    /// Who knows users and limits.
+    pub judge: Arc<Judge>,
+    /// Where logins and ends are announced.
+    pub events: Events,
+    /// Where it is entered.
+    pub sessions: Sessions,
+    /// What runs beside it.
+    pub tasks: TaskTracker,
 }
 
 /// What the configuration says of the SSH side.
@@ -62,9 +78,9 @@ struct Live {
 impl Service {
     /// A server with these settings.
     #[must_use]
-    pub fn new(desk: Arc<Desk>, settings: Settings) -> Self {
+    pub fn new(serves: Serves, settings: Settings) -> Self {
         Self {
-            desk,
+            serves,
             settings: ArcSwap::from_pointee(Live::new(settings)),
             memory: Memory::default(),
             hashing: Semaphore::new(HASHES),
@@ -83,7 +99,7 @@ impl Service {
     }
 
     pub(super) fn accounts(&self) -> Arc<Accounts> {
-        Arc::clone(&self.desk.judge.current().accounts)
+        Arc::clone(&self.serves.judge.current().accounts)
     }
 
     pub(super) async fn turn_to_hash(&self) -> Option<SemaphorePermit<'_>> {
@@ -150,8 +166,8 @@ impl Service {
             () = stop.cancelled() => return,
         };
         drop((login, evicted));
-        let visit = Arc::clone(&entered.visit);
-        let unused = self.unused(&visit, settings.limits.unused_connection_timeout);
+        let ours = Arc::clone(&entered.session);
+        let unused = self.unused(&ours, settings.limits.unused_connection_timeout);
         let revoked;
         let reason = tokio::select! {
             ended = &mut session => {
@@ -160,13 +176,13 @@ impl Service {
             }
             () = unused => "the connection is unused",
             () = stop.cancelled() => "the gateway is stopping",
-            cause = visit.stop.ended() => match (cause, visit.revoked()) {
+            cause = ours.stop.ended() => match (cause, ours.revoked()) {
                 (Cause::Closed, _) => return,
                 (_, Some(why)) => {
                     revoked = format!("the user may no longer log in: {why}");
                     &revoked
                 }
-                _ if visit.is_littered() => "the client left too many finished tunnels open",
+                _ if ours.is_littered() => "the client left too many finished tunnels open",
                 _ => "the session was ended",
             },
         };
@@ -177,21 +193,21 @@ impl Service {
     /// A connection ended before its login.
     fn unfinished(&self, client: SocketAddr, ended: Result<(), russh::Error>) {
         if let Some(event) = ended.as_ref().err().and_then(unnegotiated) {
-            self.desk.events.emit(&Subject::from_client(client), &event);
+            self.serves.events.emit(&Subject::from_client(client), &event);
         }
         note_end(client, ended);
     }
 
     /// Ends when the session has had nothing open for that long. Unlike OpenSSH's
     /// `UnusedConnectionTimeout` it counts a listener as a use: its client waits for connections.
-    async fn unused(&self, visit: &Visit, limit: Option<Duration>) {
+    async fn unused(&self, ours: &sessions::Session, limit: Option<Duration>) {
         let Some(limit) = limit else {
             return std::future::pending().await;
         };
-        let mut since = visit.unused_since();
+        let mut since = ours.unused_since();
         while since.elapsed() < limit {
             sleep(limit.saturating_sub(since.elapsed())).await;
-            since = visit.unused_since();
+            since = ours.unused_since();
         }
     }
 }

@@ -10,15 +10,16 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::channel::{Incoming, Outgoing};
-use crate::events::News;
-use crate::forwarder::{Desk, Visit};
+use crate::events::{Events, News};
 use crate::relay::{Inbound, Sink, Source};
 use crate::request::{VerdictWord, printable};
+use crate::sessions::{Session, Sessions};
 
 /// One status channel.
 pub(super) struct View {
-    pub(super) visit: Arc<Visit>,
-    pub(super) desk: Arc<Desk>,
+    pub(super) session: Arc<Session>,
+    pub(super) sessions: Sessions,
+    pub(super) events: Events,
     pub(super) handle: Handle,
     pub(super) channel: ChannelId,
     /// The client has a terminal in raw mode: lines end in CR LF, and Ctrl-C arrives as a byte.
@@ -28,8 +29,8 @@ pub(super) struct View {
 impl View {
     /// Shows until the user leaves or the session ends.
     pub(super) async fn show(self, left: CancellationToken, mut screen: Outgoing) {
-        let _in_use = self.visit.in_use();
-        let mut news = self.desk.events.followers().follow(&self.visit.user);
+        let _in_use = self.session.in_use();
+        let mut news = self.events.followers().follow(&self.session.user);
         let mut text = self.greeting();
         loop {
             let end = if self.terminal { "\r\n" } else { "\n" };
@@ -50,7 +51,7 @@ impl View {
                     Err(RecvError::Closed) => break,
                 },
                 () = left.cancelled() => break,
-                _ = self.visit.stop.ended() => break,
+                _ = self.session.stop.ended() => break,
             };
         }
         let _ = self.handle.exit_status_request(self.channel, 0).await;
@@ -59,7 +60,7 @@ impl View {
     }
 
     fn greeting(&self) -> String {
-        let principal = self.visit.principal();
+        let principal = self.session.principal();
         let mut text = format!(
             "portreeve {}: this server only forwards ports.\n",
             env!("CARGO_PKG_VERSION")
@@ -73,7 +74,7 @@ impl View {
             let _ = write!(text, " {fingerprint}");
         }
         let _ = writeln!(text, ".");
-        let open = self.desk.registry.forwards_of(&principal.user);
+        let open = self.sessions.forwards_of(&principal.user);
         if open.is_empty() {
             text.push_str("Nothing is open.\n");
         }
@@ -84,7 +85,7 @@ impl View {
             if forward.effective != request.target {
                 let _ = write!(text, " -> {}", forward.effective);
             }
-            if request.connection.id != self.visit.connection.id {
+            if request.connection.id != self.session.connection.id {
                 let _ = write!(text, " (another session, from {})", request.connection.client);
             }
             text.push('\n');
@@ -113,7 +114,7 @@ impl View {
         if let Some(repeated) = decided.repeated {
             let _ = write!(text, " ({repeated} times)");
         }
-        if news.session != self.visit.connection.id {
+        if news.session != self.session.connection.id {
             let _ = write!(text, " (another session, from {})", news.client);
         }
         text.push('\n');

@@ -351,12 +351,12 @@ impl Deref for Running {
 impl Running {
     /// How many users are in.
     pub fn sessions(&self) -> usize {
-        self.gateway.registry().sessions()
+        self.gateway.sessions().count()
     }
 
     /// How many tunnels and listeners are open.
     pub fn open(&self) -> usize {
-        self.gateway.registry().forwards().len()
+        self.gateway.sessions().forwards().len()
     }
 
     /// Which of its essential tasks do not run.

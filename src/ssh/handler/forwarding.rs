@@ -22,16 +22,16 @@ impl Client {
         channel: Channel<Msg>,
         reply: ChannelOpenHandle,
     ) -> Answer<()> {
-        let visit = self.visit()?;
+        let ours = self.ours()?;
         let asked = Box::new(Asked {
             queue: self.flows.queue(channel.id().into()),
             flows: self.flows.clone(),
             channel,
             reply,
         });
-        let desk = Arc::clone(&self.service.desk);
-        let tasks = desk.tasks.clone();
-        tasks.spawn(desk.connect(visit, requested, originator, asked));
+        let forwarder = Arc::clone(&self.service.serves.forwarder);
+        let connecting = forwarder.connect(ours, requested, originator, asked);
+        self.service.serves.tasks.spawn(connecting);
         Ok(())
     }
 
@@ -45,7 +45,7 @@ impl Client {
             host: clipped(address),
             port: *port,
         };
-        if self.service.desk.judge.current().house.gateway_ports() == GatewayPorts::Yes
+        if self.service.serves.judge.current().house.gateway_ports() == GatewayPorts::Yes
             && !matches!(address, "" | "*" | "0.0.0.0")
         {
             session.debug(
@@ -77,12 +77,12 @@ impl Client {
 
     /// The one place where the session loop waits: SSH replies to global requests in their order.
     async fn listen(&mut self, requested: Requested, session: &mut Session) -> Answer<Option<Listening>> {
-        let visit = self.visit()?;
+        let ours = self.ours()?;
         let back = Back {
             handle: session.handle(),
             flows: self.flows.clone(),
         };
-        let listening = self.service.desk.listen(&visit, requested, back);
+        let listening = self.service.serves.forwarder.listen(&ours, requested, back);
         let refused = match listening.await {
             Ok(listening) => return Ok(Some(listening)),
             Err((refusal, forward)) => sentence(&refusal, &forward),
@@ -105,8 +105,8 @@ impl Client {
         if self.throttle.arrived(channel.into(), data.len()).is_ok() {
             return Ok(());
         }
-        if let Some(visit) = &self.visit {
-            visit.stop.end(Cause::Failed);
+        if let Some(ours) = &self.ours {
+            ours.stop.end(Cause::Failed);
         }
         session.disconnect(
             russh::Disconnect::ProtocolError,

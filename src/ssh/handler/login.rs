@@ -10,8 +10,8 @@ use russh::{MethodKind, MethodSet};
 use super::{Answer, Client};
 use crate::accounts::{Accounts, Admitted, Proof, Standing};
 use crate::events::{Event, LoggedIn, Subject};
-use crate::forwarder::Visit;
 use crate::request::{Connection, clipped};
+use crate::sessions;
 use crate::ssh::credential::{aside, blob, look_up, present};
 use crate::ssh::entered::Entered;
 use crate::ssh::failed_login::{FailedLogin, check_algorithm};
@@ -74,7 +74,7 @@ impl Client {
 
     /// False where the line of a login could not be written: then nothing about it is decided.
     pub(super) fn can_be_recorded(&self) -> bool {
-        let has_room = self.service.desk.events.audit().has_room();
+        let has_room = self.service.serves.events.audit().has_room();
         if !has_room {
             tracing::error!(client = %self.client, "login refused: too many audit lines are waiting to be written");
         }
@@ -195,9 +195,9 @@ impl Client {
     }
 
     fn enter(&mut self, user: &str) -> bool {
-        let per_user = self.service.desk.judge.current().limits.sessions_per_user;
-        self.guard = self.service.desk.registry.enter_session(user, per_user);
-        self.guard.is_some()
+        let per_user = self.service.serves.judge.current().limits.sessions_per_user;
+        self.seat = self.service.serves.sessions.admit(user, per_user);
+        self.seat.is_some()
     }
 
     /// An offer is no failed login: clients offer one key after the other. If none of them comes to anything, the end of the
@@ -247,7 +247,7 @@ impl Client {
             fingerprint,
             reason,
         };
-        self.service.desk.events.emit(&subject, &event);
+        self.service.serves.events.emit(&subject, &event);
         self.tried.is_on_record = true;
     }
 
@@ -261,7 +261,7 @@ impl Client {
         }
     }
 
-    /// The user is in: the visit begins, and whoever serves the connection is told.
+    /// The user is in: the session begins, and whoever serves the connection is told.
     pub(super) fn begin(&mut self, session: &Session) -> Answer<()> {
         let Login::Proven(admitted) = std::mem::replace(&mut self.login, Login::Done) else {
             return Err(russh::Error::NotAuthenticated);
@@ -274,22 +274,27 @@ impl Client {
             since: Timestamp::now(),
         };
         let event = Event::AuthSucceeded(Box::new(LoggedIn::new(admitted.principal(), &connection)));
-        let current = self.service.desk.judge.current();
-        let quota = self.service.desk.quotas.of(&admitted.principal().user);
+        let serves = &self.service.serves;
+        let current = serves.judge.current();
+        let quota = serves.sessions.quota(&admitted.principal().user);
         let standing = Standing::new(*admitted, self.client.ip(), std::mem::take(&mut self.asked));
-        let visit = Arc::new(Visit::new(standing, connection, &current.limits, quota));
-        self.service.desk.events.emit(&visit.subject, &event);
-        if let Some(entered) = self.entered.take() {
-            let desk = Arc::clone(&self.service.desk);
-            let _ = entered.send(Entered::new(desk, Arc::clone(&visit), self.began, self.guard.take()));
+        let ours = Arc::new(sessions::Session::new(standing, connection, &current.limits, quota));
+        serves.events.emit(&ours.subject, &event);
+        if let Some((entered, seat)) = self.entered.take().zip(self.seat.take()) {
+            let entry = serves.sessions.enter(&ours, seat);
+            let _ = entered.send(Entered::new(
+                serves.events.clone(),
+                Arc::clone(&ours),
+                self.began,
+                entry,
+            ));
         }
         // A reload from here on finds the session; one since the key was looked up did not.
-        let desk = Arc::clone(&self.service.desk);
-        if !visit.standing.is_current(&desk.judge.current().accounts) {
-            let (tasks, visit) = (desk.tasks.clone(), Arc::clone(&visit));
-            tasks.spawn(async move { desk.renew(vec![visit]).await });
+        if !ours.standing.is_current(&serves.judge.current().accounts) {
+            let (review, ours) = (serves.forwarder.review().clone(), Arc::clone(&ours));
+            serves.tasks.spawn(async move { review.renew(vec![ours]).await });
         }
-        self.visit = Some(visit);
+        self.ours = Some(ours);
         Ok(())
     }
 }

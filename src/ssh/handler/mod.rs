@@ -18,10 +18,10 @@ use super::entered::Entered;
 use super::heard::Heard;
 use super::server::Service;
 use crate::accounts::Accounts;
-use crate::forwarder::{Listening, Visit};
-use crate::registry::SessionGuard;
+use crate::forwarder::Listening;
 use crate::relay::{Flows, Throttle};
 use crate::request::{Ends, Requested, clipped, new_id};
+use crate::sessions::{self, Seat};
 
 use forwarding::claimed;
 use login::{Login, Tried};
@@ -43,8 +43,9 @@ pub(super) struct Client {
     tried: Tried,
     /// Told once the user is in.
     entered: Option<oneshot::Sender<Entered>>,
-    visit: Option<Arc<Visit>>,
-    guard: Option<SessionGuard>,
+    /// The session of the user who is in; the library's own is another.
+    ours: Option<Arc<sessions::Session>>,
+    seat: Option<Seat>,
     listeners: HashMap<(Requested, Option<u16>), Listening>,
     shells: HashMap<ChannelId, Shell>,
     /// For session channels.
@@ -74,17 +75,17 @@ impl Client {
             login: Login::Nobody,
             asked: Weak::new(),
             entered: Some(entered),
-            visit: None,
-            guard: None,
+            ours: None,
+            seat: None,
             listeners: HashMap::new(),
             shells: HashMap::new(),
             places: Arc::new(Semaphore::new(MAX_SHELLS)),
         }
     }
 
-    /// The visit; russh passes requests only after the login.
-    fn visit(&self) -> Answer<Arc<Visit>> {
-        self.visit.clone().ok_or(russh::Error::NotAuthenticated)
+    /// The user's session; russh passes requests only after the login.
+    fn ours(&self) -> Answer<Arc<sessions::Session>> {
+        self.ours.clone().ok_or(russh::Error::NotAuthenticated)
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Shell {
 impl Client {
     pub(super) async fn open_shell(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle) {
         let place = Arc::clone(&self.places).try_acquire_owned();
-        let littered = self.visit.as_ref().is_some_and(|visit| visit.is_littered());
+        let littered = self.ours.as_ref().is_some_and(|ours| ours.is_littered());
         let Some(place) = place.ok().filter(|_| !littered) else {
             return reply.reject(other(4, "too many session channels")).await;
         };
@@ -31,7 +31,7 @@ impl Client {
         // What the client types is taken at once, or the session would wait for it.
         let left = CancellationToken::new();
         self.service
-            .desk
+            .serves
             .tasks
             .spawn(status::wait_for_leaving(keys, left.clone()));
         let shell = Shell {
@@ -55,20 +55,21 @@ impl Client {
     }
 
     pub(super) fn show_status(&mut self, channel: ChannelId, session: &mut Session) -> Answer<()> {
-        let visit = self.visit()?;
+        let ours = self.ours()?;
         let Some(shell) = self.shells.remove(&channel) else {
             return session.channel_failure(channel);
         };
         session.channel_success(channel)?;
-        let littering = Arc::clone(&visit);
+        let littering = Arc::clone(&ours);
         let view = status::View {
-            visit,
-            desk: Arc::clone(&self.service.desk),
+            session: ours,
+            sessions: self.service.serves.sessions.clone(),
+            events: self.service.serves.events.clone(),
             handle: session.handle(),
             channel,
             terminal: shell.terminal,
         };
-        self.service.desk.tasks.spawn(async move {
+        self.service.serves.tasks.spawn(async move {
             let _place = shell.place;
             view.show(shell.left, shell.screen).await;
             littering.litter();
@@ -77,12 +78,12 @@ impl Client {
     }
 
     pub(super) async fn refuse_program(&mut self, channel: ChannelId, session: &mut Session) -> Answer<()> {
-        let visit = self.visit()?;
+        let ours = self.ours()?;
         let Some(shell) = self.shells.remove(&channel) else {
             return session.channel_failure(channel);
         };
         // It is closed from this side: who ran the program waits for that.
-        visit.litter();
+        ours.litter();
         session.channel_success(channel)?;
         let words = format!("{PURPOSE}\r\n").into_bytes();
         // While anything waits for room in one channel, the library takes nothing from any.

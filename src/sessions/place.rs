@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::Session;
 use super::quota::{Counted, Counts};
-use super::{Desk, Visit};
+use super::session::MOST_LITTER;
+use crate::config::Limits;
 use crate::request::Refusal;
-use crate::shares::Share;
+use crate::shares::{Share, Shares};
 
 /// What one tunnel or listener takes, until it is dropped.
-pub(super) struct Place {
+pub struct Place {
     _session: OwnedSemaphorePermit,
     _user: Counted,
     _files: Vec<Share>,
@@ -19,31 +21,37 @@ pub(super) struct Place {
 
 /// Why there is no place for one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Full {
+pub enum Full {
+    /// Of the session.
     #[error("this session has reached limits.tunnels-per-session")]
     Tunnels,
+    /// Of the session.
     #[error("this session has reached limits.listeners-per-session")]
     Listeners,
+    /// Over all sessions of the user.
     #[error("this user has reached limits.tunnels-per-user")]
     TunnelsOfUser,
+    /// Over all sessions of the user.
     #[error("this user has reached limits.listeners-per-user")]
     ListenersOfUser,
+    /// Connections of the user that are being made.
     #[error("this user has reached limits.dials-per-user")]
     Dials,
+    /// Decisions of the user in a second.
     #[error("this user has reached limits.decisions-per-user-per-second")]
     Decisions,
+    /// Open files of the process.
     #[error("the gateway has no more open files for this user (ulimit -n, LimitNOFILE)")]
     Files,
-    #[error(
-        "this session has had {} tunnels that its client did not close: connect again",
-        super::visit::MOST_LITTER
-    )]
+    /// The library would keep too much of channels that are gone.
+    #[error("this session has had {MOST_LITTER} tunnels that its client did not close: connect again")]
     Litter,
 }
 
 impl Full {
     /// The code of the refusal.
-    pub(super) fn code(self) -> &'static str {
+    #[must_use]
+    pub fn code(self) -> &'static str {
         match self {
             Self::Tunnels => "tunnels-per-session",
             Self::Listeners => "listeners-per-session",
@@ -56,7 +64,9 @@ impl Full {
         }
     }
 
-    pub(super) fn refusal(self) -> Refusal {
+    /// What the user is told.
+    #[must_use]
+    pub fn refusal(self) -> Refusal {
         Refusal::Exhausted {
             code: self.code(),
             reason: self.to_string(),
@@ -64,40 +74,46 @@ impl Full {
     }
 }
 
-impl Desk {
+impl Session {
     /// A place for a tunnel.
-    pub(super) fn tunnel_place(&self, visit: &Visit) -> Result<Place, Full> {
-        visit.takes_tunnels()?;
-        let session = one_of(&visit.tunnels, Full::Tunnels)?;
-        let most = self.judge.current().limits.tunnels_per_user;
-        let user = visit.quota.take(Counts::Tunnels, most).ok_or(Full::TunnelsOfUser)?;
-        self.with_files(visit, session, user, OF_A_TUNNEL)
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub fn tunnel_place(&self, limits: &Limits, files: &Arc<Shares>) -> Result<Place, Full> {
+        self.takes_tunnels()?;
+        let session = one_of(&self.tunnels, Full::Tunnels)?;
+        let user = self.quota.take(Counts::Tunnels, limits.tunnels_per_user);
+        self.with_files(session, user.ok_or(Full::TunnelsOfUser)?, files, OF_A_TUNNEL)
     }
 
     /// A place for a listener.
-    pub(super) fn listener_place(&self, visit: &Visit) -> Result<Place, Full> {
-        let session = one_of(&visit.listeners, Full::Listeners)?;
-        let most = self.judge.current().limits.listeners_per_user;
-        let user = visit.quota.take(Counts::Listeners, most).ok_or(Full::ListenersOfUser)?;
-        self.with_files(visit, session, user, OF_A_LISTENER)
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub fn listener_place(&self, limits: &Limits, files: &Arc<Shares>) -> Result<Place, Full> {
+        let session = one_of(&self.listeners, Full::Listeners)?;
+        let user = self.quota.take(Counts::Listeners, limits.listeners_per_user);
+        self.with_files(session, user.ok_or(Full::ListenersOfUser)?, files, OF_A_LISTENER)
     }
 
     /// A place for a connection that is being made.
-    pub(super) fn dial_place(&self, visit: &Visit) -> Result<Counted, Full> {
-        let most = self.judge.current().limits.dials_per_user;
-        visit.quota.take(Counts::Dials, most).ok_or(Full::Dials)
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub fn dial_place(&self, limits: &Limits) -> Result<Counted, Full> {
+        self.quota.take(Counts::Dials, limits.dials_per_user).ok_or(Full::Dials)
     }
 
     fn with_files(
         &self,
-        visit: &Visit,
         session: OwnedSemaphorePermit,
         user: Counted,
-        files: usize,
+        files: &Arc<Shares>,
+        count: usize,
     ) -> Result<Place, Full> {
-        let file = || self.files.try_take(&visit.user).ok_or(Full::Files);
+        let file = || files.try_take(&self.user).ok_or(Full::Files);
         Ok(Place {
-            _files: std::iter::repeat_with(file).take(files).collect::<Result<_, _>>()?,
+            _files: std::iter::repeat_with(file).take(count).collect::<Result<_, _>>()?,
             _session: session,
             _user: user,
         })

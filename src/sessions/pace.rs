@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// So many at once, and so many each second after that.
-pub(super) struct Pace {
+pub struct Pace {
     step: Duration,
     rush: Duration,
     /// When all turns that were given are used up.
@@ -12,7 +12,9 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(at_once: u32, each_second: u32) -> Self {
+    /// A pace of which nothing is used up.
+    #[must_use]
+    pub fn new(at_once: u32, each_second: u32) -> Self {
         let step = Duration::from_secs(1) / each_second.max(1);
         Self {
             step,
@@ -22,7 +24,7 @@ impl Pace {
     }
 
     /// How long the next one has to wait for its turn; none where that is longer than `most`, and then it takes no turn.
-    pub(super) fn turn(&self, now: Instant, most: Duration) -> Option<Duration> {
+    pub fn turn(&self, now: Instant, most: Duration) -> Option<Duration> {
         let mut used_up = self.used_up.lock().unwrap_or_else(PoisonError::into_inner);
         let next = (*used_up).max(now) + self.step;
         let wait = next.saturating_duration_since(now).saturating_sub(self.rush);

@@ -2,18 +2,18 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
 
-use super::place::Full;
-use super::quota::Counted;
-use super::refusals::{Cause, MOST_SESSION_WAIT, MOST_WAIT, OfUser, Record};
-use super::{Desk, Visit};
-use crate::events::{ConnectFailed, Decided, Event, Subject};
-use crate::judgement::{Allowed, Connect, Direction, Judgement, Permit, Question, unrecorded};
+use super::Review;
+use super::refusals::{Cause, MOST_SESSION_WAIT, MOST_WAIT, OfUser, Record, Refusals};
+use crate::events::{ConnectFailed, Decided, Event, Events, Subject};
+use crate::judgement::{Allowed, Connect, Direction, Judge, Judgement, Permit, Question, unrecorded};
 use crate::request::{Action, Refusal};
+use crate::sessions::{Counted, Full, Session};
 
 /// A refusal, and the `forward` of the audit line that has it.
 pub(super) struct Refused {
@@ -57,27 +57,70 @@ struct Asked<D: Direction> {
     most: Duration,
 }
 
-impl Desk {
-    /// Judges and records; an allow counts only once it is in the log. Users, policies, floors and limits are those of one
-    /// moment.
-    pub(super) async fn judge<D: Direction>(&self, visit: &Visit, question: Question<D>) -> Result<Permit<D>, Refused> {
-        let asked = self.ask(visit, question).await?;
-        self.conclude(visit, asked).await
+/// Makes decisions, one after the other as their user may have them, and puts them on record.
+pub(super) struct Decisions {
+    review: Review,
+    /// What is refused over and over.
+    refusals: Refusals,
+    tasks: TaskTracker,
+    /// The gateway stops: nothing new is forwarded.
+    draining: AtomicBool,
+}
+
+impl Decisions {
+    pub(super) fn new(review: Review, tasks: &TaskTracker) -> Self {
+        Self {
+            review,
+            refusals: Refusals::default(),
+            tasks: tasks.clone(),
+            draining: AtomicBool::new(false),
+        }
     }
 
-    /// As [`Desk::judge`], for a connection that is to be made: with the permit comes a place among those that are made.
+    pub(super) fn refuse_all(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn refuses_all(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn flush(&self) {
+        self.refusals.flush(self.events());
+    }
+
+    fn events(&self) -> &Events {
+        &self.review.events
+    }
+
+    fn judging(&self) -> &Judge {
+        &self.review.judge
+    }
+
+    /// Judges and records; an allow counts only once it is in the log. Users, policies, floors and limits are those of one
+    /// moment.
+    pub(super) async fn judge<D: Direction>(
+        &self,
+        session: &Session,
+        question: Question<D>,
+    ) -> Result<Permit<D>, Refused> {
+        let asked = self.ask(session, question).await?;
+        self.conclude(session, asked).await
+    }
+
+    /// As [`Decisions::judge`], for a connection that is to be made: with the permit comes a place among those that are made.
     pub(super) async fn judge_to_dial(
         &self,
-        visit: &Visit,
+        session: &Session,
         question: Question<Connect>,
     ) -> Result<(Permit<Connect>, Counted), Refused> {
-        let mut asked = self.ask(visit, question).await?;
-        let place = self.dial_place(visit);
+        let mut asked = self.ask(session, question).await?;
+        let place = session.dial_place(&self.judging().current().limits);
         if let Err(full) = &place {
             asked.judgement.refuse(full.refusal());
         }
         let forward = asked.id.clone();
-        let permit = self.conclude(visit, asked).await?;
+        let permit = self.conclude(session, asked).await?;
         match place {
             Ok(place) => Ok((permit, place)),
             Err(full) => Err(Refused {
@@ -87,9 +130,9 @@ impl Desk {
         }
     }
 
-    async fn ask<D: Direction>(&self, visit: &Visit, mut question: Question<D>) -> Result<Asked<D>, Refused> {
+    async fn ask<D: Direction>(&self, session: &Session, mut question: Question<D>) -> Result<Asked<D>, Refused> {
         let id = question.id().to_owned();
-        if !self.events.audit().takes_lines() {
+        if !self.events().audit().takes_lines() {
             return Err(Refused::unrecorded(id));
         }
         let began = Instant::now();
@@ -106,31 +149,31 @@ impl Desk {
                 most,
             })
         };
-        if self.draining.load(Ordering::Relaxed) {
+        if self.refuses_all() {
             let refusal = Refusal::Exhausted {
                 code: "draining",
                 reason: "the gateway is stopping".to_owned(),
             };
             return asked(question.refused(refusal));
         }
-        let a_second = self.judge.current().limits.decisions_per_user_per_second;
-        match visit.quota.next_decision(a_second) {
+        let a_second = self.judging().current().limits.decisions_per_user_per_second;
+        match session.quota.next_decision(a_second) {
             None => return asked(question.refused(Full::Decisions.refusal())),
             Some(Duration::ZERO) => {}
             Some(wait) => sleep(wait).await,
         }
-        let current = self.judge.current();
-        match self.rights(visit, &current.accounts).await {
+        let current = self.judging().current();
+        match self.review.rights(session, &current.accounts).await {
             Ok(rights) => question.asked_by(&rights),
             Err(refusal) => return asked(question.refused(refusal)),
         }
         asked(match D::ACTION {
-            Action::Listen => self.judge.judge_within(&current, question, LISTEN_PATIENCE).await,
-            _ => self.judge.judge(&current, question).await,
+            Action::Listen => self.judging().judge_within(&current, question, LISTEN_PATIENCE).await,
+            _ => self.judging().judge(&current, question).await,
         })
     }
 
-    async fn conclude<D: Direction>(&self, visit: &Visit, asked: Asked<D>) -> Result<Permit<D>, Refused> {
+    async fn conclude<D: Direction>(&self, session: &Session, asked: Asked<D>) -> Result<Permit<D>, Refused> {
         let Asked {
             id,
             judgement,
@@ -139,20 +182,25 @@ impl Desk {
         } = asked;
         if let (Some(Refusal::Unreachable { reason }), Action::Connect) = (judgement.refusal(), D::ACTION) {
             let failed = ConnectFailed::unresolved(&judgement.line(), reason.clone(), super::millis(began));
-            let judged = self.publish(visit, id, judgement, Waits::Within(most)).await;
+            let judged = self.publish(session, id, judgement, Waits::Within(most)).await;
             if let (Some(failed), Err(refused)) = (failed, &judged) {
-                let subject = visit.subject.with_forward(&refused.forward);
-                self.events.emit(&subject, &Event::ConnectFailed(Box::new(failed)));
+                let subject = session.subject.with_forward(&refused.forward);
+                self.events().emit(&subject, &Event::ConnectFailed(Box::new(failed)));
             }
             return judged;
         }
-        self.publish(visit, id, judgement, Waits::Within(most)).await
+        self.publish(session, id, judgement, Waits::Within(most)).await
     }
 
     /// Refuses because of a limit that is reached before anything is asked, and records it.
-    pub(super) async fn exhausted<D: Direction>(&self, visit: &Visit, question: &Question<D>, full: Full) -> Refused {
+    pub(super) async fn exhausted<D: Direction>(
+        &self,
+        session: &Session,
+        question: &Question<D>,
+        full: Full,
+    ) -> Refused {
         let forward = question.id().to_owned();
-        if !self.events.audit().takes_lines() {
+        if !self.events().audit().takes_lines() {
             return Refused::unrecorded(forward);
         }
         let judgement = question.refused(full.refusal());
@@ -160,7 +208,7 @@ impl Desk {
             Action::Listen => Waits::Within(MOST_SESSION_WAIT),
             _ => Waits::InPlace(MOST_WAIT),
         };
-        let refused = self.publish(visit, forward.clone(), judgement, waits).await;
+        let refused = self.publish(session, forward.clone(), judgement, waits).await;
         refused.err().unwrap_or_else(|| Refused {
             refusal: full.refusal(),
             forward,
@@ -169,32 +217,32 @@ impl Desk {
 
     async fn publish<D: Direction>(
         &self,
-        visit: &Visit,
+        session: &Session,
         id: String,
         judgement: Judgement<D>,
         waits: Waits,
     ) -> Result<Permit<D>, Refused> {
         let Some(refusal) = judgement.refusal().cloned() else {
-            let recorded = judgement.record(&self.events).await;
+            let recorded = judgement.record(self.events()).await;
             return recorded.map_err(|refusal| Refused { refusal, forward: id });
         };
         let subject = judgement.subject().clone();
-        let forward = self.refuse(visit, subject, &judgement.line(), waits).await;
+        let forward = self.refuse(session, subject, &judgement.line(), waits).await;
         Err(Refused { refusal, forward })
     }
 
     /// Lets a refusal wait for its turn, and records it; the answer is the `forward` that the user is told.
-    async fn refuse(&self, visit: &Visit, subject: Subject, decided: &Decided, waits: Waits) -> String {
-        let user = self.refusals.of(&visit.user);
+    async fn refuse(&self, session: &Session, subject: Subject, decided: &Decided, waits: Waits) -> String {
+        let user = self.refusals.of(&session.user);
         let place = match waits {
             Waits::Within(_) => None,
-            Waits::InPlace(_) => Arc::clone(&visit.waiting).try_acquire_owned().ok(),
+            Waits::InPlace(_) => Arc::clone(&session.waiting).try_acquire_owned().ok(),
         };
         let most = match waits {
             Waits::InPlace(_) if place.is_none() => Duration::ZERO,
             Waits::Within(most) | Waits::InPlace(most) => most,
         };
-        self.slow(visit, &user, most).await;
+        self.slow(session, &user, most).await;
         let cause = Cause::of(&subject, decided);
         let mut record = user.count(Instant::now(), cause.clone(), &subject, decided);
         if record == Record::Alone && !wait_for(user.lines.turn(Instant::now(), most), most).await {
@@ -203,12 +251,12 @@ impl Desk {
         match record {
             Record::Alone => {
                 let event = Event::ForwardDecided(Box::new(decided.clone()));
-                self.events.emit(&subject, &event);
+                self.events().emit(&subject, &event);
                 subject.forward.unwrap_or_default()
             }
             Record::Counted { forward, after } => {
                 if let Some(after) = after {
-                    let (events, forward) = (self.events.clone(), forward.clone());
+                    let (events, forward) = (self.events().clone(), forward.clone());
                     self.tasks.spawn(async move {
                         tokio::time::sleep(after).await;
                         user.write(&events, &forward);
@@ -220,9 +268,9 @@ impl Desk {
     }
 
     /// Waits until an answer that gives nothing has its turn, of the session's and of the user's.
-    async fn slow(&self, visit: &Visit, user: &OfUser, most: Duration) {
+    async fn slow(&self, session: &Session, user: &OfUser, most: Duration) {
         let now = Instant::now();
-        let turns = (visit.pace.turn(now, most), user.pace.turn(now, most));
+        let turns = (session.pace.turn(now, most), user.pace.turn(now, most));
         let turn = turns.0.zip(turns.1).map(|(session, user)| session.max(user));
         wait_for(turn, most).await;
     }
@@ -240,13 +288,13 @@ impl Desk {
             reason,
             millis: super::millis(attempt.began),
         };
-        self.events.emit(&subject, &Event::ConnectFailed(Box::new(failed)));
+        self.events().emit(&subject, &Event::ConnectFailed(Box::new(failed)));
     }
 
     /// Lets the answer to a dial that failed wait for its turn, as if it were a refusal.
-    pub(super) async fn slow_down(&self, visit: &Visit) {
-        let user = self.refusals.of(&visit.user);
-        self.slow(visit, &user, MOST_WAIT).await;
+    pub(super) async fn slow_down(&self, session: &Session) {
+        let user = self.refusals.of(&session.user);
+        self.slow(session, &user, MOST_WAIT).await;
         wait_for(user.lines.turn(Instant::now(), MOST_WAIT), MOST_WAIT).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The user's side of a session, and what all of its requests share.
+//! One session: a user who is in, over one connection, and what all requests of it share.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -7,19 +7,15 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::pace::Pace;
-use super::place::{Full, Place};
-use super::quota::Quota;
-use super::refusals::{MOST_WAITING, pace_of_session};
+use super::{Bytes, Full, Pace, Place, Quota, Stop};
 use crate::accounts::Standing;
 use crate::config::Limits;
 use crate::events::Subject;
 use crate::judgement::{Question, Verdicts};
-use crate::registry::Stop;
 use crate::request::{Cause, Connection, Principal};
 
-/// The user's side of a session, shared by its requests.
-pub struct Visit {
+/// A user who is in, shared by the requests of the session.
+pub struct Session {
     /// The name that was logged in with.
     pub user: String,
     /// Who that is now, and what their key or certificate permits.
@@ -35,23 +31,25 @@ pub struct Visit {
     /// Kept by status channels.
     uses: Arc<()>,
     verdicts: Arc<Verdicts>,
+    /// What went through tunnels that have ended.
+    pub(super) past: Bytes,
     carried: AtomicUsize,
     littered: AtomicUsize,
     /// When a tunnel or listener last ended; the beginning where none did.
     used: Mutex<Instant>,
     /// What the user has over all sessions.
-    pub(super) quota: Arc<Quota>,
+    pub quota: Arc<Quota>,
     pub(super) tunnels: Arc<Semaphore>,
     most_tunnels: usize,
     pub(super) listeners: Arc<Semaphore>,
     most_listeners: usize,
     /// Of answers that give nothing.
-    pub(super) pace: Pace,
+    pub pace: Pace,
     /// For refusals that wait without a place among the tunnels.
-    pub(super) waiting: Arc<Semaphore>,
+    pub waiting: Arc<Semaphore>,
 }
 
-impl Visit {
+impl Session {
     /// A session of this user.
     #[must_use]
     pub fn new(standing: Standing, connection: Connection, ceilings: &Limits, quota: Arc<Quota>) -> Self {
@@ -71,13 +69,14 @@ impl Visit {
             revoked: OnceLock::new(),
             uses: Arc::default(),
             verdicts: Arc::default(),
+            past: Bytes::default(),
             carried: AtomicUsize::new(0),
             littered: AtomicUsize::new(0),
             used: Mutex::new(Instant::now()),
             tunnels: Arc::new(Semaphore::new(ceilings.tunnels_per_session)),
             most_tunnels: ceilings.tunnels_per_session,
             listeners: Arc::new(Semaphore::new(ceilings.listeners_per_session)),
-            pace: pace_of_session(),
+            pace: Pace::new(RUSH, EACH_SECOND),
             waiting: Arc::new(Semaphore::new(MOST_WAITING)),
             most_listeners: ceilings.listeners_per_session,
         }
@@ -90,7 +89,7 @@ impl Visit {
     }
 
     /// Ends the session, because its user may no longer log in.
-    pub(super) fn revoke(&self, reason: &str) {
+    pub fn revoke(&self, reason: &str) {
         if self.revoked.set(reason.to_owned()).is_ok() {
             self.stop.end(Cause::Revoked);
         }
@@ -134,13 +133,13 @@ impl Visit {
     }
 
     /// A tunnel and its channel are gone.
-    pub(super) fn leave(&self, place: Place) {
+    pub fn leave(&self, place: Place) {
         self.release(place);
         self.end_if_used_up();
     }
 
     /// A tunnel or listener is gone, which is a use of the session up to now.
-    pub(super) fn release(&self, place: Place) {
+    pub fn release(&self, place: Place) {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         drop(place);
     }
@@ -156,7 +155,7 @@ impl Visit {
     ///
     /// russh forgets a channel wholly only where the client's close comes first, and most clients close at once. But
     /// `ssh -W`, and so `-J`, waits for the server: it has one tunnel, so the first few are not kept waiting.
-    pub(super) fn close_patience(&self) -> Duration {
+    pub fn close_patience(&self) -> Duration {
         match self.carried.fetch_add(1, Ordering::Relaxed) {
             0..CLOSED_AT_ONCE => Duration::ZERO,
             _ => CLOSE_PATIENCE,
@@ -174,7 +173,9 @@ impl Visit {
         self.littered.load(Ordering::Relaxed) >= MOST_LITTER
     }
 
-    pub(super) fn question<D>(&self, asked: D) -> Question<D> {
+    /// A question of this session's user.
+    #[must_use]
+    pub fn question<D>(&self, asked: D) -> Question<D> {
         let question = Question::new(asked, &self.standing.rights(), Arc::clone(&self.connection));
         question.reusing(Arc::clone(&self.verdicts))
     }
@@ -185,3 +186,8 @@ const CLOSED_AT_ONCE: usize = 4;
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
 /// Channels of a session, 16 MiB of them, that the client did not close before the gateway did.
 pub(super) const MOST_LITTER: usize = 4096;
+/// Refusals that may wait without a place among the tunnels.
+const MOST_WAITING: usize = 256;
+/// A browser that is refused a page with all that is on it stays below these; a scan of ports does not.
+const RUSH: u32 = 500;
+const EACH_SECOND: u32 = 500;

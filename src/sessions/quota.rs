@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// What each user has who has a session.
 #[derive(Default)]
-pub struct Quotas(Mutex<HashMap<String, Weak<Quota>>>);
+pub(super) struct Quotas(Mutex<HashMap<String, Weak<Quota>>>);
 
 /// What one user has.
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub struct Quota {
     tunnels: AtomicUsize,
     listeners: AtomicUsize,
     dials: AtomicUsize,
-    pace: Mutex<Pace>,
+    pace: Mutex<DecisionPace>,
 }
 
 /// What is counted.
@@ -30,15 +30,14 @@ pub(super) enum Counts {
 }
 
 /// One of what is counted, until it is dropped.
-pub(super) struct Counted {
+pub struct Counted {
     quota: Arc<Quota>,
     what: Counts,
 }
 
 impl Quotas {
     /// What this user has; the same for all of their sessions.
-    #[must_use]
-    pub fn of(&self, user: &str) -> Arc<Quota> {
+    pub(super) fn of(&self, user: &str) -> Arc<Quota> {
         let mut quotas = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(quota) = quotas.get(user).and_then(Weak::upgrade) {
             return quota;
@@ -67,7 +66,7 @@ impl Quota {
     }
 
     /// How long the next decision has to wait where there may be `most` in a second; none if that is too long.
-    pub(super) fn next_decision(&self, most: usize) -> Option<Duration> {
+    pub fn next_decision(&self, most: usize) -> Option<Duration> {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         pace.next(Instant::now(), most)
     }
@@ -89,12 +88,12 @@ impl Drop for Counted {
 
 /// So many in a second, as many at once, and a short queue: the generic cell rate algorithm (ITU-T I.371).
 #[derive(Default)]
-struct Pace {
+struct DecisionPace {
     /// When all that was let through would have been, had it come evenly.
     paid_until: Option<Instant>,
 }
 
-impl Pace {
+impl DecisionPace {
     fn next(&mut self, now: Instant, most: usize) -> Option<Duration> {
         let paid_until = self.paid_until.map_or(now, |until| until.max(now));
         let wait = (paid_until - now).saturating_sub(AT_ONCE);
@@ -159,7 +158,7 @@ mod tests {
             (1000, 5000, (1001, 1000, 2999)),
         ];
         for (most, asked, expected) in table {
-            let mut pace = Pace::default();
+            let mut pace = DecisionPace::default();
             let answers: Vec<_> = (0..asked).map(|_| pace.next(began, most)).collect();
             let count = |fits: fn(&Option<Duration>) -> bool| answers.iter().filter(|one| fits(one)).count();
             let found = (

@@ -1,0 +1,194 @@
+//! The tables of what is open.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::quota::Quotas;
+use super::{Forward, Quota, Session};
+
+/// Everything that is open. Clones are one.
+#[derive(Clone, Default)]
+pub struct Sessions(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    tables: Mutex<Tables>,
+    quotas: Quotas,
+    changes: AtomicU64,
+}
+
+#[derive(Default)]
+struct Tables {
+    sessions: HashMap<String, Arc<Session>>,
+    forwards: HashMap<String, Arc<Forward>>,
+    seats: usize,
+    users: HashMap<String, Load>,
+}
+
+/// What a user has in all sessions.
+#[derive(Default)]
+struct Load {
+    seats: usize,
+    forwards: u32,
+}
+
+/// The place of a user who may come in; dropped when the session ends.
+pub struct Seat {
+    sessions: Sessions,
+    user: String,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut tables = self.sessions.lock();
+        tables.seats -= 1;
+        tables.unload(&self.user, |load| load.seats -= 1);
+    }
+}
+
+/// The entry of a session; dropped when it ends.
+pub struct Entry {
+    sessions: Sessions,
+    session: Arc<Session>,
+    _seat: Seat,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut tables = self.sessions.lock();
+        self.sessions.0.changes.fetch_add(1, Ordering::AcqRel);
+        let gone = tables.sessions.remove(&self.session.connection.id);
+        drop(tables);
+        drop(gone);
+    }
+}
+
+/// The entry of a tunnel or listener; dropped when it ends.
+pub struct ForwardGuard {
+    sessions: Sessions,
+    forward: Arc<Forward>,
+}
+
+impl std::ops::Deref for ForwardGuard {
+    type Target = Arc<Forward>;
+
+    fn deref(&self) -> &Arc<Forward> {
+        &self.forward
+    }
+}
+
+impl Drop for ForwardGuard {
+    fn drop(&mut self) {
+        let mut tables = self.sessions.lock();
+        self.forward.session.past.add(self.forward.bytes.both());
+        tables.forwards.remove(&self.forward.request.id);
+        tables.unload(&self.forward.request.principal.user, |load| load.forwards -= 1);
+    }
+}
+
+impl Sessions {
+    /// A place for one more session of `user`, unless there are `most` already.
+    #[must_use]
+    pub fn admit(&self, user: &str, most: usize) -> Option<Seat> {
+        let mut tables = self.lock();
+        let load = tables.users.entry(user.to_owned()).or_default();
+        if load.seats >= most {
+            return None;
+        }
+        load.seats += 1;
+        tables.seats += 1;
+        Some(Seat {
+            sessions: self.clone(),
+            user: user.to_owned(),
+        })
+    }
+
+    /// Enters a session, whose user is in.
+    #[must_use]
+    pub fn enter(&self, session: &Arc<Session>, seat: Seat) -> Entry {
+        let mut tables = self.lock();
+        self.0.changes.fetch_add(1, Ordering::AcqRel);
+        let id = session.connection.id.clone();
+        tables.sessions.insert(id, Arc::clone(session));
+        Entry {
+            sessions: self.clone(),
+            session: Arc::clone(session),
+            _seat: seat,
+        }
+    }
+
+    /// Enters a tunnel or listener.
+    #[must_use]
+    pub fn open(&self, forward: Forward) -> ForwardGuard {
+        let forward = Arc::new(forward);
+        let mut tables = self.lock();
+        let user = &forward.request.principal.user;
+        tables.users.entry(user.clone()).or_default().forwards += 1;
+        tables.forwards.insert(forward.request.id.clone(), Arc::clone(&forward));
+        ForwardGuard {
+            sessions: self.clone(),
+            forward,
+        }
+    }
+
+    /// What this user has over all sessions, for the limits of that.
+    #[must_use]
+    pub fn quota(&self, user: &str) -> Arc<Quota> {
+        self.0.quotas.of(user)
+    }
+
+    /// How many users are in, each as often as they have a session.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lock().seats
+    }
+
+    /// Every session whose user is in.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Session>> {
+        self.lock().sessions.values().cloned().collect()
+    }
+
+    /// A number that changes with every session that begins or ends.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::Acquire)
+    }
+
+    /// Open tunnels and listeners of a user.
+    #[must_use]
+    pub fn open_forwards(&self, user: &str) -> u32 {
+        self.lock().users.get(user).map_or(0, |load| load.forwards)
+    }
+
+    /// Every tunnel and listener.
+    #[must_use]
+    pub fn forwards(&self) -> Vec<Arc<Forward>> {
+        self.lock().forwards.values().cloned().collect()
+    }
+
+    /// What a user has open now, in all sessions.
+    #[must_use]
+    pub fn forwards_of(&self, user: &str) -> Vec<Arc<Forward>> {
+        let mut found = self.forwards();
+        found.retain(|forward| forward.request.principal.user == user);
+        found
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.0.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tables {
+    fn unload(&mut self, user: &str, change: impl FnOnce(&mut Load)) {
+        let Some(load) = self.users.get_mut(user) else {
+            return;
+        };
+        change(load);
+        if load.seats == 0 && load.forwards == 0 {
+            self.users.remove(user);
+        }
+    }
+}
