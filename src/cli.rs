@@ -173,7 +173,9 @@ async fn serve(config: Option<PathBuf>, listen: Vec<SocketAddr>, log: Option<&Li
         Err(StartError::Invalid(faults)) => return invalid(&faults),
         Err(error @ StartError::Bind { .. }) => return fail(UNBOUND, &error.to_string()),
         Err(error @ StartError::Admin(_)) => return fail(UNBOUND, &error.to_string()),
-        Err(error @ (StartError::Audit(_) | StartError::Threads(_))) => return fail(FAILED, &error.to_string()),
+        Err(error @ (StartError::Audit(_) | StartError::Locks(_) | StartError::Threads(_))) => {
+            return fail(FAILED, &error.to_string());
+        }
     };
     let mut text = String::new();
     for address in gateway.addresses() {

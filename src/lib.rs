@@ -41,6 +41,7 @@
 //! | [`sessions`] | what is open, for whom, how much of it there may be, and how it is ended | why, and how it is carried |
 //! | [`events`] | announces each fact once, to all listeners: audit log, log, status channels, administrators, observers | why it happens |
 //! | [`audit`] | keeps lines in a file or pipe, and says whether it can | what a line says |
+//! | [`locks`] | who is locked out by an administrator, kept in a file | sessions |
 //! | `logging` | lines for operators on standard error, safe to show; a slow reader delays nothing | what decides |
 //! | `outlet` | write to a file, pipe or terminal that may be blocked for a while | what is written |
 //! | [`explain`] | the same judgement for a hypothetical request | |
@@ -167,6 +168,7 @@ mod files;
 pub mod forwarder;
 pub mod gateway;
 pub mod judgement;
+pub mod locks;
 mod logging;
 mod machine;
 pub mod names;

@@ -20,7 +20,7 @@ use imports::{Imports, Source};
 #[rustfmt::skip]
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("accounts",     &["auth", "config", "files", "request"]),
-    ("admin",        &["events", "files", "policy", "request", "sessions"]),
+    ("admin",        &["config", "events", "files", "locks", "policy", "request", "sessions"]),
     ("audit",        &["config", "outlet", "vital"]),
     ("auth",         &["files", "request"]),
     ("cli",          &["config", "confined", "ctl", "embedded", "explain", "gateway", "logging", "origin", "outlet", "password", "plugin", "policy", "say"]),
@@ -32,8 +32,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("explain",      &["auth", "events", "gateway", "judgement", "origin", "plugin", "request", "say"]),
     ("files",        &[]),
     ("forwarder",    &["accounts", "config", "events", "judgement", "relay", "request", "sessions", "shares"]),
-    ("gateway",      &["accounts", "admin", "audit", "config", "events", "files", "forwarder", "judgement", "names", "open_files", "policy", "proxy_header", "relay", "request", "sessions", "shares", "signature", "ssh", "vital", "workers"]),
+    ("gateway",      &["accounts", "admin", "audit", "config", "events", "files", "forwarder", "judgement", "locks", "names", "open_files", "policy", "proxy_header", "relay", "request", "sessions", "shares", "signature", "ssh", "vital", "workers"]),
     ("judgement",    &["accounts", "auth", "config", "events", "machine", "names", "paths", "policy", "request", "shares"]),
+    ("locks",        &["files"]),
     ("logging",      &["outlet", "request"]),
     ("machine",      &[]),
     ("names",        &["config", "request", "shares"]),
@@ -49,10 +50,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("replay",       &["config", "events", "files", "names", "policy", "request"]),
     ("request",      &[]),
     ("say",          &["config", "request"]),
-    ("sessions",     &["accounts", "auth", "config", "events", "judgement", "request", "shares"]),
+    ("sessions",     &["accounts", "auth", "config", "events", "judgement", "policy", "request", "shares"]),
     ("shares",       &[]),
     ("signature",    &["auth", "config", "files", "request"]),
-    ("ssh",          &["accounts", "auth", "config", "events", "files", "forwarder", "judgement", "relay", "request", "sessions"]),
+    ("ssh",          &["accounts", "auth", "config", "events", "files", "forwarder", "judgement", "locks", "relay", "request", "sessions"]),
     ("vital",        &["request"]),
     ("workers",      &[]),
 ];

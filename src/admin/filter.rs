@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::events::Fact;
-use crate::request::{Action, Endpoint, Host};
+use crate::request::{Action, Endpoint, Host, printable};
 use crate::sessions::Forward;
 
 /// As it is sent: in a query, or in the body of `POST /v1/close`.
@@ -19,8 +19,27 @@ pub(super) struct Wanted {
     /// A network, or a pattern with `*` for a host, a host and port, or a socket.
     pub(super) target: Option<String>,
     pub(super) action: Option<Action>,
-    /// The configured name of a policy; of events only.
+    /// The configured name of the policy that decided.
     pub(super) plugin: Option<String>,
+}
+
+impl Wanted {
+    /// A list of sessions knows only these filters.
+    ///
+    /// # Errors
+    /// A sentence that names another.
+    pub(super) fn only_sessions(self) -> Result<Self, String> {
+        let others = [
+            ("tunnel", self.tunnel.is_some()),
+            ("target", self.target.is_some()),
+            ("action", self.action.is_some()),
+            ("plugin", self.plugin.is_some()),
+        ];
+        match others.iter().find(|(_, is_said)| *is_said) {
+            Some((key, _)) => Err(format!("{key} does not filter sessions: expected session or user")),
+            None => Ok(self),
+        }
+    }
 }
 
 /// What is wanted, all of it at once.
@@ -44,6 +63,21 @@ impl Filter {
         Ok(Self { wanted, target })
     }
 
+    /// The session, if it alone is named.
+    pub(super) fn session_alone(&self) -> Option<&str> {
+        match &self.wanted {
+            Wanted {
+                tunnel: None,
+                session: Some(session),
+                user: None,
+                target: None,
+                action: None,
+                plugin: None,
+            } => Some(session),
+            _ => None,
+        }
+    }
+
     /// Whether nothing is said, which would be everything.
     pub(super) fn is_empty(&self) -> bool {
         let Wanted {
@@ -65,6 +99,10 @@ impl Filter {
             && is(&self.wanted.session, &request.connection.id)
             && is(&self.wanted.user, &request.principal.user)
             && self.wanted.action.is_none_or(|action| action == request.action)
+            && is(
+                &self.wanted.plugin,
+                forward.policy.as_ref().map_or("", |policy| &policy.name),
+            )
             && self.target.as_ref().is_none_or(|target| {
                 let address = forward.dialled.map(|dialled| dialled.ip());
                 target.matches(&forward.effective, address) || target.matches(&request.target, None)
@@ -96,13 +134,18 @@ fn target(text: &str) -> Result<Target, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(Target::Network(address.to_canonical().into()));
     }
+    // A slash is in no host and no port, so this was to be a network.
     match text {
-        "" => {
-            Err("target is empty: expected a host, host:port, a network or unix:/path; `*` matches any text".to_owned())
-        }
+        "" => Err(format!("target is empty: {EXPECTED}")),
+        text if text.contains('/') && !text.starts_with("unix:") && !text.starts_with('*') => Err(format!(
+            "target `{}` is not a network: {EXPECTED}",
+            printable(text, 100)
+        )),
         text => Ok(Target::Pattern(text.to_owned())),
     }
 }
+
+const EXPECTED: &str = "expected a host, host:port, a network such as 10.0.0.0/8, or unix:/path; `*` matches any text";
 
 impl Target {
     /// `dialled` is the address of a tunnel to a name.
@@ -177,7 +220,9 @@ mod tests {
             let found = target(wanted).unwrap().matches(&endpoint, dialled);
             assert_eq!(found, matches, "{wanted} {effective} {dialled:?}");
         }
-        assert!(target("").is_err());
+        for wrong in ["", "300.1.1.1/99", "10.0.0.0/33", "db.internal/24", "/run/db.sock"] {
+            assert!(target(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 mod events;
 mod filter;
 mod health;
+mod locks;
 mod peer;
 mod routes;
 mod serve;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::events::Events;
+use crate::locks::Locks;
 use crate::sessions::Sessions;
 
 pub use health::Unready;
@@ -30,7 +32,7 @@ pub use peer::Admins;
 pub use serve::{control, monitor};
 pub use socket::{ControlSocket, SocketError};
 pub use token::Token;
-pub use view::{AuditView, Closed, ListenerView, PolicyView, Reloaded, Status, TunnelView};
+pub use view::{AuditView, Closed, ListenerView, Locked, PolicyView, Reloaded, SessionView, Status, TunnelView};
 
 /// What can be asked of a running gateway.
 pub trait Steered: Send + Sync + 'static {
@@ -40,6 +42,8 @@ pub trait Steered: Send + Sync + 'static {
     fn unready(&self) -> Vec<Unready>;
     /// What is open.
     fn sessions(&self) -> &Sessions;
+    /// Who is locked out.
+    fn locks(&self) -> &Locks;
     /// Where changes are announced.
     fn events(&self) -> &Events;
     /// Reads configuration, keys and policies again; or says what keeps that from applying.

@@ -1,32 +1,36 @@
 //! The control socket's paths under `/v1`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
 
 use super::filter::{Filter, Wanted};
 use super::peer::Administrator;
-use super::view::{Closed, TunnelView};
-use super::{Steered, events, health};
+use super::view::{Closed, SessionView, TunnelView};
+use super::{Steered, events, health, locks};
 use crate::events::{Event, Subject};
 use crate::request::{Action, Cause, printable};
-use crate::sessions::Forward;
+use crate::sessions::{Forward, SHORTEST, Session};
 
 /// Every path of the control socket; the peer was admitted.
 pub(super) fn control<S: Steered>(gateway: Arc<S>) -> Router {
     Router::new()
         .route("/v1/status", get(status::<S>))
+        .route("/v1/sessions", get(sessions::<S>))
         .route("/v1/tunnels", get(tunnels::<S>))
         .route("/v1/listeners", get(listeners::<S>))
         .route("/v1/events", get(events::events::<S>))
         .route("/v1/close", post(close::<S>))
+        .route("/v1/locks", get(locks::all::<S>))
+        .route("/v1/locks/{user}", put(locks::put::<S>).delete(locks::lift::<S>))
         .route("/v1/reload", post(reload::<S>))
         .route("/v1/drain", post(drain::<S>))
         .layer(Extension(events::places()))
@@ -90,7 +94,7 @@ impl From<JsonRejection> for Failed {
 
 pub(super) type Answer<T> = Result<T, Failed>;
 
-fn json(value: &impl Serialize) -> Response {
+pub(super) fn json(value: &impl Serialize) -> Response {
     let headers = [(header::CACHE_CONTROL, "no-store")];
     (headers, Json(value)).into_response()
 }
@@ -99,33 +103,67 @@ async fn status<S: Steered>(State(gateway): State<Arc<S>>) -> Response {
     json(&gateway.status())
 }
 
+async fn sessions<S: Steered>(
+    State(gateway): State<Arc<S>>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Answer<Response> {
+    let Query(wanted) = wanted?;
+    let wanted = wanted
+        .only_sessions()
+        .map_err(|words| Failed::new(StatusCode::BAD_REQUEST, words))?;
+    let Wanted { session, user, .. } = wanted;
+    let mut open = HashMap::<String, Vec<Arc<Forward>>>::new();
+    for forward in gateway.sessions().forwards() {
+        let session = forward.request.connection.id.clone();
+        open.entry(session).or_default().push(forward);
+    }
+    let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+    let mut found = gateway.sessions().all();
+    found.retain(|one| is(&session, &one.connection.id) && is(&user, &one.user));
+    found.sort_by(|one, other| one.connection.id.cmp(&other.connection.id));
+    let open_of = |one: &Session| open.get(&one.connection.id).map(Vec::as_slice).unwrap_or_default();
+    let shown: Vec<_> = found.iter().map(|one| SessionView::new(one, open_of(one))).collect();
+    Ok(json(&shown))
+}
+
 async fn tunnels<S: Steered>(
     State(gateway): State<Arc<S>>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Answer<Response> {
-    show(&*gateway, wanted, |action| action != Action::Listen)
+    show(&*gateway, wanted, |action| action != Action::Listen).await
 }
 
 async fn listeners<S: Steered>(
     State(gateway): State<Arc<S>>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Answer<Response> {
-    show(&*gateway, wanted, |action| action == Action::Listen)
+    show(&*gateway, wanted, |action| action == Action::Listen).await
 }
 
-fn show<S: Steered>(
+async fn show<S: Steered>(
     gateway: &S,
     wanted: Result<Query<Wanted>, QueryRejection>,
     kind: impl Fn(Action) -> bool,
 ) -> Answer<Response> {
     let Query(wanted) = wanted?;
-    if wanted.plugin.is_some() {
-        return Err(Failed::new(StatusCode::BAD_REQUEST, "plugin can filter events only"));
-    }
     let filter = filter(wanted)?;
     let mut found = found(gateway, &filter);
     found.retain(|forward| kind(forward.request.action));
-    let shown: Vec<TunnelView> = found.iter().map(|forward| TunnelView::from(&**forward)).collect();
+    let rates = |found: &[Arc<Forward>]| -> Vec<_> {
+        let now = Instant::now();
+        found.iter().map(|forward| forward.rate(now)).collect()
+    };
+    let mut rate = rates(&found);
+    if rate.contains(&None) {
+        // Nobody has looked lately.
+        tokio::time::sleep(SHORTEST).await;
+        rate = rates(&found);
+    }
+    let shown: Vec<_> = found
+        .iter()
+        .zip(rate)
+        .map(|(forward, rate)| TunnelView::new(forward, rate))
+        .collect();
     Ok(json(&shown))
 }
 
@@ -148,6 +186,7 @@ struct Close {
     session: Option<String>,
     user: Option<String>,
     target: Option<String>,
+    plugin: Option<String>,
     reason: Option<String>,
     #[serde(default)]
     dry_run: bool,
@@ -161,6 +200,7 @@ async fn close<S: Steered>(
     let Json(asked) = asked?;
     let detail = serde_json::json!({
         "tunnel": asked.tunnel, "session": asked.session, "user": asked.user, "target": asked.target,
+        "plugin": asked.plugin,
     });
     let (reason, dry_run) = (asked.reason, asked.dry_run);
     let filter = filter(Wanted {
@@ -169,27 +209,37 @@ async fn close<S: Steered>(
         user: asked.user,
         target: asked.target,
         action: None,
-        plugin: None,
+        plugin: asked.plugin,
     })?;
     if filter.is_empty() {
-        let words = "nothing to close was named: expected at least one of tunnel, session, user and target";
+        let words = "nothing to close was named: expected at least one of tunnel, session, user, target and plugin";
         return Err(Failed::new(StatusCode::BAD_REQUEST, words));
     }
     let found = found(&*gateway, &filter);
-    let closed = Closed {
-        closed: found.iter().map(|forward| forward.request.id.clone()).collect(),
-    };
+    let mut ending = gateway.sessions().all();
+    ending.retain(|one| filter.session_alone() == Some(one.connection.id.as_str()));
+    let closed = Closed::new(&found, &ending);
     if dry_run {
         return Ok(json(&closed));
     }
-    let Some(reason) = reason.filter(|reason| !reason.trim().is_empty()) else {
-        return Err(Failed::new(StatusCode::BAD_REQUEST, "reason is missing: say why"));
-    };
+    let reason = said(reason)?;
     announce(&*gateway, &administrator, "close", Some(&reason), detail);
+    for session in &ending {
+        session.end(
+            Cause::Killed,
+            format!("an administrator ended the session: {}", printable(&reason, MAX_REASON)),
+        );
+    }
     for forward in &found {
         forward.stop.end(Cause::Killed);
     }
     Ok(json(&closed))
+}
+
+/// A reason that must be given.
+pub(super) fn said(reason: Option<String>) -> Answer<String> {
+    let reason = reason.filter(|reason| !reason.trim().is_empty());
+    reason.ok_or_else(|| Failed::new(StatusCode::BAD_REQUEST, "reason is missing: say why"))
 }
 
 #[derive(Deserialize)]
@@ -225,7 +275,7 @@ async fn reload<S: Steered>(
 
 /// Announces a change before it is made. It is made even if the audit log cannot be written: all that can be asked for here takes
 /// something away or is what a signal does, and an administrator must be able to do that on a full disk, too. The line waits.
-fn announce<S: Steered>(
+pub(super) fn announce<S: Steered>(
     gateway: &S,
     administrator: &Administrator,
     action: &'static str,
@@ -243,4 +293,4 @@ fn announce<S: Steered>(
 }
 
 const MAX_BODY: usize = 64 << 10;
-const MAX_REASON: usize = 1024;
+pub(super) const MAX_REASON: usize = 1024;

@@ -1,13 +1,16 @@
 //! The JSON that the administration interface returns: `snake_case` keys, the same as in the audit log. Unknown facts are absent.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
+use crate::locks::Lock;
 use crate::policy::PolicyRef;
-use crate::request::{Action, Endpoint, Requested, Terms};
-use crate::sessions::Forward;
+use crate::request::{Action, Endpoint, Requested, Terms, printable};
+use crate::sessions::{Forward, Session};
 
 /// `GET /v1/status`.
 #[derive(Debug, Serialize)]
@@ -80,19 +83,99 @@ pub struct TunnelView {
     /// The address that was dialled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dialled: Option<SocketAddr>,
+    /// Since when it is open.
+    #[serde(serialize_with = "shown")]
+    pub since: Timestamp,
     /// Bytes from the client to the target.
     pub bytes_up: u64,
     /// Bytes from the target to the client.
     pub bytes_down: u64,
+    /// Bytes in a second from the client to the target, since somebody last looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_up: Option<u64>,
+    /// The same from the target to the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_down: Option<u64>,
+    /// The policy that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyRef>,
     /// The terms on which it was allowed.
     pub terms: Terms,
+    /// What the policy said of it for those who watch.
+    pub tags: BTreeMap<String, String>,
 }
+
+/// A session of `GET /v1/sessions`.
+#[derive(Debug, Serialize)]
+pub struct SessionView {
+    /// Its id.
+    pub session: String,
+    /// Whose it is.
+    pub user: String,
+    /// The user's groups now.
+    pub groups: Vec<String>,
+    /// How the user logged in.
+    pub method: String,
+    /// Of the key or certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// The client's program, as it says.
+    pub software: String,
+    /// Since when it is open.
+    #[serde(serialize_with = "shown")]
+    pub since: Timestamp,
+    /// Open tunnels.
+    pub tunnels: usize,
+    /// Open listeners.
+    pub listeners: usize,
+    /// Bytes from the client to its targets, also through tunnels that have ended.
+    pub bytes_up: u64,
+    /// Bytes from its targets to the client.
+    pub bytes_down: u64,
+}
+
+impl SessionView {
+    /// A session with what it has open.
+    pub(super) fn new(session: &Session, open: &[Arc<Forward>]) -> Self {
+        let principal = session.principal();
+        let connection = &session.connection;
+        let listeners = open
+            .iter()
+            .filter(|forward| forward.request.action == Action::Listen)
+            .count();
+        let mut bytes = session.past();
+        for forward in open {
+            let (up, down) = forward.bytes.both();
+            bytes = (bytes.0 + up, bytes.1 + down);
+        }
+        Self {
+            session: connection.id.clone(),
+            user: principal.user.clone(),
+            groups: principal.groups.clone(),
+            method: principal.credential.method.clone(),
+            fingerprint: principal.credential.fingerprint.clone(),
+            client: connection.client,
+            software: printable(&connection.software, MAX_SOFTWARE),
+            since: connection.since,
+            tunnels: open.len() - listeners,
+            listeners,
+            bytes_up: bytes.0,
+            bytes_down: bytes.1,
+        }
+    }
+}
+
+/// RFC 4253, section 4.2: a version line has 255 characters at most.
+const MAX_SOFTWARE: usize = 255;
 
 /// A listener of `GET /v1/listeners`.
 pub type ListenerView = TunnelView;
 
-impl From<&Forward> for TunnelView {
-    fn from(forward: &Forward) -> Self {
+impl TunnelView {
+    /// A tunnel with its rate at this moment, if that is known.
+    pub(super) fn new(forward: &Forward, rate: Option<(u64, u64)>) -> Self {
         let request = &forward.request;
         let (bytes_up, bytes_down) = forward.bytes.both();
         Self {
@@ -103,8 +186,13 @@ impl From<&Forward> for TunnelView {
             requested: request.requested.clone(),
             effective: forward.effective.clone(),
             dialled: forward.dialled,
+            since: forward.since,
             bytes_up,
             bytes_down,
+            rate_up: rate.map(|rate| rate.0),
+            rate_down: rate.map(|rate| rate.1),
+            policy: forward.policy.clone(),
+            tags: forward.tags.clone(),
             terms: forward.terms.clone(),
         }
     }
@@ -113,8 +201,31 @@ impl From<&Forward> for TunnelView {
 /// `POST /v1/close`.
 #[derive(Debug, Serialize)]
 pub struct Closed {
-    /// What was closed, or would be in a dry run, by id.
+    /// The tunnels and listeners that were closed, or would be in a dry run, by id.
     pub closed: Vec<String>,
+    /// The sessions that were ended with them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<String>,
+}
+
+impl Closed {
+    pub(super) fn new(forwards: &[Arc<Forward>], sessions: &[Arc<Session>]) -> Self {
+        Self {
+            closed: forwards.iter().map(|forward| forward.request.id.clone()).collect(),
+            sessions: sessions.iter().map(|session| session.connection.id.clone()).collect(),
+        }
+    }
+}
+
+/// `PUT /v1/locks/{user}`.
+#[derive(Debug, Serialize)]
+pub struct Locked {
+    /// The lock.
+    #[serde(flatten)]
+    pub lock: Lock,
+    /// What was closed with it.
+    #[serde(flatten)]
+    pub closed: Closed,
 }
 
 /// `POST /v1/reload`.

@@ -38,6 +38,14 @@ pub(super) async fn post(socket: &Path, path: &str, body: &Value) -> Result<Answ
     send(socket, Method::POST, path, body.to_string().into()).await
 }
 
+pub(super) async fn put(socket: &Path, path: &str, body: &Value) -> Result<Answer, Failure> {
+    send(socket, Method::PUT, path, body.to_string().into()).await
+}
+
+pub(super) async fn delete(socket: &Path, path: &str) -> Result<Answer, Failure> {
+    send(socket, Method::DELETE, path, Bytes::new()).await
+}
+
 async fn send(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Answer, Failure> {
     let asked = timeout(PATIENCE, exchange(socket, method, path, body)).await;
     asked.unwrap_or_else(|_| Err(Failure::Unanswered("timed out".to_owned())))
@@ -188,16 +196,25 @@ fn url_query(pairs: &[(&str, &str)]) -> String {
         query.push(if query.is_empty() { '?' } else { '&' });
         query.push_str(key);
         query.push('=');
-        for byte in value.bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'*' | b':' | b'/' => {
-                    query.push(char::from(byte));
-                }
-                other => query.push_str(&format!("%{other:02X}")),
-            }
-        }
+        percent_encode(value, b"-_.~*:/", &mut query);
     }
     query
+}
+
+/// Any text as one segment of a path (RFC 3986, section 2.1).
+pub(super) fn escaped(segment: &str) -> String {
+    let mut path = String::new();
+    percent_encode(segment, b"-_.~", &mut path);
+    path
+}
+
+fn percent_encode(text: &str, plain: &[u8], into: &mut String) {
+    for byte in text.bytes() {
+        match byte.is_ascii_alphanumeric() || plain.contains(&byte) {
+            true => into.push(char::from(byte)),
+            false => into.push_str(&format!("%{byte:02X}")),
+        }
+    }
 }
 
 /// A reload compiles components, which may take this long.

@@ -6,6 +6,7 @@
 mod client;
 mod table;
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,22 +39,37 @@ pub struct Ctl {
 enum Command {
     /// Show the gateway's state and its current policies.
     Status,
+    /// List open sessions.
+    Sessions {
+        /// Only those of this user.
+        #[arg(long, value_name = "U")]
+        user: Option<String>,
+        /// Only the session with this id.
+        #[arg(long, value_name = "S")]
+        session: Option<String>,
+        #[command(flatten)]
+        again: Again,
+    },
     /// List open tunnels.
-    Tunnels(Wanted),
+    Tunnels {
+        #[command(flatten)]
+        wanted: Wanted,
+        #[command(flatten)]
+        again: Again,
+    },
     /// List open listeners.
-    Listeners(Wanted),
+    Listeners {
+        #[command(flatten)]
+        wanted: Wanted,
+        #[command(flatten)]
+        again: Again,
+    },
     /// Follow the audit log: print each event as it happens.
     Events {
         #[command(flatten)]
         wanted: Wanted,
-        /// Only those with this action: connect, listen or accept.
-        #[arg(long, value_name = "A")]
-        action: Option<Action>,
-        /// Only those that this policy decided; give its configured name.
-        #[arg(long, value_name = "P")]
-        plugin: Option<String>,
     },
-    /// Close the tunnels and listeners that match every given filter.
+    /// Close the tunnels and listeners that match every given filter; `--session` alone ends that session.
     Close {
         /// Only the tunnel or listener with this id.
         #[arg(long, value_name = "F")]
@@ -67,6 +83,9 @@ enum Command {
         /// Only those to this target: a network, or a pattern with `*`, as in `*.db.internal` or `unix:/run/*`.
         #[arg(long, value_name = "T")]
         target: Option<String>,
+        /// Only those that this policy decided; give its configured name.
+        #[arg(long, value_name = "P")]
+        plugin: Option<String>,
         /// Reason to record in the audit log.
         #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
         reason: Option<String>,
@@ -74,6 +93,24 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Lock a user out: end what they have open, and let them log in no more.
+    Lock {
+        /// The user.
+        user: String,
+        /// Reason to record in the audit log and to tell the user.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// How long, as in `1h` [default: until `unlock`].
+        #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
+        time: Option<u64>,
+    },
+    /// Let a locked user log in again.
+    Unlock {
+        /// The user.
+        user: String,
+    },
+    /// List locked users.
+    Locks,
     /// Reload the configuration, keys and policies, as SIGHUP does.
     Reload,
     /// Stop accepting connections, wait for tunnels to end, then exit, as SIGTERM does.
@@ -95,6 +132,19 @@ struct Wanted {
     /// Only those to this target: a network, or a pattern with `*`.
     #[arg(long, value_name = "T")]
     target: Option<String>,
+    /// Only those with this action: connect, listen or accept.
+    #[arg(long, value_name = "A")]
+    action: Option<Action>,
+    /// Only those that this policy decided; give its configured name.
+    #[arg(long, value_name = "P")]
+    plugin: Option<String>,
+}
+
+#[derive(Args)]
+struct Again {
+    /// Show the list again every second, until Ctrl-C.
+    #[arg(long)]
+    watch: bool,
 }
 
 fn seconds(text: &str) -> Result<u64, String> {
@@ -109,37 +159,30 @@ pub async fn run(asked: Ctl) -> u8 {
         Ok(path) => path,
         Err(words) => return say(INVALID, &words, asked.json),
     };
-    if let Command::Events { wanted, action, plugin } = &asked.command {
-        let mut query = wanted.query();
-        query.extend(action.map(|action| ("action", action.as_str())));
-        query.extend(plugin.as_deref().map(|plugin| ("plugin", plugin)));
-        return follow(&path, &query, asked.json).await;
+    if let Command::Events { wanted } = &asked.command {
+        return follow(&path, &wanted.query(), asked.json).await;
     }
-    let answer = match &asked.command {
-        Command::Events { .. } => return DONE,
-        Command::Status => client::get(&path, "/v1/status", &[]).await,
-        Command::Tunnels(wanted) => client::get(&path, "/v1/tunnels", &wanted.query()).await,
-        Command::Listeners(wanted) => client::get(&path, "/v1/listeners", &wanted.query()).await,
-        Command::Close {
-            tunnel,
-            session,
-            user,
-            target,
-            reason,
-            dry_run,
-        } => {
-            let body = json!({
-                "tunnel": tunnel, "session": session, "user": user, "target": target,
-                "reason": reason, "dry_run": dry_run,
-            });
-            client::post(&path, "/v1/close", &body).await
+    loop {
+        let code = once(&asked, &path).await;
+        if code != DONE || !asked.command.is_watched() {
+            return code;
         }
-        Command::Reload => client::post(&path, "/v1/reload", &json!({})).await,
-        Command::Drain { timeout } => client::post(&path, "/v1/drain", &json!({ "timeout": timeout })).await,
-    };
-    match answer {
-        Ok(Answer { ok: true, body }) if asked.json => print(&format!("{body:#}\n")),
-        Ok(Answer { ok: true, body }) => print(&table::shown(&asked.command, &body)),
+        tokio::time::sleep(EACH).await;
+    }
+}
+
+/// Asks once.
+async fn once(asked: &Ctl, path: &Path) -> u8 {
+    match send(&asked.command, path).await {
+        Ok(Answer { ok: true, body }) => {
+            let shown = match asked.json {
+                true => format!("{body:#}\n"),
+                false => table::shown(&asked.command, &body),
+            };
+            // On a terminal each list takes the place of the one before.
+            let clear = asked.command.is_watched() && !asked.json && std::io::stdout().is_terminal();
+            print(&format!("{}{shown}", if clear { CLEAR } else { "" }))
+        }
         Ok(Answer { body, .. }) => {
             let words = body
                 .get("error")
@@ -147,7 +190,52 @@ pub async fn run(asked: Ctl) -> u8 {
                 .unwrap_or("no reason was given");
             say(FAILED, &printable(words, MAX_WORDS), asked.json)
         }
-        Err(failure) => failed(&path, failure, asked.json),
+        Err(failure) => failed(path, failure, asked.json),
+    }
+}
+
+async fn send(command: &Command, path: &Path) -> Result<Answer, Failure> {
+    let lock = |user: &str| format!("/v1/locks/{}", client::escaped(user));
+    match command {
+        Command::Events { wanted } => client::get(path, "/v1/events", &wanted.query()).await,
+        Command::Status => client::get(path, "/v1/status", &[]).await,
+        Command::Sessions { user, session, .. } => {
+            let query = said([("user", user), ("session", session)]);
+            client::get(path, "/v1/sessions", &query).await
+        }
+        Command::Tunnels { wanted, .. } => client::get(path, "/v1/tunnels", &wanted.query()).await,
+        Command::Listeners { wanted, .. } => client::get(path, "/v1/listeners", &wanted.query()).await,
+        Command::Close {
+            tunnel,
+            session,
+            user,
+            target,
+            plugin,
+            reason,
+            dry_run,
+        } => {
+            let body = json!({
+                "tunnel": tunnel, "session": session, "user": user, "target": target, "plugin": plugin,
+                "reason": reason, "dry_run": dry_run,
+            });
+            client::post(path, "/v1/close", &body).await
+        }
+        Command::Lock { user, reason, time } => {
+            client::put(path, &lock(user), &json!({ "reason": reason, "for": time })).await
+        }
+        Command::Unlock { user } => client::delete(path, &lock(user)).await,
+        Command::Locks => client::get(path, "/v1/locks", &[]).await,
+        Command::Reload => client::post(path, "/v1/reload", &json!({})).await,
+        Command::Drain { timeout } => client::post(path, "/v1/drain", &json!({ "timeout": timeout })).await,
+    }
+}
+
+impl Command {
+    fn is_watched(&self) -> bool {
+        match self {
+            Self::Sessions { again, .. } | Self::Tunnels { again, .. } | Self::Listeners { again, .. } => again.watch,
+            _ => false,
+        }
     }
 }
 
@@ -209,18 +297,29 @@ fn socket(asked: &Ctl) -> Result<PathBuf, String> {
 
 impl Wanted {
     fn query(&self) -> Vec<(&'static str, &str)> {
-        let all = [
+        let mut query = said([
             ("user", &self.user),
             ("session", &self.session),
             ("target", &self.target),
-        ];
-        let said = all
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value.as_deref()?)));
-        said.collect()
+            ("plugin", &self.plugin),
+        ]);
+        query.extend(self.action.map(|action| ("action", action.as_str())));
+        query
     }
+}
+
+/// What was given.
+fn said<'a, const COUNT: usize>(all: [(&'static str, &'a Option<String>); COUNT]) -> Vec<(&'static str, &'a str)> {
+    let given = all
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value.as_deref()?)));
+    given.collect()
 }
 
 const MAX_WORDS: usize = 4096;
 /// Before a connection that ended is made again.
 const PAUSE: Duration = Duration::from_millis(250);
+/// Between two lists.
+const EACH: Duration = Duration::from_secs(1);
+/// ECMA-48: to the upper left corner, and nothing below.
+const CLEAR: &str = "\u{1b}[H\u{1b}[J";

@@ -1,5 +1,6 @@
 //! Answers as people read them: aligned columns, sizes with units.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Command;
@@ -8,7 +9,12 @@ use crate::request::printable;
 pub(super) fn shown(command: &Command, body: &Value) -> String {
     match command {
         Command::Status => status(body),
-        Command::Tunnels(_) | Command::Listeners(_) => forwards(body),
+        Command::Sessions { .. } => list(body, &SESSIONS),
+        Command::Tunnels { .. } => list(body, &TUNNELS),
+        Command::Listeners { .. } => list(body, &LISTENERS),
+        Command::Locks => list(body, &LOCKS),
+        Command::Lock { user, .. } => locked(user, body),
+        Command::Unlock { user } => format!("{} is unlocked\n", printable(user, MAX_CELL)),
         Command::Events { .. } => String::new(),
         Command::Close { dry_run, .. } => closed(body, *dry_run),
         Command::Reload => reloaded(body),
@@ -60,28 +66,114 @@ fn row(name: &str, value: impl Into<String>) -> Vec<String> {
     vec![name.to_owned(), value.into()]
 }
 
-fn forwards(body: &Value) -> String {
-    let forwards = body.as_array().map(Vec::as_slice).unwrap_or_default();
-    let head = [
-        "FORWARD",
-        "USER",
-        "ACTION",
-        "REQUESTED",
-        "EFFECTIVE",
-        "DIALLED",
-        "UP",
-        "DOWN",
-    ];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
-    rows.extend(forwards.iter().map(|forward| {
-        let mut row: Vec<_> = ["forward", "user", "action", "requested", "effective", "dialled"]
+/// How a value is shown.
+#[derive(Clone, Copy)]
+enum Shown {
+    Word,
+    Size,
+    /// A size in a second.
+    Rate,
+    /// How long ago.
+    Age,
+    /// How long from now.
+    Left,
+}
+
+use Shown::{Age, Left, Rate, Size, Word};
+
+/// The head of a column, the key of its values, and how they are shown.
+type Column = (&'static str, &'static str, Shown);
+
+const SESSIONS: [Column; 10] = [
+    ("SESSION", "session", Word),
+    ("USER", "user", Word),
+    ("METHOD", "method", Word),
+    ("CLIENT", "client", Word),
+    ("SOFTWARE", "software", Word),
+    ("AGE", "since", Age),
+    ("TUNNELS", "tunnels", Word),
+    ("LISTENERS", "listeners", Word),
+    ("UP", "bytes_up", Size),
+    ("DOWN", "bytes_down", Size),
+];
+
+const TUNNELS: [Column; 11] = [
+    ("FORWARD", "forward", Word),
+    ("USER", "user", Word),
+    ("ACTION", "action", Word),
+    ("REQUESTED", "requested", Word),
+    ("EFFECTIVE", "effective", Word),
+    ("DIALLED", "dialled", Word),
+    ("AGE", "since", Age),
+    ("UP", "bytes_up", Size),
+    ("DOWN", "bytes_down", Size),
+    ("UP/S", "rate_up", Rate),
+    ("DOWN/S", "rate_down", Rate),
+];
+
+const LISTENERS: [Column; 5] = [
+    ("FORWARD", "forward", Word),
+    ("USER", "user", Word),
+    ("REQUESTED", "requested", Word),
+    ("LISTENS ON", "effective", Word),
+    ("AGE", "since", Age),
+];
+
+const LOCKS: [Column; 5] = [
+    ("USER", "user", Word),
+    ("AGE", "since", Age),
+    ("ENDS IN", "until", Left),
+    ("BY", "admin", Word),
+    ("REASON", "reason", Word),
+];
+
+fn list(body: &Value, shown: &[Column]) -> String {
+    let now = Timestamp::now();
+    let values = body.as_array().map(Vec::as_slice).unwrap_or_default();
+    let head = shown.iter().map(|(head, ..)| (*head).to_owned()).collect();
+    let row = |value: &Value| {
+        shown
             .iter()
-            .map(|key| text(forward, key))
-            .collect();
-        row.extend([size(forward, "bytes_up"), size(forward, "bytes_down")]);
-        row
-    }));
+            .map(|(_, key, shown)| cell(value, key, *shown, now))
+            .collect()
+    };
+    let rows: Vec<_> = [head].into_iter().chain(values.iter().map(row)).collect();
     columns(&rows)
+}
+
+fn cell(value: &Value, key: &str, shown: Shown, now: Timestamp) -> String {
+    let from_now = || {
+        let time: Timestamp = value.get(key)?.as_str()?.parse().ok()?;
+        Some(time.duration_since(now).as_secs())
+    };
+    match shown {
+        Word => text(value, key),
+        Size => size(value, key),
+        Rate => size(value, key),
+        Age => from_now().map_or("-".to_owned(), |seconds| time(-seconds)),
+        Left => from_now().map_or("-".to_owned(), time),
+    }
+}
+
+/// The two largest units.
+fn time(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    match (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0, seconds) => format!("{seconds}s"),
+        (0, 0, minutes, seconds) => format!("{minutes}m{seconds:02}s"),
+        (0, hours, minutes, _) => format!("{hours}h{minutes:02}m"),
+        (days, hours, ..) => format!("{days}d{hours:02}h"),
+    }
+}
+
+fn locked(user: &str, body: &Value) -> String {
+    let count = |key: &str| body.get(key).and_then(Value::as_array).map_or(0, Vec::len);
+    format!(
+        "{} is locked: {} sessions ended, {} tunnels and listeners closed\n",
+        printable(user, MAX_CELL),
+        count("sessions"),
+        count("closed")
+    )
 }
 
 /// One line: when, what, whose, of which place, and what was said of it.
@@ -220,7 +312,19 @@ mod tests {
 
     #[test]
     fn what_a_user_named_reaches_the_terminal_as_text() {
-        let shown = forwards(&json!([{ "user": "\u{1b}[2Jmallory", "bytes_up": 1 }]));
+        let shown = list(&json!([{ "user": "\u{1b}[2Jmallory", "bytes_up": 1 }]), &TUNNELS);
         assert!(!shown.contains('\u{1b}'), "{shown:?}");
+    }
+
+    #[test]
+    fn a_time_has_its_two_largest_units() {
+        #[rustfmt::skip]
+        let table = [
+            (-5, "0s"), (0, "0s"), (59, "59s"), (60, "1m00s"), (3599, "59m59s"), (3600, "1h00m"),
+            (86399, "23h59m"), (86400, "1d00h"), (90061, "1d01h"),
+        ];
+        for (seconds, shown) in table {
+            assert_eq!(time(seconds), shown);
+        }
     }
 }

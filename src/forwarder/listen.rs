@@ -78,11 +78,9 @@ impl Forwarder {
             stop: Stop::default(),
             gone: CancellationToken::new(),
         };
-        let guard = self.sessions.open(Forward {
-            effective: effective_listener(&allowed.effective, bound.port()),
-            stop: listening.stop.clone(),
-            ..Forward::new(session, &allowed)
-        });
+        let effective = effective_listener(&allowed.effective, bound.port());
+        let forward = Forward::new(session, &allowed).listening(effective, listening.stop.clone());
+        let guard = self.sessions.open(forward);
         self.events.emit(
             &Subject::of(&guard.request),
             &Event::ListenerOpened {

@@ -53,8 +53,8 @@ impl Forwarder {
             cause = outlived(session, &closing.guard) => cause,
         };
         // The client goes when its session is ended: both can be seen at once, and only one of them is the cause.
-        if closing.cause == Cause::Closed && session.stop.cause() == Some(Cause::Revoked) {
-            closing.cause = Cause::Revoked;
+        if let (Cause::Closed, Some(ended @ (Cause::Revoked | Cause::Killed))) = (closing.cause, session.stop.cause()) {
+            closing.cause = ended;
         }
         // It is over and recorded, even where the client takes no message any more.
         drop(closing);
@@ -75,10 +75,7 @@ impl Forwarder {
             place,
         } = *joined;
         let request = &allowed.request;
-        let guard = self.sessions.open(Forward {
-            dialled: address,
-            ..Forward::new(session, &allowed)
-        });
+        let guard = self.sessions.open(Forward::new(session, &allowed).dialled(address));
         self.events.emit(
             &Subject::of(request),
             &Event::TunnelOpened {
@@ -108,10 +105,10 @@ fn patience(session: &Session, limits: &Limits) -> Patience {
 }
 
 /// Ends once the session is gone and the target takes nothing more of what came before its end; at once if the user may no
-/// longer log in.
+/// longer log in or an administrator ended it.
 async fn outlived(session: &Session, forward: &Forward) -> Cause {
     let cause = session.stop.ended().await;
-    if cause == Cause::Revoked {
+    if matches!(cause, Cause::Revoked | Cause::Killed) {
         return cause;
     }
     let last = Instant::now() + MOST_AFTER_SESSION;

@@ -138,7 +138,7 @@ impl KeyWatch {
         let concerned = |session: &Arc<Session>| {
             let user = |whose: &Whose| matches!(whose, Whose::Users(users) if users.contains(&session.user));
             let standing = &session.standing;
-            session.revoked().is_none()
+            session.stop.cause().is_none()
                 && (everyone
                     || standing.rights().is_over()
                     || doubted && standing.is_in_doubt()

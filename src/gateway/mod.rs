@@ -29,6 +29,7 @@ use crate::config::{AuditFile, Config, Draft, Faults};
 use crate::events::Events;
 use crate::forwarder::{Forwarder, Review};
 use crate::judgement::Judge;
+use crate::locks::Locks;
 use crate::policy::Compiler;
 use crate::sessions::Sessions;
 use crate::ssh::Service;
@@ -60,6 +61,8 @@ struct Shared {
     events: Events,
     /// What is open.
     sessions: Sessions,
+    /// Who is locked out.
+    locks: Locks,
     /// Every task.
     tasks: TaskTracker,
     in_force: InForce,

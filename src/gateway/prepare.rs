@@ -133,6 +133,11 @@ fn workshop(config: &Config, file: &Path, compiler: Compiler) -> Result<Workshop
     }
 }
 
+/// Where a gateway keeps what must outlive it: `policy.directory`, or else its state directory.
+pub(super) fn kept_in(config: &Config) -> Option<PathBuf> {
+    config.policy.directory.clone().or_else(state_directory)
+}
+
 /// The folder for the gateway's own files: the XDG state directory of its user.
 #[must_use]
 pub fn state_directory() -> Option<PathBuf> {

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::current::{InForce, Settled};
 use super::observers::Observers;
+use super::prepare::kept_in;
 use super::steer::Bound;
 use super::{Gateway, Origin, Prepared, Shared};
 use crate::accounts::Accounts;
@@ -22,6 +23,7 @@ use crate::config::{Config, Faults};
 use crate::events::{Event, Events, Subject};
 use crate::forwarder::Forwarder;
 use crate::judgement::{Judge, OwnListeners};
+use crate::locks::{Locks, LocksError};
 use crate::names::Resolver;
 use crate::open_files;
 use crate::shares::Shares;
@@ -49,6 +51,9 @@ pub enum StartError {
     /// The control socket or the monitoring listener cannot be bound.
     #[error("{0}")]
     Admin(String),
+    /// Who is locked out cannot be read.
+    #[error("cannot read who is locked out: {0}")]
+    Locks(#[from] LocksError),
     /// The system gives no threads.
     #[error("cannot start a thread: {0}")]
     Threads(io::Error),
@@ -70,6 +75,7 @@ impl Gateway {
             generation,
             sessions,
         } = prepared;
+        let locks = Locks::read(kept_in(&config).map(|folder| folder.join("locks.json")))?;
         let files = open_files::provide(config.limits.sessions);
         let audit_file = config.audit.file.clone();
         let audit = Audit::open(&config.audit).map_err(StartError::Audit)?;
@@ -115,6 +121,7 @@ impl Gateway {
             judge: Arc::clone(&judge),
             events: events.clone(),
             sessions: sessions.clone(),
+            locks: locks.clone(),
             tasks: tasks.clone(),
         };
         let (swaps, swapped) = watch::channel(0);
@@ -125,6 +132,7 @@ impl Gateway {
             judge,
             events,
             sessions,
+            locks,
             tasks,
             clients: Arc::default(),
             in_force,

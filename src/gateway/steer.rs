@@ -13,6 +13,7 @@ use crate::admin::{
 use crate::config;
 use crate::events::Events;
 use crate::judgement::OwnListeners;
+use crate::locks::Locks;
 use crate::request::Action;
 use crate::sessions::Sessions;
 use crate::vital::Vital;
@@ -159,6 +160,10 @@ impl Steered for Shared {
 
     fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    fn locks(&self) -> &Locks {
+        &self.locks
     }
 
     fn events(&self) -> &Events {

@@ -192,8 +192,9 @@ impl Judge {
                 });
             }
         };
+        let tags = std::mem::take(&mut terms.tags);
         heard.yes = Some(Yes {
-            tags: std::mem::take(&mut terms.tags),
+            tags: tags.clone(),
             terms: terms.clone(),
             rewritten: rewritten.clone(),
         });
@@ -223,6 +224,8 @@ impl Judge {
             terms,
             judged_by: Arc::clone(current),
             limits: Arc::clone(&question.limits),
+            policy: findings.heard.as_ref().and_then(|heard| heard.policy.clone()),
+            tags,
         };
         Ok((allowed, way))
     }

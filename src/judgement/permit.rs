@@ -1,10 +1,12 @@
 //! The proof that something may be done, and what is known of it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Current, Direction};
 use crate::auth::ForwardLimits;
+use crate::policy::PolicyRef;
 use crate::request::{Endpoint, ForwardRequest, Terms};
 
 /// The proof that a request was allowed and that the audit log says so. It is good for one thing, which consumes it: a
@@ -29,6 +31,10 @@ pub struct Allowed {
     pub judged_by: Arc<Current>,
     /// What the key or certificate permitted when it was judged.
     pub limits: Arc<ForwardLimits>,
+    /// The policy that decided; none where no policy was asked.
+    pub policy: Option<PolicyRef>,
+    /// What it said of the forward for those who watch.
+    pub tags: BTreeMap<String, String>,
 }
 
 impl<D: Direction> Permit<D> {

@@ -1,8 +1,10 @@
 //! A tunnel or listener that is open.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -10,6 +12,7 @@ use tokio::sync::Notify;
 use super::{Session, Stop};
 use crate::auth::ForwardLimits;
 use crate::judgement::Allowed;
+use crate::policy::PolicyRef;
 use crate::request::{Endpoint, ForwardRequest, Terms};
 
 /// A tunnel or listener that is open. It keeps of what was allowed only what it needs: not the policies that were in force.
@@ -26,6 +29,10 @@ pub struct Forward {
     pub limits: Arc<ForwardLimits>,
     /// The terms it was allowed on.
     pub terms: Terms,
+    /// The policy that decided; none where no policy was asked.
+    pub policy: Option<PolicyRef>,
+    /// What it said of the forward for those who watch.
+    pub tags: BTreeMap<String, String>,
     /// Since when it is open.
     pub since: Timestamp,
     /// How to end it.
@@ -34,6 +41,15 @@ pub struct Forward {
     pub doubt: Notify,
     /// Bytes so far.
     pub bytes: Bytes,
+    /// The last look at its rate.
+    pub(super) look: Mutex<Option<Look>>,
+}
+
+/// What was seen when somebody asked for the rate.
+pub(super) struct Look {
+    at: Instant,
+    bytes: (u64, u64),
+    rate: Option<(u64, u64)>,
 }
 
 impl Forward {
@@ -47,13 +63,69 @@ impl Forward {
             dialled: None,
             limits: Arc::clone(&allowed.limits),
             terms: allowed.terms.clone(),
+            policy: allowed.policy.clone(),
+            tags: allowed.tags.clone(),
             since: Timestamp::now(),
             stop: Stop::default(),
             doubt: Notify::new(),
             bytes: Bytes::default(),
+            look: Mutex::default(),
         }
     }
+
+    /// A tunnel to this address.
+    #[must_use]
+    pub fn dialled(self, dialled: Option<SocketAddr>) -> Self {
+        Self { dialled, ..self }
+    }
+
+    /// A listener here, which is ended like this.
+    #[must_use]
+    pub fn listening(self, effective: Endpoint, stop: Stop) -> Self {
+        Self {
+            effective,
+            stop,
+            ..self
+        }
+    }
+
+    /// Bytes in a second, up and down, since this was last asked. None where that was never, too long ago ([`STALE`]) or only
+    /// just ([`SHORTEST`]) and nothing was known then: ask again in a moment. Nothing is measured while nobody asks.
+    pub fn rate(&self, now: Instant) -> Option<(u64, u64)> {
+        let bytes = self.bytes.both();
+        let mut look = self.look.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = look
+            .take()
+            .filter(|last| now.saturating_duration_since(last.at) < STALE);
+        let Some(last) = last else {
+            *look = Some(Look {
+                at: now,
+                bytes,
+                rate: None,
+            });
+            return None;
+        };
+        let passed = now.saturating_duration_since(last.at);
+        let next = match passed < SHORTEST {
+            true => last,
+            false => {
+                let rate = |new: u64, old: u64| (new.saturating_sub(old) as f64 / passed.as_secs_f64()) as u64;
+                let rate = (rate(bytes.0, last.bytes.0), rate(bytes.1, last.bytes.1));
+                Look {
+                    at: now,
+                    bytes,
+                    rate: Some(rate),
+                }
+            }
+        };
+        look.insert(next).rate
+    }
 }
+
+/// A rate is of at least so long.
+pub const SHORTEST: Duration = Duration::from_millis(200);
+/// A rate of longer than this would not be that of now.
+const STALE: Duration = Duration::from_secs(10);
 
 /// Bytes that passed.
 #[derive(Default)]

@@ -14,10 +14,10 @@ mod stop;
 #[cfg(test)]
 mod tests;
 
-pub use forward::{Bytes, Forward};
+pub use forward::{Bytes, Forward, SHORTEST};
 pub use open::{Entry, ForwardGuard, Seat, Sessions};
 pub use pace::Pace;
 pub use place::{Full, Place};
 pub use quota::{Counted, Quota};
-pub use session::Session;
+pub use session::{Session, lock_sentence};
 pub use stop::Stop;

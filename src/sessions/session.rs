@@ -26,8 +26,8 @@ pub struct Session {
     pub subject: Subject,
     /// Ends with the session.
     pub stop: Stop,
-    /// Why the user may no longer log in, once that is so.
-    revoked: OnceLock<String>,
+    /// What its client is told at the end, where somebody ended it.
+    sentence: OnceLock<String>,
     /// Kept by status channels.
     uses: Arc<()>,
     verdicts: Arc<Verdicts>,
@@ -66,7 +66,7 @@ impl Session {
             standing: Arc::new(standing),
             connection: Arc::new(connection),
             stop: Stop::default(),
-            revoked: OnceLock::new(),
+            sentence: OnceLock::new(),
             uses: Arc::default(),
             verdicts: Arc::default(),
             past: Bytes::default(),
@@ -88,17 +88,22 @@ impl Session {
         Arc::clone(&self.standing.rights().principal)
     }
 
-    /// Ends the session, because its user may no longer log in.
-    pub fn revoke(&self, reason: &str) {
-        if self.revoked.set(reason.to_owned()).is_ok() {
-            self.stop.end(Cause::Revoked);
+    /// Ends the session with all it has open, and tells its client why.
+    pub fn end(&self, cause: Cause, sentence: String) {
+        if self.sentence.set(sentence).is_ok() {
+            self.stop.end(cause);
         }
     }
 
-    /// Why the user may no longer log in, if that ended the session.
+    /// Ends the session, because its user may no longer log in.
+    pub fn revoke(&self, reason: &str) {
+        self.end(Cause::Revoked, format!("the user may no longer log in: {reason}"));
+    }
+
+    /// What its client is told, if somebody ended it.
     #[must_use]
-    pub fn revoked(&self) -> Option<&str> {
-        self.revoked.get().map(String::as_str)
+    pub fn sentence(&self) -> Option<&str> {
+        self.sentence.get().map(String::as_str)
     }
 
     /// The session is in use as long as what comes back is kept: a status channel is open.
@@ -113,11 +118,22 @@ impl Session {
         self.most_tunnels.saturating_sub(self.tunnels.available_permits())
     }
 
+    /// Listeners that are open or asked for.
+    #[must_use]
+    pub fn open_listeners(&self) -> usize {
+        self.most_listeners.saturating_sub(self.listeners.available_permits())
+    }
+
+    /// What went up and down through tunnels that have ended.
+    #[must_use]
+    pub fn past(&self) -> (u64, u64) {
+        self.past.both()
+    }
+
     /// Since when nothing has been open; now, if a tunnel, a listener or a status channel is.
     #[must_use]
     pub fn unused_since(&self) -> Instant {
-        let listens = self.listeners.available_permits() < self.most_listeners;
-        if listens || self.open_tunnels() > 0 || Arc::strong_count(&self.uses) > 1 {
+        if self.open_listeners() > 0 || self.open_tunnels() > 0 || Arc::strong_count(&self.uses) > 1 {
             return Instant::now();
         }
         *self.used.lock().unwrap_or_else(PoisonError::into_inner)
@@ -191,3 +207,9 @@ const MOST_WAITING: usize = 256;
 /// A browser that is refused a page with all that is on it stays below these; a scan of ports does not.
 const RUSH: u32 = 500;
 const EACH_SECOND: u32 = 500;
+
+/// What the client of a user is told who is locked out.
+#[must_use]
+pub fn lock_sentence(reason: &str) -> String {
+    format!("an administrator has locked this user: {reason}")
+}

@@ -1,9 +1,11 @@
 //! Who may have how much open, and what the tables say of it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -53,10 +55,13 @@ fn forward(session: &Arc<Session>) -> Forward {
         request: Arc::new(request),
         dialled: None,
         terms: Terms::default(),
+        policy: None,
+        tags: BTreeMap::new(),
         since: jiff::Timestamp::now(),
         stop: Stop::default(),
         doubt: Notify::new(),
         bytes: Bytes::default(),
+        look: Mutex::default(),
     }
 }
 
@@ -216,11 +221,9 @@ async fn the_first_cause_of_an_end_counts() {
     let (config, sessions) = (configured(""), Sessions::default());
     let alice = session(&sessions, &config, "alice");
     alice.revoke("her key");
-    alice.revoke("her name");
-    assert_eq!(
-        (alice.revoked(), alice.stop.cause()),
-        (Some("her key"), Some(Cause::Revoked))
-    );
+    alice.end(Cause::Killed, "an administrator".to_owned());
+    let told = Some("the user may no longer log in: her key");
+    assert_eq!((alice.sentence(), alice.stop.cause()), (told, Some(Cause::Revoked)));
 }
 
 #[tokio::test]
@@ -229,4 +232,33 @@ async fn the_first_tunnels_of_a_session_do_not_wait_for_the_clients_close() {
     let alice = session(&sessions, &config, "alice");
     let waits: Vec<_> = (0..6).map(|_| alice.close_patience().is_zero()).collect();
     assert_eq!(waits, [true, true, true, true, false, false]);
+}
+
+#[tokio::test]
+async fn a_rate_is_of_the_time_since_the_last_look() {
+    let (config, sessions) = (configured(""), Sessions::default());
+    let forward = forward(&session(&sessions, &config, "alice"));
+    let began = std::time::Instant::now();
+    #[rustfmt::skip]
+    let table = [
+        // milliseconds, up and down so far, a second
+        (0,      (0, 0),       None),
+        (100,    (50, 0),      None),
+        (1_000,  (1_000, 500), Some((1_000, 500))),
+        // Too soon: what was said before.
+        (1_100,  (9_000, 500), Some((1_000, 500))),
+        (3_000,  (9_000, 500), Some((4_000, 0))),
+        // Too long ago.
+        (60_000, (9_000, 500), None),
+        (60_250, (9_001, 502), Some((4, 8))),
+    ];
+    for (millis, (up, down), expected) in table {
+        forward.bytes.up.store(up, Ordering::Relaxed);
+        forward.bytes.down.store(down, Ordering::Relaxed);
+        assert_eq!(
+            forward.rate(began + Duration::from_millis(millis)),
+            expected,
+            "{millis}"
+        );
+    }
 }

@@ -9,6 +9,8 @@ pub(super) enum FailedLogin {
     /// The accounts do not let the user in.
     #[error(transparent)]
     NotIn(#[from] NotIn),
+    #[error("the user is locked: {0}")]
+    Locked(String),
     #[error("the user has too many sessions (limits.sessions-per-user)")]
     TooManySessions,
     #[error("the key's type or length is not accepted")]

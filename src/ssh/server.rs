@@ -22,6 +22,7 @@ use crate::config;
 use crate::events::{Events, Subject};
 use crate::forwarder::Forwarder;
 use crate::judgement::Judge;
+use crate::locks::Locks;
 use crate::relay::{Bounds, Flows, Memory};
 use crate::request::{Cause, Ends, printable};
 use crate::sessions::{self, Sessions};
@@ -45,6 +46,8 @@ pub struct Serves {
     pub events: Events,
     /// Where it is entered.
     pub sessions: Sessions,
+    /// Who is locked out.
+    pub locks: Locks,
     /// What runs beside it.
     pub tasks: TaskTracker,
 }
@@ -168,7 +171,6 @@ impl Service {
         drop((login, evicted));
         let ours = Arc::clone(&entered.session);
         let unused = self.unused(&ours, settings.limits.unused_connection_timeout);
-        let revoked;
         let reason = tokio::select! {
             ended = &mut session => {
                 entered.reason = note_end(client, ended);
@@ -176,12 +178,9 @@ impl Service {
             }
             () = unused => "the connection is unused",
             () = stop.cancelled() => "the gateway is stopping",
-            cause = ours.stop.ended() => match (cause, ours.revoked()) {
+            cause = ours.stop.ended() => match (cause, ours.sentence()) {
                 (Cause::Closed, _) => return,
-                (_, Some(why)) => {
-                    revoked = format!("the user may no longer log in: {why}");
-                    &revoked
-                }
+                (_, Some(sentence)) => sentence,
                 _ if ours.is_littered() => "the client left too many finished tunnels open",
                 _ => "the session was ended",
             },

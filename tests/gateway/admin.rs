@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Running, Setup, eventually};
+use crate::harness::{Running, Server, Setup, eventually};
 use crate::terms::target;
 
 /// A gateway whose control socket is in its folder, and which monitoring can reach.
@@ -250,5 +250,149 @@ impl Drop for Events {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn sessions_are_listed_with_what_they_have_open_and_can_be_ended() {
+    let gateway = administered();
+    let target = Server::echo();
+    let [first, second] = [(), ()].map(|()| gateway.local(&target.address()));
+    let [mut ended, mut kept] = [first.connect(), second.connect()];
+    for stream in [&mut ended, &mut kept] {
+        stream.write_all(b"hello").unwrap();
+        stream.read_exact(&mut [0; 5]).unwrap();
+    }
+    let tunnels = eventually("both tunnels, with what went through them", || {
+        let tunnels = asked(&gateway, &["tunnels"]);
+        let sent = |tunnel: &Value| tunnel["bytes_up"] == 5;
+        (tunnels.as_array().unwrap().iter().filter(|one| sent(one)).count() == 2).then_some(tunnels)
+    });
+    for key in ["since", "rate_up", "rate_down", "policy", "terms", "tags"] {
+        assert!(!tunnels[0][key].is_null(), "{key}: {tunnels}");
+    }
+    assert_eq!(tunnels[0]["policy"]["name"], "test");
+    let sessions = asked(&gateway, &["sessions", "--user", "alice"]);
+    assert_eq!(sessions.as_array().unwrap().len(), 2, "{sessions}");
+    for session in sessions.as_array().unwrap() {
+        assert_eq!(
+            (
+                &session["tunnels"],
+                &session["listeners"],
+                &session["bytes_up"],
+                &session["method"]
+            ),
+            (&1.into(), &0.into(), &5.into(), &"publickey".into()),
+            "{session}"
+        );
+        assert!(
+            session["software"].as_str().unwrap().starts_with("SSH-2.0-OpenSSH"),
+            "{session}"
+        );
+        assert!(
+            session["fingerprint"].as_str().unwrap().starts_with("SHA256:"),
+            "{session}"
+        );
+    }
+    assert_eq!(
+        asked(&gateway, &["sessions", "--user", "bob"]),
+        Value::Array(Vec::new())
+    );
+    assert_eq!(
+        asked(&gateway, &["tunnels", "--plugin", "other"]),
+        Value::Array(Vec::new())
+    );
+    assert_eq!(
+        asked(&gateway, &["tunnels", "--plugin", "test"])
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    assert_eq!(ctl(&gateway, &["tunnels", "--target", "300.1.1.1/99"]).code, 1);
+
+    let opened = gateway.events("tunnel-opened");
+    let session = opened[0]["session"].as_str().unwrap();
+    let would = asked(&gateway, &["close", "--session", session, "--dry-run"]);
+    assert_eq!(would["sessions"], Value::from(vec![session]));
+    assert_eq!(asked(&gateway, &["sessions"]).as_array().unwrap().len(), 2);
+    let closed = asked(&gateway, &["close", "--session", session, "--reason", "incident 8"]);
+    assert_eq!(closed, would);
+    assert_eq!(gateway.event("tunnel-closed")["cause"], "killed");
+    let line = gateway.event("session-closed");
+    assert_eq!(
+        (&line["session"], &line["reason"]),
+        (
+            &session.into(),
+            &"an administrator ended the session: incident 8".into()
+        )
+    );
+    // The other goes on, whichever of the two it is.
+    let goes_on =
+        |stream: &mut UnixStream| stream.write_all(b"still").is_ok() && stream.read_exact(&mut [0; 5]).is_ok();
+    assert_eq!(
+        [ended, kept]
+            .iter_mut()
+            .filter_map(|stream| goes_on(stream).then_some(()))
+            .count(),
+        1
+    );
+    assert_eq!(asked(&gateway, &["sessions"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_locked_user_is_out_until_unlocked_also_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("kept");
+    let start = || {
+        Setup::allowing()
+            .directory(&kept)
+            .tables("[admin]\nsocket = \"admin.sock\"\n")
+            .start()
+    };
+    let gateway = start();
+    let target = Server::echo();
+    let local = gateway.local(&target.address());
+    let mut open = local.connect();
+    eventually("the tunnel", || (gateway.open() == 1).then_some(()));
+    let told = ctl(&gateway, &["lock", "alice", "--reason", "stolen laptop", "--for", "1h"]);
+    assert_eq!(told.code, 0, "{}", told.err);
+    assert!(
+        told.out.contains("1 sessions ended, 1 tunnels and listeners closed"),
+        "{}",
+        told.out
+    );
+    assert!(matches!(open.read(&mut [0; 1]), Ok(0) | Err(_)));
+    assert_eq!(gateway.event("tunnel-closed")["cause"], "killed");
+    let closed = gateway.event("session-closed");
+    assert_eq!(closed["reason"], "an administrator has locked this user: stolen laptop");
+    let line = gateway.event("admin-action");
+    assert_eq!(
+        (&line["action"], &line["reason"]),
+        (&"lock".into(), &"stolen laptop".into())
+    );
+    let locks = asked(&gateway, &["locks"]);
+    assert_eq!(
+        (&locks[0]["user"], &locks[0]["reason"]),
+        (&"alice".into(), &"stolen laptop".into())
+    );
+    assert!(locks[0]["until"].is_string() && locks[0]["uid"].is_u64(), "{locks}");
+    drop((local, gateway));
+
+    let gateway = start();
+    let refused = gateway.ssh().args(["-N"]).start().finish(b"");
+    assert!(refused.errors.contains("Permission denied"), "{}", refused.errors);
+    let failed = gateway.audited("the login", |line| line["event"] == "auth-failed");
+    assert_eq!(failed["reason"], "the user is locked: stolen laptop");
+    assert_eq!(ctl(&gateway, &["unlock", "alice"]).code, 0);
+    assert_eq!(ctl(&gateway, &["unlock", "alice"]).code, 1);
+    assert_eq!(gateway.through(&target.address()).stdout, "");
+    assert_eq!(gateway.event("auth-succeeded")["user"], "alice");
+    for wrong in [
+        &["lock", "", "--reason", "x"][..],
+        &["lock", "a", "--reason", " "],
+        &["lock", "a", "--reason", "x", "--for", "0s"],
+    ] {
+        assert_eq!(ctl(&gateway, wrong).code, 1, "{wrong:?}");
     }
 }

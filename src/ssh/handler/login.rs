@@ -10,8 +10,8 @@ use russh::{MethodKind, MethodSet};
 use super::{Answer, Client};
 use crate::accounts::{Accounts, Admitted, Proof, Standing};
 use crate::events::{Event, LoggedIn, Subject};
-use crate::request::{Connection, clipped};
-use crate::sessions;
+use crate::request::{Cause, Connection, clipped};
+use crate::sessions::{self, lock_sentence};
 use crate::ssh::credential::{aside, blob, look_up, present};
 use crate::ssh::entered::Entered;
 use crate::ssh::failed_login::{FailedLogin, check_algorithm};
@@ -182,11 +182,11 @@ impl Client {
     ) -> Auth {
         let refused = match admitted {
             Ok(admitted) => match self.enter(user) {
-                true => {
+                Ok(()) => {
                     self.login = Login::Proven(Box::new(admitted));
                     return Auth::Accept;
                 }
-                false => FailedLogin::TooManySessions,
+                Err(reason) => reason,
             },
             Err(reason) => reason,
         };
@@ -194,10 +194,15 @@ impl Client {
         self.fail()
     }
 
-    fn enter(&mut self, user: &str) -> bool {
-        let per_user = self.service.serves.judge.current().limits.sessions_per_user;
-        self.seat = self.service.serves.sessions.admit(user, per_user);
-        self.seat.is_some()
+    fn enter(&mut self, user: &str) -> Result<(), FailedLogin> {
+        let serves = &self.service.serves;
+        if let Some(lock) = serves.locks.of(user) {
+            return Err(FailedLogin::Locked(lock.reason.clone()));
+        }
+        let per_user = serves.judge.current().limits.sessions_per_user;
+        let seat = serves.sessions.admit(user, per_user);
+        self.seat = Some(seat.ok_or(FailedLogin::TooManySessions)?);
+        Ok(())
     }
 
     /// An offer is no failed login: clients offer one key after the other. If none of them comes to anything, the end of the
@@ -289,7 +294,10 @@ impl Client {
                 entry,
             ));
         }
-        // A reload from here on finds the session; one since the key was looked up did not.
+        // A lock or a reload from here on finds the session; one since the key was looked up did not.
+        if let Some(lock) = serves.locks.of(&ours.user) {
+            ours.end(Cause::Killed, lock_sentence(&lock.reason));
+        }
         if !ours.standing.is_current(&serves.judge.current().accounts) {
             let (review, ours) = (serves.forwarder.review().clone(), Arc::clone(&ours));
             serves.tasks.spawn(async move { review.renew(vec![ours]).await });
