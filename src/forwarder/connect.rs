@@ -3,22 +3,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Forwarder;
 use super::decisions::{Attempt, Refused};
 use super::tunnel::{Ends, Joined};
+use super::{Channels, Forwarder, Opened};
 use crate::judgement::Connect;
-use crate::relay::{self, Queued, Sink, Source};
+use crate::relay;
 use crate::request::{Refusal, Requested};
 use crate::sessions::Session;
 
 /// A channel that waits for its answer. Dropped, it is refused.
-pub trait Pending: Send {
-    /// The client's sending side, once accepted.
-    type Source: Source + 'static;
-    /// The client's receiving side, once accepted.
-    type Sink: Sink + 'static;
-    /// Opens the channel; with it comes the count of what waits in it.
-    fn accept(self) -> impl Future<Output = Option<(Self::Source, Self::Sink, Queued)>> + Send;
+pub trait Pending: Channels + Send {
+    /// Opens the channel.
+    fn accept(self) -> impl Future<Output = Option<Opened<Self>>> + Send
+    where
+        Self: Sized;
     /// Refuses it with the reason.
     fn refuse(self, refusal: &Refusal, forward: &str) -> impl Future<Output = ()> + Send;
 }
@@ -45,7 +43,7 @@ impl Forwarder {
         requested: Requested,
         originator: Option<SocketAddr>,
         pending: P,
-    ) -> Option<Box<Joined<P::Source, P::Sink>>> {
+    ) -> Option<Box<Joined<P::Source, P::Sink, P::Queue>>> {
         let question = session.question(Connect::new(requested, originator));
         let place = self.tunnel_place(session);
         let judged = match &place {

@@ -8,24 +8,17 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::connect::UNTAKEN;
 use super::decisions::{Attempt, Refused};
 use super::tunnel::{Ends, Joined};
-use super::{Forwarder, millis};
+use super::{Channels, Forwarder, Opened, millis};
 use crate::events::{Event, Subject};
 use crate::judgement::{Current, Deliver, Listen, Listener, Permit};
-use crate::relay::{Accepted, Bound, Queued, Sink, Source};
+use crate::relay::{Accepted, Bound};
 use crate::request::{Cause, Endpoint, Refusal, Requested};
 use crate::sessions::{Forward, ForwardGuard, Place, Session, Stop};
 
 /// Opens channels to the client, for connections that arrive at a listener.
-pub trait Opener: Clone + Send + Sync + 'static {
-    /// The client's sending side.
-    type Source: Source + 'static;
-    /// The client's receiving side.
-    type Sink: Sink + 'static;
+pub trait Opener: Channels + Clone + Send + Sync + 'static {
     /// Opens a channel for a connection that may be delivered.
-    fn open(
-        &self,
-        permit: Permit<Deliver>,
-    ) -> impl Future<Output = Result<(Self::Source, Self::Sink, Queued), Unopened>> + Send;
+    fn open(&self, permit: Permit<Deliver>) -> impl Future<Output = Result<Opened<Self>, Unopened>> + Send;
 }
 
 /// Why there is no channel.
@@ -166,7 +159,7 @@ impl Forwarder {
         listener: &Forward,
         accepted: Accepted,
         opener: O,
-    ) -> Option<Box<Joined<O::Source, O::Sink>>> {
+    ) -> Option<Box<Joined<O::Source, O::Sink, O::Queue>>> {
         let question = session.question(Deliver {
             listener: Listener {
                 requested: listener.request.requested.clone(),

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::events::Events;
 use crate::judgement::Judge;
+use crate::relay::{Queue, Sink, Source};
 use crate::sessions::{Full, Place, Session, Sessions};
 use crate::shares::Shares;
 
@@ -89,6 +90,19 @@ impl Forwarder {
         session.listener_place(&self.review.judge.current().limits, &self.files)
     }
 }
+
+/// What the client's channels are to a tunnel.
+pub trait Channels {
+    /// The client's sending side.
+    type Source: Source + 'static;
+    /// The client's receiving side.
+    type Sink: Sink + 'static;
+    /// The count of what waits for the target.
+    type Queue: Queue + 'static;
+}
+
+/// A channel that is open.
+pub type Opened<C> = (<C as Channels>::Source, <C as Channels>::Sink, <C as Channels>::Queue);
 
 fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)

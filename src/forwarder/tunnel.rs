@@ -11,29 +11,33 @@ use super::{Forwarder, millis};
 use crate::config::Limits;
 use crate::events::{Ended, Event, Events, Subject};
 use crate::judgement::Allowed;
-use crate::relay::{self, Patience, Queued, Sink, Source, Stream};
+use crate::relay::{self, Patience, Queue, Sink, Source, Stream};
 use crate::request::{Cause, Endpoint};
 use crate::sessions::{Forward, ForwardGuard, Place, Session};
 
 /// What a tunnel is between: a channel of the client, and a connection.
-pub(super) struct Ends<S, K> {
+pub(super) struct Ends<S, K, Q> {
     pub(super) source: S,
     pub(super) sink: K,
-    pub(super) queue: Queued,
+    pub(super) queue: Q,
     pub(super) stream: Stream,
 }
 
 /// A tunnel whose ends are joined from now on.
-pub(super) struct Joined<S, K> {
+pub(super) struct Joined<S, K, Q> {
     pub(super) allowed: Arc<Allowed>,
-    pub(super) ends: Ends<S, K>,
+    pub(super) ends: Ends<S, K, Q>,
     pub(super) dialled: Option<Endpoint>,
     pub(super) address: Option<SocketAddr>,
     pub(super) place: Place,
 }
 
 impl Forwarder {
-    pub(super) async fn tunnel<S: Source, K: Sink>(&self, session: &Arc<Session>, joined: Box<Joined<S, K>>) {
+    pub(super) async fn tunnel<S: Source, K: Sink, Q: Queue>(
+        &self,
+        session: &Arc<Session>,
+        joined: Box<Joined<S, K, Q>>,
+    ) {
         let judged_by = Arc::clone(&joined.allowed.judged_by);
         let patience = patience(session, &judged_by.limits);
         let (
@@ -66,7 +70,11 @@ impl Forwarder {
 
     /// Enters the tunnel and records it; what is kept while it lasts is no more than its end needs.
     #[expect(clippy::boxed_local, reason = "the box is gone before the tunnel begins")]
-    fn open<S, K>(&self, session: &Arc<Session>, joined: Box<Joined<S, K>>) -> (Closing<'_>, Place, Ends<S, K>) {
+    fn open<S, K, Q>(
+        &self,
+        session: &Arc<Session>,
+        joined: Box<Joined<S, K, Q>>,
+    ) -> (Closing<'_>, Place, Ends<S, K, Q>) {
         let Joined {
             allowed,
             ends,

@@ -2,7 +2,7 @@
 //!
 //! Nothing here decides. A target is dialled and a listener bound with a [`Permit`] and nothing else,
 //! and the terms of the permit are kept. The room does not know SSH: the client's side of a tunnel is a
-//! [`Source`] and a [`Sink`]. Invariant: the source is always drained at once, so that no tunnel can
+//! [`Source`], a [`Sink`] and a [`Queue`], which counts what waits and says when more may be sent. Invariant: the source is always drained at once, so that no tunnel can
 //! make the session that feeds it wait.
 //!
 //! [`Permit`]: crate::judgement::Permit
@@ -11,13 +11,9 @@ mod bound;
 mod buffer;
 mod clock;
 mod dial;
-mod flow;
-mod gate;
 mod inbox;
-mod lead;
 mod meter;
 mod tunnel;
-mod window;
 
 use std::future::Future;
 use std::task::{Context, Poll};
@@ -26,12 +22,10 @@ use bytes::Bytes;
 
 pub(crate) use bound::is_ours;
 pub use bound::{Accepted, Bound};
+pub(crate) use buffer::{MAX_READ, PIECE};
 pub use clock::Patience;
 pub use dial::{Dialled, dial};
-pub use flow::{Flows, Memory, Queued, Round, Way};
-pub use gate::{Gate, Passage};
 pub use tunnel::{Stream, part, run};
-pub use window::{Bounds, Overrun, Throttle};
 
 /// What comes from the client.
 pub enum Inbound {
@@ -56,4 +50,37 @@ pub trait Sink: Send {
     fn eof(&mut self) -> impl Future<Output = bool> + Send;
     /// Closes the channel.
     fn close(&mut self) -> impl Future<Output = bool> + Send;
+}
+
+/// What waits in one tunnel for its target. The room that feeds the tunnel counts it, and throttles its client by that. It counts
+/// nothing more once it is dropped.
+pub trait Queue: Send {
+    /// The way back.
+    type Outlet: Outlet;
+    /// The way back of the same tunnel.
+    fn outlet(&self) -> Self::Outlet;
+    /// Bytes were queued.
+    fn add(&mut self, bytes: usize);
+    /// Bytes left the queue, for the target or because that takes no more.
+    fn take(&mut self, bytes: usize);
+    /// Bytes arrived that nobody wants.
+    fn skip(&self, bytes: usize);
+    /// Bytes in the queue.
+    fn bytes(&self) -> usize;
+    /// Whether more waits than may, so that the tunnel must end.
+    fn is_too_much(&self) -> bool;
+}
+
+/// What one tunnel may read of its target and send to its client.
+pub trait Outlet: Send + Sync {
+    /// Bytes that are held; they are not any more once it is dropped.
+    type Held: Send;
+    /// How many bytes may be read at once: at most [`MAX_READ`], or [`PIECE`] while much is held.
+    fn room(&self) -> usize;
+    /// Waits until the target may be read, which is expected to send so many bytes. Cancel-safe.
+    fn open(&self, bytes: usize) -> impl Future<Output = ()> + Send;
+    /// Counts bytes that were read while they are held.
+    fn hold(&self, bytes: usize) -> Self::Held;
+    /// Waits until so many bytes may be sent. Cancel-safe.
+    fn send(&self, bytes: usize) -> impl Future<Output = ()> + Send;
 }

@@ -13,10 +13,9 @@ use tokio::time::timeout;
 
 use super::buffer::{Buffer, MAX_READ, PIECE, Readable};
 use super::clock::{Clock, Patience};
-use super::flow::{Holding, Outlet, Queued};
 use super::inbox::Inbox;
 use super::meter::Meter;
-use super::{Inbound, Sink, Source};
+use super::{Inbound, Outlet, Queue, Sink, Source};
 use crate::request::Cause;
 use crate::sessions::Forward;
 use crate::workers;
@@ -38,7 +37,7 @@ pub async fn run(
     sink: &mut impl Sink,
     mut stream: Stream,
     forward: &Forward,
-    queue: Queued,
+    queue: impl Queue,
     patience: &Patience,
 ) -> Cause {
     match &mut stream {
@@ -92,7 +91,7 @@ async fn copy(
     read: impl Readable,
     write: impl AsyncWrite + Unpin,
     forward: &Forward,
-    queue: Queued,
+    queue: impl Queue,
     patience: &Patience,
 ) -> Cause {
     let clock = Clock::new();
@@ -163,11 +162,11 @@ enum End {
 }
 
 /// From the client to the target.
-struct Upward<'a, S, W> {
+struct Upward<'a, S, W, Q> {
     source: &'a mut S,
     write: W,
     inbox: Inbox,
-    queue: Queued,
+    queue: Q,
     meter: Meter,
     source_is: End,
     /// The target takes nothing more; what still comes is dropped, so that the client's window
@@ -177,7 +176,7 @@ struct Upward<'a, S, W> {
     clock: &'a Clock,
 }
 
-impl<S: Source, W: AsyncWrite + Unpin> Upward<'_, S, W> {
+impl<S: Source, W: AsyncWrite + Unpin, Q: Queue> Upward<'_, S, W, Q> {
     /// Ends when the client closes the channel, or a term ends the tunnel. `delivered` is set
     /// when the client's end of file was passed on.
     async fn run(&mut self, delivered: &AtomicBool) -> Ended {
@@ -291,7 +290,7 @@ async fn downward(
     mut read: impl Readable,
     budget: &Budget<'_>,
     clock: &Clock,
-    outlet: &Outlet,
+    outlet: &impl Outlet,
 ) -> Ended {
     let mut meter = Meter::new(budget.forward.terms.bytes_per_second);
     let mut buffer = Buffer::default();
@@ -324,19 +323,19 @@ async fn downward(
 
 /// Bytes of the target on their way to the client. They count from the beginning, since they are spent, and what is not
 /// sent in the end does not.
-struct Unsent<'a> {
+struct Unsent<'a, H> {
     piece: Bytes,
     rest: Bytes,
     count: &'a AtomicU64,
-    _holding: Holding,
+    _held: H,
 }
 
-impl<'a> Unsent<'a> {
-    fn new(bytes: Bytes, count: &'a AtomicU64, outlet: &Outlet) -> Self {
+impl<'a, H> Unsent<'a, H> {
+    fn new(bytes: Bytes, count: &'a AtomicU64, outlet: &impl Outlet<Held = H>) -> Self {
         count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Self {
             piece: Bytes::new(),
-            _holding: outlet.hold(bytes.len()),
+            _held: outlet.hold(bytes.len()),
             rest: bytes,
             count,
         }
@@ -349,7 +348,7 @@ impl<'a> Unsent<'a> {
     }
 }
 
-impl Drop for Unsent<'_> {
+impl<H> Drop for Unsent<'_, H> {
     fn drop(&mut self) {
         let unsent = self.piece.len() + self.rest.len();
         self.count.fetch_sub(unsent as u64, Ordering::Relaxed);

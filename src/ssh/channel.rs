@@ -8,9 +8,10 @@ use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWri
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use crate::forwarder::{Opener, Pending, Unopened};
+use super::flow::{Flows, Queued, Way};
+use crate::forwarder::{Channels, Opener, Pending, Unopened};
 use crate::judgement::{Deliver, Permit};
-use crate::relay::{Flows, Inbound, Queued, Sink, Source, Way};
+use crate::relay::{Inbound, Sink, Source};
 use crate::request::{Endpoint, Refusal, Requested, printable};
 
 /// The client's sending side of a channel.
@@ -104,10 +105,13 @@ pub(super) struct Asked {
     pub(super) queue: Queued,
 }
 
-impl Pending for Box<Asked> {
+impl Channels for Box<Asked> {
     type Source = Incoming;
     type Sink = Outgoing;
+    type Queue = Queued;
+}
 
+impl Pending for Box<Asked> {
     async fn accept(self) -> Option<(Incoming, Outgoing, Queued)> {
         self.reply.accept().await;
         let (source, sink) = halves(self.channel, &self.flows);
@@ -149,10 +153,13 @@ pub(super) struct Back {
     pub(super) flows: Flows,
 }
 
-impl Opener for Back {
+impl Channels for Back {
     type Source = Incoming;
     type Sink = Outgoing;
+    type Queue = Queued;
+}
 
+impl Opener for Back {
     async fn open(&self, permit: Permit<Deliver>) -> Result<(Incoming, Outgoing, Queued), Unopened> {
         let (_, Deliver { listener, peer }) = permit.spend();
         let opening = async {

@@ -10,6 +10,7 @@ mod channel;
 mod credential;
 mod entered;
 mod failed_login;
+mod flow;
 mod handler;
 mod heard;
 mod host_key;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::algorithms::{preferred, unnegotiated};
+use super::flow::{Bounds, Flows, Memory};
 use super::handler::Client;
 use super::heard::{Counted, Heard};
 use super::host_key::HostKeys;
@@ -23,7 +24,6 @@ use crate::events::{Events, Subject};
 use crate::forwarder::Forwarder;
 use crate::judgement::Judge;
 use crate::locks::Locks;
-use crate::relay::{Bounds, Flows, Memory};
 use crate::request::{Cause, Ends, printable};
 use crate::sessions::{self, Sessions};
 

@@ -15,11 +15,11 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::entered::Entered;
+use super::flow::{Flows, Throttle};
 use super::heard::Heard;
 use super::server::Service;
 use crate::accounts::Accounts;
 use crate::forwarder::Listening;
-use crate::relay::{Flows, Throttle};
 use crate::request::{Ends, Requested, clipped, new_id};
 use crate::sessions::{self, Seat};
 

@@ -12,11 +12,11 @@
 //!   so the outbox is emptied as fast as the client takes it, whether there is anything to read or not. A message to a
 //!   tunnel does not make it wait: tunnels take what arrives before all else (`relay/tunnel`), even while they wait for
 //!   the gate, for the client's window, or to say that they end.
-//! - **A tunnel** waits with what its target says: for the client's window, and then at the gate (`relay/gate`), which is
+//! - **A tunnel** waits with what its target says: for the client's window, and then at the gate (`ssh/flow/gate`), which is
 //!   closed while much is in the outbox. A tunnel that waits for a window has no place at the gate. So the way down waits
 //!   for the client to read, and for nothing else.
 //! - **The client** may read as late as it likes. What it sends is taken in the meantime, up to the windows that it was
-//!   granted, and these depend on what the targets take (`relay/window`), not on what it reads itself.
+//!   granted, and these depend on what the targets take (`ssh/flow/window`), not on what it reads itself.
 //! - **A target** waits for the client it talks to, through the window and the gate, and for nothing of other tunnels but
 //!   their turn at the gate.
 //!
@@ -57,7 +57,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use self::ahead::{AHEAD, Ahead};
 use self::opening::Opening;
 use self::outbox::{Outbox, Silence};
-use crate::relay::Flows;
+use crate::ssh::flow::Flows;
 
 /// A client's connection that can be cut from outside, whatever the protocol waits for.
 pub(super) struct Wire {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
 
 use super::*;
-use crate::relay::Memory;
+use crate::ssh::flow::Memory;
 
 /// How long anything may take here.
 const PATIENCE: Duration = Duration::from_secs(20);

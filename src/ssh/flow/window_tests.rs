@@ -1,5 +1,6 @@
 use super::*;
-use crate::relay::{Memory, Queued};
+use crate::relay::Queue;
+use crate::ssh::flow::{Memory, Queued};
 
 /// In which order a client sends what its windows allow.
 #[derive(Clone, Copy, Debug)]

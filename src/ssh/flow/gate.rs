@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 
 /// The gate of one session.
 #[derive(Default)]
-pub struct Gate {
+pub(in crate::ssh) struct Gate {
     /// Bytes that the connection could not take yet.
     waiting: AtomicUsize,
     /// Bytes that have passed, and that the session has not been given yet.
@@ -34,27 +34,27 @@ struct Lane {
 }
 
 /// Bytes on their way to the session; dropped once they are there.
-pub struct Passage<'a> {
+pub(in crate::ssh) struct Passage<'a> {
     gate: &'a Gate,
     bytes: usize,
 }
 
 impl Gate {
     /// So many bytes wait for the client now.
-    pub fn waits(&self, bytes: usize) {
+    pub(in crate::ssh) fn waits(&self, bytes: usize) {
         self.waiting.store(bytes, Ordering::SeqCst);
         self.wake();
     }
 
     /// Waits until so many bytes of a target may be given to the session. To drop the future is to leave the queue.
-    pub async fn pass(&self, bytes: usize) -> Passage<'_> {
+    pub(in crate::ssh) async fn pass(&self, bytes: usize) -> Passage<'_> {
         self.open(bytes).await;
         self.passing.fetch_add(bytes, Ordering::SeqCst);
         Passage { gate: self, bytes }
     }
 
     /// Waits until a target may be read that is expected to send so much. To drop the future is to leave the queue.
-    pub async fn open(&self, bytes: usize) {
+    pub(in crate::ssh) async fn open(&self, bytes: usize) {
         let lane = if bytes <= LITTLE { &self.little } else { &self.bulk };
         let _turn = lane.turn.lock().await;
         poll_fn(|context| {

@@ -24,7 +24,7 @@ use super::gate::LITTLE;
 
 /// Of one tunnel.
 #[derive(Default)]
-pub(super) struct Lead {
+pub(in crate::ssh) struct Lead {
     count: Mutex<Count>,
     /// How often the client has granted something.
     grants: AtomicU64,
@@ -34,7 +34,7 @@ pub(super) struct Lead {
 
 /// The tunnel of a connection that last sent something little.
 #[derive(Default)]
-pub(super) struct Company(Mutex<Option<(u32, Instant)>>);
+pub(in crate::ssh) struct Company(Mutex<Option<(u32, Instant)>>);
 
 struct Count {
     sent: u64,
@@ -91,7 +91,7 @@ impl Company {
 
 impl Lead {
     /// Waits until this tunnel may send more, and counts what it sends.
-    pub(super) async fn send(&self, number: u32, bytes: usize, company: &Company) {
+    pub(in crate::ssh) async fn send(&self, number: u32, bytes: usize, company: &Company) {
         loop {
             let now = Instant::now();
             if bytes <= LITTLE {
@@ -115,18 +115,18 @@ impl Lead {
     }
 
     /// The client granted more, and may be sent so much now.
-    pub(super) fn granted(&self, window: u32) {
+    pub(in crate::ssh) fn granted(&self, window: u32) {
         self.lock().granted(u64::from(window), Instant::now());
         self.grants.fetch_add(1, Ordering::SeqCst);
         self.waker.wake();
     }
 
-    pub(super) fn grants(&self) -> u64 {
+    pub(in crate::ssh) fn grants(&self) -> u64 {
         self.grants.load(Ordering::SeqCst)
     }
 
     /// Waits until the client has granted something more often than that.
-    pub(super) async fn granted_since(&self, grants: u64) {
+    pub(in crate::ssh) async fn granted_since(&self, grants: u64) {
         poll_fn(|context| {
             self.waker.register(context.waker());
             match self.grants() > grants {

@@ -1,3 +1,13 @@
+//! What the targets of one session take, and what its client may be sent: the counts that SSH's windows follow.
+//!
+//! [`Flows`] is the session's side: it counts what arrives for each channel. A tunnel has [`Queued`] and [`Way`], which the relay knows
+//! as a [`Queue`] and an [`Outlet`]. `window.rs` turns the counts into windows, `pacing.rs` limits how far a target runs ahead, and `gate.rs`
+//! holds targets back while too much waits for the client.
+
+mod gate;
+mod pacing;
+mod window;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -5,13 +15,16 @@ use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
 
-use super::buffer::{MAX_READ, PIECE};
-use super::gate::Gate;
-use super::lead::{Company, Lead};
+use crate::relay::{MAX_READ, Outlet, PIECE, Queue};
+
+use gate::Gate;
+use pacing::{Company, Lead};
+
+pub(super) use window::{Bounds, Throttle};
 
 /// How many bytes the tunnels of all sessions hold together.
 #[derive(Clone, Default)]
-pub struct Memory(Arc<Held>);
+pub(in crate::ssh) struct Memory(Arc<Held>);
 
 #[derive(Default)]
 struct Held {
@@ -24,14 +37,14 @@ struct Held {
 impl Memory {
     /// Bytes that wait for targets now.
     #[must_use]
-    pub fn bytes(&self) -> usize {
+    pub(in crate::ssh) fn bytes(&self) -> usize {
         self.0.for_targets.load(Ordering::Relaxed)
     }
 }
 
 /// The round of the least grants: they are written together, so that the answers come together and in a steady order.
 #[derive(Default)]
-pub struct Round {
+pub(in crate::ssh) struct Round {
     number: AtomicU64,
     /// Granted since this was last asked.
     granted: AtomicUsize,
@@ -48,30 +61,30 @@ pub struct Round {
 impl Round {
     /// How many were granted since this was last asked.
     #[must_use]
-    pub fn granted(&self) -> usize {
+    pub(in crate::ssh) fn granted(&self) -> usize {
         self.granted.swap(0, Ordering::Relaxed)
     }
 
     /// Whether the next round is to begin now, and not after a pause.
     #[must_use]
-    pub fn is_due(&self) -> bool {
+    pub(in crate::ssh) fn is_due(&self) -> bool {
         self.hurries.load(Ordering::Relaxed) && self.flying.load(Ordering::Relaxed) == 0
     }
 
     /// The task to wake if the next round need not wait for its pause any more.
-    pub fn wakes(&self, waker: &Waker) {
+    pub(in crate::ssh) fn wakes(&self, waker: &Waker) {
         self.writer.register(waker);
     }
 
     /// All that were held are written.
-    pub fn begin(&self) {
+    pub(in crate::ssh) fn begin(&self) {
         self.flying
             .store(self.held.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         self.number.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A channel that answers the grant of this round is granted the least again; answers of which round that is.
-    pub(super) fn grant(&self, answered: Option<u64>) -> u64 {
+    pub(in crate::ssh) fn grant(&self, answered: Option<u64>) -> u64 {
         let number = self.number.load(Ordering::Relaxed);
         self.answer(answered);
         self.granted.fetch_add(1, Ordering::Relaxed);
@@ -80,7 +93,7 @@ impl Round {
     }
 
     /// The grant of this round was answered.
-    pub(super) fn answer(&self, answered: Option<u64>) {
+    pub(in crate::ssh) fn answer(&self, answered: Option<u64>) {
         let number = self.number.load(Ordering::Relaxed);
         if answered.is_some_and(|answered| answered + 1 == number) {
             let flying = self.flying.load(Ordering::Relaxed);
@@ -95,7 +108,7 @@ impl Round {
         self.writer.wake();
     }
 
-    pub(super) fn hurry(&self, hurries: bool) {
+    pub(in crate::ssh) fn hurry(&self, hurries: bool) {
         self.hurries.store(hurries, Ordering::Relaxed);
     }
 }
@@ -105,7 +118,7 @@ impl Round {
 /// The session counts what arrives for a tunnel and the tunnel what it is rid of; the difference waits. The two sides
 /// find each other by the number of the channel.
 #[derive(Clone, Default)]
-pub struct Flows(Arc<Shared>);
+pub(in crate::ssh) struct Flows(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -121,7 +134,7 @@ struct Shared {
 impl Flows {
     /// The flows of a session that counts into this memory, of which targets may keep `most` bytes waiting.
     #[must_use]
-    pub fn new(memory: &Memory, most: u64) -> Self {
+    pub(in crate::ssh) fn new(memory: &Memory, most: u64) -> Self {
         Self(Arc::new(Shared {
             memory: memory.clone(),
             most: usize::try_from(most).unwrap_or(usize::MAX),
@@ -130,13 +143,13 @@ impl Flows {
     }
 
     /// Something may arrive for this channel from now on.
-    pub fn open(&self, channel: u32) {
+    pub(in crate::ssh) fn open(&self, channel: u32) {
         self.lock().entry(channel).or_default();
     }
 
     /// The queue of the tunnel that has this channel.
     #[must_use]
-    pub fn queue(&self, channel: u32) -> Queued {
+    pub(in crate::ssh) fn queue(&self, channel: u32) -> Queued {
         let flow = Arc::clone(self.lock().entry(channel).or_default());
         flow.carried.store(true, Ordering::Relaxed);
         Queued {
@@ -148,12 +161,12 @@ impl Flows {
     }
 
     /// The channel is gone.
-    pub fn close(&self, channel: u32) {
+    pub(in crate::ssh) fn close(&self, channel: u32) {
         self.lock().remove(&channel);
     }
 
     /// The client may be sent so much more over this channel now.
-    pub fn granted(&self, channel: u32, window: u32) {
+    pub(in crate::ssh) fn granted(&self, channel: u32, window: u32) {
         if let Some(flow) = self.find(channel) {
             flow.lead.granted(window);
         }
@@ -161,27 +174,27 @@ impl Flows {
 
     /// The round of the least grants.
     #[must_use]
-    pub fn round(&self) -> &Round {
+    pub(in crate::ssh) fn round(&self) -> &Round {
         &self.0.round
     }
 
     /// Who may add to what waits for the client.
     #[must_use]
-    pub fn gate(&self) -> &Gate {
+    pub(in crate::ssh) fn gate(&self) -> &Gate {
         &self.0.gate
     }
 
     /// The way to the client of the tunnel that has this channel; none if there is no such tunnel.
     #[must_use]
-    pub fn way(&self, channel: u32) -> Option<Way> {
+    pub(in crate::ssh) fn way(&self, channel: u32) -> Option<Way> {
         self.find(channel).map(Way)
     }
 
-    pub(super) fn memory(&self) -> &Memory {
+    pub(in crate::ssh) fn memory(&self) -> &Memory {
         &self.0.memory
     }
 
-    pub(super) fn find(&self, channel: u32) -> Option<Arc<Flow>> {
+    pub(in crate::ssh) fn find(&self, channel: u32) -> Option<Arc<Flow>> {
         self.lock().get(&channel).map(Arc::clone)
     }
 
@@ -192,7 +205,7 @@ impl Flows {
 
 /// One tunnel's side of the count.
 #[derive(Default)]
-pub(super) struct Flow {
+pub(in crate::ssh) struct Flow {
     lead: Lead,
     taken: AtomicU64,
     /// It is throttled.
@@ -203,7 +216,7 @@ pub(super) struct Flow {
 
 impl Flow {
     /// What waits of this many bytes that arrived; nothing where no tunnel holds them.
-    pub(super) fn waiting(&self, arrived: u64) -> u64 {
+    pub(in crate::ssh) fn waiting(&self, arrived: u64) -> u64 {
         if self.carried.load(Ordering::Relaxed) && !self.has_ended() {
             arrived.saturating_sub(self.taken.load(Ordering::Relaxed))
         } else {
@@ -212,41 +225,43 @@ impl Flow {
     }
 
     /// The round is to go on once nothing waits any more.
-    pub(super) fn watch(&self) {
+    pub(in crate::ssh) fn watch(&self) {
         self.watched.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn has_ended(&self) -> bool {
+    pub(in crate::ssh) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
     }
 }
 
 /// The way to the client through one channel.
-pub struct Way(Arc<Flow>);
+pub(in crate::ssh) struct Way(Arc<Flow>);
 
 impl Way {
     /// How often the client has granted something so far.
     #[must_use]
-    pub fn grants(&self) -> u64 {
+    pub(in crate::ssh) fn grants(&self) -> u64 {
         self.0.lead.grants()
     }
 
     /// Waits until the client has granted something more often than that.
-    pub async fn granted_since(&self, grants: u64) {
+    pub(in crate::ssh) async fn granted_since(&self, grants: u64) {
         self.0.lead.granted_since(grants).await;
     }
 }
 
 /// The client's side of one tunnel, as far as it may be sent something.
-pub(super) struct Outlet {
+pub(in crate::ssh) struct Back {
     flows: Flows,
     flow: Arc<Flow>,
     channel: u32,
 }
 
-impl Outlet {
+impl Outlet for Back {
+    type Held = Holding;
+
     /// How much may be read of the target at once: little more where a lot is held for clients that do not take it.
-    pub(super) fn room(&self) -> usize {
+    fn room(&self) -> usize {
         if self.flows.memory().0.for_clients.load(Ordering::Relaxed) < HELD {
             MAX_READ
         } else {
@@ -255,25 +270,25 @@ impl Outlet {
     }
 
     /// Waits until the target may be read, which is expected to send so much.
-    pub(super) async fn open(&self, bytes: usize) {
+    async fn open(&self, bytes: usize) {
         self.flows.gate().open(bytes).await;
     }
 
     /// Counts bytes that were read of the target while they are held.
-    pub(super) fn hold(&self, bytes: usize) -> Holding {
+    fn hold(&self, bytes: usize) -> Holding {
         let memory = self.flows.memory().clone();
         memory.0.for_clients.fetch_add(bytes, Ordering::Relaxed);
         Holding { memory, bytes }
     }
 
     /// Waits until so many bytes may be sent.
-    pub(super) async fn send(&self, bytes: usize) {
+    async fn send(&self, bytes: usize) {
         self.flow.lead.send(self.channel, bytes, &self.flows.0.company).await;
     }
 }
 
 /// Bytes of a target that are held for a client.
-pub(super) struct Holding {
+pub(in crate::ssh) struct Holding {
     memory: Memory,
     bytes: usize,
 }
@@ -285,16 +300,18 @@ impl Drop for Holding {
 }
 
 /// The bytes that one tunnel holds; they leave all counts when it is dropped.
-pub struct Queued {
+pub(in crate::ssh) struct Queued {
     flows: Flows,
     flow: Arc<Flow>,
     channel: u32,
     bytes: usize,
 }
 
-impl Queued {
+impl Queue for Queued {
+    type Outlet = Back;
+
     /// Bytes were queued.
-    pub fn add(&mut self, bytes: usize) {
+    fn add(&mut self, bytes: usize) {
         let memory = self.flows.memory();
         memory.0.for_targets.fetch_add(bytes, Ordering::Relaxed);
         if self.bytes == 0 && bytes > 0 {
@@ -305,7 +322,7 @@ impl Queued {
 
     /// Whether more waits for all targets than may, and for this one no less than for most. What a client was granted cannot
     /// be taken back, so there is no other end to it than that of a tunnel.
-    pub(super) fn is_too_much(&self) -> bool {
+    fn is_too_much(&self) -> bool {
         let all = self.flows.memory().bytes();
         if all <= self.flows.0.most {
             return false;
@@ -315,7 +332,7 @@ impl Queued {
     }
 
     /// Bytes left the queue.
-    pub fn take(&mut self, bytes: usize) {
+    fn take(&mut self, bytes: usize) {
         let memory = self.flows.memory();
         memory.0.for_targets.fetch_sub(bytes, Ordering::Relaxed);
         self.bytes -= bytes;
@@ -329,13 +346,13 @@ impl Queued {
     }
 
     /// Bytes arrived for a tunnel that no longer exists.
-    pub fn skip(&self, bytes: usize) {
+    fn skip(&self, bytes: usize) {
         self.flow.taken.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Where the other direction of the tunnel goes.
-    pub(super) fn outlet(&self) -> Outlet {
-        Outlet {
+    fn outlet(&self) -> Back {
+        Back {
             flows: self.flows.clone(),
             flow: Arc::clone(&self.flow),
             channel: self.channel,
@@ -343,8 +360,7 @@ impl Queued {
     }
 
     /// Bytes in this queue.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.bytes
     }
 }
@@ -410,8 +426,8 @@ mod tests {
         let memory = Memory::default();
         let outlets = [1, 2].map(|channel| Flows::new(&memory, u64::MAX).queue(channel).outlet());
         let held: Vec<_> = (0..HELD / MAX_READ).map(|_| outlets[0].hold(MAX_READ)).collect();
-        assert_eq!(outlets.each_ref().map(Outlet::room), [PIECE; 2]);
+        assert_eq!(outlets.each_ref().map(Back::room), [PIECE; 2]);
         drop(held);
-        assert_eq!(outlets.each_ref().map(Outlet::room), [MAX_READ; 2]);
+        assert_eq!(outlets.each_ref().map(Back::room), [MAX_READ; 2]);
     }
 }

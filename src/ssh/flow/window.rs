@@ -41,10 +41,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::flow::{Flow, Flows};
+use super::{Flow, Flows};
 
 /// The windows of one session's channels.
-pub struct Throttle {
+pub(in crate::ssh) struct Throttle {
     flows: Flows,
     bounds: Bounds,
     channels: HashMap<u32, Box<Channel>>,
@@ -64,7 +64,7 @@ pub struct Throttle {
 
 /// How much may wait.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub(in crate::ssh) struct Bounds {
     initial: u32,
     window: u32,
     soft: u64,
@@ -75,7 +75,7 @@ pub struct Bounds {
 
 /// More arrived than was granted.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Overrun;
+pub(in crate::ssh) struct Overrun;
 
 struct Channel {
     flow: Arc<Flow>,
@@ -115,7 +115,7 @@ enum Predecessor {
 impl Bounds {
     /// One tunnel may hold `tunnel` bytes and all tunnels `memory`; a tunnel that takes nothing is closed after `patience`.
     #[must_use]
-    pub fn new(tunnel: u64, memory: u64, patience: Option<Duration>) -> Self {
+    pub(in crate::ssh) fn new(tunnel: u64, memory: u64, patience: Option<Duration>) -> Self {
         Self {
             initial: u32::try_from(tunnel / 2).unwrap_or(INITIAL).min(INITIAL),
             window: u32::try_from(tunnel / 8).unwrap_or(WINDOW).min(WINDOW),
@@ -128,7 +128,7 @@ impl Bounds {
 
     /// What a new channel may send at first.
     #[must_use]
-    pub fn initial(&self) -> u32 {
+    pub(in crate::ssh) fn initial(&self) -> u32 {
         self.initial
     }
 
@@ -157,7 +157,7 @@ impl Channel {
 impl Throttle {
     /// The windows of a session with these flows.
     #[must_use]
-    pub fn new(flows: Flows, bounds: Bounds) -> Self {
+    pub(in crate::ssh) fn new(flows: Flows, bounds: Bounds) -> Self {
         Self {
             flows,
             stake: bounds.window,
@@ -172,7 +172,7 @@ impl Throttle {
     }
 
     /// A channel was topped up to the target of `current`; returns the next target.
-    pub fn topped_up(&mut self, number: u32, current: u32, now: Instant) -> u32 {
+    pub(in crate::ssh) fn topped_up(&mut self, number: u32, current: u32, now: Instant) -> u32 {
         let full = self.granted(number, current, now);
         self.note(number, full);
         self.sort(now);
@@ -186,7 +186,7 @@ impl Throttle {
     ///
     /// # Errors
     /// If it is more than its channel was granted, beyond the tenth of a window that OpenSSH tolerates, too.
-    pub fn arrived(&mut self, number: u32, length: usize) -> Result<(), Overrun> {
+    pub(in crate::ssh) fn arrived(&mut self, number: u32, length: usize) -> Result<(), Overrun> {
         let whole = self.whole_window();
         let soft = self.soft_mark(whole);
         let window = self.bounds.window;
@@ -219,7 +219,7 @@ impl Throttle {
     }
 
     /// The client closed a channel.
-    pub fn closed(&mut self, number: u32) {
+    pub(in crate::ssh) fn closed(&mut self, number: u32) {
         self.channels.remove(&number);
         self.flows.close(number);
     }
