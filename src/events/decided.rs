@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::names::NameError;
 use crate::policy::PolicyRef;
-use crate::request::{Action, By, Endpoint, Requested, Terms, VerdictWord};
+use crate::request::{Action, By, Endpoint, Requested, Terms, Unreached, VerdictWord};
 
 /// The decision on one request.
 #[derive(Clone, Debug, Serialize)]
@@ -65,6 +67,10 @@ pub struct Decided {
     /// The sentence for the user, of a refusal. Not in the log, which says more.
     #[serde(skip)]
     pub told: Option<String>,
+    /// How long each policy took that was asked, by its configured name and without the wait for a place. Empty where an
+    /// earlier answer was used again. Not in the log, which has `micros`.
+    #[serde(skip)]
+    pub times: Vec<(Arc<str>, Duration)>,
 }
 
 /// A connection that was allowed and is not there.
@@ -81,6 +87,9 @@ pub struct ConnectFailed {
     /// The addresses that might be dialled.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resolved: Vec<IpAddr>,
+    /// Why the target was not reached; absent where it was, or was not waited for. Not in the log, which has `reason`.
+    #[serde(skip)]
+    pub why: Option<Unreached>,
     /// Why not: the words of the operating system or the resolver.
     pub reason: String,
     /// How long it was tried.
@@ -96,7 +105,7 @@ impl ConnectFailed {
 
     /// What was allowed by name, where the name has no address. None where nothing was allowed.
     #[must_use]
-    pub fn unresolved(decided: &Decided, reason: String, millis: u64) -> Option<Self> {
+    pub fn unresolved(decided: &Decided, why: Unreached, reason: String, millis: u64) -> Option<Self> {
         let target = decided.target.clone()?;
         Some(Self {
             action: decided.action,
@@ -104,6 +113,7 @@ impl ConnectFailed {
             effective: decided.effective.clone().unwrap_or_else(|| target.clone()),
             target,
             resolved: Vec::new(),
+            why: Some(why),
             reason,
             millis,
         })

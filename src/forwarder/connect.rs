@@ -62,7 +62,7 @@ impl Forwarder {
         let dialled = tokio::select! {
             dialled = relay::dial(permit, patience) => dialled,
             _ = session.stop.ended() => {
-                self.decisions.unreached(&attempt, "the session ended first".to_owned());
+                self.decisions.unreached(&attempt, None, "the session ended first".to_owned());
                 return None;
             }
         };
@@ -70,14 +70,18 @@ impl Forwarder {
         let dialled = match dialled {
             Ok(dialled) => dialled,
             Err(refusal) => {
-                self.decisions.unreached(&attempt, refusal.sentence());
+                let why = match &refusal {
+                    Refusal::Unreachable { why, .. } => Some(*why),
+                    _ => None,
+                };
+                self.decisions.unreached(&attempt, why, refusal.sentence());
                 self.decisions.slow_down(session).await;
                 pending.refuse(&refusal, &attempt.allowed.request.id).await;
                 return None;
             }
         };
         let Some((source, sink, queue)) = pending.accept().await else {
-            self.decisions.unreached(&attempt, UNTAKEN.to_owned());
+            self.decisions.unreached(&attempt, None, UNTAKEN.to_owned());
             return None;
         };
         let ends = Ends {

@@ -12,7 +12,7 @@ use super::Review;
 use super::refusals::{Cause, MOST_SESSION_WAIT, MOST_WAIT, OfUser, Record, Refusals};
 use crate::events::{ConnectFailed, Decided, Event, Events, Subject};
 use crate::judgement::{Allowed, Connect, Direction, Judge, Judgement, Permit, Question, unrecorded};
-use crate::request::{Action, Refusal};
+use crate::request::{Action, Refusal, Unreached};
 use crate::sessions::{Counted, Full, Session};
 
 /// A refusal, and the `forward` of the audit line that has it.
@@ -180,8 +180,8 @@ impl Decisions {
             began,
             most,
         } = asked;
-        if let (Some(Refusal::Unreachable { reason }), Action::Connect) = (judgement.refusal(), D::ACTION) {
-            let failed = ConnectFailed::unresolved(&judgement.line(), reason.clone(), super::millis(began));
+        if let (Some(Refusal::Unreachable { why, reason }), Action::Connect) = (judgement.refusal(), D::ACTION) {
+            let failed = ConnectFailed::unresolved(&judgement.line(), *why, reason.clone(), super::millis(began));
             let judged = self.publish(session, id, judgement, Waits::Within(most)).await;
             if let (Some(failed), Err(refused)) = (failed, &judged) {
                 let subject = session.subject.with_forward(&refused.forward);
@@ -275,8 +275,8 @@ impl Decisions {
         wait_for(turn, most).await;
     }
 
-    /// Records that what was allowed is not there, and why.
-    pub(super) fn unreached(&self, attempt: &Attempt, reason: String) {
+    /// Records that what was allowed is not there, and why; `why` is for the target's part in it, if it has one.
+    pub(super) fn unreached(&self, attempt: &Attempt, why: Option<Unreached>, reason: String) {
         let request = &attempt.allowed.request;
         let subject = Subject::of(request);
         let failed = ConnectFailed {
@@ -285,6 +285,7 @@ impl Decisions {
             target: request.target.clone(),
             effective: attempt.allowed.effective.clone(),
             resolved: attempt.addresses.clone(),
+            why,
             reason,
             millis: super::millis(attempt.began),
         };

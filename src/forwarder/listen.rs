@@ -184,7 +184,7 @@ impl Forwarder {
         }
         let Ok((source, sink, queue)) = opened else {
             session.leave(place);
-            self.decisions.unreached(&attempt, UNTAKEN.to_owned());
+            self.decisions.unreached(&attempt, None, UNTAKEN.to_owned());
             return None;
         };
         let ends = Ends {

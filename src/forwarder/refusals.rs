@@ -315,6 +315,7 @@ mod tests {
             again: None,
             repeated: None,
             told: None,
+            times: Vec::new(),
         }
     }
 

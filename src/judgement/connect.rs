@@ -9,7 +9,7 @@ use super::floors::Reach;
 use crate::auth::ForwardLimits;
 use crate::machine;
 use crate::paths::Socket;
-use crate::request::{Action, By, Endpoint, Host, Refusal, Requested, SocketPath, Terms};
+use crate::request::{Action, By, Endpoint, Host, Refusal, Requested, SocketPath, Terms, Unreached};
 
 /// To connect to something for the client.
 #[derive(Clone, Debug)]
@@ -124,6 +124,7 @@ impl Weighing<'_> {
     async fn addresses(self, host: &Host, port: u16) -> Result<Vec<SocketAddr>, Refusal> {
         let found = self.lookups.settle(host).await;
         let found = found.map_err(|error| Refusal::Unreachable {
+            why: Unreached::Name,
             reason: format!("{host}: {error}"),
         })?;
         self.findings.resolve(host, &found);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -34,6 +35,8 @@ pub(super) struct Heard {
     /// Which of them decided.
     pub(super) policy: Option<PolicyRef>,
     pub(super) took: Duration,
+    /// What each of them took.
+    pub(super) times: Vec<(Arc<str>, Duration)>,
     /// What they were told of names.
     pub(super) names: BTreeMap<String, NameAnswer>,
     /// What they allowed, if they did.
@@ -49,12 +52,19 @@ pub(super) struct Yes {
 }
 
 impl Heard {
-    pub(super) fn new(asked: Timestamp, policy: Option<PolicyRef>, took: Duration, lookups: &Lookups) -> Self {
+    /// Heard in so long a time, of which each policy took its part.
+    pub(super) fn new(
+        asked: Timestamp,
+        policy: Option<PolicyRef>,
+        (took, times): (Duration, Vec<(Arc<str>, Duration)>),
+        lookups: &Lookups,
+    ) -> Self {
         let answered = lookups.answered();
         Self {
             asked,
             policy,
             took,
+            times,
             names: answered
                 .map(|(name, answer)| (name.to_owned(), NameAnswer::from(answer.clone())))
                 .collect(),
@@ -133,6 +143,7 @@ impl Findings {
             again: self.again,
             repeated: None,
             told: refusal.map(Refusal::sentence),
+            times: heard.map(|heard| heard.times.clone()).unwrap_or_default(),
         }
     }
 }

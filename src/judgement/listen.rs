@@ -8,7 +8,7 @@ use super::direction::{Direction, Weighing, limited, malformed, narrow, sealed};
 use crate::auth::ForwardLimits;
 use crate::config::GatewayPorts;
 use crate::paths::Place;
-use crate::request::{Action, Endpoint, EndpointError, Host, Name, Refusal, Requested};
+use crate::request::{Action, Endpoint, EndpointError, Host, Name, Refusal, Requested, Unreached};
 
 /// To listen for the client.
 #[derive(Clone, Debug)]
@@ -124,6 +124,7 @@ async fn addresses(host: &Host, port: u16, weighing: Weighing<'_>) -> Result<Vec
         host => {
             let found = weighing.lookups.settle(host).await;
             let found = found.map_err(|error| Refusal::Unreachable {
+                why: Unreached::Name,
                 reason: format!("{host}: {error}"),
             })?;
             weighing.findings.resolved.clone_from(&found);

@@ -45,7 +45,7 @@ use reuse::Answer;
 use crate::accounts::Rights;
 use crate::names::{Lookups, Resolver};
 use crate::policy::{Opinion, Policies};
-use crate::request::{By, Denial, Endpoint, ForwardRequest, Refusal, Verdict};
+use crate::request::{By, Denial, Endpoint, ForwardRequest, Refusal, Unreached, Verdict};
 
 /// Judges requests by the configuration and the policies in force.
 pub struct Judge {
@@ -179,8 +179,11 @@ impl Judge {
             policy,
             mut lookups,
             took,
+            times,
         } = self.opinion(current, &request, question.verdicts.as_deref()).await;
-        let heard = findings.heard.insert(Heard::new(request.now, policy, took, &lookups));
+        let heard = findings
+            .heard
+            .insert(Heard::new(request.now, policy, (took, times), &lookups));
         let (mut terms, rewritten) = match verdict {
             Ok(Verdict::Allow(terms)) => (terms, None),
             Ok(Verdict::Rewrite(redirect)) => (redirect.terms, Some((redirect.to, redirect.reason))),
@@ -203,6 +206,7 @@ impl Judge {
             target = followed.map_err(|refusal| match occasion {
                 // What a path leads to now says nothing about a connection that stands.
                 Occasion::Again(_) => Refusal::Unreachable {
+                    why: Unreached::Other,
                     reason: refusal.sentence(),
                 },
                 Occasion::Asked | Occasion::Supposed(_) => refusal,
@@ -243,6 +247,7 @@ impl Judge {
                 policy: kept.policy,
                 lookups,
                 took: Duration::ZERO,
+                times: Vec::new(),
             };
         }
         let opinion = generation.decide(Arc::clone(request), lookups).await;

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::tunnel::Stream;
 use crate::judgement::{Connect, Dial, Permit};
-use crate::request::{Endpoint, Refusal};
+use crate::request::{Endpoint, Refusal, Unreached};
 
 /// A target that was reached.
 pub struct Dialled {
@@ -77,5 +77,37 @@ fn timed_out() -> io::Error {
 pub(super) fn unreachable(error: &io::Error) -> Refusal {
     let words = error.to_string();
     let reason = words.split(" (os error").next().unwrap_or_default().to_owned();
-    Refusal::Unreachable { reason }
+    let why = kind(error);
+    Refusal::Unreachable { why, reason }
+}
+
+/// Which kind of failure an error of the operating system is.
+fn kind(error: &io::Error) -> Unreached {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Unreached::Refused,
+        io::ErrorKind::TimedOut => Unreached::TimedOut,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Unreached::Unreachable,
+        _ => Unreached::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::libc::{ECONNREFUSED, EHOSTUNREACH, EMFILE, ENETUNREACH, ENOENT};
+
+    use super::*;
+
+    #[test]
+    fn the_errors_of_the_system_are_of_few_kinds() {
+        #[rustfmt::skip]
+        let table = [
+            (ECONNREFUSED, Unreached::Refused),     (EHOSTUNREACH, Unreached::Unreachable),
+            (ENETUNREACH, Unreached::Unreachable),  (ENOENT, Unreached::Other),
+            (EMFILE, Unreached::Other),
+        ];
+        for (code, expected) in table {
+            assert_eq!(kind(&io::Error::from_raw_os_error(code)), expected, "{code}");
+        }
+        assert_eq!(kind(&timed_out()), Unreached::TimedOut);
+    }
 }

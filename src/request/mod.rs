@@ -15,7 +15,7 @@ mod verdict;
 pub use endpoint::{Endpoint, EndpointError, Host, Name, Requested, SocketPath};
 pub use identity::{Certificate, Connection, Credential, Ends, Fact, Principal};
 pub use network::{NetworkError, loose_network, network};
-pub use outcome::{Cause, VerdictWord};
+pub use outcome::{Cause, Unreached, VerdictWord};
 pub use refusal::{By, Refusal};
 pub use text::{clipped, is_unseen, printable, seen};
 pub use verdict::{AddressRule, AddressRules, Denial, Effect, Redirect, Terms, Verdict};
@@ -39,6 +39,9 @@ pub enum Action {
 }
 
 impl Action {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Connect, Self::Listen, Self::Accept];
+
     /// The word used in the audit log and on the command line.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -29,6 +29,44 @@ impl VerdictWord {
     }
 }
 
+/// Why a target was not reached: few cases, so that they can be counted. The words of the system say more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreached {
+    /// It refused the connection.
+    Refused,
+    /// It did not answer within `limits.dial-timeout`, or within the system's own time.
+    TimedOut,
+    /// There is no route to its host or network.
+    Unreachable,
+    /// Its name has no address, or the look-up failed.
+    Name,
+    /// Anything else, such as a Unix socket that is not there.
+    Other,
+}
+
+impl Unreached {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Refused,
+        Self::TimedOut,
+        Self::Unreachable,
+        Self::Name,
+        Self::Other,
+    ];
+
+    /// The word in the metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::TimedOut => "timed-out",
+            Self::Unreachable => "unreachable",
+            Self::Name => "name",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// Why a tunnel or listener ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use super::Unreached;
+
 /// Which part of the judgement decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -14,6 +16,23 @@ pub enum By {
     Floor,
     /// A number under `[limits]`.
     Limit,
+}
+
+impl By {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Switch, Self::Key, Self::Policy, Self::Floor, Self::Limit];
+
+    /// As the log has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Switch => "switch",
+            Self::Key => "key",
+            Self::Policy => "policy",
+            Self::Floor => "floor",
+            Self::Limit => "limit",
+        }
+    }
 }
 
 /// Why nothing is forwarded. Each case has its own code on the wire (RFC 4254 section 5.1).
@@ -55,6 +74,8 @@ pub enum Refusal {
     },
     /// It was permitted, but the target could not be reached or the address not be bound.
     Unreachable {
+        /// Which kind of failure it was.
+        why: Unreached,
         /// The operating system's or the resolver's words.
         reason: String,
     },
@@ -115,7 +136,7 @@ impl Refusal {
                 ..
             } => format!("{sentence} ({name})"),
             Self::Unanswered { name, .. } => name.clone(),
-            Self::Exhausted { reason, .. } | Self::Unreachable { reason } => reason.clone(),
+            Self::Exhausted { reason, .. } | Self::Unreachable { reason, .. } => reason.clone(),
         }
     }
 }

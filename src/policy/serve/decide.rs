@@ -26,6 +26,8 @@ pub struct Opinion {
     pub lookups: Lookups,
     /// How long it took, with the wait for a place.
     pub took: Duration,
+    /// How long each policy took that was asked, by its configured name, in order, without the wait for a place.
+    pub times: Vec<(Arc<str>, Duration)>,
 }
 
 impl Generation {
@@ -46,19 +48,20 @@ impl Generation {
                 Duration::from_millis(100)
             };
         let asked = Box::pin(Arc::clone(self).ask_within(outer, request, lookups));
-        let (verdict, policy, lookups) = match first_turn(asked).await {
+        let done = match first_turn(asked).await {
             Ok(done) => done,
             Err(unfinished) => {
                 let elsewhere = AbortOnDropHandle::new(self.spare.spawn(unfinished));
                 elsewhere.await.ok().flatten()
             }
         }
-        .unwrap_or_else(|| (Err(Failure::Deadline), None, Lookups::new(resolver)));
+        .unwrap_or_else(|| Asked::failed(Failure::Deadline, Lookups::new(resolver)));
         Opinion {
-            verdict,
-            policy,
-            lookups,
+            verdict: done.verdict,
+            policy: done.policy,
+            lookups: done.lookups,
             took: began.elapsed(),
+            times: done.times,
         }
     }
 
@@ -71,7 +74,7 @@ impl Generation {
     ) -> Option<Asked> {
         match self.places.enter(&request.principal.user, &self.loader.sandbox).await {
             Ok(turn) => timeout(outer, self.ask_chain(request, lookups, Some(turn))).await.ok(),
-            Err(failure) => Some((Err(failure), None, lookups)),
+            Err(failure) => Some(Asked::failed(failure, lookups)),
         }
     }
 
@@ -80,7 +83,9 @@ impl Generation {
         let mut terms: Option<Terms> = None;
         let mut rewritten: Option<(Redirect, PolicyRef)> = None;
         let mut last = None;
+        let mut times = Vec::with_capacity(self.chain.len());
         for loaded in &self.chain {
+            let began = Instant::now();
             let asked = loaded.decide(
                 &self.loader.sandbox,
                 &self.facts,
@@ -90,6 +95,7 @@ impl Generation {
             );
             let verdict;
             (verdict, lookups, turn) = asked.await;
+            times.push((Arc::clone(&loaded.label.0), began.elapsed()));
             last = Some(loaded.reference.clone());
             match verdict {
                 Ok(Verdict::Allow(given)) => terms = Some(tightened(terms, given)),
@@ -99,18 +105,27 @@ impl Generation {
                     Arc::make_mut(&mut request).target = redirect.to.clone();
                     rewritten = Some((redirect, loaded.reference.clone()));
                 }
-                refusal => return (refusal, last, lookups),
+                refusal => {
+                    return Asked {
+                        verdict: refusal,
+                        policy: last,
+                        lookups,
+                        times,
+                    };
+                }
             }
         }
         let terms = terms.unwrap_or_default();
-        match (rewritten, last) {
-            (Some((redirect, policy)), _) => (
-                Ok(Verdict::Rewrite(Redirect { terms, ..redirect })),
-                Some(policy),
-                lookups,
-            ),
-            (None, Some(policy)) => (Ok(Verdict::Allow(terms)), Some(policy), lookups),
-            (None, None) => (Err(Failure::Host("no policy is loaded".to_owned())), None, lookups),
+        let (verdict, policy) = match (rewritten, last) {
+            (Some((redirect, policy)), _) => (Ok(Verdict::Rewrite(Redirect { terms, ..redirect })), Some(policy)),
+            (None, Some(policy)) => (Ok(Verdict::Allow(terms)), Some(policy)),
+            (None, None) => (Err(Failure::Host("no policy is loaded".to_owned())), None),
+        };
+        Asked {
+            verdict,
+            policy,
+            lookups,
+            times,
         }
     }
 }
@@ -123,7 +138,25 @@ fn tightened(terms: Option<Terms>, given: Terms) -> Terms {
     }
 }
 
-type Asked = (Result<Verdict, Failure>, Option<PolicyRef>, Lookups);
+/// What became of asking the chain, as in [`Opinion`].
+struct Asked {
+    verdict: Result<Verdict, Failure>,
+    policy: Option<PolicyRef>,
+    lookups: Lookups,
+    times: Vec<(Arc<str>, Duration)>,
+}
+
+impl Asked {
+    /// No policy came to an answer.
+    fn failed(failure: Failure, lookups: Lookups) -> Self {
+        Self {
+            verdict: Err(failure),
+            policy: None,
+            lookups,
+            times: Vec::new(),
+        }
+    }
+}
 
 /// Polls once; gives the future back where it has not finished.
 async fn first_turn<F: Future + Unpin>(mut future: F) -> Result<F::Output, F> {

@@ -49,6 +49,13 @@ impl Generation {
             .map(|loaded| (&loaded.reference, loaded.summary.as_str(), loaded.schema.as_deref()))
     }
 
+    /// The policies of this generation, in order, with the name that each component states of itself.
+    pub fn components(&self) -> impl Iterator<Item = (&PolicyRef, &str)> {
+        self.chain
+            .iter()
+            .map(|loaded| (&loaded.reference, loaded.lineage.component.as_str()))
+    }
+
     /// What is ready of each policy, in order.
     #[must_use]
     pub fn pooled(&self) -> Vec<Pooled> {
