@@ -11,4 +11,4 @@ mod sink;
 mod target;
 mod writer;
 
-pub use sink::{Audit, Haste, Written};
+pub use sink::{Audit, Haste, Lines, Written};

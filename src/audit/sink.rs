@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -40,6 +40,26 @@ pub(super) struct State {
     pub(super) waiting: AtomicUsize,
     /// Lines for which there was no room, of a log that is not required.
     pub(super) dropped: AtomicUsize,
+    pub(super) tally: Tally,
+}
+
+/// What became of lines, since the start.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) written: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) dropped: AtomicU64,
+}
+
+/// What became of lines, since the start of the gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// That are in the log.
+    pub written: u64,
+    /// That could not be written when that was tried. They are kept and tried again, twice a second, and counted each time.
+    pub failed: u64,
+    /// For which there was no room; always 0 of a log that is required.
+    pub dropped: u64,
 }
 
 /// When a line is to be written.
@@ -96,6 +116,7 @@ impl Audit {
                 broken: AtomicBool::new(false),
                 waiting: AtomicUsize::new(0),
                 dropped: AtomicUsize::new(0),
+                tally: Tally::default(),
             },
         });
         let (alive, ended) = mpsc::channel();
@@ -171,6 +192,18 @@ impl Audit {
         )
     }
 
+    /// What became of all lines so far.
+    #[must_use]
+    pub fn lines(&self) -> Lines {
+        let tally = &self.0.shared.state.tally;
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Lines {
+            written: count(&tally.written),
+            failed: count(&tally.failed),
+            dropped: count(&tally.dropped),
+        }
+    }
+
     /// Opens the file again under its name, after it was moved away.
     pub fn reopen(&self) {
         self.0.shared.queue.add(|orders| orders.reopen = true);
@@ -189,6 +222,7 @@ impl Audit {
     fn send(&self, line: Vec<u8>, haste: Haste, done: Option<oneshot::Sender<()>>) {
         let Shared { queue, state, .. } = &*self.0.shared;
         if !state.required && state.waiting.load(Ordering::Acquire) >= 2 * BACKLOG {
+            state.tally.dropped.fetch_add(1, Ordering::Relaxed);
             if state.dropped.fetch_add(1, Ordering::AcqRel) == 0 {
                 tracing::error!("the audit log takes no lines: they are dropped, since `audit.required` is false");
             }

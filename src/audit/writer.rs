@@ -84,7 +84,9 @@ impl Writer {
         };
         let written = self.target.write(&mut lines);
         self.batch.sent = lines.sent;
+        let count = self.batch.lines as u64;
         if let Err(error) = written {
+            state.tally.failed.fetch_add(count, Ordering::Relaxed);
             if !state.broken.swap(true, Ordering::AcqRel) {
                 let why = match error.kind() {
                     io::ErrorKind::TimedOut => "nothing reads it".to_owned(),
@@ -97,6 +99,7 @@ impl Writer {
             }
             return false;
         }
+        state.tally.written.fetch_add(count, Ordering::Relaxed);
         self.batch.bytes.clear();
         self.batch.sent = 0;
         state

@@ -1,7 +1,7 @@
 //! What is open: sessions, with their tunnels and listeners, to be listed and ended by id.
 //!
 //! An entry lives exactly as long as its guard, so an early return cannot leave one behind. Reading does not stop the relay:
-//! counters are atomic, and the lock is held only to copy handles. The room also keeps what a session and its user may have open
+//! counters are atomic, and the lock is held only to copy handles or to add counters up. The room also keeps what a session and its user may have open
 //! at once ([`Place`], [`Quota`]). It must not know how anything is carried, nor why it ends.
 
 mod forward;
@@ -15,7 +15,7 @@ mod stop;
 mod tests;
 
 pub use forward::{Bytes, Forward, SHORTEST};
-pub use open::{Entry, ForwardGuard, Seat, Sessions};
+pub use open::{Entry, ForwardGuard, Seat, Sessions, Totals};
 pub use pace::Pace;
 pub use place::{Full, Place};
 pub use quota::{Counted, Quota};

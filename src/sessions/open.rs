@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::quota::Quotas;
 use super::{Forward, Quota, Session};
+use crate::request::Action;
 
 /// Everything that is open. Clones are one.
 #[derive(Clone, Default)]
@@ -24,6 +25,44 @@ struct Tables {
     forwards: HashMap<String, Arc<Forward>>,
     seats: usize,
     users: HashMap<String, Load>,
+    open: Open,
+    /// Up and down, through tunnels that have ended.
+    passed: (u64, u64),
+}
+
+/// How many tunnels and listeners are open.
+#[derive(Clone, Copy, Default)]
+struct Open {
+    connects: usize,
+    accepts: usize,
+    listeners: usize,
+}
+
+impl Open {
+    fn of(&mut self, action: Action) -> &mut usize {
+        match action {
+            Action::Connect => &mut self.connects,
+            Action::Accept => &mut self.accepts,
+            Action::Listen => &mut self.listeners,
+        }
+    }
+}
+
+/// How much is open, and how many bytes tunnels have carried since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Sessions whose user is in.
+    pub sessions: usize,
+    /// Tunnels that clients asked for.
+    pub connects: usize,
+    /// Tunnels from listeners.
+    pub accepts: usize,
+    /// Listeners.
+    pub listeners: usize,
+    /// Bytes from clients to targets, through all tunnels, open or not.
+    pub bytes_up: u64,
+    /// Bytes from targets to clients. Those on their way to a client count, until it is known that they do not arrive.
+    pub bytes_down: u64,
 }
 
 /// What a user has in all sessions.
@@ -81,7 +120,11 @@ impl std::ops::Deref for ForwardGuard {
 impl Drop for ForwardGuard {
     fn drop(&mut self) {
         let mut tables = self.sessions.lock();
-        self.forward.session.past.add(self.forward.bytes.both());
+        let (up, down) = self.forward.bytes.both();
+        self.forward.session.past.add((up, down));
+        tables.passed.0 += up;
+        tables.passed.1 += down;
+        *tables.open.of(self.forward.request.action) -= 1;
         tables.forwards.remove(&self.forward.request.id);
         tables.unload(&self.forward.request.principal.user, |load| load.forwards -= 1);
     }
@@ -125,6 +168,7 @@ impl Sessions {
         let mut tables = self.lock();
         let user = &forward.request.principal.user;
         tables.users.entry(user.clone()).or_default().forwards += 1;
+        *tables.open.of(forward.request.action) += 1;
         tables.forwards.insert(forward.request.id.clone(), Arc::clone(&forward));
         ForwardGuard {
             sessions: self.clone(),
@@ -142,6 +186,32 @@ impl Sessions {
     #[must_use]
     pub fn count(&self) -> usize {
         self.lock().seats
+    }
+
+    /// How much is open and was carried. A tunnel that ends meanwhile counts once: what it carried moves from those that are
+    /// open to those that have ended under the lock that this takes.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let tables = self.lock();
+        let (mut bytes_up, mut bytes_down) = tables.passed;
+        for forward in tables.forwards.values() {
+            let (up, down) = forward.bytes.both();
+            bytes_up += up;
+            bytes_down += down;
+        }
+        let Open {
+            connects,
+            accepts,
+            listeners,
+        } = tables.open;
+        Totals {
+            sessions: tables.seats,
+            connects,
+            accepts,
+            listeners,
+            bytes_up,
+            bytes_down,
+        }
     }
 
     /// Every session whose user is in.

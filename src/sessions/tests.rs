@@ -120,6 +120,58 @@ async fn the_limit_that_is_reached_is_named() {
     }
 }
 
+#[test]
+fn totals_count_every_kind_and_every_byte_once() {
+    let (config, sessions) = (configured(""), Sessions::default());
+    let alice = session(&sessions, &config, "alice");
+    let open = |action: Action, bytes: (u64, u64)| {
+        let forward = forward(&alice);
+        forward.bytes.add(bytes);
+        let request = ForwardRequest {
+            action,
+            ..(*forward.request).clone()
+        };
+        sessions.open(Forward {
+            request: Arc::new(request),
+            ..forward
+        })
+    };
+    let _seat = sessions.admit("alice", 1).unwrap();
+    let connect = open(Action::Connect, (1, 20));
+    let _accept = open(Action::Accept, (300, 4000));
+    let listener = open(Action::Listen, (0, 0));
+    let mut expected = Totals {
+        sessions: 1,
+        connects: 1,
+        accepts: 1,
+        listeners: 1,
+        bytes_up: 301,
+        bytes_down: 4020,
+    };
+    assert_eq!(sessions.totals(), expected);
+    drop((connect, listener));
+    (expected.connects, expected.listeners) = (0, 0);
+    assert_eq!(sessions.totals(), expected, "what ended tunnels carried still counts");
+}
+
+#[test]
+fn totals_are_the_same_while_tunnels_end() {
+    let (config, sessions) = (configured(""), Sessions::default());
+    let alice = session(&sessions, &config, "alice");
+    let open = || {
+        let forward = forward(&alice);
+        forward.bytes.add((1, 2));
+        sessions.open(forward)
+    };
+    let tunnels: Vec<_> = (0..10_000).map(|_| open()).collect();
+    let ending = std::thread::spawn(move || drop(tunnels));
+    while !ending.is_finished() {
+        let totals = sessions.totals();
+        assert_eq!((totals.bytes_up, totals.bytes_down), (10_000, 20_000));
+    }
+    ending.join().unwrap();
+}
+
 #[tokio::test]
 async fn a_session_that_is_littered_takes_no_tunnel_and_ends_with_its_last() {
     let (config, files, sessions) = (configured(""), files(100), Sessions::default());
