@@ -39,7 +39,8 @@
 //! | [`relay`] | dial and bind with a permit, copy both ways, keep the terms | SSH, who asks |
 //! | [`signature`] | who signed a component, and whether that counts | what a component is |
 //! | [`sessions`] | what is open, for whom, how much of it there may be, and how it is ended | why, and how it is carried |
-//! | [`events`] | announces each fact once, to all listeners: audit log, log, status channels, administrators, observers | why it happens |
+//! | [`events`] | announces each fact once, to all listeners: audit log, log, status channels, administrators, observers, metrics | why it happens |
+//! | [`metrics`] | counts what happens, for Prometheus | HTTP, where its numbers come from |
 //! | [`audit`] | keeps lines in a file or pipe, and says whether it can | what a line says |
 //! | [`locks`] | who is locked out by an administrator, kept in a file | sessions |
 //! | `logging` | lines for operators on standard error, safe to show; a slow reader delays nothing | what decides |
@@ -171,6 +172,7 @@ pub mod judgement;
 pub mod locks;
 mod logging;
 mod machine;
+pub mod metrics;
 pub mod names;
 mod open_files;
 mod origin;

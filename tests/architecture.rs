@@ -20,7 +20,7 @@ use imports::{Imports, Source};
 #[rustfmt::skip]
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("accounts",     &["auth", "config", "files", "request"]),
-    ("admin",        &["config", "events", "files", "locks", "policy", "request", "sessions"]),
+    ("admin",        &["config", "events", "files", "locks", "metrics", "policy", "request", "sessions"]),
     ("audit",        &["config", "outlet", "vital"]),
     ("auth",         &["files", "request"]),
     ("cli",          &["config", "confined", "ctl", "embedded", "explain", "gateway", "logging", "origin", "outlet", "password", "plugin", "policy", "say"]),
@@ -32,11 +32,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("explain",      &["auth", "events", "gateway", "judgement", "origin", "plugin", "request", "say"]),
     ("files",        &[]),
     ("forwarder",    &["accounts", "config", "events", "judgement", "relay", "request", "sessions", "shares"]),
-    ("gateway",      &["accounts", "admin", "audit", "config", "events", "files", "forwarder", "judgement", "locks", "names", "open_files", "policy", "proxy_header", "relay", "request", "sessions", "shares", "signature", "ssh", "vital", "workers"]),
+    ("gateway",      &["accounts", "admin", "audit", "config", "events", "files", "forwarder", "judgement", "locks", "metrics", "names", "open_files", "policy", "proxy_header", "relay", "request", "sessions", "shares", "signature", "ssh", "vital", "workers"]),
     ("judgement",    &["accounts", "auth", "config", "events", "machine", "names", "paths", "policy", "request", "shares"]),
     ("locks",        &["files"]),
     ("logging",      &["outlet", "request"]),
     ("machine",      &[]),
+    ("metrics",      &["audit", "events", "request", "sessions"]),
     ("names",        &["config", "request", "shares"]),
     ("open_files",   &[]),
     ("origin",       &["config", "embedded", "gateway"]),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::{Steered, Token};
+use super::Steered;
 
 /// One reason why a gateway should get no new clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,19 +43,6 @@ pub(super) fn routes<S: Steered>(gateway: Arc<S>) -> Router {
         .with_state(gateway)
 }
 
-/// The monitoring listener: the health paths, and nothing else; without the token not even that there is nothing else.
-pub(super) fn monitored<S: Steered>(gateway: Arc<S>, token: Option<Token>) -> Router {
-    routes(gateway).fallback(move |headers: HeaderMap| async move {
-        match &token {
-            Some(token) if !token.is_carried(&headers) => {
-                let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-                (StatusCode::UNAUTHORIZED, challenge, "a bearer token is required\n").into_response()
-            }
-            _ => text(StatusCode::NOT_FOUND, "no such path\n".to_owned()),
-        }
-    })
-}
-
 async fn ready<S: Steered>(State(gateway): State<Arc<S>>) -> Response {
     answer(&gateway.unready())
 }
@@ -68,7 +55,7 @@ fn answer(reasons: &[Unready]) -> Response {
     text(StatusCode::SERVICE_UNAVAILABLE, lines)
 }
 
-fn text(status: StatusCode, body: String) -> Response {
+pub(super) fn text(status: StatusCode, body: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),

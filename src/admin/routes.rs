@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::filter::{Filter, Wanted};
 use super::peer::Administrator;
 use super::view::{Closed, SessionView, TunnelView};
-use super::{Steered, events, health, locks};
+use super::{Steered, events, health, locks, monitoring};
 use crate::events::{Event, Subject};
 use crate::request::{Action, Cause, printable};
 use crate::sessions::{Forward, SHORTEST, Session};
@@ -35,7 +35,8 @@ pub(super) fn control<S: Steered>(gateway: Arc<S>) -> Router {
         .route("/v1/drain", post(drain::<S>))
         .layer(Extension(events::places()))
         .with_state(Arc::clone(&gateway))
-        .merge(health::routes(gateway))
+        .merge(health::routes(Arc::clone(&gateway)))
+        .merge(monitoring::metrics(gateway))
         .fallback(|| async { Failed::new(StatusCode::NOT_FOUND, "no such path: see the manual, docs/operating.md") })
         .method_not_allowed_fallback(|| async {
             Failed::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed for this path")

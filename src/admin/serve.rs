@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::peer::{Administrator, Admins};
-use super::{ControlSocket, Steered, Token, health, routes};
+use super::{ControlSocket, Steered, Token, monitoring, routes};
 
 /// Serves the monitoring listener until `stop`.
 pub async fn monitor<S: Steered>(
@@ -35,7 +35,7 @@ pub async fn monitor<S: Steered>(
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot serve the monitoring listener"),
     };
-    let router = health::monitored(gateway, token);
+    let router = monitoring::monitored(gateway, token);
     let listener = &listener;
     let accept = || async move { listener.accept().await.map(|(stream, _)| stream) };
     let serve = move |stream| connection(stream, router.clone(), LONGEST_LOOK);

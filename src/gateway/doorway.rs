@@ -56,6 +56,11 @@ impl Doorway {
         self.enter_by_chance(address, most, chance)
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.lock().places.len()
+    }
+
     fn enter_by_chance(
         self: &Arc<Self>,
         address: Option<IpAddr>,

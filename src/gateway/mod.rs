@@ -30,6 +30,7 @@ use crate::events::Events;
 use crate::forwarder::{Forwarder, Review};
 use crate::judgement::Judge;
 use crate::locks::Locks;
+use crate::metrics::Metrics;
 use crate::policy::Compiler;
 use crate::sessions::Sessions;
 use crate::ssh::Service;
@@ -59,6 +60,7 @@ struct Shared {
     forwarder: Arc<Forwarder>,
     judge: Arc<Judge>,
     events: Events,
+    metrics: Metrics,
     /// What is open.
     sessions: Sessions,
     /// Who is locked out.

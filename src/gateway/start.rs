@@ -24,6 +24,7 @@ use crate::events::{Event, Events, Subject};
 use crate::forwarder::Forwarder;
 use crate::judgement::{Judge, OwnListeners};
 use crate::locks::{Locks, LocksError};
+use crate::metrics::Metrics;
 use crate::names::Resolver;
 use crate::open_files;
 use crate::shares::Shares;
@@ -103,7 +104,8 @@ impl Gateway {
             Resolver::system(),
         ));
         let observers = Observers(Arc::clone(&judge));
-        let events = Events::new(audit, vec![Box::new(observers)]);
+        let metrics = Metrics::default();
+        let events = Events::new(audit, vec![Box::new(observers), Box::new(metrics.clone())]);
         let tasks = TaskTracker::new();
         let files = Shares::new(files, FILES_OF_ONE);
         let forwarder = Arc::new(Forwarder::new(&judge, &events, &sessions, files, &tasks));
@@ -131,6 +133,7 @@ impl Gateway {
             forwarder,
             judge,
             events,
+            metrics,
             sessions,
             locks,
             tasks,

@@ -14,6 +14,8 @@ use crate::config;
 use crate::events::Events;
 use crate::judgement::OwnListeners;
 use crate::locks::Locks;
+use crate::metrics::{Component, Now};
+use crate::policy::PolicyRef;
 use crate::request::Action;
 use crate::sessions::Sessions;
 use crate::vital::Vital;
@@ -156,6 +158,23 @@ impl Steered for Shared {
         let absent = self.vitals.absent();
         reasons.extend(absent.into_iter().map(|task| Unready::Absent(task.to_string())));
         reasons
+    }
+
+    fn metrics(&self) -> String {
+        let generation = Arc::clone(&self.judge.current().generation);
+        let component = |(policy, name): (&PolicyRef, &str)| Component {
+            plugin: policy.name.clone(),
+            name: name.to_owned(),
+            version: policy.version.clone(),
+            sha256: policy.sha256.clone(),
+        };
+        self.metrics.text(Now {
+            totals: self.sessions.totals(),
+            buffered_bytes: self.service.buffered(),
+            unauthenticated: self.doorway.count(),
+            audit: self.events.audit().lines(),
+            policies: generation.components().map(component).collect(),
+        })
     }
 
     fn sessions(&self) -> &Sessions {

@@ -1,0 +1,51 @@
+//! The monitoring listener: read-only, and behind a bearer token where one is configured.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use super::{Steered, Token, health};
+use crate::metrics::CONTENT_TYPE;
+
+/// The health paths, which anyone may ask for, and all others, for which a token may be needed: without it not even that there is
+/// no such path is said.
+pub(super) fn monitored<S: Steered>(gateway: Arc<S>, token: Option<Token>) -> Router {
+    let guarded = metrics(Arc::clone(&gateway))
+        .fallback(|| async { health::text(StatusCode::NOT_FOUND, "no such path\n".to_owned()) })
+        .layer(from_fn(move |request: Request, next: Next| {
+            let refused = refused(token.as_ref(), request.headers());
+            async move {
+                match refused {
+                    Some(refused) => refused,
+                    None => next.run(request).await,
+                }
+            }
+        }));
+    health::routes(gateway).merge(guarded)
+}
+
+/// `/metrics`.
+pub(super) fn metrics<S: Steered>(gateway: Arc<S>) -> Router {
+    Router::new().route("/metrics", get(scrape::<S>)).with_state(gateway)
+}
+
+async fn scrape<S: Steered>(State(gateway): State<Arc<S>>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, CONTENT_TYPE),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, gateway.metrics()).into_response()
+}
+
+fn refused(token: Option<&Token>, headers: &HeaderMap) -> Option<Response> {
+    if token.is_none_or(|token| token.is_carried(headers)) {
+        return None;
+    }
+    let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+    Some((StatusCode::UNAUTHORIZED, challenge, "a bearer token is required\n").into_response())
+}

@@ -1,0 +1,109 @@
+//! What no event says: read from the gateway at each scrape.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::PREFIX;
+use super::labels::{Build, Component, Kind, Outcome, Way};
+use crate::audit::Lines;
+use crate::request::Action;
+use crate::sessions::Totals;
+
+/// The gateway at the moment of a scrape.
+#[derive(Clone, Debug, Default)]
+pub struct Now {
+    /// What is open, and the bytes that tunnels carried.
+    pub totals: Totals,
+    /// Bytes that wait for targets slower than their clients.
+    pub buffered_bytes: usize,
+    /// Connections whose client has not logged in yet.
+    pub unauthenticated: usize,
+    /// What became of audit lines.
+    pub audit: Lines,
+    /// The policies in force.
+    pub policies: Vec<Component>,
+}
+
+impl Now {
+    /// A registry for one scrape: what is read anew each time needs no series that would have to be removed again.
+    pub(super) fn registry(self) -> Registry {
+        let mut registry = Registry::with_prefix(PREFIX);
+        let version = env!("CARGO_PKG_VERSION");
+        let build = gauges([(Build { version }, 1)]);
+        registry.register("build_info", "The version that runs", build);
+        self.open(&mut registry);
+        self.carried(&mut registry);
+        let policies = gauges(self.policies.into_iter().map(|policy| (policy, 1)));
+        registry.register("policy_info", "Policies in force", policies);
+        let help = "Audit lines that were written, and those that could not be: tried again, or dropped";
+        let audit = counters([
+            (Outcome { result: "written" }, self.audit.written),
+            (Outcome { result: "failed" }, self.audit.failed),
+            (Outcome { result: "dropped" }, self.audit.dropped),
+        ]);
+        registry.register("audit_lines", help, audit);
+        registry
+    }
+
+    fn open(&self, registry: &mut Registry) {
+        let totals = &self.totals;
+        registry.register("sessions", "Sessions whose user is logged in", gauge(totals.sessions));
+        let kind = |action: Action| Kind {
+            action: action.as_str(),
+        };
+        let tunnels = gauges([
+            (kind(Action::Connect), count(totals.connects)),
+            (kind(Action::Accept), count(totals.accepts)),
+        ]);
+        registry.register("tunnels", "Open tunnels", tunnels);
+        registry.register("listeners", "Open listeners", gauge(totals.listeners));
+        let help = "Connections whose client has not logged in yet";
+        registry.register("unauthenticated", help, gauge(self.unauthenticated));
+    }
+
+    fn carried(&self, registry: &mut Registry) {
+        let totals = &self.totals;
+        let help = "Bytes that tunnels carried, of open tunnels too: up is from clients to targets";
+        let relayed = counters([
+            (Way { direction: "up" }, totals.bytes_up),
+            (Way { direction: "down" }, totals.bytes_down),
+        ]);
+        registry.register("relayed_bytes", help, relayed);
+        let help = "Bytes that wait for targets slower than their clients";
+        registry.register("buffered_bytes", help, gauge(self.buffered_bytes));
+    }
+}
+
+fn gauge(value: usize) -> Gauge {
+    let gauge = Gauge::default();
+    gauge.set(count(value));
+    gauge
+}
+
+fn gauges<L: Labels>(series: impl IntoIterator<Item = (L, i64)>) -> Family<L, Gauge> {
+    let family = Family::<L, Gauge>::default();
+    for (labels, value) in series {
+        family.get_or_create(&labels).set(value);
+    }
+    family
+}
+
+fn counters<L: Labels>(series: impl IntoIterator<Item = (L, u64)>) -> Family<L, Counter> {
+    let family = Family::<L, Counter>::default();
+    for (labels, value) in series {
+        family.get_or_create(&labels).inc_by(value);
+    }
+    family
+}
+
+trait Labels: EncodeLabelSet + Clone + Eq + std::hash::Hash {}
+
+impl<L: EncodeLabelSet + Clone + Eq + std::hash::Hash> Labels for L {}
+
+/// Gauges are signed.
+fn count(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
