@@ -43,7 +43,7 @@ fn asked(gateway: &Running, arguments: &[&str]) -> Value {
 }
 
 /// The status line and the body of an answer.
-fn get(address: SocketAddr, path: &str) -> (String, String) {
+pub fn get(address: SocketAddr, path: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     split(stream)

@@ -27,6 +27,7 @@ mod late;
 mod leaks;
 mod limits;
 mod login;
+mod metrics;
 mod misbehaving;
 mod misdeeds;
 mod mute;
