@@ -50,6 +50,8 @@ fi
 [ -x /usr/bin/rustc ] && [ -d /usr/lib/rustlib/src/rust/library/std ] || packages+=(rustc-web rust-web-src)
 rustc --print sysroot >/dev/null 2>&1 && compgen -G "$(rustc --print sysroot)/lib/rustlib/*/bin/rust-lld" >/dev/null || need wasm-ld lld
 
+# The alert rules in examples/monitoring.
+need promtool prometheus
 # Policies in C and C++.
 has_library() { [ -f "$(clang-22 --target=wasm32-wasi -print-file-name="$1" 2>/dev/null)" ]; }
 command -v clang++-22 >/dev/null || packages+=(clang-22)
