@@ -24,6 +24,8 @@ node_tools="componentize-qjs@0.4.5 typescript@5.9"
 
 say() { printf 'install.sh: %s\n' "$*" >&2; }
 
+as_root=()
+[ "$(id -u)" = 0 ] || as_root=(sudo)
 packages=()
 need() { command -v "$1" >/dev/null || packages+=("${@:2}"); }
 PATH=$PATH:/usr/sbin need sshd openssh-server
@@ -35,8 +37,6 @@ need python3 python3
 install_packages() {
     if [ ${#packages[@]} -gt 0 ]; then
         command -v apt-get >/dev/null || { say "this knows Debian only; needed: ${packages[*]}"; exit 1; }
-        as_root=()
-        [ "$(id -u)" = 0 ] || as_root=(sudo)
         say "installing ${packages[*]}"
         "${as_root[@]}" apt-get update
         "${as_root[@]}" apt-get install -y --no-install-recommends "${packages[@]}"
@@ -50,8 +50,6 @@ fi
 [ -x /usr/bin/rustc ] && [ -d /usr/lib/rustlib/src/rust/library/std ] || packages+=(rustc-web rust-web-src)
 rustc --print sysroot >/dev/null 2>&1 && compgen -G "$(rustc --print sysroot)/lib/rustlib/*/bin/rust-lld" >/dev/null || need wasm-ld lld
 
-# The alert rules in examples/monitoring.
-need promtool prometheus
 # Policies in C and C++.
 has_library() { [ -f "$(clang-22 --target=wasm32-wasi -print-file-name="$1" 2>/dev/null)" ]; }
 command -v clang++-22 >/dev/null || packages+=(clang-22)
@@ -73,6 +71,16 @@ has_wasm_tools() {
 }
 
 install_packages
+# The alert rules in examples/monitoring are read by promtool. It is taken out of its package, which would also install a server.
+if [ ! -x "$tools/prometheus/usr/bin/promtool" ] && ! command -v promtool >/dev/null; then
+    say "unpacking promtool in $tools/prometheus"
+    folder=$(mktemp -d)
+    chmod 755 "$folder"
+    (cd "$folder" && { apt-get download prometheus || { "${as_root[@]}" apt-get update && apt-get download prometheus; }; })
+    mkdir -p "$tools/prometheus"
+    dpkg-deb -x "$folder"/prometheus_*.deb "$tools/prometheus"
+    rm -rf "$folder"
+fi
 if ! has_wasm_tools; then
     say "installing wasm-tools $wasm_tools_version in $wasm_tools"
     python3 -m venv "$wasm_tools"
