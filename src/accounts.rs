@@ -23,8 +23,8 @@ use crate::auth::{
 use crate::config::{Config, Fault, Secret};
 use crate::request::{Credential, Fact, Principal, printable};
 
-pub use refused::{NotIn, Refused};
-pub use standing::{Answer, Rights, Standing};
+pub(crate) use refused::{NotIn, Refused};
+pub(crate) use standing::{Answer, Rights, Standing};
 
 /// The users who may log in, as configured.
 #[derive(Clone)]
@@ -411,7 +411,7 @@ fn by(method: &str, key: Option<&KeyBlob>) -> Credential {
 }
 
 /// As long as the name of a file can be (`NAME_MAX`).
-pub const MOST_NAME: usize = 255;
+pub(crate) const MOST_NAME: usize = 255;
 
 /// A fault repeats what it found, which may be anything.
 const MAX_FAULT: usize = 400;

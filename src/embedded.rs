@@ -11,17 +11,11 @@ use crate::gateway::{Origin, control_socket, state_directory};
 use crate::ssh::make_user_key;
 
 /// The embedded default (the outside contract, section 3).
-pub struct Embedded {
+pub(crate) struct Embedded {
     file: PathBuf,
     state: PathBuf,
     user: String,
     listen: Vec<SocketAddr>,
-}
-
-/// Information for the person at the terminal.
-pub struct Welcome {
-    /// The private key that was created, if the user had none.
-    pub made_key: Option<PathBuf>,
 }
 
 impl Embedded {
@@ -29,7 +23,7 @@ impl Embedded {
     ///
     /// # Errors
     /// If there is no home and no user name.
-    pub fn new(listen: Vec<SocketAddr>) -> Result<Self, Faults> {
+    pub(crate) fn new(listen: Vec<SocketAddr>) -> Result<Self, Faults> {
         let file = PathBuf::from("(embedded default)");
         let missing = |words: &str| Faults {
             file: file.clone(),
@@ -47,7 +41,7 @@ impl Embedded {
 
     /// The commands to try, ready to paste.
     #[must_use]
-    pub fn commands(&self, address: SocketAddr) -> String {
+    pub(crate) fn commands(&self, address: SocketAddr) -> String {
         let mut options = format!("-p {}", address.port());
         let key = self.client_key();
         if key.exists() {

@@ -21,7 +21,7 @@ use crate::say::{self, DENIED, INVALID, UNDECIDED, plain};
 
 /// Ask the configured policy whether it would permit a forward, and why.
 #[derive(Args)]
-pub struct Explain {
+pub(crate) struct Explain {
     /// Configuration file [default: the embedded one].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -54,7 +54,7 @@ pub struct Explain {
     json: bool,
     /// connect, listen or accept.
     action: Action,
-    /// host:port, [v6]:port or unix:/path, as the client would send it.
+    #[arg(help = "host:port, [v6]:port or unix:/path, as the client would send it")]
     endpoint: String,
 }
 
@@ -71,7 +71,7 @@ struct Answer {
 }
 
 /// Judges and prints; the exit code is the answer.
-pub async fn run(question: Explain) -> u8 {
+pub(crate) async fn run(question: Explain) -> u8 {
     let Some(requested) = requested(&question.endpoint) else {
         let words = format!(
             "`{}` is not an endpoint: use host:port, [v6]:port or unix:/path",

@@ -1,7 +1,7 @@
 //! portreeve: an SSH server that only forwards ports, every forward decided by a WebAssembly policy.
 //!
-//! This page is for readers of the code. The manual for administrators is in `docs/`, that for policy authors in `docs/`
-//! and `wit/policy.wit`.
+//! This page is for readers of the code (`cargo doc --document-private-items`). The manual for administrators is in `docs/`, that for
+//! policy authors in `docs/` and `wit/policy.wit`. Public is what the program, its tests and its benchmarks use, and no interface.
 //!
 //! # The one idea
 //!
@@ -149,46 +149,50 @@
 //! (`policy/contract/generated.rs`), the one call that loads compiled code (`policy/compile/sealed.rs`), and the one that advises
 //! the system on pages (`policy/pool/prefault.rs`). The last two say why they are sound.
 
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the documentation is for readers of the code, and made with --document-private-items"
+)]
 #![cfg_attr(
     test,
     allow(clippy::disallowed_methods, reason = "tests are clients and targets, too")
 )]
 
-pub mod accounts;
-pub mod admin;
-pub mod audit;
+mod accounts;
+mod admin;
+mod audit;
 pub mod auth;
 pub mod cli;
 pub mod config;
-pub mod confined;
-pub mod ctl;
-pub mod embedded;
-pub mod events;
-pub mod explain;
+mod confined;
+mod ctl;
+mod embedded;
+mod events;
+mod explain;
 mod files;
-pub mod forwarder;
+mod forwarder;
 pub mod gateway;
-pub mod judgement;
-pub mod locks;
+mod judgement;
+mod locks;
 mod logging;
 mod machine;
-pub mod metrics;
+mod metrics;
 pub mod names;
 mod open_files;
 mod origin;
 mod outlet;
 mod password;
-pub mod paths;
-pub mod plugin;
+mod paths;
+mod plugin;
 pub mod policy;
-pub mod proxy_header;
-pub mod relay;
+mod proxy_header;
+mod relay;
 mod replay;
 pub mod request;
 mod say;
-pub mod sessions;
-pub mod shares;
-pub mod signature;
-pub mod ssh;
+mod sessions;
+mod shares;
+mod signature;
+mod ssh;
 pub mod vital;
-pub mod workers;
+mod workers;

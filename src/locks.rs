@@ -19,7 +19,7 @@ use crate::files;
 /// Why a user is locked out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Lock {
+pub(crate) struct Lock {
     /// The user.
     pub user: String,
     /// What the administrator said.
@@ -68,7 +68,7 @@ pub enum LocksError {
 
 /// Who is locked out. Clones are one.
 #[derive(Clone, Default)]
-pub struct Locks(Arc<Kept>);
+pub(crate) struct Locks(Arc<Kept>);
 
 #[derive(Default)]
 struct Kept {
@@ -82,7 +82,7 @@ impl Locks {
     ///
     /// # Errors
     /// If it cannot be read or understood.
-    pub fn read(path: Option<PathBuf>) -> Result<Self, LocksError> {
+    pub(crate) fn read(path: Option<PathBuf>) -> Result<Self, LocksError> {
         let found = path.as_deref().map(read).transpose()?.unwrap_or_default();
         let locks = found.into_iter().map(|lock| (lock.user.clone(), Arc::new(lock)));
         Ok(Self(Arc::new(Kept {
@@ -93,14 +93,14 @@ impl Locks {
 
     /// Why this user is locked out now, if they are.
     #[must_use]
-    pub fn of(&self, user: &str) -> Option<Arc<Lock>> {
+    pub(crate) fn of(&self, user: &str) -> Option<Arc<Lock>> {
         let now = Timestamp::now();
         self.lock().get(user).filter(|lock| lock.holds(now)).cloned()
     }
 
     /// All that hold now, by user.
     #[must_use]
-    pub fn all(&self) -> Vec<Arc<Lock>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Lock>> {
         let now = Timestamp::now();
         self.lock().values().filter(|lock| lock.holds(now)).cloned().collect()
     }
@@ -109,7 +109,7 @@ impl Locks {
     ///
     /// # Errors
     /// If there are too many, and then nothing has changed; or if it cannot be kept, and then it holds until the process ends.
-    pub fn add(&self, lock: Lock) -> Result<(), LocksError> {
+    pub(crate) fn add(&self, lock: Lock) -> Result<(), LocksError> {
         let mut locks = self.lock();
         let now = Timestamp::now();
         locks.retain(|_, lock| lock.holds(now));
@@ -124,7 +124,7 @@ impl Locks {
     ///
     /// # Errors
     /// If that cannot be kept: it is lifted until the process ends, and then holds again.
-    pub fn lift(&self, user: &str) -> Result<bool, LocksError> {
+    pub(crate) fn lift(&self, user: &str) -> Result<bool, LocksError> {
         let mut locks = self.lock();
         let now = Timestamp::now();
         let held = locks.remove(user).is_some_and(|lock| lock.holds(now));

@@ -15,7 +15,7 @@ use crate::request::Ends;
 ///
 /// # Errors
 /// If there is no such header: a source that is trusted to send one must.
-pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Ends>> {
+pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Ends>> {
     // Of what follows nothing is read: it belongs to SSH.
     let read = match stream.read_u8().await {
         Ok(b'P') => read_line(stream).await,

@@ -25,7 +25,7 @@ use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The threads; they end when this is dropped, and what runs on them is cut short.
-pub struct Workers {
+pub(crate) struct Workers {
     workers: Vec<Worker>,
     /// Told whenever a connection has ended.
     ended: Arc<Notify>,
@@ -42,7 +42,7 @@ impl Workers {
     ///
     /// # Errors
     /// If a thread or its runtime cannot be created.
-    pub fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         let ending = CancellationToken::new();
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let workers = (0..cores)
@@ -63,7 +63,7 @@ impl Workers {
     ///
     /// # Errors
     /// If the system cannot watch the listener.
-    pub fn accept<A>(&self, listener: net::TcpListener, accept: impl FnOnce(TcpListener) -> A) -> io::Result<()>
+    pub(crate) fn accept<A>(&self, listener: net::TcpListener, accept: impl FnOnce(TcpListener) -> A) -> io::Result<()>
     where
         A: Future<Output = ()> + Send + 'static,
     {
@@ -78,7 +78,7 @@ impl Workers {
     ///
     /// # Errors
     /// If the system cannot watch the connection there.
-    pub fn serve<C>(&self, stream: TcpStream, serve: impl FnOnce(TcpStream) -> C) -> io::Result<()>
+    pub(crate) fn serve<C>(&self, stream: TcpStream, serve: impl FnOnce(TcpStream) -> C) -> io::Result<()>
     where
         C: Future<Output = ()> + Send + 'static,
     {

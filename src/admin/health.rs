@@ -13,7 +13,7 @@ use super::Steered;
 
 /// One reason why a gateway should get no new clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unready {
+pub(crate) enum Unready {
     /// No policy is loaded.
     NoPolicy,
     /// The gateway is stopping.

@@ -29,15 +29,15 @@ use crate::events::Events;
 use crate::locks::Locks;
 use crate::sessions::Sessions;
 
-pub use health::Unready;
-pub use peer::Admins;
-pub use serve::{control, monitor};
-pub use socket::{ControlSocket, SocketError};
-pub use token::Token;
-pub use view::{AuditView, Closed, ListenerView, Locked, PolicyView, Reloaded, SessionView, Status, TunnelView};
+pub(crate) use health::Unready;
+pub(crate) use peer::Admins;
+pub(crate) use serve::{control, monitor};
+pub(crate) use socket::{ControlSocket, SocketError};
+pub(crate) use token::Token;
+pub(crate) use view::{AuditView, PolicyView, Reloaded, Status};
 
 /// What can be asked of a running gateway.
-pub trait Steered: Send + Sync + 'static {
+pub(crate) trait Steered: Send + Sync + 'static {
     /// What `GET /v1/status` answers.
     fn status(&self) -> Status;
     /// Why the gateway should get no new clients; empty while it is ready.

@@ -7,7 +7,7 @@ use tokio::net::unix::UCred;
 
 /// Who is admitted: root, the gateway's own user, and the members of one group.
 #[derive(Clone, Copy, Debug)]
-pub struct Admins {
+pub(crate) struct Admins {
     own: Uid,
     group: Option<Gid>,
     /// The gateway's own process, which connects to sockets for its users.
@@ -27,7 +27,7 @@ impl Admins {
     ///
     /// # Errors
     /// A sentence, if there is no such group.
-    pub fn new(group: Option<&str>) -> Result<Self, String> {
+    pub(crate) fn new(group: Option<&str>) -> Result<Self, String> {
         let group = group.map(|name| match Group::from_name(name) {
             Ok(Some(found)) => Ok(found.gid),
             Ok(None) => Err(format!("group `{name}` does not exist on this machine")),

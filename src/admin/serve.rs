@@ -24,7 +24,7 @@ use super::peer::{Administrator, Admins};
 use super::{ControlSocket, Steered, Token, monitoring, routes};
 
 /// Serves the monitoring listener until `stop`.
-pub async fn monitor<S: Steered>(
+pub(crate) async fn monitor<S: Steered>(
     listener: Arc<std::net::TcpListener>,
     token: Option<Token>,
     gateway: Arc<S>,
@@ -43,7 +43,7 @@ pub async fn monitor<S: Steered>(
 }
 
 /// Serves the control socket until `stop`.
-pub async fn control<S: Steered>(
+pub(crate) async fn control<S: Steered>(
     socket: Arc<ControlSocket>,
     admins: Admins,
     gateway: Arc<S>,

@@ -13,7 +13,7 @@ use super::Admins;
 
 /// A control socket that is bound. Its file is removed at the end, if it is still the one that was made.
 #[derive(Debug)]
-pub struct ControlSocket {
+pub(crate) struct ControlSocket {
     path: PathBuf,
     made: (u64, u64),
     listener: UnixListener,
@@ -21,7 +21,7 @@ pub struct ControlSocket {
 
 /// Why there is no control socket.
 #[derive(Debug, Error)]
-pub enum SocketError {
+pub(crate) enum SocketError {
     /// Another gateway serves it.
     #[error("another gateway uses {}: set admin.socket to another path", .0.display())]
     InUse(PathBuf),
@@ -44,7 +44,7 @@ impl ControlSocket {
     ///
     /// # Errors
     /// Why it cannot be bound.
-    pub fn bind(path: &Path, admins: &Admins) -> Result<Self, SocketError> {
+    pub(crate) fn bind(path: &Path, admins: &Admins) -> Result<Self, SocketError> {
         let system = |error| SocketError::System {
             path: path.to_owned(),
             error,
@@ -77,7 +77,7 @@ impl ControlSocket {
 
     /// Where it is.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 

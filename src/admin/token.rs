@@ -10,14 +10,14 @@ use crate::files;
 
 /// A token, as a digest: what is compared takes the same time whatever was sent.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token([u8; 32]);
+pub(crate) struct Token([u8; 32]);
 
 impl Token {
     /// Reads the first line of a file that only its owner and its group can read.
     ///
     /// # Errors
     /// A sentence that names the file and the fix.
-    pub fn read(path: &Path) -> Result<Self, String> {
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let cannot = |error: &dyn std::fmt::Display| format!("{}: cannot be read: {error}", path.display());
         let file = files::open(path).map_err(|error| cannot(&error))?;
         let mode = file.metadata().map_err(|error| cannot(&error))?.mode();

@@ -14,7 +14,7 @@ use crate::sessions::{Forward, Session};
 
 /// `GET /v1/status`.
 #[derive(Debug, Serialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// The program's version.
     pub version: &'static str,
     /// When it began to serve.
@@ -45,7 +45,7 @@ fn shown<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Err
 
 /// The state of the audit log.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct AuditView {
+pub(crate) struct AuditView {
     /// False while new forwards are refused because it cannot be written.
     pub writable: bool,
     /// Lines that are not written yet.
@@ -54,7 +54,7 @@ pub struct AuditView {
 
 /// A policy that decides.
 #[derive(Debug, Serialize)]
-pub struct PolicyView {
+pub(crate) struct PolicyView {
     /// The name under which it is configured.
     pub plugin: String,
     /// Which component.
@@ -65,9 +65,9 @@ pub struct PolicyView {
     pub signer: Option<String>,
 }
 
-/// A tunnel of `GET /v1/tunnels`.
+/// A tunnel of `GET /v1/tunnels`, or a listener of `GET /v1/listeners`.
 #[derive(Debug, Serialize)]
-pub struct TunnelView {
+pub(crate) struct TunnelView {
     /// Its id, and the `[ref …]` that users see.
     pub forward: String,
     /// The session that carries it.
@@ -107,7 +107,7 @@ pub struct TunnelView {
 
 /// A session of `GET /v1/sessions`.
 #[derive(Debug, Serialize)]
-pub struct SessionView {
+pub(crate) struct SessionView {
     /// Its id.
     pub session: String,
     /// Whose it is.
@@ -170,9 +170,6 @@ impl SessionView {
 /// RFC 4253, section 4.2: a version line has 255 characters at most.
 const MAX_SOFTWARE: usize = 255;
 
-/// A listener of `GET /v1/listeners`.
-pub type ListenerView = TunnelView;
-
 impl TunnelView {
     /// A tunnel with its rate at this moment, if that is known.
     pub(super) fn new(forward: &Forward, rate: Option<(u64, u64)>) -> Self {
@@ -200,7 +197,7 @@ impl TunnelView {
 
 /// `POST /v1/close`.
 #[derive(Debug, Serialize)]
-pub struct Closed {
+pub(crate) struct Closed {
     /// The tunnels and listeners that were closed, or would be in a dry run, by id.
     pub closed: Vec<String>,
     /// The sessions that were ended with them.
@@ -219,7 +216,7 @@ impl Closed {
 
 /// `PUT /v1/locks/{user}`.
 #[derive(Debug, Serialize)]
-pub struct Locked {
+pub(crate) struct Locked {
     /// The lock.
     #[serde(flatten)]
     pub lock: Lock,
@@ -230,7 +227,7 @@ pub struct Locked {
 
 /// `POST /v1/reload`.
 #[derive(Debug, Default, Serialize)]
-pub struct Reloaded {
+pub(crate) struct Reloaded {
     /// Keys and policies that are in force now.
     pub applied: Vec<&'static str>,
     /// Keys that have changed and take effect after a restart.

@@ -11,4 +11,4 @@ mod sink;
 mod target;
 mod writer;
 
-pub use sink::{Audit, Haste, Lines, Written};
+pub(crate) use sink::{Audit, Haste, Lines, Written};

@@ -60,7 +60,7 @@ impl Wrong {
 
 /// The work of the process that [`super::Confinement`] starts.
 #[must_use]
-pub fn serve(order: &Order, work: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, Wrong> + Send + 'static) -> u8 {
+pub(crate) fn serve(order: &Order, work: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, Wrong> + Send + 'static) -> u8 {
     panic::set_hook(Box::new(remember));
     let done = limits::set(order).and_then(|()| {
         let mut input = Vec::new();

@@ -9,7 +9,7 @@ use crate::request::printable;
 
 /// Why a piece of work came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failed {
+pub(crate) enum Failed {
     /// What is wrong with the input, or how it exceeded a bound.
     Faulty(String),
     /// The input is sound, but this cannot be done with it.
@@ -21,7 +21,7 @@ pub enum Failed {
 impl Failed {
     /// The sentence.
     #[must_use]
-    pub fn words(self) -> String {
+    pub(crate) fn words(self) -> String {
         let (Self::Faulty(words) | Self::Unsuited(words) | Self::Broken(words)) = self;
         words
     }

@@ -25,9 +25,9 @@ use clap::Args;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use child::{Wrong, serve};
-pub use ending::Failed;
-pub use sealed::{Draft, Sealed};
+pub(crate) use child::{Wrong, serve};
+pub(crate) use ending::Failed;
+pub(crate) use sealed::{Draft, Sealed};
 
 /// What a process is to do, and within which bounds: its command line.
 #[derive(Args, Clone, Debug)]
@@ -58,7 +58,7 @@ impl Order {
 }
 
 /// A piece of work, as a room hands it in.
-pub struct Task<'a, W> {
+pub(crate) struct Task<'a, W> {
     /// Whose it is.
     pub room: &'a str,
     /// What it is.
@@ -71,7 +71,7 @@ pub struct Task<'a, W> {
 
 /// How processes are started, and their bounds.
 #[derive(Clone, Debug)]
-pub struct Confinement {
+pub(crate) struct Confinement {
     /// None: in this process.
     program: Option<PathBuf>,
     patience: Duration,
@@ -81,7 +81,7 @@ pub struct Confinement {
 impl Confinement {
     /// In this process, without bounds on memory and time: for tests, and input that is trusted.
     #[must_use]
-    pub fn in_process() -> Self {
+    pub(crate) fn in_process() -> Self {
         Self {
             program: None,
             patience: PATIENCE,
@@ -91,7 +91,7 @@ impl Confinement {
 
     /// In processes of this very program, also if its file was replaced since it was started.
     #[must_use]
-    pub fn this_program() -> Self {
+    pub(crate) fn this_program() -> Self {
         let running = Path::new("/proc/self/exe");
         let program = if running.exists() {
             Some(running.to_owned())
@@ -106,7 +106,7 @@ impl Confinement {
 
     /// In processes of the portreeve program at that path, of the same version as this library.
     #[must_use]
-    pub fn program(path: impl Into<PathBuf>) -> Self {
+    pub(crate) fn program(path: impl Into<PathBuf>) -> Self {
         Self {
             program: Some(path.into()),
             ..Self::in_process()
@@ -116,7 +116,7 @@ impl Confinement {
     /// How much processor time a piece of work may take, default 60 s; on a busy machine that may last four times as long.
     /// Has no effect in this process.
     #[must_use]
-    pub fn within(self, patience: Duration) -> Self {
+    pub(crate) fn within(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
 
@@ -124,7 +124,7 @@ impl Confinement {
     ///
     /// # Errors
     /// What is wrong with the input, or how the process ended.
-    pub fn run<W: Serialize>(
+    pub(crate) fn run<W: Serialize>(
         &self,
         task: &Task<'_, W>,
         input: Sealed,
@@ -227,7 +227,7 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> Receiver<io::Result<Vec<
 }
 
 /// The command of the program that ends in [`serve`].
-pub const SUBCOMMAND: &str = "work-for-parent";
+pub(crate) const SUBCOMMAND: &str = "work-for-parent";
 
 /// A component of 18 MB in Python takes a fifth of it.
 const PATIENCE: Duration = Duration::from_secs(60);

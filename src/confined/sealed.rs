@@ -15,21 +15,21 @@ use rustix::io::Errno;
 
 /// A file in memory that nothing can change.
 #[derive(Debug)]
-pub struct Sealed {
+pub(crate) struct Sealed {
     file: File,
     length: u64,
 }
 
 /// A file in memory that is being written.
 #[derive(Debug)]
-pub struct Draft(File);
+pub(crate) struct Draft(File);
 
 impl Draft {
     /// Begins an empty one.
     ///
     /// # Errors
     /// Fails if the system gives no such file.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         file().map(Self)
     }
 
@@ -37,7 +37,7 @@ impl Draft {
     ///
     /// # Errors
     /// Fails if the system does not seal it.
-    pub fn seal(self) -> io::Result<Sealed> {
+    pub(crate) fn seal(self) -> io::Result<Sealed> {
         Sealed::written(self.0)
     }
 }
@@ -57,13 +57,13 @@ impl Sealed {
     ///
     /// # Errors
     /// Fails if the system gives no such file.
-    pub fn of(bytes: &[u8]) -> io::Result<Self> {
+    pub(crate) fn of(bytes: &[u8]) -> io::Result<Self> {
         let mut draft = Draft::new()?;
         draft.write_all(bytes)?;
         draft.seal()
     }
 
-    /// What was written to a file of [`file`], by this process or another.
+    /// What was written to a file of [`file()`], by this process or another.
     pub(super) fn written(file: File) -> io::Result<Self> {
         fcntl_add_seals(
             &file,
@@ -75,7 +75,7 @@ impl Sealed {
 
     /// How many bytes it has.
     #[must_use]
-    pub fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
@@ -83,7 +83,7 @@ impl Sealed {
     ///
     /// # Errors
     /// Fails if it cannot be read, or with the error of `take`.
-    pub fn each(&self, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    pub(crate) fn each(&self, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         let mut piece = vec![0; PIECE];
         let mut at = 0;
         while at < self.length {
@@ -101,7 +101,7 @@ impl Sealed {
     ///
     /// # Errors
     /// Fails if it cannot be read.
-    pub fn to_vec(&self) -> io::Result<Vec<u8>> {
+    pub(crate) fn to_vec(&self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(self.length).map_err(io::Error::other)?];
         self.file.read_exact_at(&mut bytes, 0)?;
         Ok(bytes)
@@ -109,7 +109,7 @@ impl Sealed {
 
     /// A path under which this process can open it.
     #[must_use]
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
     }
 

@@ -21,7 +21,7 @@ use client::{Answer, Failure};
 
 /// Inspect and control a running gateway.
 #[derive(Args)]
-pub struct Ctl {
+pub(crate) struct Ctl {
     /// Control socket of the gateway [default: the configured one, else the standard path].
     #[arg(long, value_name = "PATH", global = true)]
     socket: Option<PathBuf>,
@@ -154,7 +154,7 @@ fn seconds(text: &str) -> Result<u64, String> {
 }
 
 /// Sends the request, prints the answer and returns the exit code.
-pub async fn run(asked: Ctl) -> u8 {
+pub(crate) async fn run(asked: Ctl) -> u8 {
     let path = match socket(&asked) {
         Ok(path) => path,
         Err(words) => return say(INVALID, &words, asked.json),

@@ -16,10 +16,10 @@ mod printable;
 mod stream;
 mod subject;
 
-pub use decided::{ConnectFailed, Decided, NameAnswer};
-pub use event::{Ended, Event};
-pub use followers::{Followers, Following, News};
-pub use live::{Fact, Live, Missed, Reading};
-pub use login::LoggedIn;
-pub use stream::{Events, Listener};
-pub use subject::Subject;
+pub(crate) use decided::{ConnectFailed, Decided, NameAnswer};
+pub(crate) use event::{Ended, Event};
+pub(crate) use followers::{Followers, News};
+pub(crate) use live::{Fact, Live, Missed, Reading};
+pub(crate) use login::LoggedIn;
+pub(crate) use stream::{Events, Listener};
+pub(crate) use subject::Subject;

@@ -12,7 +12,7 @@ use crate::request::{Refusal, Requested};
 use crate::sessions::Session;
 
 /// A channel that waits for its answer. Dropped, it is refused.
-pub trait Pending: Channels + Send {
+pub(crate) trait Pending: Channels + Send {
     /// Opens the channel.
     fn accept(self) -> impl Future<Output = Option<Opened<Self>>> + Send
     where
@@ -23,7 +23,7 @@ pub trait Pending: Channels + Send {
 
 impl Forwarder {
     /// A client asks for a connection: judge, dial, confirm, copy.
-    pub async fn connect<P: Pending>(
+    pub(crate) async fn connect<P: Pending>(
         self: Arc<Self>,
         session: Arc<Session>,
         requested: Requested,

@@ -16,14 +16,14 @@ use crate::request::{Cause, Endpoint, Refusal, Requested};
 use crate::sessions::{Forward, ForwardGuard, Place, Session, Stop};
 
 /// Opens channels to the client, for connections that arrive at a listener.
-pub trait Opener: Channels + Clone + Send + Sync + 'static {
+pub(crate) trait Opener: Channels + Clone + Send + Sync + 'static {
     /// Opens a channel for a connection that may be delivered.
     fn open(&self, permit: Permit<Deliver>) -> impl Future<Output = Result<Opened<Self>, Unopened>> + Send;
 }
 
 /// Why there is no channel.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Unopened {
+pub(crate) enum Unopened {
     /// The client said no, or is gone.
     Refused,
     /// It said nothing, and may still.
@@ -32,9 +32,7 @@ pub enum Unopened {
 
 /// A remote forward that was granted.
 #[derive(Clone)]
-pub struct Listening {
-    /// As the client asked for it.
-    pub requested: Requested,
+pub(crate) struct Listening {
     /// The port that was bound; none for a socket file.
     pub port: Option<u16>,
     /// Ends it.
@@ -48,7 +46,7 @@ impl Forwarder {
     ///
     /// # Errors
     /// Why nothing listens.
-    pub async fn listen<O: Opener>(
+    pub(crate) async fn listen<O: Opener>(
         self: &Arc<Self>,
         session: &Arc<Session>,
         requested: Requested,
@@ -66,7 +64,6 @@ impl Forwarder {
         let allowed = Arc::clone(permit.allowed());
         let bound = Bound::new(permit).map_err(refuse)?;
         let listening = Listening {
-            requested: allowed.request.requested.clone(),
             port: bound.port(),
             stop: Stop::default(),
             gone: CancellationToken::new(),

@@ -24,12 +24,12 @@ use crate::shares::Shares;
 
 use decisions::Decisions;
 
-pub use connect::Pending;
-pub use listen::{Listening, Opener, Unopened};
-pub use reconsider::Review;
+pub(crate) use connect::Pending;
+pub(crate) use listen::{Listening, Opener, Unopened};
+pub(crate) use reconsider::Review;
 
 /// Carries what clients ask for, once it is allowed.
-pub struct Forwarder {
+pub(crate) struct Forwarder {
     decisions: Decisions,
     review: Review,
     events: Events,
@@ -42,7 +42,7 @@ pub struct Forwarder {
 impl Forwarder {
     /// Judged by `judge`, announced to `events` and entered in `sessions`; all it does is a task of `tasks`.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         judge: &Arc<Judge>,
         events: &Events,
         sessions: &Sessions,
@@ -62,23 +62,23 @@ impl Forwarder {
 
     /// What judges again what is open.
     #[must_use]
-    pub fn review(&self) -> &Review {
+    pub(crate) fn review(&self) -> &Review {
         &self.review
     }
 
     /// From now on nothing new is forwarded: the gateway stops.
-    pub fn refuse_all(&self) {
+    pub(crate) fn refuse_all(&self) {
         self.decisions.refuse_all();
     }
 
     /// Whether nothing new is forwarded.
     #[must_use]
-    pub fn refuses_all(&self) -> bool {
+    pub(crate) fn refuses_all(&self) -> bool {
         self.decisions.refuses_all()
     }
 
     /// Records refusals that were only counted so far.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         self.decisions.flush();
     }
 
@@ -92,7 +92,7 @@ impl Forwarder {
 }
 
 /// What the client's channels are to a tunnel.
-pub trait Channels {
+pub(crate) trait Channels {
     /// The client's sending side.
     type Source: Source + 'static;
     /// The client's receiving side.
@@ -102,7 +102,7 @@ pub trait Channels {
 }
 
 /// A channel that is open.
-pub type Opened<C> = (<C as Channels>::Source, <C as Channels>::Sink, <C as Channels>::Queue);
+pub(crate) type Opened<C> = (<C as Channels>::Source, <C as Channels>::Sink, <C as Channels>::Queue);
 
 fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)

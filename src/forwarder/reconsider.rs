@@ -32,7 +32,7 @@ enum Finding {
 
 /// Judges again what is open, and asks again what logins give. Clones are one.
 #[derive(Clone)]
-pub struct Review {
+pub(crate) struct Review {
     pub(super) judge: Arc<Judge>,
     pub(super) events: Events,
     pub(super) sessions: Sessions,

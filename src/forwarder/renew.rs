@@ -17,7 +17,7 @@ impl Review {
     /// Lets what is open follow the change from `before` to what is in force now: sessions whose users may no longer log in
     /// end, and tunnels and listeners that the change can concern are judged again. If nothing changed that concerns them,
     /// nothing is judged.
-    pub async fn follow(&self, before: &Current) {
+    pub(crate) async fn follow(&self, before: &Current) {
         let current = self.judge.current();
         let changed = match Arc::ptr_eq(&current.accounts, &before.accounts) {
             true => HashSet::new(),
@@ -31,7 +31,7 @@ impl Review {
 
     /// Asks again what the logins of these sessions give, because a file that says so has changed, or a credential has
     /// expired.
-    pub async fn renew(&self, sessions: Vec<Arc<Session>>) {
+    pub(crate) async fn renew(&self, sessions: Vec<Arc<Session>>) {
         let changed = self.ask_logins(sessions).await;
         self.judge_those(|forward| changed.contains(&forward.request.connection.id))
             .await;

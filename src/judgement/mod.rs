@@ -25,16 +25,16 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-pub use connect::{Connect, Dial};
-pub use current::{Concerns, Current};
-pub use deliver::{Deliver, Listener};
-pub use direction::Direction;
-pub use floors::{House, OwnListeners};
-pub use listen::{Bind, Listen};
-pub use outcome::{Explanation, Judgement, unrecorded};
-pub use permit::{Allowed, Permit};
-pub use question::{Asked, Question, Supposed};
-pub use reuse::Verdicts;
+pub(crate) use connect::{Connect, Dial};
+pub(crate) use current::{Concerns, Current};
+pub(crate) use deliver::{Deliver, Listener};
+pub(crate) use direction::Direction;
+pub(crate) use floors::{House, OwnListeners};
+pub(crate) use listen::{Bind, Listen};
+pub(crate) use outcome::{Explanation, Judgement, unrecorded};
+pub(crate) use permit::{Allowed, Permit};
+pub(crate) use question::{Asked, Question, Supposed};
+pub(crate) use reuse::Verdicts;
 
 use aside::System;
 use direction::Weighing;

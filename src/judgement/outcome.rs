@@ -129,7 +129,7 @@ impl Explanation {
 
 /// Nothing is allowed that cannot be recorded.
 #[must_use]
-pub fn unrecorded() -> Refusal {
+pub(crate) fn unrecorded() -> Refusal {
     Refusal::Exhausted {
         code: "audit",
         reason: "the gateway cannot write its audit log".to_owned(),

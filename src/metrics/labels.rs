@@ -92,7 +92,7 @@ pub(super) struct Build {
 
 /// `portreeve_policy_info`: a policy in force.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Component {
+pub(crate) struct Component {
     /// The name under which it is configured.
     pub plugin: String,
     /// The name that the component states of itself.

@@ -23,14 +23,14 @@ use prometheus_client::registry::Registry;
 use crate::events::{Event, Listener, Subject};
 use counters::Counters;
 
-pub use labels::Component;
-pub use now::Now;
+pub(crate) use labels::Component;
+pub(crate) use now::Now;
 /// The media type of the text.
-pub use prometheus_text::CONTENT_TYPE;
+pub(crate) use prometheus_text::CONTENT_TYPE;
 
 /// What is counted. Cheap to clone; clones are one.
 #[derive(Clone)]
-pub struct Metrics(Arc<Inner>);
+pub(crate) struct Metrics(Arc<Inner>);
 
 struct Inner {
     registry: Registry,
@@ -63,7 +63,7 @@ impl Default for Metrics {
 impl Metrics {
     /// All metrics, in the text format of Prometheus (version 0.0.4).
     #[must_use]
-    pub fn text(&self, mut now: Now) -> String {
+    pub(crate) fn text(&self, mut now: Now) -> String {
         let relayed = &self.0.relayed;
         now.totals.bytes_up = at_least(&relayed.up, now.totals.bytes_up);
         now.totals.bytes_down = at_least(&relayed.down, now.totals.bytes_down);

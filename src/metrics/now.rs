@@ -14,7 +14,7 @@ use crate::sessions::Totals;
 
 /// The gateway at the moment of a scrape.
 #[derive(Clone, Debug, Default)]
-pub struct Now {
+pub(crate) struct Now {
     /// What is open, and the bytes that tunnels carried.
     pub totals: Totals,
     /// Bytes that wait for targets slower than their clients.

@@ -12,7 +12,7 @@ use crate::say::{self, FAILED, Paint, plain};
 
 /// Check a component as a gateway would before a swap.
 #[derive(Args)]
-pub struct Check {
+pub(crate) struct Check {
     #[command(flatten)]
     loading: Loading,
     /// Print the checks as JSON.

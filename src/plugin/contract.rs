@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// A published version of `wit/policy.wit`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Contract {
+pub(crate) enum Contract {
     /// 0.1.0, for policies that have not moved.
     V0_1,
     /// 0.2.0.

@@ -30,16 +30,15 @@ mod wrong;
 
 use std::ffi::OsString;
 
-pub use contract::Contract;
 pub(crate) use run::fact;
-pub use toolchain::{Making, perform};
+pub(crate) use toolchain::{Making, perform};
 pub(crate) use wrong::{fail, invalid};
 
 use clap::Subcommand;
 
 /// Write, build, test and sign policies.
 #[derive(Subcommand)]
-pub enum Plugin {
+pub(crate) enum Plugin {
     /// Create a policy project that builds, with test cases that pass.
     New(new::New),
     /// Compile a policy to a component.
@@ -65,7 +64,7 @@ pub enum Plugin {
 }
 
 /// Does what the command says; the exit code is the answer.
-pub async fn run(command: Plugin) -> u8 {
+pub(crate) async fn run(command: Plugin) -> u8 {
     match command {
         Plugin::New(command) => new::run(&command),
         Plugin::Build(command) => toolchain::run(&command),

@@ -17,7 +17,7 @@ use crate::say::{FAILED, INVALID, fail, plain, print};
 
 /// Create a policy project: sources, test cases, a CI workflow, editor settings.
 #[derive(Args)]
-pub struct New {
+pub(crate) struct New {
     /// Name of the policy and its folder: lower-case letters, digits and hyphens.
     name: PathBuf,
     /// Language of the policy.

@@ -10,7 +10,7 @@ use crate::signature::{self, SignError};
 
 /// Sign a component, as `ssh-keygen -Y sign -n policy@portreeve` does.
 #[derive(Args)]
-pub struct Sign {
+pub(crate) struct Sign {
     /// Component, or project folder (one with a `policy.toml`).
     #[arg(value_name = "FILE|DIR")]
     file: PathBuf,

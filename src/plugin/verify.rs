@@ -10,7 +10,7 @@ use crate::signature::{self, AllowedSigners, Refused};
 
 /// Verify the signature of a component, as `ssh-keygen -Y verify -n policy@portreeve` does.
 #[derive(Args)]
-pub struct Verify {
+pub(crate) struct Verify {
     /// Component, or project folder (one with a `policy.toml`).
     #[arg(value_name = "FILE|DIR")]
     file: PathBuf,

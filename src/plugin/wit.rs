@@ -8,7 +8,7 @@ use crate::say::print;
 
 /// Print the contract (WIT), or the adapter for WASI preview 1.
 #[derive(Args)]
-pub struct Wit {
+pub(crate) struct Wit {
     /// Version of the contract [default: the newest].
     #[arg(long, value_name = "VERSION", value_parser = contract, conflicts_with = "adapter")]
     contract: Option<Contract>,

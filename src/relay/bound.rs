@@ -20,7 +20,7 @@ use crate::paths::Place;
 use crate::request::{Endpoint, Refusal};
 
 /// The listening sockets of one remote forward. They end when it is dropped, and so does the socket file.
-pub struct Bound {
+pub(crate) struct Bound {
     sockets: Sockets,
 }
 
@@ -30,7 +30,7 @@ enum Sockets {
 }
 
 /// A connection to a listener.
-pub struct Accepted {
+pub(crate) struct Accepted {
     /// The connection.
     pub stream: Stream,
     /// The peer, where it has an address.
@@ -45,7 +45,7 @@ impl Bound {
     ///
     /// # Errors
     /// Where no address can be bound, in the words of the operating system.
-    pub fn new(permit: Permit<Listen>) -> Result<Self, Refusal> {
+    pub(crate) fn new(permit: Permit<Listen>) -> Result<Self, Refusal> {
         let (allowed, bind) = permit.spend();
         let sockets = match bind {
             Bind::Addresses(addresses) => bind_all(&addresses).map(Sockets::Tcp),
@@ -57,7 +57,7 @@ impl Bound {
 
     /// The port that was bound; none for a socket file.
     #[must_use]
-    pub fn port(&self) -> Option<u16> {
+    pub(crate) fn port(&self) -> Option<u16> {
         match &self.sockets {
             Sockets::Tcp(listeners) => listeners.first()?.local_addr().ok().map(|address| address.port()),
             Sockets::Unix(..) => None,
@@ -66,7 +66,7 @@ impl Bound {
 
     /// The places that were bound.
     #[must_use]
-    pub fn places(&self) -> Vec<Endpoint> {
+    pub(crate) fn places(&self) -> Vec<Endpoint> {
         match &self.sockets {
             Sockets::Tcp(listeners) => {
                 let addresses = listeners.iter().filter_map(|one| one.local_addr().ok());
@@ -78,7 +78,7 @@ impl Bound {
 
     /// The next connection. A shortage of file descriptors or memory waits a second, as OpenSSH
     /// does; a peer that is gone already is passed over. Cancel-safe.
-    pub async fn accept(&self) -> Accepted {
+    pub(crate) async fn accept(&self) -> Accepted {
         loop {
             match self.accept_once().await {
                 Ok(accepted) => return accepted,

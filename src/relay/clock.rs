@@ -8,7 +8,7 @@ use crate::sessions::Forward;
 
 /// How long a tunnel may do nothing.
 #[derive(Clone, Copy)]
-pub struct Patience {
+pub(crate) struct Patience {
     /// Without a byte in either direction.
     pub idle: Option<Duration>,
     /// With bytes for a target that takes none.

@@ -12,7 +12,7 @@ use crate::judgement::{Connect, Dial, Permit};
 use crate::request::{Endpoint, Refusal, Unreached};
 
 /// A target that was reached.
-pub struct Dialled {
+pub(crate) struct Dialled {
     /// The connection.
     pub stream: Stream,
     /// The address or path that answered.
@@ -29,7 +29,7 @@ pub struct Dialled {
     clippy::disallowed_methods,
     reason = "this is the one place that connects, with a permit"
 )]
-pub async fn dial(permit: Permit<Connect>, patience: Duration) -> Result<Dialled, Refusal> {
+pub(crate) async fn dial(permit: Permit<Connect>, patience: Duration) -> Result<Dialled, Refusal> {
     match permit.spend().1 {
         Dial::Addresses(addresses) => {
             let mut last = io::Error::new(io::ErrorKind::NotFound, "no address to dial");

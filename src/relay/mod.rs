@@ -21,14 +21,14 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 pub(crate) use bound::is_ours;
-pub use bound::{Accepted, Bound};
+pub(crate) use bound::{Accepted, Bound};
 pub(crate) use buffer::{MAX_READ, PIECE};
-pub use clock::Patience;
-pub use dial::{Dialled, dial};
-pub use tunnel::{Stream, part, run};
+pub(crate) use clock::Patience;
+pub(crate) use dial::dial;
+pub(crate) use tunnel::{Stream, part, run};
 
 /// What comes from the client.
-pub enum Inbound {
+pub(crate) enum Inbound {
     /// Bytes for the target.
     Data(Bytes),
     /// The client will send no more; the other direction goes on.
@@ -36,14 +36,14 @@ pub enum Inbound {
 }
 
 /// The client's sending side.
-pub trait Source: Send {
+pub(crate) trait Source: Send {
     /// What the client sent next; `None` once the channel is closed.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Inbound>>;
 }
 
 /// The client's receiving side. Each call waits for the client's window, and returns false if the
 /// channel is gone.
-pub trait Sink: Send {
+pub(crate) trait Sink: Send {
     /// Sends bytes of the target. What is sent is gone from them, and nothing else is where this is dropped meanwhile.
     fn data(&mut self, bytes: &mut Bytes) -> impl Future<Output = bool> + Send;
     /// Says that the target will send no more; once is enough.
@@ -54,7 +54,7 @@ pub trait Sink: Send {
 
 /// What waits in one tunnel for its target. The room that feeds the tunnel counts it, and throttles its client by that. It counts
 /// nothing more once it is dropped.
-pub trait Queue: Send {
+pub(crate) trait Queue: Send {
     /// The way back.
     type Outlet: Outlet;
     /// The way back of the same tunnel.
@@ -72,7 +72,7 @@ pub trait Queue: Send {
 }
 
 /// What one tunnel may read of its target and send to its client.
-pub trait Outlet: Send + Sync {
+pub(crate) trait Outlet: Send + Sync {
     /// Bytes that are held; they are not any more once it is dropped.
     type Held: Send;
     /// How many bytes may be read at once: at most [`MAX_READ`], or [`PIECE`] while much is held.

@@ -21,7 +21,7 @@ use crate::sessions::Forward;
 use crate::workers;
 
 /// The target's side of a tunnel.
-pub enum Stream {
+pub(crate) enum Stream {
     /// TCP.
     Tcp(TcpStream),
     /// A Unix-domain socket.
@@ -32,7 +32,7 @@ pub enum Stream {
 ///
 /// End of file on one side closes that direction only. `idle` and `stall` are the configured
 /// defaults; the forward's own terms are stricter. The channel is left for the caller to [`part`].
-pub async fn run(
+pub(crate) async fn run(
     source: &mut impl Source,
     sink: &mut impl Sink,
     mut stream: Stream,
@@ -54,7 +54,7 @@ pub async fn run(
 
 /// Ends a channel whose tunnel is over. If the client was told and does not close it in time, the gateway does, and this
 /// returns false.
-pub async fn part(source: &mut impl Source, sink: &mut impl Sink, patience: Duration) -> bool {
+pub(crate) async fn part(source: &mut impl Source, sink: &mut impl Sink, patience: Duration) -> bool {
     let parting = async {
         if !patience.is_zero() && !draining(source, sink.eof()).await {
             return;

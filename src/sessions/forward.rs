@@ -123,7 +123,7 @@ impl Forward {
 }
 
 /// A rate is of at least so long.
-pub const SHORTEST: Duration = Duration::from_millis(200);
+pub(crate) const SHORTEST: Duration = Duration::from_millis(200);
 /// A rate of longer than this would not be that of now.
 const STALE: Duration = Duration::from_secs(10);
 

@@ -14,10 +14,10 @@ mod stop;
 #[cfg(test)]
 mod tests;
 
-pub use forward::{Bytes, Forward, SHORTEST};
-pub use open::{Entry, ForwardGuard, Seat, Sessions, Totals};
-pub use pace::Pace;
-pub use place::{Full, Place};
-pub use quota::{Counted, Quota};
-pub use session::{Session, lock_sentence};
-pub use stop::Stop;
+pub(crate) use forward::{Bytes, Forward, SHORTEST};
+pub(crate) use open::{Entry, ForwardGuard, Seat, Sessions, Totals};
+pub(crate) use pace::Pace;
+pub(crate) use place::{Full, Place};
+pub(crate) use quota::{Counted, Quota};
+pub(crate) use session::{Session, lock_sentence};
+pub(crate) use stop::Stop;

@@ -210,6 +210,6 @@ const EACH_SECOND: u32 = 500;
 
 /// What the client of a user is told who is locked out.
 #[must_use]
-pub fn lock_sentence(reason: &str) -> String {
+pub(crate) fn lock_sentence(reason: &str) -> String {
     format!("an administrator has locked this user: {reason}")
 }

@@ -16,7 +16,12 @@ use crate::files;
 ///
 /// # Errors
 /// If no permitted signer signed it, or if that cannot be determined.
-pub fn demanded(signatures: &Signatures, wanted: &[String], path: &Path, bytes: &[u8]) -> Result<Signer, Refused> {
+pub(crate) fn demanded(
+    signatures: &Signatures,
+    wanted: &[String],
+    path: &Path,
+    bytes: &[u8],
+) -> Result<Signer, Refused> {
     let allowed = AllowedSigners::read(&signatures.allowed_signers)?;
     let revoked = signatures.revoked_keys.as_deref();
     checked(bytes, &beside(path), &allowed, revoked, wanted)
@@ -26,7 +31,7 @@ pub fn demanded(signatures: &Signatures, wanted: &[String], path: &Path, bytes: 
 ///
 /// # Errors
 /// As [`demanded`].
-pub fn checked(
+pub(crate) fn checked(
     bytes: &[u8],
     signature: &Path,
     allowed: &AllowedSigners,

@@ -9,7 +9,7 @@ use crate::files::{self, MOST_TEXT};
 
 /// Why nothing was signed.
 #[derive(Debug, thiserror::Error)]
-pub enum SignError {
+pub(crate) enum SignError {
     /// A file cannot be read.
     #[error("{}: {source}", path.display())]
     Read {
@@ -69,7 +69,7 @@ pub enum SignError {
 ///
 /// # Errors
 /// If the key cannot be read or used.
-pub fn sign(bytes: &[u8], key: &Path) -> Result<(String, String), SignError> {
+pub(crate) fn sign(bytes: &[u8], key: &Path) -> Result<(String, String), SignError> {
     let text = files::read_text(key, MOST_TEXT).map_err(|source| SignError::Read {
         path: key.to_owned(),
         source,

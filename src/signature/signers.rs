@@ -12,7 +12,7 @@ use crate::request::printable;
 
 /// Whose signatures are believed, and within which limits.
 #[derive(Clone, Debug)]
-pub struct AllowedSigners {
+pub(crate) struct AllowedSigners {
     pub(super) path: PathBuf,
     pub(super) lines: Vec<SignerLine>,
 }
@@ -125,7 +125,7 @@ impl AllowedSigners {
     ///
     /// # Errors
     /// If it cannot be read, has a faulty line, or lists no signer.
-    pub fn read(path: &Path) -> Result<Self, SignersError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, SignersError> {
         let failed = |error: io::Error| SignersError::Read {
             path: path.to_owned(),
             error: error.to_string(),

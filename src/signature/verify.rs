@@ -70,7 +70,7 @@ pub enum Refused {
 ///
 /// # Errors
 /// The first thing that is not as it must be.
-pub fn verify(
+pub(crate) fn verify(
     bytes: &[u8],
     signature: &[u8],
     allowed: &AllowedSigners,

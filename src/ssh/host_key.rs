@@ -99,7 +99,7 @@ impl HostKeys {
 ///
 /// # Errors
 /// If the files cannot be written.
-pub fn make_user_key(path: &Path) -> Result<String, HostKeyError> {
+pub(crate) fn make_user_key(path: &Path) -> Result<String, HostKeyError> {
     let key = if path.exists() {
         load(path)?
     } else {

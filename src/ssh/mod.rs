@@ -18,5 +18,5 @@ mod server;
 mod status;
 mod wire;
 
-pub use host_key::{HostKeyError, HostKeys, make_user_key};
-pub use server::{Serves, Service, Settings};
+pub(crate) use host_key::{HostKeys, make_user_key};
+pub(crate) use server::{Serves, Service, Settings};

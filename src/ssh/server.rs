@@ -28,7 +28,7 @@ use crate::request::{Cause, Ends, printable};
 use crate::sessions::{self, Sessions};
 
 /// The SSH server behind every accepted connection.
-pub struct Service {
+pub(crate) struct Service {
     pub(super) serves: Serves,
     settings: ArcSwap<Live>,
     memory: Memory,
@@ -37,7 +37,7 @@ pub struct Service {
 }
 
 /// What an SSH connection is served with.
-pub struct Serves {
+pub(crate) struct Serves {
     /// Who takes what its user asks for.
     pub forwarder: Arc<Forwarder>,
     /// Who knows users and limits.
@@ -53,7 +53,7 @@ pub struct Serves {
 }
 
 /// What the configuration says of the SSH side.
-pub struct Settings {
+pub(crate) struct Settings {
     /// The gateway's keys.
     pub host_keys: HostKeys,
     /// Whether any user has a password.
@@ -81,7 +81,7 @@ struct Live {
 impl Service {
     /// A server with these settings.
     #[must_use]
-    pub fn new(serves: Serves, settings: Settings) -> Self {
+    pub(crate) fn new(serves: Serves, settings: Settings) -> Self {
         Self {
             serves,
             settings: ArcSwap::from_pointee(Live::new(settings)),
@@ -91,13 +91,13 @@ impl Service {
     }
 
     /// Serves new connections with other settings; those that are open keep what they began with.
-    pub fn replace(&self, settings: Settings) {
+    pub(crate) fn replace(&self, settings: Settings) {
         self.settings.store(Arc::new(Live::new(settings)));
     }
 
     /// Bytes that wait in the tunnels of all sessions.
     #[must_use]
-    pub fn buffered(&self) -> usize {
+    pub(crate) fn buffered(&self) -> usize {
         self.memory.bytes()
     }
 
@@ -124,7 +124,7 @@ impl Service {
 
     /// Serves one connection until it ends, or until `stop`: then the client is told to go.
     /// `login` is held until a user has logged in; until then `evicted` also ends the connection.
-    pub async fn serve<G: Send>(
+    pub(crate) async fn serve<G: Send>(
         self: &Arc<Self>,
         stream: TcpStream,
         ends: Ends,

@@ -24,7 +24,7 @@ use crate::say::{self, INVALID, bytes, plain, thousands};
 
 /// Measure how long a policy's decisions take in the gateway.
 #[derive(Args)]
-pub struct Bench {
+pub(crate) struct Bench {
     #[command(flatten)]
     loading: Loading,
     /// Case file: measure its first request, with the names, state and facts of the case.

@@ -28,7 +28,7 @@ use run::Results;
 
 /// Run a policy's test cases.
 #[derive(Args)]
-pub struct Test {
+pub(crate) struct Test {
     /// Project folders (with a `policy.toml`), folders of case files, or case files.
     #[arg(required = true, value_name = "DIR|FILE")]
     paths: Vec<PathBuf>,

@@ -16,7 +16,7 @@ use crate::say::{self, FAILED};
 
 /// Show what a component exports, imports and needs, or compare two.
 #[derive(Args)]
-pub struct Inspect {
+pub(crate) struct Inspect {
     #[command(flatten)]
     loading: Loading,
     /// Newer component to compare with the first.

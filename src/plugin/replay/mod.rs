@@ -23,7 +23,7 @@ use crate::say::{self, DONE, FAILED, INVALID, plain};
 
 /// Replay the decisions in an audit log against a policy, and show what would change.
 #[derive(Args)]
-pub struct Replay {
+pub(crate) struct Replay {
     /// Component, `builtin:rules`, or project folder.
     file: String,
     /// Audit log; repeatable, the oldest first.

@@ -24,14 +24,13 @@ use crate::say::{self, DENIED, INVALID, Paint, UNDECIDED, bytes, plain, thousand
 
 /// Ask a policy about one request, and show what it did.
 #[derive(Args)]
-pub struct Run {
+pub(crate) struct Run {
     #[command(flatten)]
     loading: Loading,
     /// connect, listen or accept.
     #[arg(required_unless_present = "audit", requires = "target")]
     action: Option<Action>,
-    /// host:port, [v6]:port or unix:/path.
-    #[arg(value_name = "ENDPOINT")]
+    #[arg(value_name = "ENDPOINT", help = "host:port, [v6]:port or unix:/path")]
     target: Option<Target>,
     /// User who asks.
     #[arg(long, value_name = "NAME")]

@@ -15,7 +15,7 @@ use crate::plugin::contract::Contract;
 /// What is to be done with a module or a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Making {
+pub(crate) enum Making {
     /// Make a component of a module whose compiler knows nothing of components, for this world.
     Embed {
         /// Whether the world is that of an observing policy.
@@ -32,7 +32,7 @@ pub enum Making {
 impl Making {
     /// What a process makes of an order, if it is one of this room.
     #[must_use]
-    pub fn ordered(order: &Order) -> Option<Self> {
+    pub(crate) fn ordered(order: &Order) -> Option<Self> {
         order.of_room(ROOM)
     }
 }
@@ -83,7 +83,7 @@ fn confined(making: Making, input: &[u8]) -> Result<Vec<u8>, BuildError> {
 ///
 /// # Errors
 /// What is wrong with the input.
-pub fn perform(making: Making, input: Vec<u8>) -> Result<Vec<u8>, Wrong> {
+pub(crate) fn perform(making: Making, input: Vec<u8>) -> Result<Vec<u8>, Wrong> {
     match making {
         Making::Embed { observing, contract } => {
             let world = if observing { World::Observing } else { World::Policy };

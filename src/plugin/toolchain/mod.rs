@@ -23,7 +23,7 @@ use clap::Args;
 use serde::Serialize;
 
 pub(super) use self::component::ADAPTER;
-pub use self::component::{Making, perform};
+pub(crate) use self::component::{Making, perform};
 use self::failure::BuildError;
 pub(super) use self::world::World;
 use super::bindings;
@@ -36,7 +36,7 @@ use crate::say::{plain, print};
 
 /// Compile a policy to a component.
 #[derive(Args)]
-pub struct Build {
+pub(crate) struct Build {
     /// Project folder: the one with `policy.toml`.
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,
