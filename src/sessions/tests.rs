@@ -97,6 +97,7 @@ async fn the_limit_that_is_reached_is_named() {
         let mut held = Vec::new();
         let full = loop {
             match place(&alice, &config, &files, what) {
+                Ok(_) if held.len() > 50 => panic!("{limits}: no limit holds"),
                 Ok(place) => held.push(place),
                 Err(full) => break full,
             }
@@ -190,7 +191,7 @@ async fn a_session_that_is_littered_takes_no_tunnel_and_ends_with_its_last() {
 #[tokio::test]
 async fn a_user_has_so_many_sessions() {
     let sessions = Sessions::default();
-    let mut seats: Vec<_> = std::iter::from_fn(|| sessions.admit("alice", 3)).collect();
+    let mut seats: Vec<_> = std::iter::from_fn(|| sessions.admit("alice", 3)).take(10).collect();
     assert_eq!((seats.len(), sessions.count()), (3, 3));
     let bob = sessions.admit("bob", 3);
     assert_eq!((bob.is_some(), sessions.count()), (true, 4));

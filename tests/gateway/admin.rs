@@ -139,10 +139,9 @@ fn a_gateway_says_whether_it_is_ready() {
         get(address, "/healthz"),
         ("HTTP/1.1 200 OK".to_owned(), "alive\n".to_owned())
     );
-    assert_eq!(
-        get(address, "/readyz"),
-        ("HTTP/1.1 200 OK".to_owned(), "ready\n".to_owned())
-    );
+    let ready = ("HTTP/1.1 200 OK".to_owned(), "ready\n".to_owned());
+    // It is once it accepts connections.
+    eventually("readiness", || (get(address, "/readyz") == ready).then_some(()));
     // What steers is not served here.
     assert_eq!(get(address, "/v1/status").0, "HTTP/1.1 404 Not Found");
     let answer = gateway.through(&address.to_string());

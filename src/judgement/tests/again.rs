@@ -47,3 +47,19 @@ async fn it_is_judged_in_the_order_of_every_judgement() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_socket_that_is_connected_is_judged_where_it_is_and_not_where_its_path_leads_now() {
+    let judge = judge("").await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().canonicalize().unwrap().join("socket");
+    let elsewhere = folder.path().join("elsewhere");
+    let _listener = std::os::unix::net::UnixListener::bind(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+    let socket = format!("unix:{}", path.display());
+    let request = open(Action::Connect, &socket, &socket);
+    let current = judge.current();
+    let explanation = judge.judge_again(&current, &request, &rights(""), "swap").await;
+    let allowed = explanation.outcome().unwrap();
+    assert_eq!(allowed.effective, request.target);
+}
