@@ -9,6 +9,9 @@ pub(super) enum FailedLogin {
     /// The accounts do not let the user in.
     #[error(transparent)]
     NotIn(#[from] NotIn),
+    /// Nobody could tell it from another, in a log or in a list.
+    #[error("the user name has a character that cannot be seen")]
+    UnseenName,
     #[error("the user is locked: {0}")]
     Locked(String),
     #[error("the user has too many sessions (limits.sessions-per-user)")]

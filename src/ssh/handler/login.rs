@@ -10,7 +10,7 @@ use russh::{MethodKind, MethodSet};
 use super::{Answer, Client};
 use crate::accounts::{Accounts, Admitted, Proof, Standing};
 use crate::events::{Event, LoggedIn, Subject};
-use crate::request::{Cause, Connection, clipped};
+use crate::request::{Cause, Connection, clipped, is_unseen};
 use crate::sessions::{self, lock_sentence};
 use crate::ssh::credential::{aside, blob, look_up, present};
 use crate::ssh::entered::Entered;
@@ -195,6 +195,9 @@ impl Client {
     }
 
     fn enter(&mut self, user: &str) -> Result<(), FailedLogin> {
+        if user.contains(is_unseen) {
+            return Err(FailedLogin::UnseenName);
+        }
         let serves = &self.service.serves;
         if let Some(lock) = serves.locks.of(user) {
             return Err(FailedLogin::Locked(lock.reason.clone()));
