@@ -4,17 +4,21 @@
 //! user has open. A file that cannot be read is an error at start, because a user may be locked out in it.
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::files;
+use crate::request::printable;
 
 /// Why a user is locked out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +79,8 @@ struct Kept {
     /// None: they do not outlive the process.
     path: Option<PathBuf>,
     locks: Mutex<BTreeMap<String, Arc<Lock>>>,
+    /// Held by the one who changes both: those who only ask never wait for a file.
+    changing: Mutex<()>,
 }
 
 impl Locks {
@@ -83,10 +89,10 @@ impl Locks {
     /// # Errors
     /// If it cannot be read or understood.
     pub(crate) fn read(path: Option<PathBuf>) -> Result<Self, LocksError> {
-        let found = path.as_deref().map(read).transpose()?.unwrap_or_default();
-        let locks = found.into_iter().map(|lock| (lock.user.clone(), Arc::new(lock)));
+        let locks = path.as_deref().map(read).transpose()?.unwrap_or_default();
         Ok(Self(Arc::new(Kept {
-            locks: Mutex::new(locks.collect()),
+            locks: Mutex::new(locks),
+            changing: Mutex::default(),
             path,
         })))
     }
@@ -105,46 +111,63 @@ impl Locks {
         self.lock().values().filter(|lock| lock.holds(now)).cloned().collect()
     }
 
-    /// Locks a user out from now on, instead of an earlier lock.
+    /// Locks a user out from now on, instead of an earlier lock. It writes a file, and may wait for a second: call it aside.
     ///
     /// # Errors
     /// If there are too many, and then nothing has changed; or if it cannot be kept, and then it holds until the process ends.
     pub(crate) fn add(&self, lock: Lock) -> Result<(), LocksError> {
-        let mut locks = self.lock();
+        let _changing = self.changing();
         let now = Timestamp::now();
-        locks.retain(|_, lock| lock.holds(now));
-        if locks.len() >= MOST && !locks.contains_key(&lock.user) {
-            return Err(LocksError::Full);
+        let lock = Arc::new(lock);
+        {
+            let mut locks = self.lock();
+            locks.retain(|_, lock| lock.holds(now));
+            if locks.len() >= MOST && !locks.contains_key(&lock.user) {
+                return Err(LocksError::Full);
+            }
+            locks.insert(lock.user.clone(), Arc::clone(&lock));
         }
-        locks.insert(lock.user.clone(), Arc::new(lock));
-        self.keep(&locks)
+        self.keep(|kept| {
+            kept.retain(|_, lock| lock.holds(now));
+            kept.insert(lock.user.clone(), lock);
+        })
     }
 
-    /// Lifts a lock; false where there was none.
+    /// Lifts a lock; false where there was none. It writes a file, as [`Locks::add`].
     ///
     /// # Errors
     /// If that cannot be kept: it is lifted until the process ends, and then holds again.
     pub(crate) fn lift(&self, user: &str) -> Result<bool, LocksError> {
-        let mut locks = self.lock();
+        let _changing = self.changing();
         let now = Timestamp::now();
-        let held = locks.remove(user).is_some_and(|lock| lock.holds(now));
-        self.keep(&locks)?;
+        let held = self.lock().remove(user).is_some_and(|lock| lock.holds(now));
+        self.keep(|kept| {
+            kept.remove(user);
+        })?;
         Ok(held)
     }
 
-    fn keep(&self, locks: &BTreeMap<String, Arc<Lock>>) -> Result<(), LocksError> {
+    /// Makes one change to the file, which may have changed since it was read: another gateway may keep its locks there, too.
+    fn keep(&self, change: impl FnOnce(&mut BTreeMap<String, Arc<Lock>>)) -> Result<(), LocksError> {
         let Some(path) = &self.0.path else { return Ok(()) };
-        let locks: Vec<&Lock> = locks.values().map(|lock| &**lock).collect();
         let unusable = |error| LocksError::Unusable {
             path: path.clone(),
             error,
         };
-        let text = serde_json::to_string_pretty(&locks).map_err(|error| unusable(error.into()))?;
         if let Some(folder) = path.parent() {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
             made.map_err(unusable)?;
         }
+        let _turn = turn(path).map_err(unusable)?;
+        let mut kept = read(path)?;
+        change(&mut kept);
+        let kept: Vec<&Lock> = kept.values().map(|lock| &**lock).collect();
+        let text = serde_json::to_string_pretty(&kept).map_err(|error| unusable(error.into()))?;
         files::replace(path, &(text + "\n"), Some(Permissions::from_mode(0o600))).map_err(unusable)
+    }
+
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.0.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Lock>>> {
@@ -152,28 +175,58 @@ impl Locks {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<Lock>, LocksError> {
+/// The turn of this process to change the file, until it is dropped (flock(2), on a file beside it that stays).
+fn turn(path: &Path) -> io::Result<File> {
+    let beside = path.with_extension("turn");
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(beside)?;
+    for _ in 0..TRIES {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(PAUSE),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        "another process keeps it locked",
+    ))
+}
+
+/// None where nothing is there, not even a link; anything else must be a regular file that says who is locked out.
+fn read(path: &Path) -> Result<BTreeMap<String, Arc<Lock>>, LocksError> {
+    let unusable = |error| LocksError::Unusable {
+        path: path.to_owned(),
+        error,
+    };
     let unreadable = |words: String| LocksError::Unreadable {
         path: path.to_owned(),
         words,
     };
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => {
-            return Err(LocksError::Unusable {
-                path: path.to_owned(),
-                error,
-            });
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(unusable(error)),
+        Ok(_) => {}
+    }
+    let bytes = files::read(path, MAX_BYTES).map_err(unusable)?;
+    let locks: Vec<Lock> = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    let mut by_user = BTreeMap::new();
+    for lock in locks {
+        if lock.user.is_empty() {
+            return Err(unreadable("a lock has an empty `user`".to_owned()));
         }
-    };
-    let bytes = files::read_capped(file, MAX_BYTES).map_err(|error| LocksError::Unusable {
-        path: path.to_owned(),
-        error,
-    })?;
-    let bytes = bytes.ok_or_else(|| unreadable(format!("it has more than {MAX_BYTES} bytes")))?;
-    serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))
+        let words = format!("user `{}` has two locks", printable(&lock.user, MAX_SHOWN));
+        if by_user.insert(lock.user.clone(), Arc::new(lock)).is_some() {
+            return Err(unreadable(words));
+        }
+    }
+    Ok(by_user)
 }
+
+/// How often it is tried to get the turn, and the pause between: a second in all.
+const TRIES: usize = 100;
+const PAUSE: Duration = Duration::from_millis(10);
+/// Of a name in an error.
+const MAX_SHOWN: usize = 100;
 
 /// A time as the audit log has it.
 mod time {
@@ -259,6 +312,19 @@ mod tests {
         assert!(locks.lift("ann").unwrap() && !locks.lift("ann").unwrap() && !locks.lift("eve").unwrap());
         let again = Locks::read(Some(path)).unwrap();
         assert_eq!((again.of("ann"), again.all().len()), (None, 1));
+    }
+
+    #[test]
+    fn gateways_that_share_the_file_lose_none_of_each_others_locks() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("locks.json");
+        let [one, other] = [(), ()].map(|()| Locks::read(Some(path.clone())).unwrap());
+        one.add(lock("ann", None)).unwrap();
+        other.add(lock("bob", None)).unwrap();
+        one.add(lock("eve", None)).unwrap();
+        other.lift("bob").unwrap();
+        let users = |locks: &Locks| -> Vec<_> { locks.all().iter().map(|lock| lock.user.clone()).collect() };
+        assert_eq!(users(&Locks::read(Some(path)).unwrap()), ["ann", "eve"]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("forwarder",    &["accounts", "config", "events", "judgement", "relay", "request", "sessions", "shares"]),
     ("gateway",      &["accounts", "admin", "audit", "config", "events", "files", "forwarder", "judgement", "locks", "metrics", "names", "open_files", "policy", "proxy_header", "relay", "request", "sessions", "shares", "signature", "ssh", "vital", "workers"]),
     ("judgement",    &["accounts", "auth", "config", "events", "machine", "names", "paths", "policy", "request", "shares"]),
-    ("locks",        &["files"]),
+    ("locks",        &["files", "request"]),
     ("logging",      &["outlet", "request"]),
     ("machine",      &[]),
     ("metrics",      &["audit", "events", "request", "sessions"]),

@@ -80,7 +80,8 @@ pub(super) async fn put<S: Steered>(
     };
     let detail = serde_json::json!({ "user": user, "until": until.map(|until| format!("{until:.6}")) });
     announce(&*gateway, &administrator, "lock", Some(&reason), detail);
-    let kept = gateway.locks().add(lock.clone());
+    let (locks, added) = (gateway.locks().clone(), lock.clone());
+    let kept = aside(move || locks.add(added)).await?;
     if let Err(error @ LocksError::Full) = &kept {
         return Err(Failed::new(StatusCode::CONFLICT, error.to_string()));
     }
@@ -117,11 +118,18 @@ pub(super) async fn lift<S: Steered>(
         None,
         serde_json::json!({ "user": user }),
     );
-    gateway.locks().lift(&user).map_err(|error| {
+    let (locks, name) = (gateway.locks().clone(), user.clone());
+    aside(move || locks.lift(&name)).await?.map_err(|error| {
         let words = format!("{user} is unlocked until this gateway ends, because that cannot be kept: {error}");
         Failed::new(StatusCode::INTERNAL_SERVER_ERROR, words)
     })?;
     Ok(json(&serde_json::json!({ "unlocked": user })))
+}
+
+/// Runs what writes a file.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Answer<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Failed::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 fn named(user: String) -> Answer<String> {

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::Bytes;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, Query, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
@@ -257,16 +258,32 @@ async fn drain<S: Steered>(
     asked: Result<Json<Drain>, JsonRejection>,
 ) -> Answer<Response> {
     let Json(Drain { timeout, reason }) = asked?;
+    if timeout.is_some_and(|seconds| seconds > LONGEST_DRAIN) {
+        let words = format!("timeout: expected at most {LONGEST_DRAIN} seconds (30 days)");
+        return Err(Failed::new(StatusCode::BAD_REQUEST, words));
+    }
     let detail = serde_json::json!({ "timeout": timeout });
     announce(&*gateway, &administrator, "drain", reason.as_deref(), detail);
     gateway.drain(timeout.map(Duration::from_secs));
     Ok((StatusCode::ACCEPTED, Json(serde_json::json!({ "draining": true }))).into_response())
 }
 
+/// A reload takes no options. What is not known is refused: a dry run that is none would change what it was to show.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reload {}
+
 async fn reload<S: Steered>(
     State(gateway): State<Arc<S>>,
     Extension(administrator): Extension<Administrator>,
+    RawQuery(query): RawQuery,
+    body: Bytes,
 ) -> Answer<Response> {
+    let is_plain = body.trim_ascii().is_empty() || serde_json::from_slice::<Reload>(&body).is_ok();
+    if query.is_some() || !is_plain {
+        let words = "reload takes no options: send no query, and no body or `{}`";
+        return Err(Failed::new(StatusCode::UNPROCESSABLE_ENTITY, words));
+    }
     announce(&*gateway, &administrator, "reload", None, serde_json::Value::Null);
     match gateway.reload().await {
         Ok(reloaded) => Ok(json(&reloaded)),
@@ -293,5 +310,7 @@ pub(super) fn announce<S: Steered>(
     gateway.events().emit(&Subject::default(), &event);
 }
 
+/// Seconds.
+const LONGEST_DRAIN: u64 = 30 * 24 * 60 * 60;
 const MAX_BODY: usize = 64 << 10;
 pub(super) const MAX_REASON: usize = 1024;

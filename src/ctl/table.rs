@@ -227,6 +227,11 @@ fn closed(body: &Value, dry_run: bool) -> String {
     let mut lines: String = closed.iter().map(|id| format!("{}\n", word(id))).collect();
     let word = if dry_run { "would be closed" } else { "closed" };
     lines.push_str(&format!("{} {word}\n", closed.len()));
+    let sessions = body.get("sessions").and_then(Value::as_array).map_or(0, Vec::len);
+    if sessions > 0 {
+        let word = if dry_run { "would end" } else { "ended" };
+        lines.push_str(&format!("{sessions} session {word}\n"));
+    }
     lines
 }
 

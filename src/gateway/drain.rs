@@ -1,7 +1,7 @@
 //! Shutdown: open tunnels may finish for a while, and are then cut.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
 
@@ -13,9 +13,13 @@ impl Shared {
     pub(super) async fn drain(self: &Arc<Self>) {
         self.closing.cancel();
         self.forwarder.refuse_all();
-        let asked = *self.patience.lock().unwrap_or_else(PoisonError::into_inner);
-        let patience = asked.unwrap_or(self.judge.current().limits.drain_timeout);
-        tracing::info!(?patience, open = self.sessions.forwards().len(), "draining");
+        // An administrator may ask again, with another time.
+        let patience = || {
+            let asked = *self.patience.lock().unwrap_or_else(PoisonError::into_inner);
+            asked.unwrap_or(self.judge.current().limits.drain_timeout)
+        };
+        let began = Instant::now();
+        tracing::info!(patience = ?patience(), open = self.sessions.forwards().len(), "draining");
         let listens = |action| action == Action::Listen;
         for forward in self
             .sessions
@@ -25,12 +29,9 @@ impl Shared {
         {
             forward.stop.end(Cause::Drained);
         }
-        let _ = timeout(patience, async {
-            while !self.sessions.forwards().is_empty() {
-                sleep(DRAIN_LOOK).await;
-            }
-        })
-        .await;
+        while !self.sessions.forwards().is_empty() && began.elapsed() < patience() {
+            sleep(DRAIN_LOOK).await;
+        }
         self.cut().await;
         self.ending.cancel();
         self.tasks.close();

@@ -21,7 +21,7 @@ impl Shared {
         loop {
             tokio::select! {
                 () = sleep(pause) => {}
-                () = self.closing.cancelled() => return,
+                () = self.ending.cancelled() => return,
             }
             let (accounts, sessions) = (Arc::clone(&self.judge.current().accounts), self.sessions.clone());
             if !accounts.read_files() && accounts.authority_files().is_empty() {

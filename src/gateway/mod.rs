@@ -74,9 +74,9 @@ struct Shared {
     /// Those who have not logged in.
     doorway: Arc<Doorway>,
     refusals: Mutex<Sparing>,
-    /// Stops accepting and watching.
+    /// Stops accepting.
     closing: CancellationToken,
-    /// Ends every session.
+    /// Ends every session, and watching.
     ending: CancellationToken,
     swaps: watch::Sender<u64>,
     /// One at a time reads the configuration, which takes a moment.

@@ -133,9 +133,10 @@ fn workshop(config: &Config, file: &Path, compiler: Compiler) -> Result<Workshop
     }
 }
 
-/// Where a gateway keeps what must outlive it: `policy.directory`, or else its state directory.
-pub(super) fn kept_in(config: &Config) -> Option<PathBuf> {
-    config.policy.directory.clone().or_else(state_directory)
+/// Where a gateway keeps who is locked out: in `policy.directory`, or else in its state directory.
+pub(super) fn locks_of(config: &Config) -> Option<PathBuf> {
+    let folder = config.policy.directory.clone().or_else(state_directory)?;
+    Some(folder.join("locks.json"))
 }
 
 /// The folder for the gateway's own files: the XDG state directory of its user.

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::current::{InForce, Settled};
 use super::observers::Observers;
-use super::prepare::kept_in;
+use super::prepare::locks_of;
 use super::steer::Bound;
 use super::{Gateway, Origin, Prepared, Shared};
 use crate::accounts::Accounts;
@@ -76,7 +76,7 @@ impl Gateway {
             generation,
             sessions,
         } = prepared;
-        let locks = Locks::read(kept_in(&config).map(|folder| folder.join("locks.json")))?;
+        let locks = Locks::read(locks_of(&config))?;
         let files = open_files::provide(config.limits.sessions);
         let audit_file = config.audit.file.clone();
         let audit = Audit::open(&config.audit).map_err(StartError::Audit)?;
@@ -167,14 +167,15 @@ impl Gateway {
             let accepting = shared.workers.accept(listener, accept);
             accepting.map_err(|error| StartError::Bind { address, error })?;
         }
-        let closing = || shared.closing.clone();
+        // What takes access away goes on while tunnels may end by themselves.
+        let ending = || shared.ending.clone();
         let watches = Arc::clone(&shared);
         let watching = move || Arc::clone(&watches).watch();
-        let watching = shared.vitals.keep(Vital::Watching, closing(), watching);
+        let watching = shared.vitals.keep(Vital::Watching, ending(), watching);
         shared.tasks.spawn(watching);
         let watches = Arc::clone(&shared);
         let watching = move || Arc::clone(&watches).watch_keys();
-        let watching = shared.vitals.keep(Vital::WatchingKeys, closing(), watching);
+        let watching = shared.vitals.keep(Vital::WatchingKeys, ending(), watching);
         shared.tasks.spawn(watching);
         let events = shared.events.clone();
         shared

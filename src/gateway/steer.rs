@@ -155,7 +155,9 @@ impl Steered for Shared {
         if !self.events.audit().takes_lines() {
             reasons.push(Unready::Audit);
         }
-        let absent = self.vitals.absent();
+        let mut absent = self.vitals.absent();
+        // That one stops on purpose.
+        absent.retain(|task| !(self.forwarder.refuses_all() && matches!(task, Vital::Accepting(_))));
         reasons.extend(absent.into_iter().map(|task| Unready::Absent(task.to_string())));
         reasons
     }

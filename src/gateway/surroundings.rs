@@ -9,7 +9,10 @@ use std::path::Path;
 
 use ipnet::{IpNet, Ipv4Net};
 
+use super::prepare::locks_of;
+use crate::admin::Token;
 use crate::config::{AuditFile, Config, Fault};
+use crate::locks::Locks;
 
 /// What would prevent a gateway with this configuration from starting, besides the configuration itself.
 #[must_use]
@@ -26,7 +29,15 @@ pub fn missing(config: &Config, file: &Path) -> Vec<Fault> {
         _ => None,
     };
     let log = log.map(|words| Fault::of_key(file, "audit.file", words));
-    addresses.chain(log).collect()
+    let token = config
+        .admin
+        .token_file
+        .as_deref()
+        .and_then(|path| Token::read(path).err());
+    let token = token.map(|words| Fault::of_key(file, "admin.token-file", words));
+    let locks = Locks::read(locks_of(config)).err();
+    let locks = locks.map(|error| Fault::of_key(file, "policy.directory", error));
+    addresses.chain(log).chain(token).chain(locks).collect()
 }
 
 /// Why no user of this machine can write lines to this file. Who may is left to `serve`: it may run as another user.

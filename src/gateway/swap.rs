@@ -33,7 +33,7 @@ impl Shared {
                 }
                 tokio::select! {
                     more = watch.changed() => changed.extend(more),
-                    () = self.closing.cancelled() => return,
+                    () = self.ending.cancelled() => return,
                     () = sleep(RECHECK_CONFIG) => {}
                 }
             }

@@ -49,6 +49,25 @@ pub fn get(address: SocketAddr, path: &str) -> (String, String) {
     split(stream)
 }
 
+/// The status line of an answer of the control socket, to a process of its own: the gateway's is not admitted.
+fn post(gateway: &Running, path: &str, body: &str) -> String {
+    let script = "import http.client, socket, sys\n\
+        ask = http.client.HTTPConnection('x')\n\
+        ask.sock = socket.socket(socket.AF_UNIX)\n\
+        ask.sock.connect(sys.argv[1])\n\
+        ask.request('POST', sys.argv[2], sys.argv[3], {'Content-Type': 'application/json'})\n\
+        answer = ask.getresponse()\n\
+        print(answer.status, answer.reason, end='')";
+    let socket = gateway.path("admin.sock");
+    let output = Command::new("python3")
+        .args(["-c", script])
+        .arg(socket)
+        .args([path, body])
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
 fn split(mut stream: impl Read) -> (String, String) {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
@@ -124,6 +143,11 @@ fn a_reload_and_a_drain_can_be_asked_for() {
     let told = ctl(&gateway, &["reload"]);
     assert_eq!(told.code, 1);
     assert!(told.err.contains("portreeve.toml:2:10"), "{}", told.err);
+
+    // What is not known is no reload.
+    for (path, body) in [("/v1/reload?dry_run=1", ""), ("/v1/reload", "{\"dry_run\":true}")] {
+        assert_eq!(post(&gateway, path, body), "422 Unprocessable Entity", "{path} {body}");
+    }
 
     assert_eq!(ctl(&gateway, &["drain", "--timeout", "1s"]).code, 0);
     gateway.block_on(gateway.asked_to_drain());

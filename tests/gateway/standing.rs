@@ -319,3 +319,47 @@ fn a_verdict_is_not_used_again_for_another_group() {
     regroup(&gateway, "dba", "web");
     assert!(!inside.may());
 }
+
+#[test]
+fn access_is_taken_away_also_while_the_gateway_drains() {
+    let mut gateway = by_file().tables("[limits]\ndrain-timeout = \"5m\"").start_program();
+    let target = Server::echo();
+    let proxy = gateway.dynamic();
+    let mut tunnel = proxy.socks5("127.0.0.1", target.port).expect("it is allowed");
+    assert!(ping(&mut tunnel));
+    gateway.signal("TERM");
+    // It drains once nothing new is forwarded.
+    eventually("the drain", || {
+        proxy.socks5("127.0.0.1", target.port).is_none().then_some(())
+    });
+    assert!(ping(&mut tunnel));
+    fs::write(gateway.path("keys/alice"), "").unwrap();
+    let closed = gateway.event("session-closed");
+    assert!(
+        closed["reason"].as_str().unwrap().contains("may no longer log in"),
+        "{closed}"
+    );
+    assert_eq!(gateway.event("tunnel-closed")["cause"], "revoked");
+    assert_eq!(gateway.ended(), Some(0));
+}
+
+#[test]
+fn a_name_that_cannot_be_seen_does_not_log_in() {
+    let setup = by_file();
+    let table = [("carol", true), ("ca\u{202e}rol", false), ("carol\u{200b}", false)];
+    for (name, _) in table {
+        fs::copy(setup.path("id.pub"), setup.path(&format!("keys/{name}"))).unwrap();
+    }
+    let gateway = setup.start();
+    let target = Server::echo();
+    for (number, (name, is_in)) in table.into_iter().enumerate() {
+        let answer = gateway.ssh().args(["-l", name, "-W", &target.address()]).run(b"x");
+        assert_eq!(answer.stdout == "x", is_in, "{number}: {}", answer.errors);
+    }
+    let reasons: Vec<_> = gateway
+        .events("auth-failed")
+        .iter()
+        .map(|line| line["reason"].clone())
+        .collect();
+    assert_eq!(reasons, ["the user name has a character that cannot be seen"; 2]);
+}
