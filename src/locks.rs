@@ -79,7 +79,7 @@ struct Kept {
     /// None: they do not outlive the process.
     path: Option<PathBuf>,
     locks: Mutex<BTreeMap<String, Arc<Lock>>>,
-    /// Held by the one who changes both: those who only ask never wait for a file.
+    /// Held by the one who changes the file; the table is never held meanwhile, so whoever asks does not wait for a file.
     changing: Mutex<()>,
 }
 
@@ -111,45 +111,35 @@ impl Locks {
         self.lock().values().filter(|lock| lock.holds(now)).cloned().collect()
     }
 
-    /// Locks a user out from now on, instead of an earlier lock. It writes a file, and may wait for a second: call it aside.
+    /// Locks a user out from now on, instead of an earlier lock. It outlives the process once it is [kept](Self::keep).
     ///
     /// # Errors
-    /// If there are too many, and then nothing has changed; or if it cannot be kept, and then it holds until the process ends.
-    pub(crate) fn add(&self, lock: Lock) -> Result<(), LocksError> {
-        let _changing = self.changing();
+    /// If there are too many, and then nothing has changed.
+    pub(crate) fn hold(&self, lock: Lock) -> Result<(), LocksError> {
+        let mut locks = self.lock();
         let now = Timestamp::now();
-        let lock = Arc::new(lock);
-        {
-            let mut locks = self.lock();
-            locks.retain(|_, lock| lock.holds(now));
-            if locks.len() >= MOST && !locks.contains_key(&lock.user) {
-                return Err(LocksError::Full);
-            }
-            locks.insert(lock.user.clone(), Arc::clone(&lock));
+        locks.retain(|_, lock| lock.holds(now));
+        if locks.len() >= MOST && !locks.contains_key(&lock.user) {
+            return Err(LocksError::Full);
         }
-        self.keep(|kept| {
-            kept.retain(|_, lock| lock.holds(now));
-            kept.insert(lock.user.clone(), lock);
-        })
+        locks.insert(lock.user.clone(), Arc::new(lock));
+        Ok(())
     }
 
-    /// Lifts a lock; false where there was none. It writes a file, as [`Locks::add`].
+    /// Lifts a lock; false where there was none. It is lifted for good once that is [kept](Self::keep).
+    pub(crate) fn lift(&self, user: &str) -> bool {
+        let lifted = self.lock().remove(user);
+        lifted.is_some_and(|lock| lock.holds(Timestamp::now()))
+    }
+
+    /// Writes whether this user is locked out, as that is now, into the file. The rest of it stays: another gateway may keep its
+    /// locks there, too. It may wait for a second: call it aside.
     ///
     /// # Errors
-    /// If that cannot be kept: it is lifted until the process ends, and then holds again.
-    pub(crate) fn lift(&self, user: &str) -> Result<bool, LocksError> {
-        let _changing = self.changing();
-        let now = Timestamp::now();
-        let held = self.lock().remove(user).is_some_and(|lock| lock.holds(now));
-        self.keep(|kept| {
-            kept.remove(user);
-        })?;
-        Ok(held)
-    }
-
-    /// Makes one change to the file, which may have changed since it was read: another gateway may keep its locks there, too.
-    fn keep(&self, change: impl FnOnce(&mut BTreeMap<String, Arc<Lock>>)) -> Result<(), LocksError> {
+    /// If it cannot be written: what holds now holds until the process ends.
+    pub(crate) fn keep(&self, user: &str) -> Result<(), LocksError> {
         let Some(path) = &self.0.path else { return Ok(()) };
+        let _changing = self.changing();
         let unusable = |error| LocksError::Unusable {
             path: path.clone(),
             error,
@@ -160,7 +150,9 @@ impl Locks {
         }
         let _turn = turn(path).map_err(unusable)?;
         let mut kept = read(path)?;
-        change(&mut kept);
+        let now = Timestamp::now();
+        kept.retain(|name, lock| name != user && lock.holds(now));
+        kept.extend(self.lock().get(user).map(|lock| (user.to_owned(), Arc::clone(lock))));
         let kept: Vec<&Lock> = kept.values().map(|lock| &**lock).collect();
         let text = serde_json::to_string_pretty(&kept).map_err(|error| unusable(error.into()))?;
         files::replace(path, &(text + "\n"), Some(Permissions::from_mode(0o600))).map_err(unusable)
@@ -280,6 +272,12 @@ mod tests {
         }
     }
 
+    fn keep(locks: &Locks, lock: Lock) {
+        let user = lock.user.clone();
+        locks.hold(lock).unwrap();
+        locks.keep(&user).unwrap();
+    }
+
     /// To the microsecond, as it is kept.
     fn whole(time: Timestamp) -> Timestamp {
         format!("{time:.6}").parse().unwrap()
@@ -299,7 +297,7 @@ mod tests {
             ("eve",  Some(whole(now - 1.second())), false),
         ];
         for (user, until, _) in table {
-            locks.add(lock(user, until)).unwrap();
+            keep(&locks, lock(user, until));
         }
         let again = Locks::read(Some(path.clone())).unwrap();
         for one in [&locks, &again] {
@@ -309,7 +307,8 @@ mod tests {
             assert_eq!(one.all().len(), 2);
         }
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(locks.lift("ann").unwrap() && !locks.lift("ann").unwrap() && !locks.lift("eve").unwrap());
+        assert!(locks.lift("ann") && !locks.lift("ann") && !locks.lift("eve"));
+        locks.keep("ann").unwrap();
         let again = Locks::read(Some(path)).unwrap();
         assert_eq!((again.of("ann"), again.all().len()), (None, 1));
     }
@@ -319,10 +318,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("locks.json");
         let [one, other] = [(), ()].map(|()| Locks::read(Some(path.clone())).unwrap());
-        one.add(lock("ann", None)).unwrap();
-        other.add(lock("bob", None)).unwrap();
-        one.add(lock("eve", None)).unwrap();
-        other.lift("bob").unwrap();
+        keep(&one, lock("ann", None));
+        keep(&other, lock("bob", None));
+        keep(&one, lock("eve", None));
+        assert!(other.lift("bob"));
+        other.keep("bob").unwrap();
         let users = |locks: &Locks| -> Vec<_> { locks.all().iter().map(|lock| lock.user.clone()).collect() };
         assert_eq!(users(&Locks::read(Some(path)).unwrap()), ["ann", "eve"]);
     }
@@ -346,7 +346,7 @@ mod tests {
         let beneath = folder.path().join("file");
         std::fs::write(&beneath, "").unwrap();
         let locks = Locks::read(None).unwrap();
-        locks.add(lock("ann", None)).unwrap();
+        keep(&locks, lock("ann", None));
         assert!(locks.of("ann").is_some());
     }
 }

@@ -16,7 +16,7 @@ use super::peer::Administrator;
 use super::routes::{Answer, Failed, MAX_REASON, announce, json, said};
 use super::view::{Closed, Locked};
 use crate::config;
-use crate::locks::{Lock, LocksError};
+use crate::locks::{Lock, Locks, LocksError};
 use crate::request::{Cause, is_unseen, printable};
 use crate::sessions::lock_sentence;
 
@@ -80,11 +80,9 @@ pub(super) async fn put<S: Steered>(
     };
     let detail = serde_json::json!({ "user": user, "until": until.map(|until| format!("{until:.6}")) });
     announce(&*gateway, &administrator, "lock", Some(&reason), detail);
-    let (locks, added) = (gateway.locks().clone(), lock.clone());
-    let kept = aside(move || locks.add(added)).await?;
-    if let Err(error @ LocksError::Full) = &kept {
-        return Err(Failed::new(StatusCode::CONFLICT, error.to_string()));
-    }
+    // All of it without a pause: an administrator who goes away now leaves nobody in.
+    let held = gateway.locks().hold(lock.clone());
+    held.map_err(|error| Failed::new(StatusCode::CONFLICT, error.to_string()))?;
     let mut ending = gateway.sessions().all();
     ending.retain(|session| session.user == user);
     let open = gateway.sessions().forwards_of(&user);
@@ -94,7 +92,7 @@ pub(super) async fn put<S: Steered>(
     for forward in &open {
         forward.stop.end(Cause::Killed);
     }
-    kept.map_err(|error| {
+    keep(gateway.locks(), &user).await?.map_err(|error| {
         let words = format!("{user} is locked until this gateway ends, because the lock cannot be kept: {error}");
         Failed::new(StatusCode::INTERNAL_SERVER_ERROR, words)
     })?;
@@ -118,18 +116,19 @@ pub(super) async fn lift<S: Steered>(
         None,
         serde_json::json!({ "user": user }),
     );
-    let (locks, name) = (gateway.locks().clone(), user.clone());
-    aside(move || locks.lift(&name)).await?.map_err(|error| {
+    gateway.locks().lift(&user);
+    keep(gateway.locks(), &user).await?.map_err(|error| {
         let words = format!("{user} is unlocked until this gateway ends, because that cannot be kept: {error}");
         Failed::new(StatusCode::INTERNAL_SERVER_ERROR, words)
     })?;
     Ok(json(&serde_json::json!({ "unlocked": user })))
 }
 
-/// Runs what writes a file.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Answer<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Failed::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+/// Writes it aside; that goes on if the administrator is gone.
+async fn keep(locks: &Locks, user: &str) -> Answer<Result<(), LocksError>> {
+    let (locks, user) = (locks.clone(), user.to_owned());
+    let kept = tokio::task::spawn_blocking(move || locks.keep(&user)).await;
+    kept.map_err(|error| Failed::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 fn named(user: String) -> Answer<String> {
