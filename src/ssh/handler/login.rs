@@ -274,6 +274,10 @@ impl Client {
         let Login::Proven(admitted) = std::mem::replace(&mut self.login, Login::Done) else {
             return Err(russh::Error::NotAuthenticated);
         };
+        // Nobody is in who is not counted and listed.
+        let (Some(entered), Some(seat)) = (self.entered.take(), self.seat.take()) else {
+            return Err(russh::Error::NotAuthenticated);
+        };
         let connection = Connection {
             id: self.id.clone(),
             client: self.client,
@@ -288,15 +292,13 @@ impl Client {
         let standing = Standing::new(*admitted, self.client.ip(), std::mem::take(&mut self.asked));
         let ours = Arc::new(sessions::Session::new(standing, connection, &current.limits, quota));
         serves.events.emit(&ours.subject, &event);
-        if let Some((entered, seat)) = self.entered.take().zip(self.seat.take()) {
-            let entry = serves.sessions.enter(&ours, seat);
-            let _ = entered.send(Entered::new(
-                serves.events.clone(),
-                Arc::clone(&ours),
-                self.began,
-                entry,
-            ));
-        }
+        let entry = serves.sessions.enter(&ours, seat);
+        let _ = entered.send(Entered::new(
+            serves.events.clone(),
+            Arc::clone(&ours),
+            self.began,
+            entry,
+        ));
         // A lock or a reload from here on finds the session; one since the key was looked up did not.
         if let Some(lock) = serves.locks.of(&ours.user) {
             ours.end(Cause::Killed, lock_sentence(&lock.reason));
