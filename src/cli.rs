@@ -5,7 +5,7 @@ mod signals;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::confined;
 use crate::ctl::{self, Ctl};
 use crate::embedded::Embedded;
 use crate::explain::{self, Explain};
-use crate::gateway::{self, Gateway, Prepared, StartError};
+use crate::gateway::{self, Gateway, Origin, Prepared, StartError};
 use crate::logging::{self, Lines};
 use crate::origin::origin;
 use crate::outlet::Outlet;
@@ -225,7 +225,7 @@ async fn obey(mut signals: Signals, gateway: &Gateway) -> u8 {
 async fn check(config: Option<PathBuf>, json: bool) -> u8 {
     let checked = match origin(config, Vec::new()) {
         Ok(origin) => match origin.load() {
-            Ok(config) => whole(config, origin.file()).await,
+            Ok(config) => whole(config, &*origin).await,
             Err(faults) => Err(faults),
         },
         Err(faults) => Err(faults),
@@ -242,10 +242,14 @@ async fn check(config: Option<PathBuf>, json: bool) -> u8 {
 }
 
 /// The configuration prepared, or all that keeps a gateway from its start.
-async fn whole(config: Config, file: &Path) -> Result<Prepared, Faults> {
+async fn whole(config: Config, origin: &dyn Origin) -> Result<Prepared, Faults> {
+    let file = origin.file();
     let mut missing = gateway::missing(&config, file);
     match Prepared::new(config, file).await {
-        Ok(prepared) if missing.is_empty() => Ok(prepared),
+        Ok(prepared) if missing.is_empty() => {
+            prepared.keeps_to(origin.invariants(), file).await?;
+            Ok(prepared)
+        }
         Ok(_) => Err(Faults {
             file: file.to_owned(),
             faults: missing,

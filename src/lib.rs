@@ -48,6 +48,7 @@
 //! | [`explain`] | the same judgement for a hypothetical request | |
 //! | [`plugin`] | tools for policy authors | SSH, sockets |
 //! | `replay` | decides recorded requests again, with other policies | the command line |
+//! | `rollout` | what is learned of a policy before it decides: the last decisions, shadows, the gates | how it is put in force |
 //! | `password` | the hash of a password, for a configuration | who may log in |
 //! | `files` | read files that others may have put there, without blocking and within limits | what is in them |
 //! | [`request`] | types that all rooms share, without I/O | all of the above |
@@ -64,6 +65,7 @@
 //! | `compile` | compiles components in a separate process; stores compiled code under a seal |
 //! | `pool` | instances prepared in advance |
 //! | `load` | makes every check of a swap, and asks one guest for one decision |
+//! | `history` | the generations of each plugin, kept over restarts, and what serves instead of what is configured |
 //! | `serve` | the chain in force, its decisions, and its replacement as a whole |
 //! | `offline` | the same for tools |
 //! | `failure`, `reference` | errors; the identity of a policy |
@@ -189,6 +191,7 @@ mod proxy_header;
 mod relay;
 mod replay;
 pub mod request;
+mod rollout;
 mod say;
 mod sessions;
 mod shares;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{self, Config, Draft, Faults};
 use crate::embedded::Embedded;
-use crate::gateway::{Origin, control_socket};
+use crate::gateway::{Invariants, Origin, control_socket};
+use crate::plugin::CaseFiles;
 
 /// A configuration file.
 struct FromFile {
@@ -20,6 +21,10 @@ impl Origin for FromFile {
 
     fn control_socket(&self) -> Option<PathBuf> {
         control_socket()
+    }
+
+    fn invariants(&self) -> &'static dyn Invariants {
+        &CaseFiles
     }
 
     fn load(&self) -> Result<Config, Faults> {

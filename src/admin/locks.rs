@@ -14,8 +14,8 @@ use serde::Deserialize;
 use super::Steered;
 use super::peer::Administrator;
 use super::routes::{Answer, Failed, MAX_REASON, announce, json, said};
+use super::time::Time;
 use super::view::{Closed, Locked};
-use crate::config;
 use crate::locks::{Lock, Locks, LocksError};
 use crate::request::{Cause, is_unseen, printable};
 use crate::sessions::lock_sentence;
@@ -29,28 +29,11 @@ pub(super) struct Wish {
     time: Option<Time>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Time {
-    Seconds(u64),
-    Words(String),
-}
-
-impl Time {
-    fn from(&self, now: Timestamp) -> Answer<Timestamp> {
-        let wrong = |words: String| Failed::new(StatusCode::BAD_REQUEST, format!("for: {words}"));
-        let time = match self {
-            Self::Seconds(seconds) => Duration::from_secs(*seconds),
-            Self::Words(words) => config::duration(words).map_err(|error| wrong(error.to_string()))?,
-        };
-        if time.is_zero() || time > LONGEST {
-            return Err(wrong(
-                "expected a time from 1s to 3650d, as in `1h`; leave it out to lock until `unlock`".to_owned(),
-            ));
-        }
-        let time = SignedDuration::try_from(time).map_err(|error| wrong(error.to_string()))?;
-        now.checked_add(time).map_err(|error| wrong(error.to_string()))
-    }
+fn until(time: &Time, now: Timestamp) -> Answer<Timestamp> {
+    let wrong = |words: String| Failed::new(StatusCode::BAD_REQUEST, format!("for: {words}"));
+    let time = time.within("for", LONGEST)?;
+    let time = SignedDuration::try_from(time).map_err(|error| wrong(error.to_string()))?;
+    now.checked_add(time).map_err(|error| wrong(error.to_string()))
 }
 
 pub(super) async fn all<S: Steered>(State(gateway): State<Arc<S>>) -> Response {
@@ -69,7 +52,7 @@ pub(super) async fn put<S: Steered>(
     let reason = printable(&said(reason)?, MAX_REASON);
     let user = named(user)?;
     let since = Timestamp::now();
-    let until = time.map(|time| time.from(since)).transpose()?;
+    let until = time.map(|time| until(&time, since)).transpose()?;
     let lock = Lock {
         user: user.clone(),
         reason: reason.clone(),

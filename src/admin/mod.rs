@@ -15,9 +15,11 @@ mod health;
 mod locks;
 mod monitoring;
 mod peer;
+mod policies;
 mod routes;
 mod serve;
 mod socket;
+mod time;
 mod token;
 mod view;
 
@@ -28,16 +30,21 @@ use std::time::Duration;
 use crate::events::Events;
 use crate::locks::Locks;
 use crate::sessions::Sessions;
+use tokio_util::task::TaskTracker;
 
 pub(crate) use health::Unready;
 pub(crate) use peer::Admins;
+pub(crate) use policies::{
+    Declined, DiffView, DifferencesView, ExampleView, GateView, GatesView, GenerationView, GroupView, Load, PluginView,
+    QuarantinedView, Rollout, UserView, settings_that_differ,
+};
 pub(crate) use serve::{control, monitor};
 pub(crate) use socket::{ControlSocket, SocketError};
 pub(crate) use token::Token;
 pub(crate) use view::{AuditView, PolicyView, Reloaded, Status};
 
 /// What can be asked of a running gateway.
-pub(crate) trait Steered: Send + Sync + 'static {
+pub(crate) trait Steered: Rollout {
     /// What `GET /v1/status` answers.
     fn status(&self) -> Status;
     /// Why the gateway should get no new clients; empty while it is ready.
@@ -48,6 +55,8 @@ pub(crate) trait Steered: Send + Sync + 'static {
     fn sessions(&self) -> &Sessions;
     /// Who is locked out.
     fn locks(&self) -> &Locks;
+    /// Where what goes on without the administrator runs.
+    fn tasks(&self) -> &TaskTracker;
     /// Where changes are announced.
     fn events(&self) -> &Events;
     /// Reads configuration, keys and policies again; or says what keeps that from applying.

@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::filter::{Filter, Wanted};
 use super::peer::Administrator;
+use super::time::Time;
 use super::view::{Closed, SessionView, TunnelView};
-use super::{Steered, events, health, locks, monitoring};
+use super::{Steered, events, health, locks, monitoring, policies};
 use crate::events::{Event, Subject};
 use crate::request::{Action, Cause, printable};
 use crate::sessions::{Forward, SHORTEST, Session};
@@ -34,6 +35,7 @@ pub(super) fn control<S: Steered>(gateway: Arc<S>) -> Router {
         .route("/v1/locks/{user}", put(locks::put::<S>).delete(locks::lift::<S>))
         .route("/v1/reload", post(reload::<S>))
         .route("/v1/drain", post(drain::<S>))
+        .merge(policies::routes())
         .layer(Extension(events::places()))
         .with_state(Arc::clone(&gateway))
         .merge(health::routes(Arc::clone(&gateway)))
@@ -247,8 +249,7 @@ pub(super) fn said(reason: Option<String>) -> Answer<String> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Drain {
-    /// Seconds.
-    timeout: Option<u64>,
+    timeout: Option<Time>,
     reason: Option<String>,
 }
 
@@ -258,13 +259,10 @@ async fn drain<S: Steered>(
     asked: Result<Json<Drain>, JsonRejection>,
 ) -> Answer<Response> {
     let Json(Drain { timeout, reason }) = asked?;
-    if timeout.is_some_and(|seconds| seconds > LONGEST_DRAIN) {
-        let words = format!("timeout: expected at most {LONGEST_DRAIN} seconds (30 days)");
-        return Err(Failed::new(StatusCode::BAD_REQUEST, words));
-    }
-    let detail = serde_json::json!({ "timeout": timeout });
+    let timeout = timeout.map(|time| time.up_to("timeout", LONGEST_DRAIN)).transpose()?;
+    let detail = serde_json::json!({ "timeout": timeout.map(|timeout| timeout.as_secs()) });
     announce(&*gateway, &administrator, "drain", reason.as_deref(), detail);
-    gateway.drain(timeout.map(Duration::from_secs));
+    gateway.drain(timeout);
     Ok((StatusCode::ACCEPTED, Json(serde_json::json!({ "draining": true }))).into_response())
 }
 
@@ -310,7 +308,6 @@ pub(super) fn announce<S: Steered>(
     gateway.events().emit(&Subject::default(), &event);
 }
 
-/// Seconds.
-const LONGEST_DRAIN: u64 = 30 * 24 * 60 * 60;
+const LONGEST_DRAIN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const MAX_BODY: usize = 64 << 10;
 pub(super) const MAX_REASON: usize = 1024;

@@ -39,8 +39,15 @@ pub(crate) struct Status {
 }
 
 /// RFC 3339, as in the audit log.
-fn shown<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn shown<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{time:.6}"))
+}
+
+pub(super) fn shown_or_none<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => shown(time, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// The state of the audit log.
@@ -63,6 +70,15 @@ pub(crate) struct PolicyView {
     /// Who signed it, where a signature is demanded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signer: Option<String>,
+    /// Its number among the generations of the plugin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// Since when it decides.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown_or_none")]
+    pub since: Option<Timestamp>,
+    /// The candidate that is asked beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<PolicyRef>,
 }
 
 /// A tunnel of `GET /v1/tunnels`, or a listener of `GET /v1/listeners`.

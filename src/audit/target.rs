@@ -1,8 +1,9 @@
 //! The file, pipe or standard output that the lines go to.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::AuditFile;
@@ -36,7 +37,7 @@ impl Target {
         let outlet = match self.outlet.take() {
             Some(open) => open,
             None => match &self.path {
-                Some(path) => Outlet::open(path).map_err(|error| {
+                Some(path) => begun(path, self.patience).map_err(|error| {
                     let words = format!("{}: {error}", path.display());
                     io::Error::new(error.kind(), words)
                 })?,
@@ -81,6 +82,26 @@ impl Target {
     }
 }
 
+/// The log at this path. If the last line of a file has no end, because its writer was killed, the next one is a line of its own.
+fn begun(path: &Path, patience: Duration) -> io::Result<Outlet> {
+    let mut outlet = Outlet::open(path)?;
+    if outlet.is_file() && ends_in_a_line(path)? {
+        outlet.write(b"\n", patience)?;
+    }
+    Ok(outlet)
+}
+
+fn ends_in_a_line(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(false);
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}
+
 /// Lines, and how much of them is written.
 pub(super) struct Written<'a> {
     pub(super) bytes: &'a [u8],
@@ -104,7 +125,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use std::fs::{self, OpenOptions};
-    use std::io::Read;
     use std::os::unix::fs::OpenOptionsExt;
     use std::process::Command;
 
@@ -130,6 +150,18 @@ mod tests {
         target.reopen();
         target.write(&mut written(b"four\n")).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "four\n");
+    }
+
+    #[test]
+    fn a_line_that_was_not_written_whole_does_not_spoil_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        for (before, after) in [("", "two\n"), ("one\n", "one\ntwo\n"), ("one\nha", "one\nha\ntwo\n")] {
+            fs::write(&path, before).unwrap();
+            let mut target = Target::new(&AuditFile::Path(path.clone()));
+            target.write(&mut written(b"two\n")).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), after, "after {before:?}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::auth::{Claim, claims};
+use super::gates::{self, Gates, Generations};
 use super::settings::{self, Settings};
 use super::units;
 use super::value::Value;
@@ -29,6 +30,10 @@ pub struct Policy {
     pub facts: Vec<(String, Claim)>,
     /// Whose signatures the components need. Default: none, so unsigned components load.
     pub signatures: Option<Signatures>,
+    /// What a candidate must pass besides loading.
+    pub gates: Gates,
+    /// What served is kept, to go back to.
+    pub generations: Generations,
     /// The chain, at least one, in the order of asking: the first deny wins, a rewrite is what the next one sees.
     pub plugins: Vec<Plugin>,
 }
@@ -90,8 +95,35 @@ pub struct Plugin {
     /// Whether a settings file without any setting is meant. Default false: such a file is a fault, because it was emptied or
     /// cut off.
     pub settings_may_be_empty: bool,
-    /// Whether a change of the component or its settings file swaps it. Default true.
-    pub watch: bool,
+    /// What a change of the component or its settings file does. Default: it swaps the policy.
+    pub watch: OnChange,
+}
+
+impl Plugin {
+    /// Whether the same component decides alike under both: where it and its settings come from makes no difference.
+    #[must_use]
+    pub fn decides_as(&self, other: &Self) -> bool {
+        let apart = |plugin: &Self| Self {
+            component: Source::Builtin(String::new()),
+            settings_file: None,
+            settings_may_be_empty: false,
+            watch: OnChange::Wait,
+            allow_downgrade: false,
+            ..plugin.clone()
+        };
+        apart(self) == apart(other)
+    }
+}
+
+/// `watch`: what a plugin whose files change does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnChange {
+    /// `false`: it waits for a reload.
+    Wait,
+    /// `true`: it goes through the gates, and then decides.
+    Swap,
+    /// `"shadow"`: it is asked beside the one that decides, until it is promoted.
+    Shadow,
 }
 
 /// Where a component is.
@@ -159,6 +191,10 @@ pub(super) fn policy(table: &mut Table<'_>) -> Option<Policy> {
             revoked_keys: None,
         });
     let demanded = table.has("allowed-signers");
+    let gates = table.or("gates", Gates::default(), |value| value.table(gates::gates));
+    let generations = table.or("generations", Generations::default(), |value| {
+        value.table(gates::generations)
+    });
     let plugins = table.required("plugin", NO_POLICY, |value| plugins(value, demanded))?;
     Some(Policy {
         on_swap,
@@ -168,6 +204,8 @@ pub(super) fn policy(table: &mut Table<'_>) -> Option<Policy> {
         directory,
         facts,
         signatures,
+        gates,
+        generations,
         plugins,
     })
 }
@@ -208,7 +246,7 @@ fn plugin(table: &mut Table<'_>, names: &mut BTreeMap<String, usize>, demanded: 
         file: settings_file,
         may_be_empty: settings_may_be_empty,
     } = settings::settings(table);
-    let watch = table.or("watch", true, |value| value.flag());
+    let watch = table.or("watch", OnChange::Swap, on_change);
     Some(Plugin {
         name: name?,
         component: component?,
@@ -224,6 +262,15 @@ fn plugin(table: &mut Table<'_>, names: &mut BTreeMap<String, usize>, demanded: 
         settings_may_be_empty,
         watch,
     })
+}
+
+fn on_change(value: &Value<'_>) -> Option<OnChange> {
+    match (value.toml().as_bool(), value.toml().as_str()) {
+        (Some(true), _) => Some(OnChange::Swap),
+        (Some(false), _) => Some(OnChange::Wait),
+        (None, Some("shadow")) => Some(OnChange::Shadow),
+        _ => value.wrong("true, false or \"shadow\""),
+    }
 }
 
 pub(crate) fn plugin_name(value: &Value<'_>) -> Option<String> {

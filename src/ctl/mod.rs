@@ -4,6 +4,7 @@
 //! know how a gateway is built: it shows only what the socket returns.
 
 mod client;
+mod policy;
 mod table;
 
 use std::io::IsTerminal;
@@ -111,6 +112,9 @@ enum Command {
     },
     /// List locked users.
     Locks,
+    /// Load, prove and take back policies.
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Reload the configuration, keys and policies, as SIGHUP does.
     Reload,
     /// Stop accepting connections, wait for tunnels to end, then exit, as SIGTERM does.
@@ -225,6 +229,7 @@ async fn send(command: &Command, path: &Path) -> Result<Answer, Failure> {
         }
         Command::Unlock { user } => client::delete(path, &lock(user)).await,
         Command::Locks => client::get(path, "/v1/locks", &[]).await,
+        Command::Policy(policy) => policy.send(path).await,
         Command::Reload => client::post(path, "/v1/reload", &json!({})).await,
         Command::Drain { timeout } => client::post(path, "/v1/drain", &json!({ "timeout": timeout })).await,
     }

@@ -17,6 +17,7 @@ pub(super) fn shown(command: &Command, body: &Value) -> String {
         Command::Unlock { user } => format!("{} is unlocked\n", printable(user, MAX_CELL)),
         Command::Events { .. } => String::new(),
         Command::Close { dry_run, .. } => closed(body, *dry_run),
+        Command::Policy(policy) => policy.shown(body),
         Command::Reload => reloaded(body),
         Command::Drain { .. } => "draining\n".to_owned(),
     }
@@ -27,11 +28,16 @@ fn status(body: &Value) -> String {
     let policies = policies.unwrap_or_default().iter().map(|policy| {
         let digest = text(policy, "sha256");
         let digest = digest.get(..12).unwrap_or_default();
-        format!(
-            "{} {} (sha256 {digest}…)",
-            text(policy, "plugin"),
-            text(policy, "version")
-        )
+        let (plugin, version) = (text(policy, "plugin"), text(policy, "version"));
+        let generation = policy
+            .get("generation")
+            .map(|number| format!(", generation {}", word(number)));
+        let since = policy.get("since").map(|_| format!(", since {}", age(policy, "since")));
+        let shadow = policy
+            .get("shadow")
+            .map(|shadow| format!(", shadow {}", text(shadow, "version")));
+        let more: String = [generation, since, shadow].into_iter().flatten().collect();
+        format!("{plugin} {version} (sha256 {digest}…){more}")
     });
     let audit = body.get("audit").cloned().unwrap_or_default();
     let audit = match audit.get("writable").and_then(Value::as_bool) {
@@ -68,8 +74,12 @@ fn row(name: &str, value: impl Into<String>) -> Vec<String> {
 
 /// How a value is shown.
 #[derive(Clone, Copy)]
-enum Shown {
+pub(super) enum Shown {
     Word,
+    /// A sentence, however long.
+    Long,
+    /// The beginning of a digest.
+    Digest,
     Size,
     /// A size in a second.
     Rate,
@@ -79,10 +89,10 @@ enum Shown {
     Left,
 }
 
-use Shown::{Age, Left, Rate, Size, Word};
+use Shown::{Age, Digest, Left, Long, Rate, Size, Word};
 
 /// The head of a column, the key of its values, and how they are shown.
-type Column = (&'static str, &'static str, Shown);
+pub(super) type Column = (&'static str, &'static str, Shown);
 
 const SESSIONS: [Column; 10] = [
     ("SESSION", "session", Word),
@@ -127,7 +137,7 @@ const LOCKS: [Column; 5] = [
     ("REASON", "reason", Word),
 ];
 
-fn list(body: &Value, shown: &[Column]) -> String {
+pub(super) fn list(body: &Value, shown: &[Column]) -> String {
     let now = Timestamp::now();
     let values = body.as_array().map(Vec::as_slice).unwrap_or_default();
     let head = shown.iter().map(|(head, ..)| (*head).to_owned()).collect();
@@ -142,17 +152,40 @@ fn list(body: &Value, shown: &[Column]) -> String {
 }
 
 fn cell(value: &Value, key: &str, shown: Shown, now: Timestamp) -> String {
-    let from_now = || {
-        let time: Timestamp = value.get(key)?.as_str()?.parse().ok()?;
-        Some(time.duration_since(now).as_secs())
-    };
+    let from_now = || from(value, key, now);
     match shown {
         Word => text(value, key),
+        Long => value
+            .get(key)
+            .and_then(Value::as_str)
+            .map_or_else(String::new, |text| printable(text, MAX_SENTENCE)),
+        Digest => text(value, key).chars().take(12).collect(),
         Size => size(value, key),
         Rate => size(value, key),
         Age => from_now().map_or("-".to_owned(), |seconds| time(-seconds)),
         Left => from_now().map_or("-".to_owned(), time),
     }
+}
+
+/// Seconds from now.
+fn from(value: &Value, key: &str, now: Timestamp) -> Option<i64> {
+    let time: Timestamp = value.get(key)?.as_str()?.parse().ok()?;
+    Some(time.duration_since(now).as_secs())
+}
+
+/// How long ago.
+pub(super) fn age(value: &Value, key: &str) -> String {
+    cell(value, key, Age, Timestamp::now())
+}
+
+/// How long from now.
+pub(super) fn left(value: &Value, key: &str) -> String {
+    cell(value, key, Left, Timestamp::now())
+}
+
+/// A number; 0 where it is absent.
+pub(super) fn number(value: &Value, key: &str) -> u64 {
+    value.get(key).and_then(Value::as_u64).unwrap_or(0)
 }
 
 /// The two largest units.
@@ -236,11 +269,11 @@ fn closed(body: &Value, dry_run: bool) -> String {
 }
 
 /// A value as a word; `-` where it is absent.
-fn text(object: &Value, key: &str) -> String {
+pub(super) fn text(object: &Value, key: &str) -> String {
     object.get(key).map_or_else(|| "-".to_owned(), word)
 }
 
-fn word(value: &Value) -> String {
+pub(super) fn word(value: &Value) -> String {
     match value {
         Value::String(text) => printable(text, MAX_CELL),
         other => other.to_string(),
@@ -268,7 +301,7 @@ fn size(object: &Value, key: &str) -> String {
 }
 
 /// Two spaces between columns, none at the end of a line.
-fn columns(rows: &[Vec<String>]) -> String {
+pub(super) fn columns(rows: &[Vec<String>]) -> String {
     let most = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<_> = (0..most)
         .map(|column| {
@@ -288,6 +321,7 @@ fn columns(rows: &[Vec<String>]) -> String {
 }
 
 const MAX_CELL: usize = 120;
+const MAX_SENTENCE: usize = 1000;
 
 #[cfg(test)]
 mod tests {

@@ -103,15 +103,7 @@ pub enum Event {
         cause: Cause,
     },
     /// A policy took the place of another.
-    PolicySwapped {
-        /// The new one.
-        policy: Installed,
-        /// The old one.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        previous: Option<PolicyRef>,
-        /// From the change that was noticed to the new one's first decision.
-        millis: u64,
-    },
+    PolicySwapped(Box<Swap>),
     /// A policy did not pass the gates; what served goes on.
     PolicyRejected {
         /// Its configured name.
@@ -122,6 +114,8 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A candidate that is asked beside the policies in force would have decided otherwise.
+    PolicyDiffers(Box<Differs>),
     /// An administrator changed something through the control socket.
     AdminAction {
         /// `close`, `reload` or `drain`.
@@ -137,6 +131,52 @@ pub enum Event {
         #[serde(skip_serializing_if = "serde_json::Value::is_null")]
         detail: serde_json::Value,
     },
+}
+
+/// A policy that took the place of another.
+#[derive(Debug, Serialize)]
+pub struct Swap {
+    /// The new one.
+    pub policy: Installed,
+    /// The old one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PolicyRef>,
+    /// From the change that was noticed to the new one's first decision.
+    pub millis: u64,
+    /// Its number among the generations of the plugin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// Who put it in force: `file`, `reload`, `rollback` or an administrator's name.
+    pub by: String,
+    /// Why, where that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a candidate would have decided otherwise.
+#[derive(Debug, Serialize)]
+pub struct Differs {
+    /// The plugin in whose place it is asked.
+    pub plugin: String,
+    /// Which candidate.
+    pub policy: PolicyRef,
+    /// Connect, listen or accept.
+    pub action: Action,
+    /// In canonical form.
+    pub target: Endpoint,
+    /// In a few words, such as `allow → deny`.
+    pub change: String,
+    /// What was decided.
+    pub served: String,
+    /// What the candidate would have decided.
+    pub shadow: String,
+    /// Differences since the last such line that have none of their own; absent where there are none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unlisted: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// How a tunnel ended.
@@ -183,8 +223,9 @@ impl Event {
             Self::TunnelClosed(_) => "tunnel-closed",
             Self::ListenerOpened { .. } => "listener-opened",
             Self::ListenerClosed { .. } => "listener-closed",
-            Self::PolicySwapped { .. } => "policy-swapped",
+            Self::PolicySwapped(_) => "policy-swapped",
             Self::PolicyRejected { .. } => "policy-rejected",
+            Self::PolicyDiffers(_) => "policy-differs",
             Self::AdminAction { .. } => "admin-action",
         }
     }
@@ -224,9 +265,14 @@ impl Event {
                 action: Some(Action::Listen),
                 ..About::default()
             },
-            Self::PolicySwapped { policy, .. } => About {
-                plugin: Some(policy.policy.name.clone()),
+            Self::PolicySwapped(swap) => About {
+                plugin: Some(swap.policy.policy.name.clone()),
                 ..About::default()
+            },
+            Self::PolicyDiffers(differs) => About {
+                action: Some(differs.action),
+                targets: vec![differs.target.clone()],
+                plugin: Some(differs.plugin.clone()),
             },
             Self::PolicyRejected { name, .. } => About {
                 plugin: Some(name.clone()),

@@ -38,13 +38,18 @@ pub(super) fn tell(subject: &Subject, event: &Event) {
             let (target, reason) = (failed.effective.to_string(), &failed.reason);
             tracing::info!(forward, user, target, reason, "could not connect to the target");
         }
-        Event::PolicySwapped { policy, .. } => {
-            let (policy, sha256, settings) = (
-                &policy.policy.name,
-                &policy.policy.sha256,
-                &policy.policy.settings_sha256,
+        Event::PolicySwapped(swap) => {
+            let policy = &swap.policy.policy;
+            let (generation, by, reason) = (swap.generation, &swap.by, &swap.reason);
+            tracing::info!(
+                policy = policy.name,
+                sha256 = policy.sha256,
+                settings_sha256 = policy.settings_sha256,
+                generation,
+                by,
+                reason,
+                "policy swapped"
             );
-            tracing::info!(policy, sha256, settings_sha256 = settings, "policy swapped");
         }
         Event::PolicyRejected { name, reason, .. } => {
             tracing::error!(policy = name, reason, "policy rejected; the current one stays in force");

@@ -13,9 +13,10 @@ use futures_util::{StreamExt, stream};
 
 use super::listen::effective_listener;
 use super::renew::{NoRights, concerns};
+use crate::accounts::Rights;
 use crate::config::{OnDoubt, OnSwap};
-use crate::events::{Event, Events, Subject};
-use crate::judgement::{Allowed, Current, Judge};
+use crate::events::{Decided, Event, Events, Subject};
+use crate::judgement::{Allowed, Current, Explanation, Judge};
 use crate::request::{Cause, Endpoint, Refusal};
 use crate::sessions::{Forward, Sessions};
 
@@ -143,6 +144,21 @@ impl Review {
         }
     }
 
+    /// How much of what is open this would close, and how much there is. Nothing is closed, and nothing is recorded.
+    pub(crate) async fn would_close(&self, supposed: &Arc<Current>) -> (u64, u64) {
+        let open = self.sessions.forwards();
+        if supposed.on_swap == OnSwap::Keep {
+            return (0, open.len() as u64);
+        }
+        let mut closed = 0;
+        for forward in &open {
+            let rights = forward.session.standing.rights();
+            let (finding, _) = self.find(supposed, forward, &rights, "swap").await;
+            closed += u64::from(finding == Finding::Refused);
+        }
+        (closed, open.len() as u64)
+    }
+
     async fn judge_once_more(&self, forward: &Forward, why: &'static str) -> Finding {
         let current = self.judge.current();
         let asked = self.rights_of(
@@ -156,10 +172,26 @@ impl Review {
             Err(NoRights::Gone(_)) => return Finding::Refused,
             Err(NoRights::Unsure(_)) => forward.session.standing.rights(),
         };
-        let judged = self.judge.judge_again(&current, &forward.request, &rights, why);
-        let explanation = judged.await;
-        let event = Event::ForwardDecided(Box::new(explanation.line()));
+        let (finding, line) = self.find(&current, forward, &rights, why).await;
+        let event = Event::ForwardDecided(Box::new(line));
         self.events.emit(&Subject::of(&forward.request), &event);
+        finding
+    }
+
+    /// What comes of asking by `current`, and the line for the log.
+    async fn find(
+        &self,
+        current: &Arc<Current>,
+        forward: &Forward,
+        rights: &Rights,
+        why: &'static str,
+    ) -> (Finding, Decided) {
+        let judged = self.judge.judge_again(current, &forward.request, rights, why);
+        let explanation = judged.await;
+        (self.finding(&explanation, forward).await, explanation.line())
+    }
+
+    async fn finding(&self, explanation: &Explanation, forward: &Forward) -> Finding {
         let refusal = match explanation.outcome() {
             Ok(allowed) => match self.leaves_alone(allowed, forward).await {
                 Ok(true) => return Finding::Holds,

@@ -59,6 +59,8 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         directory,
         facts,
         signatures,
+        gates,
+        generations,
         plugins,
     } = policy;
     let Algorithms { preset } = algorithms;
@@ -123,6 +125,8 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         ("policy.directory",                    *directory == new.policy.directory,                   AfterRestart),
         ("policy.facts",                        *facts == new.policy.facts,                           WithPolicies),
         ("policy.allowed-signers",              *signatures == new.policy.signatures,                 WithPolicies),
+        ("policy.gates",                        *gates == new.policy.gates,                           WithPolicies),
+        ("policy.generations",                  *generations == new.policy.generations,               WithPolicies),
         ("policy.plugin",                       *plugins == new.policy.plugins,                       WithPolicies),
         ("algorithms.preset",                   *preset == new.algorithms.preset,                     WithPolicies),
         ("floors.deny",                         *deny == new.floors.deny,                             TakesAtOnce),

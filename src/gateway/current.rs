@@ -74,15 +74,46 @@ impl InForce {
         Some(self.put_in_force(judge, &ledger, generation))
     }
 
-    /// Puts other policies of the same configuration in force; not if that has been replaced meanwhile.
+    /// Puts these plugins of a chain in force, and leaves the others as they are now; not if the configuration has been replaced
+    /// meanwhile. Returns what was in force before.
     pub(super) fn swap(
         &self,
         judge: &Judge,
         config: &Arc<Config>,
-        generation: Arc<Generation>,
+        generation: &Generation,
+        plugins: &[String],
     ) -> Option<Arc<Current>> {
         let ledger = self.lock();
-        Arc::ptr_eq(config, &ledger.whole.config).then(|| self.put_in_force(judge, &ledger, generation))
+        if !Arc::ptr_eq(config, &ledger.whole.config) {
+            return None;
+        }
+        let mut next = Arc::clone(&judge.current().generation);
+        for plugin in plugins {
+            next = next.with(generation, plugin)?;
+        }
+        Some(self.put_in_force(judge, &ledger, next))
+    }
+
+    /// What would be in force with this chain, and with this configuration where it is a new one.
+    pub(super) fn supposed(
+        &self,
+        judge: &Judge,
+        settled: Option<&Arc<Settled>>,
+        generation: Arc<Generation>,
+    ) -> Arc<Current> {
+        let ledger = self.lock();
+        let supposed = match settled {
+            Some(settled) => Ledger {
+                whole: Arc::clone(settled),
+                newest: Arc::clone(settled),
+            },
+            None => Ledger {
+                whole: Arc::clone(&ledger.whole),
+                newest: Arc::clone(&ledger.newest),
+            },
+        };
+        let current = supposed.current(&self.own, generation);
+        Arc::new(current.keeping(&judge.current()))
     }
 
     /// Applies what a configuration takes away, whose policies do not serve yet.

@@ -5,10 +5,13 @@ mod changes;
 mod current;
 mod doorway;
 mod drain;
+mod gates;
 mod keys;
 mod observers;
+mod policies;
 mod prepare;
 mod reload;
+mod rollout;
 mod start;
 mod steer;
 mod surroundings;
@@ -20,6 +23,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +35,7 @@ use crate::forwarder::{Forwarder, Review};
 use crate::judgement::Judge;
 use crate::locks::Locks;
 use crate::metrics::Metrics;
-use crate::policy::Compiler;
+use crate::policy::{Compiler, Generation};
 use crate::sessions::Sessions;
 use crate::ssh::Service;
 use crate::vital::{Vital, Vitals};
@@ -39,6 +43,7 @@ use crate::workers::Workers;
 
 use current::InForce;
 use doorway::{Doorway, Sparing};
+use rollout::Rollouts;
 
 pub use prepare::{Prepared, state_directory};
 pub use start::StartError;
@@ -93,6 +98,8 @@ struct Shared {
     leave: CancellationToken,
     /// How long tunnels may go on then, where the administrator said so.
     patience: Mutex<Option<Duration>>,
+    /// What is learned of policies, and which of them wait for something.
+    rollouts: Rollouts,
 }
 
 impl Gateway {
@@ -219,6 +226,32 @@ pub trait Origin: Send + Sync + 'static {
     fn control_socket(&self) -> Option<PathBuf> {
         None
     }
+    /// Who knows whether a chain keeps to the cases of `policy.gates`.
+    fn invariants(&self) -> &'static dyn Invariants {
+        &NoCases
+    }
+}
+
+/// Asks chains the cases that an administrator wrote down.
+pub trait Invariants: Send + Sync {
+    /// Whether the chain answers every case below these paths as it says: how many there are, or in words what is wrong.
+    ///
+    /// # Errors
+    /// The first cases that it breaks, or what keeps them from being read.
+    fn check<'a>(&self, paths: &'a [PathBuf], chain: &'a Generation) -> BoxFuture<'a, Result<usize, String>>;
+}
+
+/// Where nobody can read cases, there must be none.
+struct NoCases;
+
+impl Invariants for NoCases {
+    fn check<'a>(&self, paths: &'a [PathBuf], _: &'a Generation) -> BoxFuture<'a, Result<usize, String>> {
+        let result = match paths {
+            [] => Ok(0),
+            _ => Err("cases cannot be read here".to_owned()),
+        };
+        Box::pin(async { result })
+    }
 }
 
 impl Origin for Box<dyn Origin> {
@@ -240,5 +273,9 @@ impl Origin for Box<dyn Origin> {
 
     fn control_socket(&self) -> Option<PathBuf> {
         (**self).control_socket()
+    }
+
+    fn invariants(&self) -> &'static dyn Invariants {
+        (**self).invariants()
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Invariants;
 use crate::accounts::Accounts;
 use crate::config::{Config, Fault, Faults};
 use crate::judgement::{Current, House, Judge, OwnListeners};
@@ -29,22 +30,28 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Loads keys and policies.
+    /// Loads keys and policies, to look at them: nothing that is kept of what serves is changed.
     ///
     /// # Errors
     /// Every fault that there is.
     pub async fn new(config: Config, file: &Path) -> Result<Self, Faults> {
-        Self::compiled_by(Compiler::this_program(), config, file).await
+        Self::compiled_by(Compiler::this_program(), config, file, Workshop::looking).await
     }
 
-    pub(super) async fn compiled_by(compiler: Compiler, config: Config, file: &Path) -> Result<Self, Faults> {
+    /// Loads keys and policies, to serve; `workshop` says what of a workshop is used.
+    pub(super) async fn compiled_by(
+        compiler: Compiler,
+        config: Config,
+        file: &Path,
+        used: fn(Workshop) -> Workshop,
+    ) -> Result<Self, Faults> {
         let mut faults: Vec<_> = signers_fault(&config, file).into_iter().collect();
         let sessions = Sessions::default();
         let counted = sessions.clone();
         let open_forwards: OpenForwards = Arc::new(move |user| counted.open_forwards(user));
         let accounts = Accounts::new(&config, file).map_err(|found| faults.extend(found)).ok();
         let host_keys = host_keys(&config, file).map_err(|found| faults.extend(found)).ok();
-        let policies = match workshop(&config, file, compiler) {
+        let policies = match workshop(&config, file, compiler).map(used) {
             Ok(workshop) => {
                 let loaded = Policies::load_in(workshop, &config.policy, open_forwards).await;
                 loaded
@@ -73,6 +80,22 @@ impl Prepared {
                 faults,
             }),
         }
+    }
+
+    /// Whether the chain keeps to the cases that the administrator wrote down.
+    ///
+    /// # Errors
+    /// Which it breaks.
+    pub async fn keeps_to(&self, invariants: &dyn Invariants, file: &Path) -> Result<(), Faults> {
+        let cases = &self.config.policy.gates.cases;
+        let checked = match cases.as_slice() {
+            [] => return Ok(()),
+            cases => invariants.check(cases, &self.generation).await,
+        };
+        checked.map(|_| ()).map_err(|words| Faults {
+            file: file.to_owned(),
+            faults: vec![Fault::of_key(file, "policy.gates.cases", words)],
+        })
     }
 
     /// A judge by this configuration.
@@ -123,7 +146,7 @@ fn workshop(config: &Config, file: &Path, compiler: Compiler) -> Result<Workshop
     else {
         return Ok(Workshop::new(compiler));
     };
-    match Workshop::keeping(compiler.clone(), &path) {
+    match Workshop::keeping(compiler.clone(), &path, file) {
         Ok(workshop) => Ok(workshop),
         Err(error @ DirectoryError::Unusable { .. }) if named.is_none() => {
             tracing::warn!(%error, "compiled policies cannot be stored, so each start recompiles them: set policy.directory");

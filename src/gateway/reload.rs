@@ -10,12 +10,15 @@ use tokio::time::timeout;
 use super::Shared;
 use super::changes::{Applies, changes};
 use super::current::Settled;
+use super::gates::Change;
 use super::prepare::{host_keys, policy_faults, signers_fault};
+use super::rollout::Way;
 use super::start::settings;
 use crate::accounts::Accounts;
 use crate::config::{Draft, Fault, Faults};
 use crate::events::{Event, Subject};
 use crate::open_files;
+use crate::policy::{Generation, Named, Prepared};
 use crate::vital::caught;
 
 /// What came of a reload.
@@ -104,23 +107,66 @@ impl Shared {
             .policies()
             .prepare(&judge.current().generation, &config.policy)
             .await;
-        let generation = prepared.map_err(|errors| {
+        let prepared = prepared.map_err(|errors| {
             for (name, error) in &errors {
+                self.stopped_loading(name, BY_RELOAD, error, began);
                 self.rejected(name, error.sha256(), error.to_string());
             }
             self.invalid(policy_faults(config, file, &errors))
         })?;
-        let Some(before) = self.in_force.settle(judge, settled, Arc::clone(&generation)) else {
+        let Prepared {
+            generation,
+            passed_over,
+            named,
+        } = &prepared;
+        for over in passed_over {
+            self.rejected(&over.plugin, over.sha256.clone(), over.reason.clone());
+        }
+        self.pass_reload(settled, generation, named).await?;
+        let Some(before) = self.in_force.settle(judge, settled, Arc::clone(generation)) else {
             return Ok(());
         };
         self.service.replace(settings(config, &settled.accounts, host_keys));
         open_files::provide(config.limits.sessions);
-        for swapped in generation.swapped_since(&before.generation) {
-            self.swapped(swapped, began);
-        }
-        self.follow(before);
-        judge.policies().keep_last_good(&generation).await;
+        self.rollouts.ring.resize(config.policy.gates.replay.decisions);
+        let way = Way {
+            by: BY_RELOAD.to_owned(),
+            reason: None,
+            confirm_within: None,
+        };
+        self.switched(before, prepared.named, &way, began).await;
         Ok(())
+    }
+
+    /// What changes of the policies passes the gates of the new configuration.
+    async fn pass_reload(
+        self: &Arc<Self>,
+        settled: &Arc<Settled>,
+        next: &Arc<Generation>,
+        named: &Named,
+    ) -> Result<(), Faults> {
+        let old = Arc::clone(&self.judge.current().generation);
+        let swapped = next.swapped_since(&old).into_iter().map(|one| one.now.policy);
+        let changed: Vec<_> = swapped.map(|policy| (policy.name, Some(policy.sha256))).collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let plugins: Vec<_> = changed.iter().map(|(name, _)| name.clone()).collect();
+        let change = Change {
+            old: &old,
+            next,
+            config: &settled.config,
+            settled: Some(settled),
+            plugins: &plugins,
+            by: BY_RELOAD,
+            force: false,
+        };
+        let Err(stopped) = self.pass(&change).await else {
+            return Ok(());
+        };
+        self.all_stopped(changed, &stopped, named);
+        let file = self.origin.file();
+        Err(self.invalid(vec![Fault::of_key(file, "policy.gates", stopped.sentence())]))
     }
 
     fn take_away(self: &Arc<Self>, settled: &Arc<Settled>) {
@@ -174,5 +220,7 @@ impl Reloaded {
     }
 }
 
+/// Who wanted it.
+const BY_RELOAD: &str = "reload";
 /// How long policies may take before what a configuration takes away is applied without them.
 const AT_ONCE: Duration = Duration::from_millis(250);

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::current::{InForce, Settled};
 use super::observers::Observers;
 use super::prepare::locks_of;
+use super::rollout::Rollouts;
 use super::steer::Bound;
 use super::{Gateway, Origin, Prepared, Shared};
 use crate::accounts::Accounts;
@@ -67,7 +68,8 @@ impl Gateway {
     /// What is wrong, before anything is served.
     pub async fn start(origin: impl Origin) -> Result<Self, StartError> {
         let config = origin.load()?;
-        let prepared = Prepared::compiled_by(origin.compiler(), config, origin.file()).await?;
+        let prepared = Prepared::compiled_by(origin.compiler(), config, origin.file(), |all| all).await?;
+        prepared.keeps_to(origin.invariants(), origin.file()).await?;
         let Prepared {
             config,
             accounts,
@@ -91,6 +93,7 @@ impl Gateway {
         let bound = Bound::new(&config.admin, origin.control_socket(), &own)?;
         let accounts = Arc::new(accounts);
         let settings = settings(&config, &accounts, host_keys);
+        let decisions_kept = config.policy.gates.replay.decisions;
         let settled = Settled {
             number: 0,
             config: Arc::new(config),
@@ -127,6 +130,8 @@ impl Gateway {
             tasks: tasks.clone(),
         };
         let (swaps, swapped) = watch::channel(0);
+        let rollouts = Rollouts::new(decisions_kept);
+        judge.heard_by(rollouts.witness());
         let shared = Arc::new(Shared {
             origin: Box::new(origin),
             service: Arc::new(Service::new(serves, settings)),
@@ -154,6 +159,7 @@ impl Gateway {
             listen: addresses.clone(),
             leave: CancellationToken::new(),
             patience: Mutex::default(),
+            rollouts,
         });
         for (address, listener) in listeners {
             let accept = |listener| {
@@ -189,9 +195,9 @@ impl Gateway {
         shared
             .vitals
             .register(Vital::Preparing, move || judge.current().generation.is_refilled());
-        shared
-            .tasks
-            .spawn(async move { policies.keep_last_good(&generation).await });
+        for over in policies.passed_over() {
+            shared.rejected(&over.plugin, over.sha256.clone(), over.reason.clone());
+        }
         let admin = bound.serve(&shared);
         Ok(Self {
             shared,

@@ -15,10 +15,11 @@ use crate::events::Events;
 use crate::judgement::OwnListeners;
 use crate::locks::Locks;
 use crate::metrics::{Component, Now};
-use crate::policy::PolicyRef;
+use crate::policy::{Installed, PolicyRef};
 use crate::request::Action;
 use crate::sessions::Sessions;
 use crate::vital::Vital;
+use tokio_util::task::TaskTracker;
 
 /// Where administrators and monitoring reach a gateway.
 #[derive(Clone, Debug, Default)]
@@ -135,11 +136,7 @@ impl Steered for Shared {
             policies: current
                 .generation
                 .installed()
-                .map(|installed| PolicyView {
-                    plugin: installed.policy.name.clone(),
-                    policy: installed.policy,
-                    signer: installed.signer.map(|signer| signer.principal),
-                })
+                .map(|installed| self.policy_view(installed))
                 .collect(),
         }
     }
@@ -187,6 +184,10 @@ impl Steered for Shared {
         &self.locks
     }
 
+    fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
     fn events(&self) -> &Events {
         &self.events
     }
@@ -210,5 +211,25 @@ impl Steered for Shared {
             *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = Some(patience);
         }
         self.leave.cancel();
+    }
+}
+
+impl Shared {
+    fn policy_view(&self, installed: Installed) -> PolicyView {
+        let plugin = installed.policy.name.clone();
+        let known = self.judge.policies().known(&plugin);
+        let in_force = known.and_then(|known| {
+            let mut entries = known.entries.into_iter().map(|(entry, _)| entry);
+            entries.find(|entry| entry.generation == known.active)
+        });
+        let shadow = self.rollouts.shadows.of(&plugin);
+        PolicyView {
+            plugin,
+            policy: installed.policy,
+            signer: installed.signer.map(|signer| signer.principal),
+            generation: in_force.as_ref().map(|entry| entry.generation),
+            since: in_force.map(|entry| entry.since),
+            shadow: shadow.map(|shadow| shadow.candidate.clone()),
+        }
     }
 }

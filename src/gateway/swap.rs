@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::Shared;
-use crate::config::Config;
+use super::gates::{Change, Stopped};
+use super::rollout::Way;
+use crate::config::{Config, OnChange};
 use crate::events::{Event, Subject};
 use crate::judgement::Current;
-use crate::policy::{Fresh, LoadError, Swapped, Watch};
+use crate::policy::{Fresh, Generation, LoadError, Named, ReadPlugins, Watch};
 
 impl Shared {
     /// Swaps plugins when their files change.
@@ -20,7 +22,11 @@ impl Shared {
             let mut watch = Watch::new(&config.policy);
             let mut rejected = Groups::default();
             // What changed after the files were read and before they were watched.
-            let watched = config.policy.plugins.iter().filter(|plugin| plugin.watch);
+            let watched = config
+                .policy
+                .plugins
+                .iter()
+                .filter(|plugin| plugin.watch != OnChange::Wait);
             let mut changed: BTreeSet<_> = watched.map(|plugin| plugin.name.clone()).collect();
             while Arc::ptr_eq(&config, &self.in_force.config()) {
                 if !changed.is_empty() {
@@ -53,40 +59,122 @@ impl Shared {
         if !watch.is_still(names) {
             return Looked::Moving;
         }
-        let judge = &self.judge;
-        let old = Arc::clone(&judge.current().generation);
-        fresh.retain(|(_, fresh)| !fresh.as_ref().is_ok_and(|fresh| old.serves(fresh)));
+        let policies = self.judge.policies();
+        let old = Arc::clone(&self.judge.current().generation);
+        fresh.retain(|(_, fresh)| match fresh {
+            Ok(fresh) if old.serves(fresh) => {
+                policies.names(fresh.name(), fresh.identity());
+                false
+            }
+            _ => true,
+        });
+        let only_asked = |name: &String| {
+            let mut plugins = config.policy.plugins.iter();
+            plugins.any(|plugin| plugin.name == *name && plugin.watch == OnChange::Shadow)
+        };
+        let (shadows, fresh): (Vec<_>, Vec<_>) = policies
+            .wanted(fresh)
+            .into_iter()
+            .partition(|(name, _)| only_asked(name));
+        for (name, fresh) in shadows {
+            self.shadow_of(&old, name, fresh, began).await;
+        }
         if fresh.is_empty() {
             return Looked::Done;
         }
-        let changed: Vec<_> = fresh
-            .iter()
-            .map(|(name, fresh)| (name.clone(), fresh.as_ref().ok().map(Fresh::digest)))
-            .collect();
-        let looked = match judge.policies().prepare_some(&old, fresh).await {
-            Ok(generation) => match self.in_force.swap(judge, config, Arc::clone(&generation)) {
-                Some(before) => {
-                    for swapped in generation.swapped_since(&before.generation) {
-                        self.swapped(swapped, began);
-                    }
-                    self.follow(before);
-                    judge.policies().keep_last_good(&generation).await;
-                    Looked::Done
-                }
-                None => Looked::Done,
-            },
-            Err(errors) => {
-                let together = changed.iter().map(|(name, _)| name.clone()).collect();
-                self.all_rejected(changed, &errors);
-                Looked::Rejected(together)
-            }
-        };
+        let looked = self.swap_these(config, &old, fresh, began).await;
         self.swaps.send_modify(|count| *count += 1);
         looked
     }
 
+    /// A plugin whose files are only asked for their opinion.
+    async fn shadow_of(&self, old: &Arc<Generation>, name: String, fresh: Result<Fresh, LoadError>, began: Instant) {
+        let is_asked = |fresh: &Fresh| {
+            let shadow = self.rollouts.shadows.of(&name);
+            shadow.is_some_and(|shadow| shadow.generation.serves(fresh))
+        };
+        if fresh.as_ref().is_ok_and(is_asked) {
+            return;
+        }
+        let sha256 = fresh.as_ref().ok().map(Fresh::digest);
+        match self
+            .judge
+            .policies()
+            .prepare_some(old, vec![(name.clone(), fresh)])
+            .await
+        {
+            Ok(next) => self.begin_shadow(&name, next, BY_FILE),
+            Err(errors) => self.all_rejected(vec![(name, sha256)], &errors, BY_FILE, began),
+        }
+        self.swaps.send_modify(|count| *count += 1);
+    }
+
+    /// All of these through the gates, and then in force by one pointer, or none of them.
+    async fn swap_these(
+        self: &Arc<Self>,
+        config: &Arc<Config>,
+        old: &Arc<Generation>,
+        fresh: ReadPlugins,
+        began: Instant,
+    ) -> Looked {
+        let changed: Vec<_> = fresh
+            .iter()
+            .map(|(name, fresh)| (name.clone(), fresh.as_ref().ok().map(Fresh::digest)))
+            .collect();
+        let read = fresh
+            .iter()
+            .filter_map(|(name, fresh)| Some((name, fresh.as_ref().ok()?)));
+        let named: Named = read.map(|(name, fresh)| (name.clone(), fresh.identity())).collect();
+        let plugins: Vec<_> = changed.iter().map(|(name, _)| name.clone()).collect();
+        let together = || Looked::Rejected(plugins.iter().cloned().collect());
+        let next = match self.judge.policies().prepare_some(old, fresh).await {
+            Ok(next) => next,
+            Err(errors) => {
+                self.all_rejected(changed, &errors, BY_FILE, began);
+                return together();
+            }
+        };
+        let change = Change {
+            old,
+            next: &next,
+            config,
+            settled: None,
+            plugins: &plugins,
+            by: BY_FILE,
+            force: false,
+        };
+        if let Err(stopped) = self.pass(&change).await {
+            self.all_stopped(changed, &stopped, &named);
+            return together();
+        }
+        let way = Way {
+            by: BY_FILE.to_owned(),
+            reason: None,
+            confirm_within: None,
+        };
+        // If the configuration was replaced meanwhile, the next look is by the new one.
+        let _ = self.put(config, &next, &plugins, named, way, began).await;
+        Looked::Done
+    }
+
+    /// A gate stopped all that changed together; a restart does not get past it either.
+    pub(super) fn all_stopped(&self, changed: Vec<(String, Option<String>)>, stopped: &Stopped, named: &Named) {
+        for (name, sha256) in changed {
+            if let Some(named) = named.get(&name) {
+                self.judge.policies().refuse(&name, named.clone());
+            }
+            self.rejected(&name, sha256, stopped.sentence());
+        }
+    }
+
     /// One line for each plugin that changed: its own fault, or whose fault it is that it does not serve.
-    fn all_rejected(&self, changed: Vec<(String, Option<String>)>, errors: &[(String, LoadError)]) {
+    fn all_rejected(
+        &self,
+        changed: Vec<(String, Option<String>)>,
+        errors: &[(String, LoadError)],
+        by: &str,
+        began: Instant,
+    ) {
         let faulty: Vec<_> = errors.iter().map(|(name, _)| name.as_str()).collect();
         for (name, sha256) in changed {
             let error = errors
@@ -94,6 +182,9 @@ impl Shared {
                 .find(|(faulty, _)| *faulty == name)
                 .map(|(_, error)| error);
             let sha256 = error.and_then(LoadError::sha256).or(sha256);
+            if let Some(error) = error {
+                self.stopped_loading(&name, by, error, began);
+            }
             let reason = match error {
                 Some(error) => error.to_string(),
                 None => format!(
@@ -103,15 +194,6 @@ impl Shared {
             };
             self.rejected(&name, sha256, reason);
         }
-    }
-
-    pub(super) fn swapped(&self, swapped: Swapped, began: Instant) {
-        let event = Event::PolicySwapped {
-            policy: swapped.now,
-            previous: swapped.before,
-            millis: millis(began),
-        };
-        self.events.emit(&Subject::default(), &event);
     }
 
     pub(super) fn rejected(&self, name: &str, sha256: Option<String>, reason: String) {
@@ -163,6 +245,8 @@ pub(super) fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Who wanted it: nobody but the file.
+const BY_FILE: &str = "file";
 const RECHECK_CONFIG: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ mod question;
 mod reuse;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -54,6 +54,13 @@ pub struct Judge {
     policies: Arc<Policies>,
     resolver: Resolver,
     system: System,
+    witness: OnceLock<Box<dyn Witness>>,
+}
+
+/// Hears what policies answered to clients. It must not wait.
+pub(crate) trait Witness: Send + Sync {
+    /// This was asked, and that was the answer.
+    fn hear(&self, request: &Arc<ForwardRequest>, opinion: &Opinion);
 }
 
 impl Judge {
@@ -65,7 +72,13 @@ impl Judge {
             policies,
             resolver,
             system: System::new(),
+            witness: OnceLock::new(),
         }
+    }
+
+    /// Whoever is to hear what policies answer; the first stays.
+    pub(crate) fn heard_by(&self, witness: Box<dyn Witness>) {
+        let _ = self.witness.set(witness);
     }
 
     /// Where its policies are made.
@@ -174,13 +187,17 @@ impl Judge {
         let endpoint = D::endpoint_of(&target);
         findings.target = Some(endpoint.clone());
         let request = Arc::new(question.request(endpoint, occasion));
+        let opinion = self.opinion(current, &request, question.verdicts.as_deref()).await;
+        if let (Occasion::Asked, Some(witness), false) = (occasion, self.witness.get(), opinion.times.is_empty()) {
+            witness.hear(&request, &opinion);
+        }
         let Opinion {
             verdict,
             policy,
             mut lookups,
             took,
             times,
-        } = self.opinion(current, &request, question.verdicts.as_deref()).await;
+        } = opinion;
         let heard = findings
             .heard
             .insert(Heard::new(request.now, policy, (took, times), &lookups));

@@ -20,6 +20,7 @@ pub(super) struct Counters {
     dial_failures: Family<Reason, Counter>,
     closes: Family<End, Counter>,
     swaps: Family<Swap, Counter>,
+    differences: Family<Plugin, Counter>,
 }
 
 type Times = Family<Plugin, Histogram, fn() -> Histogram>;
@@ -34,6 +35,7 @@ impl Counters {
             dial_failures: Family::default(),
             closes: Family::default(),
             swaps: Family::default(),
+            differences: Family::default(),
         };
         counters.enter(registry);
         counters.begin();
@@ -48,6 +50,7 @@ impl Counters {
             dial_failures,
             closes,
             swaps,
+            differences,
         } = self;
         registry.register("decisions", "Decisions on requests to forward", decisions.clone());
         let help = "Time that a policy took for a decision, without the wait for a place";
@@ -58,6 +61,8 @@ impl Counters {
         registry.register("tunnel_closes", "Tunnels that ended", closes.clone());
         let help = "Policies that took the place of another, and candidates that were rejected";
         registry.register("policy_swaps", help, swaps.clone());
+        let help = "Decisions that a candidate in the shadow of this plugin would have made otherwise";
+        registry.register("policy_differences", help, differences.clone());
     }
 
     fn begin(&self) {
@@ -96,14 +101,16 @@ impl Counters {
             Event::TunnelClosed(ended) => {
                 self.closes.get_or_create(&end(ended.cause)).inc();
             }
-            Event::PolicySwapped { policy, .. } => self.swapped(&policy.policy.name, SWAPPED),
+            Event::PolicySwapped(swap) => self.swapped(&swap.policy.policy.name, SWAPPED),
             Event::PolicyRejected { name, .. } => self.swapped(name, REJECTED),
+            Event::PolicyDiffers(differs) => self.differs(&differs.plugin, differs.unlisted + 1),
             _ => {}
         }
     }
 
     fn begin_plugin(&self, plugin: &str) {
         self.time(plugin, |_| ());
+        self.differs(plugin, 0);
         for result in [SWAPPED, REJECTED] {
             drop(self.swaps.get_or_create(&swap(plugin, result)));
         }
@@ -126,6 +133,11 @@ impl Counters {
     fn time(&self, plugin: &str, then: impl FnOnce(&Histogram)) {
         let plugin = plugin.to_owned();
         then(&self.times.get_or_create(&Plugin { plugin }));
+    }
+
+    fn differs(&self, plugin: &str, count: u64) {
+        let plugin = plugin.to_owned();
+        self.differences.get_or_create(&Plugin { plugin }).inc_by(count);
     }
 
     fn tried(&self, method: &str, result: &'static str) {

@@ -30,6 +30,7 @@ mod wrong;
 
 use std::ffi::OsString;
 
+pub(crate) use cases::CaseFiles;
 pub(crate) use run::fact;
 pub(crate) use toolchain::{Making, perform};
 pub(crate) use wrong::{fail, invalid};

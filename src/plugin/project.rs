@@ -9,7 +9,7 @@ use super::contract::Contract;
 use super::language::Language;
 use super::toolchain::World;
 use crate::config::policy::{self, DEADLINE, MEMORY};
-use crate::config::{self, Document, Fault, Faults, Grant, Plugin, Source, Table, Wasi};
+use crate::config::{self, Document, Fault, Faults, Grant, OnChange, Plugin, Source, Table, Wasi};
 
 /// The name of the file in a project's folder.
 pub(super) const FILE: &str = "policy.toml";
@@ -137,7 +137,7 @@ impl Keys {
             settings: self.settings.clone().unwrap_or_else(|| Json::Object(Map::new())),
             settings_file: None,
             settings_may_be_empty: false,
-            watch: false,
+            watch: OnChange::Wait,
         };
         Some(Setup {
             plugin,

@@ -1,3 +1,4 @@
+use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::config::Faults;
@@ -196,13 +197,15 @@ pub enum LoadError {
         /// How it failed.
         failure: Failure,
     },
-    /// It does not load, and another that served under its name before was kept.
-    #[error("{error}; the last policy in force under this name is kept as {kept}: to go back to it, name that file")]
-    ServedBefore {
-        /// Why it does not load.
-        error: Box<LoadError>,
-        /// The copy.
-        kept: String,
+    /// It was rolled back.
+    #[error(
+        "it was rolled back at {since:.0} ({reason}), so neither a file nor a start brings it back: to put it in force all the same, load it by name: `portreeve ctl policy load`"
+    )]
+    Quarantined {
+        /// When.
+        since: Timestamp,
+        /// Why.
+        reason: String,
     },
     /// The system does not let this process run compiled code.
     #[error(
@@ -218,6 +221,21 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Whether another file would help. For its settings, grants and signature a component is not to blame.
+    #[must_use]
+    pub fn is_of_the_file(&self) -> bool {
+        !matches!(
+            self,
+            Self::Settings(_)
+                | Self::SettingsFile(_)
+                | Self::Moving
+                | Self::Signature { .. }
+                | Self::NotGranted { .. }
+                | Self::WasiRefused(_)
+                | Self::Engine(_)
+        )
+    }
+
     /// The digest of the rejected bytes, if it is not known already.
     #[must_use]
     pub fn sha256(&self) -> Option<String> {

@@ -10,6 +10,7 @@
 mod compile;
 mod contract;
 mod failure;
+mod history;
 mod inspect;
 mod load;
 mod offline;
@@ -21,11 +22,15 @@ mod source;
 
 pub use compile::{Compiler, DirectoryError, Work, Workshop, perform};
 pub use failure::{Failure, LoadError, Problem};
+pub use history::{Entry, Known, PassedOver, Quarantined};
 pub use inspect::{Gate, GateName, Import, Kind, Parts, Passed, Producer};
-pub use load::Description;
+pub use load::Counted;
+pub(crate) use load::Counts;
+pub use load::{Description, Step};
 pub use offline::{Asked, Candidate, HostSide, Offline, Remembered, Told};
 pub use pool::Pooled;
-pub use reference::{Installed, PolicyRef};
+pub(in crate::policy) use reference::BUILTIN;
+pub use reference::{Identity, Installed, PolicyRef};
 pub use sandbox::{Call, Clock, Line, LogLevel, Meter, Observed, OpenForwards, SetClock};
-pub use serve::{ForwardEnded, Generation, LoadErrors, Opinion, Policies, Swapped};
-pub use source::{Component, Fresh, Vetted, Watch, digest};
+pub use serve::{ForwardEnded, Generation, LoadErrors, Named, Opinion, Policies, Prepared, Swapped};
+pub use source::{Component, Fresh, ReadPlugins, Vetted, Watch, digest};

@@ -15,7 +15,7 @@ use super::outcome::Outcome;
 use super::recorded::Sessions;
 use super::tally::Tally;
 use crate::names::{Elsewhere, Lookups, Names, Resolver};
-use crate::policy::{Generation, Opinion, SetClock};
+use crate::policy::{Failure, Generation, Opinion, SetClock};
 use crate::request::{Action, Endpoint, ForwardRequest, Terms, Verdict, VerdictWord};
 
 /// Whom to ask, and what they are told.
@@ -185,20 +185,23 @@ impl Asker {
             .recorded(Arc::clone(&decision.names), Arc::clone(&self.names), self.elsewhere);
         let request = Arc::clone(&decision.request);
         let opinion = policies.decide(request, Lookups::new(resolver)).await;
-        settle(opinion, decision)
+        settle(opinion, &decision.request, &decision.names)
     }
 }
 
 /// What comes of an opinion: the address rules of an allow are judged on the addresses that the log has.
-fn settle(opinion: Opinion, decision: &Decision) -> Outcome {
-    let request = &decision.request;
-    let (verdict, effective, terms) = match opinion.verdict {
+pub(super) fn settle(opinion: Opinion, request: &ForwardRequest, names: &Names) -> Outcome {
+    outcome(opinion.verdict, request, names)
+}
+
+pub(super) fn outcome(verdict: Result<Verdict, Failure>, request: &ForwardRequest, names: &Names) -> Outcome {
+    let (verdict, effective, terms) = match verdict {
         Ok(Verdict::Allow(terms)) => (VerdictWord::Allow, request.target.clone(), terms),
         Ok(Verdict::Rewrite(redirect)) => (VerdictWord::Rewrite, redirect.to, redirect.terms),
         Ok(Verdict::Deny(denial)) => return Outcome::Denied(denial.code),
         Err(failure) => return Outcome::Failed(failure.code().to_owned()),
     };
-    if refuses_all(request, &effective, &terms, &decision.names) {
+    if refuses_all(request, &effective, &terms, names) {
         return Outcome::Denied("address-rule".to_owned());
     }
     Outcome::Open {

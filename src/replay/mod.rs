@@ -9,6 +9,7 @@
 
 mod ask;
 mod decision;
+mod live;
 mod log;
 mod outcome;
 mod recorded;
@@ -19,7 +20,9 @@ use std::sync::{Arc, PoisonError};
 
 pub(crate) use self::ask::{AskError, Order, Progress};
 pub(crate) use self::decision::Skipped;
+pub(crate) use self::live::Heard;
 pub(crate) use self::log::{Broken, LogError, Logs, Seen};
+pub(crate) use self::outcome::Outcome;
 pub(crate) use self::recorded::{Kind, Line, Lines, Sessions, Text};
 pub(crate) use self::tally::{Count, Example, Group, Tally};
 

@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::outcome::{Change, Outcome};
-use crate::request::ForwardRequest;
+use crate::request::{ForwardRequest, VerdictWord};
 
 /// The differences that were found.
+#[derive(Clone)]
 pub(crate) struct Tally {
     pub(crate) asked: u64,
     pub(crate) different: u64,
+    /// What the second of the two refused, and what it did not decide.
+    pub(crate) denied: u64,
+    pub(crate) failed: u64,
     groups: BTreeMap<Group, Count>,
     users: BTreeMap<String, BTreeMap<Change, u64>>,
     /// The first of the log, in its order.
@@ -27,12 +31,14 @@ pub(crate) struct Group {
 }
 
 /// How often that was, and where first: the number of the decision, and the id of its forward.
+#[derive(Clone)]
 pub(crate) struct Count {
     pub(crate) count: u64,
     pub(crate) first: (u64, String),
 }
 
 /// One difference.
+#[derive(Clone)]
 pub(crate) struct Example {
     pub(crate) number: u64,
     pub(crate) forward: String,
@@ -49,6 +55,8 @@ impl Tally {
         Self {
             asked: 0,
             different: 0,
+            denied: 0,
+            failed: 0,
             groups: BTreeMap::new(),
             users: BTreeMap::new(),
             examples: Vec::new(),
@@ -58,6 +66,11 @@ impl Tally {
 
     pub(crate) fn count(&mut self, number: u64, request: &ForwardRequest, before: Outcome, after: Outcome) {
         self.asked += 1;
+        match after.verdict() {
+            VerdictWord::Deny => self.denied += 1,
+            VerdictWord::Failed => self.failed += 1,
+            VerdictWord::Allow | VerdictWord::Rewrite => {}
+        }
         let Some(change) = before.change(&after) else {
             return;
         };
@@ -97,6 +110,8 @@ impl Tally {
     pub(crate) fn add(&mut self, other: Self) {
         self.asked += other.asked;
         self.different += other.different;
+        self.denied += other.denied;
+        self.failed += other.failed;
         for (group, Count { count, first }) in other.groups {
             let entry = self.groups.entry(group).or_insert(Count {
                 count: 0,

@@ -149,7 +149,7 @@ impl Subject {
     async fn load(&self, folder: &Path) -> (Arc<Generation>, Duration) {
         let began = Instant::now();
         let compiler = Compiler::program(env!("CARGO_BIN_EXE_portreeve"));
-        let workshop = Workshop::keeping(compiler, folder).unwrap();
+        let workshop = Workshop::keeping(compiler, folder, Path::new("bench.toml")).unwrap();
         let loaded = Policies::load_in(workshop, &self.config, Arc::new(|_| 0)).await;
         let (_, policies) = loaded.map_err(|errors| errors[0].1.to_string()).unwrap();
         (policies, began.elapsed())

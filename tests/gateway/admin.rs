@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Running, Server, Setup, eventually};
+use crate::harness::{Reached, Running, Server, Setup, eventually};
 use crate::terms::target;
 
 /// A gateway whose control socket is in its folder, and which monitoring can reach.
@@ -18,14 +18,14 @@ fn administered() -> Running {
         .start()
 }
 
-struct Told {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Told {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 /// `portreeve ctl`, in a process of its own, as an administrator types it.
-fn ctl(gateway: &Running, arguments: &[&str]) -> Told {
+pub fn ctl(gateway: &Reached, arguments: &[&str]) -> Told {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portreeve"));
     command.arg("ctl").arg("--socket").arg(gateway.path("admin.sock"));
     let output = command.args(arguments).output().unwrap();
@@ -36,7 +36,7 @@ fn ctl(gateway: &Running, arguments: &[&str]) -> Told {
     }
 }
 
-fn asked(gateway: &Running, arguments: &[&str]) -> Value {
+pub fn asked(gateway: &Reached, arguments: &[&str]) -> Value {
     let told = ctl(gateway, &[&["--json"], arguments].concat());
     assert_eq!(told.code, 0, "{} {}", told.out, told.err);
     serde_json::from_str(&told.out).unwrap()

@@ -108,32 +108,6 @@ fn a_key_that_others_can_read_is_refused_with_the_mend() {
 }
 
 #[test]
-fn a_start_without_its_component_names_the_copy_of_what_served_last() {
-    let folder = TempDir::new().unwrap();
-    let copy = folder.path().join("last-good/test.wasm");
-    let gateway = kept_in(folder.path()).plugin("settings = { closed = 22 }").start();
-    crate::harness::eventually("a copy", || copy.exists().then_some(()));
-    let next = Guest::that(allows()).version("2.0.0").build();
-    gateway.swap_bytes(&next);
-    gateway.stop();
-    assert_eq!(fs::read(&copy).unwrap(), next, "what served last");
-    let settings = fs::read_to_string(copy.with_extension("json")).unwrap();
-    assert_eq!(settings, r#"{"closed":22}"#);
-    // Nothing runs that is not configured.
-    let setup = kept_in(folder.path());
-    fs::write(setup.path("policy.wasm"), "garbage").unwrap();
-    let words = setup.try_start().err().unwrap().to_string();
-    let named = format!("kept as {}", copy.display());
-    assert!(
-        words.contains("it is not WebAssembly") && words.contains(&named),
-        "{words}"
-    );
-    let setup = kept_in(folder.path());
-    fs::copy(&copy, setup.path("policy.wasm")).unwrap();
-    serves(&setup.start());
-}
-
-#[test]
 fn a_component_that_takes_too_long_to_compile_is_refused_while_others_are_served() {
     const PATIENCE: Duration = Duration::from_secs(3);
     let target = Server::echo();

@@ -228,13 +228,7 @@ file = "{audit}"
 
     /// Starts the program by another one, which becomes it.
     pub fn start_program_under(self, words: &[&str]) -> Process {
-        self.run_program(words, Stdio::piped(), Stdio::null(), |child| {
-            let mut line = String::new();
-            let out = child.stdout.take().expect("it is piped");
-            let _ = BufReader::new(out).read_line(&mut line);
-            let address = line.trim_end().rsplit(' ').next().and_then(|word| word.parse().ok());
-            address.expect("the address on which it listens")
-        })
+        self.run_program(words, Stdio::piped(), Stdio::null(), listens)
     }
 
     /// Starts the program with these streams; `address` finds out where it listens.
@@ -256,6 +250,21 @@ file = "{audit}"
     ) -> Process {
         let file = self.path("portreeve.toml");
         fs::write(&file, self.config()).expect("write the configuration");
+        let (child, address) = self.spawn(words, out, errors, address);
+        Process {
+            child,
+            reached: Reached { setup: self, address },
+        }
+    }
+
+    fn spawn(
+        &self,
+        words: &[&str],
+        out: Stdio,
+        errors: Stdio,
+        address: impl FnOnce(&mut Child) -> SocketAddr,
+    ) -> (Child, SocketAddr) {
+        let file = self.path("portreeve.toml");
         let mut words = words.iter().copied().chain([env!("CARGO_BIN_EXE_portreeve")]);
         let mut program = Command::new(words.next().expect("a program"));
         program.args(words);
@@ -266,11 +275,17 @@ file = "{audit}"
         program.stdin(Stdio::null()).stdout(out).stderr(errors);
         let mut child = program.spawn().expect("the program runs");
         let address = address(&mut child);
-        Process {
-            child,
-            reached: Reached { setup: self, address },
-        }
+        (child, address)
     }
+}
+
+/// What the program says first.
+fn listens(child: &mut Child) -> SocketAddr {
+    let mut line = String::new();
+    let out = child.stdout.take().expect("it is piped");
+    let _ = BufReader::new(out).read_line(&mut line);
+    let address = line.trim_end().rsplit(' ').next().and_then(|word| word.parse().ok());
+    address.expect("the address on which it listens")
 }
 
 struct FromFile {
@@ -436,6 +451,24 @@ impl Deref for Process {
 }
 
 impl Process {
+    /// Ends it without a warning, and starts it again with the files that are there.
+    pub fn killed_and_started(&mut self) {
+        self.kill();
+        self.start_again();
+    }
+
+    /// Ends it without a warning.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again after its end, with the files that are there.
+    pub fn start_again(&mut self) {
+        let started = self.reached.setup.spawn(&[], Stdio::piped(), Stdio::null(), listens);
+        (self.child, self.reached.address) = started;
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }

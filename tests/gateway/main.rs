@@ -41,6 +41,7 @@ mod refusals;
 mod relay;
 mod reloads;
 mod replayed;
+mod rollout;
 mod signatures;
 mod sockets;
 mod stalls;

@@ -38,7 +38,7 @@ impl Asked {
         let file: &Path = &folder.path().join("portreeve.toml");
         let config = config::parse(&text, file).unwrap().policy;
         let runtime = Runtime::new().unwrap();
-        let workshop = Workshop::keeping(compiler(), &folder.path().join("policies")).unwrap();
+        let workshop = Workshop::keeping(compiler(), &folder.path().join("policies"), file).unwrap();
         let loaded = runtime.block_on(Policies::load_in(workshop, &config, Arc::new(|_| 0)));
         let (policies, generation) = loaded.map_err(|errors| errors[0].1.to_string()).unwrap();
         Self {
@@ -176,7 +176,8 @@ fn a_swap_drops_what_was_prepared_for_the_old_policy() {
         .runtime
         .block_on(asked.policies.prepare(&old, &asked.config))
         .map_err(|errors| errors[0].1.to_string())
-        .unwrap();
+        .unwrap()
+        .generation;
     old.give_way_to(&asked.generation);
     eventually("the old instances gone", || (old.pooled()[0].ready == 0).then_some(()));
     assert!(matches!(asked.ask(), Verdict::Deny(_)));

@@ -213,7 +213,7 @@ fn signed_policy(setup: &Setup, keys: &str) -> config::Policy {
 /// Its policies, as a gateway would load them at its start.
 fn load(setup: &Setup, runtime: &Runtime, keys: &str) -> Result<(Policies, Arc<Generation>, config::Policy), String> {
     let config = signed_policy(setup, keys);
-    let workshop = Workshop::keeping(compiler(), &setup.path("policies")).unwrap();
+    let workshop = Workshop::keeping(compiler(), &setup.path("policies"), &setup.path("some.toml")).unwrap();
     let loaded = runtime.block_on(Policies::load_in(workshop, &config, Arc::new(|_| 0)));
     let (policies, generation) = loaded.map_err(|errors| errors[0].1.to_string())?;
     Ok((policies, generation, config))

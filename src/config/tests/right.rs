@@ -56,7 +56,7 @@ fn the_least_configuration_means_the_defaults() {
             settings: json!({}),
             settings_file: None,
             settings_may_be_empty: false,
-            watch: true,
+            watch: OnChange::Swap,
         }]
     );
     let denied: Vec<String> = config.floors.deny.iter().map(ToString::to_string).collect();

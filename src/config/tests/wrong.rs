@@ -34,6 +34,22 @@ const WRONG: &[(&str, &str)] = &[
         "1:1 \"a\\nb\" unknown key; expected one of: server, forwarding, auth, user, policy, algorithms, floors, limits, audit, admin",
     ),
     (
+        "[policy.gates]\nmax-closed = \"5\"",
+        "2:14 policy.gates.max-closed must be a share from \"0%\" to \"100%\", with at most two decimals, found \"5\"",
+    ),
+    (
+        "[policy.gates]\nreplay = { decisions = 0, max-differences = \"5%\" }",
+        "2:45 policy.gates.replay.max-differences no decision is kept that could differ: set `decisions`, or remove this key",
+    ),
+    (
+        "[policy.gates]\nburn-in = { for = \"0\" }",
+        "2:19 policy.gates.burn-in.for must be a duration from 1s to 1d, found \"0\"",
+    ),
+    (
+        "[policy.generations]\nkeep = 0",
+        "2:8 policy.generations.keep must be a whole number from 1 to 1000, found 0",
+    ),
+    (
         "[admin]\nhttp = \"0.0.0.0:9464\"",
         "2:8 admin.http must be a loopback address, or name a bearer token in admin.token-file",
     ),

@@ -4,6 +4,7 @@ mod case;
 mod coverage;
 mod expect;
 mod find;
+mod invariants;
 mod junit;
 mod report;
 mod run;
@@ -24,6 +25,7 @@ use crate::files::{self, MOST_TEXT};
 use crate::policy::HostSide;
 use crate::say::{self, FAILED, INVALID};
 use case::Asks;
+pub(crate) use invariants::CaseFiles;
 use run::Results;
 
 /// Run a policy's test cases.

@@ -5,7 +5,7 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -39,8 +39,10 @@ pub struct Workshop {
 struct Tools {
     compiler: Compiler,
     directory: Option<Directory>,
+    /// The configuration whose policies are made.
+    origin: PathBuf,
     /// Whether what is made here serves, so that a copy of it is worth having.
-    serves: bool,
+    serves: AtomicBool,
     compiled: AtomicUsize,
     /// What serves, or served last, of the signed components, by the name of the plugin.
     serving: Mutex<HashMap<String, Lineage>>,
@@ -64,21 +66,34 @@ impl Workshop {
         Self::with(Compiler::this_program(), directory.and_then(Result::ok), false)
     }
 
-    /// A workshop that keeps compiled code, and copies of what served, in the folder `path`.
+    /// A workshop that keeps compiled code, and what served by the configuration `origin`, in the folder `path`.
     ///
     /// # Errors
     /// If the folder cannot be made or used, or another user could put code there.
-    pub fn keeping(compiler: Compiler, path: &Path) -> Result<Self, DirectoryError> {
-        Ok(Self::with(compiler, Some(Directory::open(path)?), true))
+    pub fn keeping(compiler: Compiler, path: &Path, origin: &Path) -> Result<Self, DirectoryError> {
+        let origin = std::path::absolute(origin).unwrap_or_else(|_| origin.to_owned());
+        Ok(Self::of(compiler, Some(Directory::open(path)?), origin, true))
+    }
+
+    /// The same, for who only looks: it uses compiled code, and changes nothing of what is kept of what serves.
+    #[must_use]
+    pub fn looking(self) -> Self {
+        self.tools.serves.store(false, Ordering::Relaxed);
+        self
     }
 
     fn with(compiler: Compiler, directory: Option<Directory>, serves: bool) -> Self {
+        Self::of(compiler, directory, PathBuf::new(), serves)
+    }
+
+    fn of(compiler: Compiler, directory: Option<Directory>, origin: PathBuf, serves: bool) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Self {
             tools: Arc::new(Tools {
                 compiler,
                 directory,
-                serves,
+                origin,
+                serves: AtomicBool::new(serves),
                 compiled: AtomicUsize::new(0),
                 serving: Mutex::default(),
             }),
@@ -110,21 +125,44 @@ impl Workshop {
         read.map_err(LoadError::Unreadable)
     }
 
-    /// Keeps a copy of what serves now, for the administrator.
-    pub(in crate::policy) async fn keep_last_good(&self, name: String, component: Vec<u8>, settings: String) {
-        let tools = Arc::clone(&self.tools);
-        let kept = tokio::task::spawn_blocking(move || {
-            if let Some(directory) = &tools.directory {
-                directory.keep_last_good(&name, &component, &settings);
-            }
-        });
-        let _ = kept.await;
+    /// Keeps a component that serves, on disk; false where that cannot be done.
+    pub(in crate::policy) fn keep_component(&self, component: &source::Component) -> bool {
+        let Some(directory) = self.kept() else { return false };
+        let kept = directory.keep_component(component);
+        if let Err(error) = &kept {
+            tracing::warn!(%error, "cannot store the policy in force: a restart cannot bring it back");
+        }
+        kept.is_ok()
     }
 
-    /// The copy of what served last under that name, if there is one.
-    pub(in crate::policy) fn last_good(&self, name: &str) -> Option<PathBuf> {
-        let serving = self.tools.directory.as_ref().filter(|_| self.tools.serves);
-        serving?.last_good(name)
+    /// Where a component is that was kept.
+    pub(in crate::policy) fn kept_component(&self, sha256: &str) -> Option<PathBuf> {
+        self.kept()?.kept_component(sha256)
+    }
+
+    /// Removes what is kept and not needed any more.
+    pub(in crate::policy) fn sweep(&self) {
+        if let Some(directory) = self.kept() {
+            directory.sweep();
+        }
+    }
+
+    /// What was recorded of a plugin's generations.
+    pub(in crate::policy) fn record(&self, plugin: &str) -> Option<Vec<u8>> {
+        self.kept()?.record(plugin, &self.tools.origin)
+    }
+
+    /// Records the generations of a plugin.
+    pub(in crate::policy) fn keep_record(&self, plugin: &str, record: &[u8]) {
+        let Some(directory) = self.kept() else { return };
+        if let Err(error) = directory.keep_record(plugin, &self.tools.origin, record) {
+            tracing::warn!(plugin, %error, "cannot record which policy serves: a restart may bring back another");
+        }
+    }
+
+    /// The folder, where what is made here serves.
+    fn kept(&self) -> Option<&Directory> {
+        self.tools.directory.as_ref().filter(|_| self.tools.serves())
     }
 
     /// Whether a signed component may take the place of this plugin.
@@ -142,7 +180,7 @@ impl Workshop {
         for (name, lineage) in signed {
             let (name, lineage) = (name.to_owned(), lineage.clone());
             let before = self.tools.serving().insert(name.clone(), lineage.clone());
-            if before.as_ref() == Some(&lineage) || !self.tools.serves {
+            if before.as_ref() == Some(&lineage) || !self.tools.serves() {
                 continue;
             }
             let tools = Arc::clone(&self.tools);
@@ -181,6 +219,10 @@ impl Order {
 }
 
 impl Tools {
+    fn serves(&self) -> bool {
+        self.serves.load(Ordering::Relaxed)
+    }
+
     fn serving(&self) -> MutexGuard<'_, HashMap<String, Lineage>> {
         self.serving.lock().unwrap_or_else(PoisonError::into_inner)
     }

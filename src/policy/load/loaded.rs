@@ -1,14 +1,18 @@
 //! A component that passed every check.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use wasmtime::component::ComponentExportIndex;
 
+use super::counts::Counts;
+use super::trial::Step;
+use crate::config::Source;
 use crate::policy::contract::PolicyPre;
 use crate::policy::pool::Pool;
 use crate::policy::sandbox::{Guest, Label};
-use crate::policy::source::Lineage;
-use crate::policy::{Installed, PolicyRef};
+use crate::policy::source::{self, Lineage};
+use crate::policy::{Identity, Installed, PolicyRef};
 use crate::signature::Signer;
 
 /// A component that passed every check and can be asked.
@@ -37,6 +41,14 @@ pub(in crate::policy) struct Loaded {
     pub(in crate::policy) label: (Arc<str>, Arc<str>),
     /// Instances that are made ahead, where making one takes long.
     pub(in crate::policy) pool: Option<Arc<Pool>>,
+    /// What it imports, besides the types of the contract.
+    pub(in crate::policy) imports: Vec<String>,
+    /// Its bytes, until they are kept elsewhere.
+    pub(in crate::policy) component: Mutex<Option<source::Component>>,
+    /// What it has decided.
+    pub(in crate::policy) counts: Arc<Counts>,
+    /// How long each step of loading took.
+    pub(in crate::policy) steps: Vec<(Step, Duration)>,
 }
 
 impl Loaded {
@@ -45,6 +57,26 @@ impl Loaded {
             policy: self.reference.clone(),
             signer: self.signer.clone(),
         }
+    }
+
+    /// It was read in so long a time.
+    pub(in crate::policy) fn read_in(mut self, took: Duration) -> Self {
+        self.steps.insert(0, (Step::Read, took));
+        self
+    }
+
+    /// Component and settings.
+    pub(in crate::policy) fn identity(&self) -> Identity {
+        Identity::of(
+            &self.config.component,
+            &self.reference.sha256,
+            &self.reference.settings_sha256,
+        )
+    }
+
+    /// Whether it is part of the program.
+    pub(in crate::policy) fn is_builtin(&self) -> bool {
+        matches!(self.config.component, Source::Builtin(_))
     }
 
     /// What each instance is configured with, where it is not a snapshot.

@@ -3,6 +3,7 @@
 //! It must not know which policies are in force. Invariant: a result of [`load`] has passed every gate.
 
 mod aliases;
+mod counts;
 mod decide;
 mod link;
 mod loaded;
@@ -10,15 +11,18 @@ mod loader;
 mod snapshot;
 mod trial;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
+use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex};
 
+pub use self::counts::Counted;
+pub(crate) use self::counts::Counts;
 pub(in crate::policy) use self::loaded::Loaded;
 pub(in crate::policy) use self::loader::Loader;
-pub use self::trial::Description;
+pub use self::trial::{Description, Step};
 
 use self::aliases::aliases;
 use self::link::typed;
@@ -74,7 +78,10 @@ async fn try_load(
         Ok((Err(failure), ..)) => return Err(on_the_test_request(&request, failure)),
         Err(_) => return Err(on_the_test_request(&request, Failure::Deadline)),
     }
+    trial.done(Step::Trial);
     loaded.pool = trial.pool(&loaded).await;
+    loaded.steps = trial.steps();
+    *loaded.component.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(component);
     if matches!(config.component, Source::Builtin(_)) {
         for (path, real) in aliases(&config.settings) {
             let real = real.display().to_string();
@@ -176,6 +183,7 @@ impl Trial<'_> {
                 component: described.name,
                 version: described.version,
             },
+            imports: imports(&self.loader.sandbox.engine, &pre),
             pre,
             observer,
             configures,
@@ -187,6 +195,9 @@ impl Trial<'_> {
             schema: described.schema,
             label: self.label.clone(),
             pool: None,
+            component: Mutex::default(),
+            counts: Arc::default(),
+            steps: Vec::new(),
         }
     }
 
@@ -222,6 +233,12 @@ impl Trial<'_> {
         };
         Some(Pool::new(recipe, &self.loader.sandbox, &self.loader.refill))
     }
+}
+
+/// The interfaces that it wants of the host.
+fn imports(engine: &Engine, pre: &PolicyPre<Guest>) -> Vec<String> {
+    let kind = pre.instance_pre().component().component_type();
+    kind.imports(engine).map(|(name, _)| name.to_owned()).collect()
 }
 
 /// A request that nobody made, to see that the policy answers at all.

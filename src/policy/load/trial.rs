@@ -1,6 +1,7 @@
 //! Tries a component: instantiates it, asks for its description, and gives it its settings.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
@@ -26,6 +27,26 @@ pub(super) struct Trial<'a> {
     pub(super) label: (Arc<str>, Arc<str>),
     pub(super) deadline: Duration,
     pub(super) signer: Option<Signer>,
+    steps: Mutex<Steps>,
+}
+
+/// What loading takes its time for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// It is read, and digest and signature are as demanded.
+    Read,
+    /// Exports and imports are as they must be, and it compiles.
+    Check,
+    /// `configure` accepts the settings.
+    Configure,
+    /// It answers a request.
+    Trial,
+}
+
+/// The steps so far, and when the last one ended.
+struct Steps {
+    took: BTreeMap<Step, Duration>,
+    last: Instant,
 }
 
 /// What a component says of itself.
@@ -68,8 +89,27 @@ impl<'a> Trial<'a> {
             label: (config.name.as_str().into(), component.sha256().into()),
             deadline,
             signer,
+            steps: Mutex::new(Steps {
+                took: BTreeMap::new(),
+                last: Instant::now(),
+            }),
         };
         Ok((trial, component))
+    }
+
+    /// What was done since the last time belongs to this step.
+    pub(super) fn done(&self, step: Step) {
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let took = now.duration_since(steps.last);
+        *steps.took.entry(step).or_default() += took;
+        steps.last = now;
+    }
+
+    /// How long each step took.
+    pub(super) fn steps(&self) -> Vec<(Step, Duration)> {
+        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.took.iter().map(|(step, took)| (*step, *took)).collect()
     }
 
     /// A guest can wait without computing, which its own deadline does not count.
@@ -103,6 +143,7 @@ impl<'a> Trial<'a> {
         let began = Instant::now();
         let accepted = configure(&policy, &mut store, &self.settings).await;
         let configuring = began.elapsed();
+        self.done(Step::Configure);
         accepted.map_err(LoadError::Trial)?.map_err(LoadError::Settings)?;
         Ok((described, configuring, store, instance))
     }
@@ -114,6 +155,7 @@ impl<'a> Trial<'a> {
         pre: &PolicyPre<Guest>,
     ) -> Result<Instantiated, LoadError> {
         let mut store = self.store(self.facts, self.deadline * CONFIGURE_FACTOR);
+        self.done(Step::Check);
         let _running = self.loader.sandbox.running();
         let made = pre.instance_pre().instantiate_async(&mut store).await;
         let instance = made.map_err(|error| LoadError::Trial(classify(&error, store.data())))?;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::names::Resolver;
 use crate::policy::OpenForwards;
-use crate::policy::sandbox::{Clock, Facts, Recorder, State, StateError};
+use crate::policy::sandbox::{Clock, Facts, Places, Recorder, State, StateError};
+use crate::policy::serve::Generation;
 use crate::request::Fact;
 
 /// What the host interfaces answer.
@@ -42,6 +43,22 @@ impl HostSide {
 
     pub(super) fn facts_with(&self, recorder: &Arc<Recorder>) -> Arc<Facts> {
         Arc::new(self.facts(Some(Arc::clone(recorder))))
+    }
+}
+
+impl Generation {
+    /// The same policies where the host answers this: nothing that they do is seen by those that serve.
+    #[must_use]
+    pub fn before(&self, host: &HostSide) -> Arc<Self> {
+        Arc::new(Self {
+            loader: Arc::clone(&self.loader),
+            facts: Arc::new(host.facts(None)),
+            chain: self.chain.clone(),
+            deadline: self.deadline,
+            places: Places::new(),
+            spare: Arc::clone(&self.spare),
+            counts: false,
+        })
     }
 }
 

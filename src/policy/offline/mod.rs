@@ -213,6 +213,7 @@ impl Candidate {
             deadline: self.offline.deadline,
             places: self.offline.places.clone(),
             spare: Arc::new(Spare::here()),
+            counts: false,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::generation::Generation;
 use crate::names::Lookups;
+use crate::policy::load::Loaded;
 use crate::policy::sandbox::Turn;
 use crate::policy::{Failure, PolicyRef};
 use crate::request::{ForwardRequest, Redirect, Terms, Verdict};
@@ -73,18 +75,42 @@ impl Generation {
         lookups: Lookups,
     ) -> Option<Asked> {
         match self.places.enter(&request.principal.user, &self.loader.sandbox).await {
-            Ok(turn) => timeout(outer, self.ask_chain(request, lookups, Some(turn))).await.ok(),
+            Ok(turn) => {
+                let (at, user) = (AtomicUsize::new(0), Arc::clone(&request));
+                let asked = timeout(outer, self.ask_chain(request, lookups, Some(turn), &at)).await;
+                if asked.is_err()
+                    && let Some(loaded) = self.chain.get(at.into_inner())
+                {
+                    self.count(loaded, &user, &Err(Failure::Deadline));
+                }
+                asked.ok()
+            }
             Err(failure) => Some(Asked::failed(failure, lookups)),
         }
     }
 
-    async fn ask_chain(&self, request: Arc<ForwardRequest>, mut lookups: Lookups, mut turn: Option<Turn>) -> Asked {
+    /// Requests that nobody waits for are not counted, nor are those whose asker has gone.
+    fn count(&self, loaded: &Loaded, request: &ForwardRequest, verdict: &Result<Verdict, Failure>) {
+        if self.counts {
+            loaded.counts.count(&request.principal.user, verdict);
+        }
+    }
+
+    /// `at` says which policy is asked at the moment.
+    async fn ask_chain(
+        &self,
+        request: Arc<ForwardRequest>,
+        mut lookups: Lookups,
+        mut turn: Option<Turn>,
+        at: &AtomicUsize,
+    ) -> Asked {
         let mut request = request;
         let mut terms: Option<Terms> = None;
         let mut rewritten: Option<(Redirect, PolicyRef)> = None;
         let mut last = None;
         let mut times = Vec::with_capacity(self.chain.len());
-        for loaded in &self.chain {
+        for (index, loaded) in self.chain.iter().enumerate() {
+            at.store(index, Ordering::Relaxed);
             let began = Instant::now();
             let asked = loaded.decide(
                 &self.loader.sandbox,
@@ -95,6 +121,7 @@ impl Generation {
             );
             let verdict;
             (verdict, lookups, turn) = asked.await;
+            self.count(loaded, &request, &verdict);
             times.push((Arc::clone(&loaded.label.0), began.elapsed()));
             last = Some(loaded.reference.clone());
             match verdict {

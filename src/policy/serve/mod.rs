@@ -5,6 +5,7 @@
 mod decide;
 mod generation;
 mod observe;
+mod past;
 mod policies;
 mod spare;
 mod succession;
@@ -12,6 +13,6 @@ mod succession;
 pub use decide::Opinion;
 pub use generation::Generation;
 pub use observe::ForwardEnded;
-pub use policies::{LoadErrors, Policies};
+pub use policies::{LoadErrors, Named, Policies, Prepared};
 pub(in crate::policy) use spare::Spare;
 pub use succession::Swapped;

@@ -1,24 +1,45 @@
 //! Builds the generation that a configuration describes, and swaps it for the next one.
 
+use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use tokio::task::JoinHandle;
 
 use super::generation::Generation;
 use super::spare::Spare;
 use crate::config;
-use crate::files::{self, MOST_COMPONENT};
+use crate::policy::history::History;
 use crate::policy::load::{self, Loaded, Loader};
 use crate::policy::sandbox::{Clock, Facts, Meter, Places};
-use crate::policy::source::Fresh;
-use crate::policy::{Compiler, LoadError, OpenForwards, Workshop, digest};
+use crate::policy::source::{Fresh, ReadPlugins};
+use crate::policy::{Compiler, Identity, LoadError, OpenForwards, PassedOver, Workshop};
 
 /// Makes generations. Which one is in force is not its business: it hands over the next one, complete and tried, or says
 /// why there is none.
 pub struct Policies {
     spare: Arc<Spare>,
+    /// For what nobody waits for.
+    aside: Arc<Spare>,
     workshop: Arc<Workshop>,
+    pub(super) history: History,
+    /// What the configuration named at the start and does not serve.
+    passed_over: Vec<PassedOver>,
 }
+
+/// A chain that a configuration means, and what of its files does not serve.
+pub struct Prepared {
+    /// The chain.
+    pub generation: Arc<Generation>,
+    /// What was put in force since the configuration named something else.
+    pub passed_over: Vec<PassedOver>,
+    /// What the configuration names for each plugin.
+    pub named: Named,
+}
+
+/// What the configuration names, by the names of the plugins.
+pub type Named = HashMap<String, Identity>;
 
 /// Each plugin that does not load, by its name.
 pub type LoadErrors = Vec<(String, LoadError)>;
@@ -85,41 +106,48 @@ impl Policies {
             deadline: config.deadline,
             places: Places::new(),
             spare: Arc::clone(&spare),
+            counts: true,
         };
-        let generation = build(generation, config, &[]).await;
-        let generation = generation.map_err(|errors| with_last_good(&workshop, errors))?;
+        let history = History::new(&workshop);
+        let (generation, named, passed_over) = first(generation, &history, config).await?;
+        let generation = Arc::new(generation);
         workshop.now_serve(generation.signed());
-        Ok((Self { spare, workshop }, Arc::new(generation)))
-    }
-
-    /// Keeps copies of the components that serve, for an administrator who has lost one. A file
-    /// that was changed since it was loaded is left to the swap that follows.
-    pub async fn keep_last_good(&self, generation: &Generation) {
-        for loaded in &generation.chain {
-            self.keep(loaded).await;
-        }
-    }
-
-    async fn keep(&self, loaded: &Loaded) {
-        let config::Source::File(path) = &loaded.config.component else {
-            return;
+        history.begin(&generation.chain, &named, "start", config.generations);
+        let policies = Self {
+            spare,
+            aside: Arc::new(Spare::aside().map_err(engine)?),
+            workshop,
+            history,
+            passed_over,
         };
-        let path = path.clone();
-        let read = tokio::task::spawn_blocking(move || files::read(&path, MOST_COMPONENT)).await;
-        match read {
-            Ok(Ok(bytes)) if digest(&bytes) == loaded.reference.sha256 => {
-                let (name, settings) = (loaded.reference.name.clone(), loaded.settings.clone());
-                self.workshop.keep_last_good(name, bytes, settings).await;
-            }
-            _ => {}
-        }
+        Ok((policies, generation))
+    }
+
+    /// What the configuration named at the start and does not serve.
+    #[must_use]
+    pub fn passed_over(&self) -> &[PassedOver] {
+        &self.passed_over
+    }
+
+    /// These policies for requests that nobody waits for.
+    #[must_use]
+    pub fn apart(&self, generation: &Generation) -> Arc<Generation> {
+        generation.apart(&self.aside)
+    }
+
+    /// Runs a task on the thread for what nobody waits for.
+    pub fn spawn_aside<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.aside.spawn(task)
     }
 
     /// What this configuration means, after `old`. What has not changed is taken over; if nothing has, it is `old` itself.
     ///
     /// # Errors
     /// Each plugin that does not load, by its name.
-    pub async fn prepare(&self, old: &Arc<Generation>, config: &config::Policy) -> Result<Arc<Generation>, LoadErrors> {
+    pub async fn prepare(&self, old: &Arc<Generation>, config: &config::Policy) -> Result<Prepared, LoadErrors> {
         let loader = if old.loader.sandbox.memory == config.memory {
             Arc::clone(&old.loader)
         } else {
@@ -145,14 +173,21 @@ impl Policies {
             deadline: config.deadline,
             places: old.places.clone(),
             spare: Arc::clone(&self.spare),
+            counts: true,
         };
         let same = Arc::ptr_eq(&next.loader, &old.loader) && next.deadline == old.deadline;
         let kept: &[_] = if same { &old.chain } else { &[] };
-        let next = build(next, config, kept).await?;
-        Ok(if next.is_same_as(old) {
-            Arc::clone(old)
-        } else {
-            Arc::new(next)
+        let (fresh, passed_over) = read(&self.history, config, None).await;
+        let named = named(&fresh);
+        let next = build(&next, fresh, kept).await?;
+        let generation = match next.is_same_as(old) {
+            true => Arc::clone(old),
+            false => Arc::new(next),
+        };
+        Ok(Prepared {
+            generation,
+            passed_over,
+            named,
         })
     }
 
@@ -160,15 +195,14 @@ impl Policies {
     ///
     /// # Errors
     /// Each plugin that could not be read or does not load, by its name.
-    pub async fn prepare_some(
-        &self,
-        old: &Arc<Generation>,
-        fresh: Vec<(String, Result<Fresh, LoadError>)>,
-    ) -> Result<Arc<Generation>, LoadErrors> {
+    pub async fn prepare_some(&self, old: &Arc<Generation>, fresh: ReadPlugins) -> Result<Arc<Generation>, LoadErrors> {
         let loads = fresh.into_iter().map(async |(name, fresh)| {
             let loaded = async {
-                let Fresh { plugin, vetted } = fresh?;
-                load::load(&old.loader, &old.facts, &plugin, vetted, old.deadline).await
+                let Fresh {
+                    plugin, vetted, took, ..
+                } = fresh?;
+                let loaded = load::load(&old.loader, &old.facts, &plugin, vetted, old.deadline).await?;
+                Ok(loaded.read_in(took))
             };
             (name, loaded.await)
         });
@@ -182,56 +216,67 @@ impl Policies {
                 *place = Arc::clone(&one);
             }
         }
-        Ok(Arc::new(Generation {
-            loader: Arc::clone(&old.loader),
-            facts: Arc::clone(&old.facts),
-            chain,
-            deadline: old.deadline,
-            places: old.places.clone(),
-            spare: Arc::clone(&self.spare),
-        }))
+        Ok(Arc::new(old.of(chain)))
     }
 }
 
-/// Whether another file would help. For its settings, grants and signature a component is not to blame.
-fn is_of_the_file(error: &LoadError) -> bool {
-    !matches!(
-        error,
-        LoadError::Settings(_)
-            | LoadError::SettingsFile(_)
-            | LoadError::Moving
-            | LoadError::Signature { .. }
-            | LoadError::NotGranted { .. }
-            | LoadError::WasiRefused(_)
-            | LoadError::Engine(_)
-    )
+/// The first chain. A component that is at fault is replaced by what served last in its place, where something did.
+async fn first(
+    generation: Generation,
+    history: &History,
+    config: &config::Policy,
+) -> Result<(Generation, Named, Vec<PassedOver>), LoadErrors> {
+    let mut faulty = LoadErrors::new();
+    loop {
+        let (fresh, passed_over) = read(history, config, Some(&faulty)).await;
+        let named = named(&fresh);
+        match build(&generation, fresh, &[]).await {
+            Ok(built) => return Ok((built, named, passed_over)),
+            Err(errors) => {
+                let is_known = |name: &String| faulty.iter().any(|(known, _)| known == name);
+                let can_be = |(name, error): &(String, LoadError)| {
+                    error.is_of_the_file() && !is_known(name) && history.has_served(name)
+                };
+                if !errors.iter().all(can_be) {
+                    return Err(errors);
+                }
+                faulty.extend(errors);
+            }
+        }
+    }
 }
 
-fn with_last_good(workshop: &Workshop, errors: LoadErrors) -> LoadErrors {
-    let add = |(name, error): (String, LoadError)| match workshop.last_good(&name) {
-        Some(kept) if is_of_the_file(&error) => {
-            let (error, kept) = (Box::new(error), kept.display().to_string());
-            (name, LoadError::ServedBefore { error, kept })
-        }
-        _ => (name, error),
-    };
-    errors.into_iter().map(add).collect()
+/// The plugins as their files are now, or what serves in their places; at a start without those that are known to be faulty.
+async fn read(
+    history: &History,
+    config: &config::Policy,
+    at_start: Option<&LoadErrors>,
+) -> (ReadPlugins, Vec<PassedOver>) {
+    let mut fresh = Fresh::read(config.plugins.clone(), config.signatures.clone()).await;
+    for (name, error) in at_start.into_iter().flatten() {
+        let known = fresh.iter_mut().filter(|(one, _)| one == name);
+        known.for_each(|(_, fresh)| *fresh = Err(error.clone()));
+    }
+    history.settle(fresh, &config.plugins, config.signatures.as_ref(), at_start.is_some())
+}
+
+fn named(fresh: &ReadPlugins) -> Named {
+    let read = fresh
+        .iter()
+        .filter_map(|(name, fresh)| Some((name, fresh.as_ref().ok()?)));
+    read.map(|(name, fresh)| (name.clone(), fresh.named())).collect()
 }
 
 /// What is in `kept` unchanged, byte for byte and setting for setting, is not loaded again. The
 /// others are loaded side by side: most of that is compiling, for which the workshop has its bounds.
-async fn build(
-    mut generation: Generation,
-    config: &config::Policy,
-    kept: &[Arc<Loaded>],
-) -> Result<Generation, LoadErrors> {
-    let made = &generation;
-    let fresh = Fresh::read(config.plugins.clone(), config.signatures.clone()).await;
+async fn build(made: &Generation, fresh: ReadPlugins, kept: &[Arc<Loaded>]) -> Result<Generation, LoadErrors> {
     let loads = fresh.into_iter().map(async |(name, fresh)| {
         let loaded = async {
-            let Fresh { plugin, vetted } = fresh?;
+            let Fresh {
+                plugin, vetted, took, ..
+            } = fresh?;
             let same = |one: &&Arc<Loaded>| {
-                one.config == plugin
+                one.config.decides_as(&plugin)
                     && one.reference.sha256 == vetted.component().sha256()
                     && one.signer.as_ref() == vetted.signer()
             };
@@ -239,13 +284,12 @@ async fn build(
                 return Ok(Arc::clone(unchanged));
             }
             let loaded = load::load(&made.loader, &made.facts, &plugin, vetted, made.deadline).await?;
-            Ok(Arc::new(loaded))
+            Ok(Arc::new(loaded.read_in(took)))
         };
         (name, loaded.await)
     });
     let chain = all(join_all(loads).await)?;
-    generation.chain = chain;
-    Ok(generation)
+    Ok(made.of(chain))
 }
 
 /// All of them, or every error.

@@ -18,11 +18,25 @@ pub(in crate::policy) enum Spare {
 }
 
 impl Spare {
+    /// One for each core.
     pub(super) fn start() -> Result<Self, LoadError> {
         let threads = thread::available_parallelism().map_or(1, usize::from);
+        Self::with(threads, "policy", || {})
+    }
+
+    /// One, which the system runs when no other has work: for candidates and for what is asked again.
+    pub(super) fn aside() -> Result<Self, LoadError> {
+        Self::with(1, "aside", || {
+            // On Linux of this thread only. One that stays as urgent as the others still is no more than one.
+            let _ = rustix::process::nice(LEAST_URGENT);
+        })
+    }
+
+    fn with(threads: usize, name: &str, begin: fn()) -> Result<Self, LoadError> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
-            .thread_name("policy")
+            .thread_name(name)
+            .on_thread_start(begin)
             .thread_keep_alive(Duration::from_secs(10))
             .enable_all()
             .build();
@@ -49,6 +63,8 @@ impl Spare {
         }
     }
 }
+
+const LEAST_URGENT: i32 = 19;
 
 impl Drop for Spare {
     /// A runtime must not be dropped where another one runs; this does not wait.

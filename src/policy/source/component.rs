@@ -56,7 +56,7 @@ impl Component {
     }
 
     /// The file that they were read from, unless they are part of the program.
-    pub(super) fn file(&self) -> Option<&Path> {
+    pub(in crate::policy) fn file(&self) -> Option<&Path> {
         path(&self.provenance)
     }
 }

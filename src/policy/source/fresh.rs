@@ -4,17 +4,25 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use super::component::digest;
 use super::vetted::Vetted;
 use super::watch::files_of;
 use crate::config::{Plugin, Signatures};
 use crate::files::Mark;
-use crate::policy::LoadError;
+use crate::policy::{Identity, LoadError};
 
 /// A plugin with its settings as they are on disk, and the bytes of its component.
 pub struct Fresh {
     pub(in crate::policy) plugin: Plugin,
     pub(in crate::policy) vetted: Vetted,
+    /// What the configuration names, where this is something else that serves in its place.
+    named: Option<Identity>,
+    /// How long it took to read it and to check its digest and signature.
+    pub(in crate::policy) took: Duration,
 }
+
+/// Plugins by their names, each as it was read.
+pub type ReadPlugins = Vec<(String, Result<Fresh, LoadError>)>;
 
 impl Fresh {
     /// Reads the settings files and components of these plugins, and checks the signatures that are demanded.
@@ -29,9 +37,47 @@ impl Fresh {
     }
 
     fn read_one(plugin: &Plugin, signatures: Option<&Signatures>) -> Result<Self, LoadError> {
+        let began = Instant::now();
         let plugin = plugin.settings_again().map_err(LoadError::SettingsFile)?;
         let vetted = Vetted::read(&plugin, signatures)?;
-        Ok(Self { plugin, vetted })
+        let took = began.elapsed();
+        Ok(Self {
+            took,
+            ..Self::of(plugin, vetted)
+        })
+    }
+
+    pub(in crate::policy) fn of(plugin: Plugin, vetted: Vetted) -> Self {
+        Self {
+            plugin,
+            vetted,
+            named: None,
+            took: Duration::ZERO,
+        }
+    }
+
+    /// The same, in the place of what the configuration names.
+    pub(in crate::policy) fn for_what_names(mut self, named: Identity) -> Self {
+        self.named = Some(named);
+        self
+    }
+
+    /// Component and settings.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        let settings = digest(self.plugin.settings.to_string().as_bytes());
+        Identity::of(&self.plugin.component, self.vetted.component().sha256(), &settings)
+    }
+
+    /// What the configuration names: this, or what this serves in the place of.
+    pub(in crate::policy) fn named(&self) -> Identity {
+        self.named.clone().unwrap_or_else(|| self.identity())
+    }
+
+    /// The plugin's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.plugin.name
     }
 
     /// The SHA-256 of the component, hexadecimal.

@@ -68,7 +68,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::{Source, Wasi};
+    use crate::config::{OnChange, Source, Wasi};
 
     fn plugin(component_name: Option<&str>, allow_downgrade: bool) -> Plugin {
         Plugin {
@@ -84,7 +84,7 @@ mod tests {
             settings: json!({}),
             settings_file: None,
             settings_may_be_empty: false,
-            watch: true,
+            watch: OnChange::Swap,
         }
     }
 

@@ -10,7 +10,7 @@ mod watch;
 
 pub(in crate::policy) use component::hex;
 pub use component::{Component, digest};
-pub use fresh::Fresh;
+pub use fresh::{Fresh, ReadPlugins};
 pub(in crate::policy) use lineage::Lineage;
 pub use vetted::Vetted;
 pub use watch::Watch;

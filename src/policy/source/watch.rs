@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::{Plugin, Policy, Signatures, Source};
+use crate::config::{OnChange, Plugin, Policy, Signatures, Source};
 use crate::files::Mark;
 use crate::signature;
 
@@ -40,7 +40,7 @@ impl Watch {
     #[must_use]
     pub fn new(policy: &Policy) -> Self {
         let mut files: Vec<Watched> = Vec::new();
-        for plugin in policy.plugins.iter().filter(|plugin| plugin.watch) {
+        for plugin in policy.plugins.iter().filter(|plugin| plugin.watch != OnChange::Wait) {
             for path in files_of(plugin, policy.signatures.as_ref()) {
                 match files.iter_mut().find(|watched| watched.path == path) {
                     Some(watched) => drop(watched.plugins.insert(plugin.name.clone())),

@@ -3,12 +3,13 @@
 //! ```text
 //! key                     the secret that compiled code is sealed with, mode 0600, created at the first start
 //! compiled/HASH           compiled code, sealed; anything else is ignored and recompiled
-//! last-good/NAME.wasm     the component last in force under that name, for the administrator
-//! last-good/NAME.json     and its settings; neither is ever read by the gateway
+//! generations/NAME.sealed what serves and served under that name, with its settings, sealed
+//! generations/HASH.wasm   the components of these generations, each with its signature (HASH.wasm.sig) where it has one
 //! served/NAME.sealed      which signed component was last in force under that name, sealed: no older one is accepted
 //! ```
 
 mod compiled;
+mod generations;
 mod served;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -22,7 +23,8 @@ use nix::unistd::geteuid;
 use thiserror::Error;
 
 use self::compiled::{COMPILED, MAX_BYTES};
-use self::served::{LAST_GOOD, SERVED};
+use self::generations::GENERATIONS;
+use self::served::SERVED;
 use super::sealed::Key;
 
 /// Why a directory for policies is not used.
@@ -61,7 +63,7 @@ impl Directory {
         for folder in [
             path.to_owned(),
             path.join(COMPILED),
-            path.join(LAST_GOOD),
+            path.join(GENERATIONS),
             path.join(SERVED),
         ] {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
@@ -215,7 +217,7 @@ mod tests {
             ("key",       0o400, false),
             ("compiled",  0o770, true),
             ("compiled",  0o755, false),
-            ("last-good", 0o702, true),
+            ("generations", 0o702, true),
             ("",          0o777, true),
             ("",          0o750, false),
         ];

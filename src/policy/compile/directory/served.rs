@@ -1,38 +1,17 @@
-//! The last components in force: a copy for the administrator, and for signed components the version, sealed.
+//! Which version of a signed component was last in force, sealed.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
-use super::{Directory, bounded, write_whole};
+use super::{Directory, write_whole};
 use crate::files;
 use crate::policy::compile::sealed::Key;
-use crate::policy::source::{Lineage, digest, hex};
+use crate::policy::source::Lineage;
 
 impl Directory {
-    /// Keeps a copy of a component that serves and of its settings, if it is another than before.
-    pub(in crate::policy::compile) fn keep_last_good(&self, name: &str, component: &[u8], settings: &str) {
-        let path = self.last_good_path(name);
-        let same = bounded(&path)
-            .and_then(digest_of)
-            .is_ok_and(|kept| kept == digest(component));
-        let component = |file: &mut File| file.write_all(component);
-        let written = if same { Ok(()) } else { write_whole(&path, component) }
-            .and_then(|()| write_whole(&path.with_extension("json"), |file| file.write_all(settings.as_bytes())));
-        if let Err(error) = written {
-            tracing::warn!(path = %path.display(), %error, "cannot store a copy of the policy in force");
-        }
-    }
-
-    /// Where the component lies that served last under that name, if there is one.
-    pub(in crate::policy::compile) fn last_good(&self, name: &str) -> Option<PathBuf> {
-        let path = self.last_good_path(name);
-        path.is_file().then_some(path)
-    }
-
     /// What served last as the plugin of that name, if that is kept, whole and ours.
     pub(in crate::policy::compile) fn served(&self, name: &str) -> Option<Lineage> {
         let path = self.served_path(name);
@@ -44,7 +23,7 @@ impl Directory {
                 return None;
             }
         };
-        let found = unsealed(&self.key, name, &bytes);
+        let found = unsealed(&self.key, DOMAIN, name, &bytes).and_then(|text| serde_json::from_slice(text).ok());
         if found.is_none() {
             tracing::warn!(path = %path.display(), "the record of the version last in force is damaged or not ours: ignored");
         }
@@ -54,7 +33,8 @@ impl Directory {
     /// Keeps what serves as the plugin of that name.
     pub(in crate::policy::compile) fn keep_served(&self, name: &str, lineage: &Lineage) {
         let path = self.served_path(name);
-        if let Err(error) = write_whole(&path, |file| file.write_all(&sealed(&self.key, name, lineage))) {
+        let text = serde_json::to_vec(lineage).unwrap_or_default();
+        if let Err(error) = write_whole(&path, |file| file.write_all(&sealed(&self.key, DOMAIN, name, &text))) {
             tracing::warn!(path = %path.display(), %error, "cannot record the version of the policy in force");
         }
     }
@@ -62,44 +42,25 @@ impl Directory {
     fn served_path(&self, name: &str) -> PathBuf {
         self.path.join(SERVED).join(format!("{name}.sealed"))
     }
-
-    /// Names have no separator and cannot begin a path upwards with the ending.
-    fn last_good_path(&self, name: &str) -> PathBuf {
-        self.path.join(LAST_GOOD).join(format!("{name}.wasm"))
-    }
 }
 
-/// As [`digest`] of what is read.
-fn digest_of(mut file: impl Read) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut piece = vec![0; PIECE];
-    loop {
-        let read = file.read(&mut piece)?;
-        if read == 0 {
-            return Ok(hex(&hash.finalize()));
-        }
-        hash.update(piece.get(..read).unwrap_or_default());
-    }
-}
-
-/// The content of a file of `policy.directory`, if its seal is ours and for the plugin of that name.
-fn unsealed(key: &Key, name: &str, bytes: &[u8]) -> Option<Lineage> {
+/// The content of a file of `policy.directory`, if its seal is ours, for that use and for the plugin of that name.
+pub(super) fn unsealed<'a>(key: &Key, domain: &[u8], name: &str, bytes: &'a [u8]) -> Option<&'a [u8]> {
     let (seal, text) = bytes.split_at_checked(SEAL)?;
-    sealing(key, name, text).verify_slice(seal).ok()?;
-    serde_json::from_slice(text).ok()
+    sealing(key, domain, name, text).verify_slice(seal).ok()?;
+    Some(text)
 }
 
 /// What such a file holds.
-fn sealed(key: &Key, name: &str, lineage: &Lineage) -> Vec<u8> {
-    let text = serde_json::to_vec(lineage).unwrap_or_default();
-    let mut bytes = sealing(key, name, &text).finalize().into_bytes().to_vec();
+pub(super) fn sealed(key: &Key, domain: &[u8], name: &str, text: &[u8]) -> Vec<u8> {
+    let mut bytes = sealing(key, domain, name, text).finalize().into_bytes().to_vec();
     bytes.extend(text);
     bytes
 }
 
-fn sealing(key: &Key, name: &str, text: &[u8]) -> Hmac<Sha256> {
+fn sealing(key: &Key, domain: &[u8], name: &str, text: &[u8]) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(&key.0).expect("HMAC takes keys of any length");
-    for part in [DOMAIN, name.as_bytes(), b"\0", text] {
+    for part in [domain, name.as_bytes(), b"\0", text] {
         mac.update(part);
     }
     mac
@@ -107,8 +68,6 @@ fn sealing(key: &Key, name: &str, text: &[u8]) -> Hmac<Sha256> {
 
 const SEAL: usize = 32;
 const DOMAIN: &[u8] = b"portreeve policy that served 1\0";
-const PIECE: usize = 64 << 10;
-pub(super) const LAST_GOOD: &str = "last-good";
 pub(super) const SERVED: &str = "served";
 /// A seal, a name and a version.
 const MOST_LINEAGE: u64 = 64 << 10;
@@ -143,16 +102,17 @@ mod tests {
 
     #[test]
     fn only_what_is_whole_ours_and_of_that_plugin_is_unsealed() {
-        let (key, found) = (Key([7; 32]), lineage("1.2.3"));
-        let file = sealed(&key, "office", &found);
-        assert_eq!(unsealed(&key, "office", &file), Some(found));
-        assert_eq!(unsealed(&Key([8; 32]), "office", &file), None);
-        assert_eq!(unsealed(&key, "other", &file), None);
+        let (key, found) = (Key([7; 32]), &b"1.2.3"[..]);
+        let file = sealed(&key, b"use", "office", found);
+        assert_eq!(unsealed(&key, b"use", "office", &file), Some(found));
+        assert_eq!(unsealed(&Key([8; 32]), b"use", "office", &file), None);
+        assert_eq!(unsealed(&key, b"use", "other", &file), None);
+        assert_eq!(unsealed(&key, b"another", "office", &file), None);
         for place in 0..file.len() {
             let mut changed = file.clone();
             changed[place] ^= 1;
-            assert_eq!(unsealed(&key, "office", &changed), None, "byte {place}");
-            assert_eq!(unsealed(&key, "office", &file[..place]), None, "{place} bytes");
+            assert_eq!(unsealed(&key, b"use", "office", &changed), None, "byte {place}");
+            assert_eq!(unsealed(&key, b"use", "office", &file[..place]), None, "{place} bytes");
         }
     }
 }
