@@ -41,6 +41,8 @@
 //! | [`sessions`] | what is open, for whom, how much of it there may be, and how it is ended | why, and how it is carried |
 //! | [`events`] | announces each fact once, to all listeners: audit log, log, status channels, administrators, observers, metrics | why it happens |
 //! | [`metrics`] | counts what happens, for Prometheus | HTTP, where its numbers come from |
+//! | [`history`] | the last hour in numbers, in fixed memory, without who and where | HTTP, who looks |
+//! | [`page`] | the status page: HTML and charts of the history | HTTP, where its facts come from |
 //! | [`audit`] | keeps lines in a file or pipe, and says whether it can | what a line says |
 //! | [`locks`] | who is locked out by an administrator, kept in a file | sessions |
 //! | `logging` | lines for operators on standard error, safe to show; a slow reader delays nothing | what decides |
@@ -174,6 +176,7 @@ mod explain;
 mod files;
 mod forwarder;
 pub mod gateway;
+mod history;
 mod judgement;
 mod locks;
 mod logging;
@@ -183,6 +186,7 @@ pub mod names;
 mod open_files;
 mod origin;
 mod outlet;
+mod page;
 mod password;
 mod paths;
 mod plugin;

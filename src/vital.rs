@@ -40,6 +40,8 @@ pub enum Vital {
     Steering,
     /// Serves health paths on that address.
     Monitoring(SocketAddr),
+    /// Takes the samples of the status page.
+    Sampling,
 }
 
 impl Display for Vital {
@@ -49,6 +51,7 @@ impl Display for Vital {
             Self::Watching => f.write_str("watching policy files"),
             Self::WatchingKeys => f.write_str("watching key files"),
             Self::Auditing => f.write_str("writing the audit log"),
+            Self::Sampling => f.write_str("taking samples for the status page"),
             Self::Steering => f.write_str("serving the control socket"),
             Self::Monitoring(address) => write!(f, "serving {address}"),
             Self::Preparing => f.write_str("preparing instances of policies"),

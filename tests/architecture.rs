@@ -20,7 +20,7 @@ use imports::{Imports, Source};
 #[rustfmt::skip]
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("accounts",     &["auth", "config", "files", "request"]),
-    ("admin",        &["config", "events", "files", "locks", "metrics", "policy", "request", "sessions"]),
+    ("admin",        &["config", "events", "files", "history", "locks", "metrics", "page", "policy", "request", "sessions"]),
     ("audit",        &["config", "outlet", "vital"]),
     ("auth",         &["files", "request"]),
     ("cli",          &["config", "confined", "ctl", "embedded", "explain", "gateway", "logging", "origin", "outlet", "password", "plugin", "policy", "say"]),
@@ -32,7 +32,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("explain",      &["auth", "events", "gateway", "judgement", "origin", "plugin", "request", "say"]),
     ("files",        &[]),
     ("forwarder",    &["accounts", "config", "events", "judgement", "relay", "request", "sessions", "shares"]),
-    ("gateway",      &["accounts", "admin", "audit", "config", "events", "files", "forwarder", "judgement", "locks", "metrics", "names", "open_files", "policy", "proxy_header", "relay", "replay", "request", "rollout", "sessions", "shares", "signature", "ssh", "vital", "workers"]),
+    ("gateway",      &["accounts", "admin", "audit", "config", "events", "files", "forwarder", "history", "judgement", "locks", "metrics", "names", "open_files", "policy", "proxy_header", "relay", "replay", "request", "rollout", "sessions", "shares", "signature", "ssh", "vital", "workers"]),
+    ("history",      &["events", "policy", "request", "sessions"]),
     ("judgement",    &["accounts", "auth", "config", "events", "machine", "names", "paths", "policy", "request", "shares"]),
     ("locks",        &["files", "request"]),
     ("logging",      &["outlet", "request"]),
@@ -43,6 +44,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("origin",       &["config", "embedded", "gateway", "plugin"]),
     ("outlet",       &[]),
     ("password",     &["say"]),
+    ("page",         &["history"]),
     ("paths",        &["request"]),
     ("plugin",       &["config", "confined", "files", "gateway", "names", "policy", "replay", "request", "say", "signature"]),
     ("policy",       &["config", "confined", "files", "names", "request", "shares", "signature", "vital"]),

@@ -1,9 +1,9 @@
 //! The administration interface: lets permitted users see and steer a running gateway over HTTP.
 //!
 //! Two listeners, both HTTP/1.1. The control socket is a Unix socket (`socket.rs`); it admits by peer credentials (`peer.rs`) and
-//! serves `/v1/…` (`routes.rs`). The monitoring listener is TCP, read-only, and serves `/metrics` (`monitoring.rs`), `/healthz` and
-//! `/readyz` (`health.rs`). Both are bounded in connections and in time (`serve.rs`), so that a slow or rude client takes nothing
-//! from users who forward.
+//! serves `/v1/…` (`routes.rs`). The monitoring listener is TCP, read-only, and serves `/metrics` (`monitoring.rs`), the status page
+//! (`page.rs`), `/healthz` and `/readyz` (`health.rs`). Both are bounded in connections and in time (`serve.rs`), so that a slow or
+//! rude client takes nothing from users who forward.
 //!
 //! The room knows which requests a gateway supports ([`Steered`]), and nothing about how they are done. It must not know SSH or
 //! policies. Invariant: a request on the control socket is served only after its peer was admitted, and every change is in the audit
@@ -14,6 +14,7 @@ mod filter;
 mod health;
 mod locks;
 mod monitoring;
+mod page;
 mod peer;
 mod policies;
 mod routes;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::events::Events;
+use crate::history::History;
 use crate::locks::Locks;
 use crate::sessions::Sessions;
 use tokio_util::task::TaskTracker;
@@ -51,6 +53,8 @@ pub(crate) trait Steered: Rollout {
     fn unready(&self) -> Vec<Unready>;
     /// What `GET /metrics` answers: all metrics of this moment, of the type [`CONTENT_TYPE`](crate::metrics::CONTENT_TYPE).
     fn metrics(&self) -> String;
+    /// What the status page shows of the past.
+    fn history(&self) -> &History;
     /// What is open.
     fn sessions(&self) -> &Sessions;
     /// Who is locked out.

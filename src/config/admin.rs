@@ -14,7 +14,7 @@ pub struct Admin {
     /// A group whose members may use the socket, besides root and the gateway's own user. The socket then has mode 0660 and that
     /// group, otherwise 0600. Default: none.
     pub group: Option<String>,
-    /// Where `/metrics`, `/healthz` and `/readyz` are served over HTTP; read-only. A loopback address, unless `token_file` is set. Default: none.
+    /// Where `/metrics`, `/healthz`, `/readyz` and the status page are served over HTTP; read-only. A loopback address, unless `token_file` is set. Default: none.
     pub http: Option<SocketAddr>,
     /// A file with the bearer token that every path but the two health paths demands. Default: none is demanded.
     pub token_file: Option<PathBuf>,

@@ -32,6 +32,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{AuditFile, Config, Draft, Faults};
 use crate::events::Events;
 use crate::forwarder::{Forwarder, Review};
+use crate::history::History;
 use crate::judgement::Judge;
 use crate::locks::Locks;
 use crate::metrics::Metrics;
@@ -66,6 +67,8 @@ struct Shared {
     judge: Arc<Judge>,
     events: Events,
     metrics: Metrics,
+    /// What the status page shows of the past.
+    history: History,
     /// What is open.
     sessions: Sessions,
     /// Who is locked out.

@@ -21,8 +21,9 @@ use super::{Gateway, Origin, Prepared, Shared};
 use crate::accounts::Accounts;
 use crate::audit::Audit;
 use crate::config::{Config, Faults};
-use crate::events::{Event, Events, Subject};
+use crate::events::{Event, Events, Listener, Subject};
 use crate::forwarder::Forwarder;
+use crate::history::History;
 use crate::judgement::{Judge, OwnListeners};
 use crate::locks::{Locks, LocksError};
 use crate::metrics::Metrics;
@@ -108,7 +109,12 @@ impl Gateway {
         ));
         let observers = Observers(Arc::clone(&judge));
         let metrics = Metrics::default();
-        let events = Events::new(audit, vec![Box::new(observers), Box::new(metrics.clone())]);
+        let history = History::default();
+        let mut listening: Vec<Box<dyn Listener>> = vec![Box::new(observers), Box::new(metrics.clone())];
+        if bound.is_monitored() {
+            listening.push(Box::new(history.clone()));
+        }
+        let events = Events::new(audit, listening);
         let tasks = TaskTracker::new();
         let files = Shares::new(files, FILES_OF_ONE);
         let forwarder = Arc::new(Forwarder::new(&judge, &events, &sessions, files, &tasks));
@@ -139,6 +145,7 @@ impl Gateway {
             judge,
             events,
             metrics,
+            history,
             sessions,
             locks,
             tasks,

@@ -12,6 +12,7 @@ use crate::admin::{
 };
 use crate::config;
 use crate::events::Events;
+use crate::history::History;
 use crate::judgement::OwnListeners;
 use crate::locks::Locks;
 use crate::metrics::{Component, Now};
@@ -86,6 +87,11 @@ impl Bound {
         Ok(Self { control, http, token })
     }
 
+    /// Whether anyone can look at the status page.
+    pub(super) fn is_monitored(&self) -> bool {
+        self.http.is_some()
+    }
+
     /// Serves both until the gateway has stopped.
     pub(super) fn serve(self, shared: &Arc<Shared>) -> Interfaces {
         let interfaces = Interfaces {
@@ -109,6 +115,12 @@ impl Bound {
                 admin::monitor(Arc::clone(&listener), token, Arc::clone(&gateway), tasks, stop)
             });
             tasks.spawn(serving);
+            let gateway = Arc::clone(shared);
+            let keeping = shared.vitals.keep(Vital::Sampling, stop.clone(), move || {
+                let history = gateway.history.clone();
+                history.keep(gateway.sessions.clone(), gateway.ending.clone())
+            });
+            tasks.spawn(keeping);
         }
         interfaces
     }
@@ -174,6 +186,10 @@ impl Steered for Shared {
             audit: self.events.audit().lines(),
             policies: generation.components().map(component).collect(),
         })
+    }
+
+    fn history(&self) -> &History {
+        &self.history
     }
 
     fn sessions(&self) -> &Sessions {

@@ -35,6 +35,7 @@ mod mute;
 #[path = "../odd/mod.rs"]
 mod odd;
 mod outputs;
+mod page;
 mod prepared;
 mod rates;
 mod refusals;
