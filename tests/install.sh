@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs on Debian what building and testing need besides a Rust toolchain (https://rustup.rs): a C compiler, the OpenSSH
-# programs that the tests talk to, the compiler and wasm-tools that the committed component is verified with, and the compilers of
-# all languages that a policy can be written in. What is there already is left alone, so it may be run again at any time.
+# programs that the tests talk to, the compiler and wasm-tools that the committed component is verified with, a browser for the
+# status page, and the compilers of all languages that a policy can be written in. What is there already is left alone, so it may be run again at any time.
 #
 #   tests/install.sh [--tests]      --tests: only what `cargo test` needs
 set -euo pipefail
@@ -61,6 +61,10 @@ has_library libc++.a || packages+=(libc++-22-dev-wasm32 libc++abi-22-dev-wasm32)
 need node nodejs
 need npm npm
 python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
+
+# The status page is looked at in a browser (tests/page.py).
+need chromium chromium
+need chromedriver chromium-driver
 
 has_wasm_tools() {
     local candidate
