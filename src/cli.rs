@@ -26,6 +26,7 @@ use crate::password;
 use crate::plugin::{self, Plugin};
 use crate::policy::{self, Installed};
 use crate::say::{DONE, FAILED, INVALID, UNBOUND, fail, invalid, plain, print, shown, write};
+use crate::top::{self, Top};
 
 /// An SSH server that only forwards ports. A WebAssembly policy decides every forward.
 #[derive(Parser)]
@@ -62,6 +63,8 @@ enum Command {
     Plugin(Plugin),
     /// Inspect and control a running gateway.
     Ctl(Ctl),
+    /// Watch a running gateway in the terminal: sessions, tunnels, rates, and each decision as it happens.
+    Top(Top),
     /// Hash a password for `password-hash`: prompts on a terminal, else reads one line from standard input.
     HashPassword,
     /// Internal: the process that reads or compiles a component.
@@ -97,6 +100,8 @@ pub fn run() -> ExitCode {
     let filter = match &cli.command {
         // Its standard error is the answer to its parent.
         Command::WorkForParent(_) => "off",
+        // The screen is its own.
+        Command::Top(_) => "off",
         Command::Plugin(_) => "warn,policy=off,russh=off",
         _ => "info,russh=off",
     };
@@ -110,6 +115,7 @@ pub fn run() -> ExitCode {
         Command::Explain(question) => within_runtime(explain::run(question)),
         Command::Plugin(command) => within_runtime(plugin::run(command)),
         Command::Ctl(asked) => within_runtime(ctl::run(asked)),
+        Command::Top(asked) => within_runtime(top::run(asked)),
     };
     if let Some(lines) = lines {
         lines.flush(LAST_WORDS);

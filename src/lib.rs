@@ -18,6 +18,7 @@
 //! | `say` | the output of commands, and their exit codes | which command uses it |
 //! | `origin` | the configuration that a command uses: a file, or the embedded default | what is in it |
 //! | [`ctl`] | the client of a running gateway's control socket | what a gateway is made of |
+//! | `top` | the live view of a running gateway, in a terminal | what a gateway is made of |
 //! | [`admin`] | lets permitted users see and steer a running gateway, over HTTP | SSH, policies, how it is done |
 //! | [`config`] | the configuration as typed (TOML) and as meant | SSH, policies, the network |
 //! | [`embedded`] | the default configuration | |
@@ -201,5 +202,6 @@ mod sessions;
 mod shares;
 mod signature;
 mod ssh;
+mod top;
 pub mod vital;
 mod workers;

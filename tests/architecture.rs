@@ -23,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("admin",        &["config", "events", "files", "history", "locks", "metrics", "page", "policy", "request", "sessions"]),
     ("audit",        &["config", "outlet", "vital"]),
     ("auth",         &["files", "request"]),
-    ("cli",          &["config", "confined", "ctl", "embedded", "explain", "gateway", "logging", "origin", "outlet", "password", "plugin", "policy", "say"]),
+    ("cli",          &["config", "confined", "ctl", "embedded", "explain", "gateway", "logging", "origin", "outlet", "password", "plugin", "policy", "say", "top"]),
     ("config",       &["files", "request"]),
     ("confined",     &["request", "vital"]),
     ("ctl",          &["config", "gateway", "request", "say"]),
@@ -58,6 +58,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("shares",       &[]),
     ("signature",    &["auth", "config", "files", "request"]),
     ("ssh",          &["accounts", "auth", "config", "events", "files", "forwarder", "judgement", "locks", "relay", "request", "sessions"]),
+    ("top",          &["ctl", "request", "say"]),
     ("vital",        &["request"]),
     ("workers",      &[]),
 ];
@@ -229,6 +230,12 @@ fn only_the_ssh_room_names_russh() {
 #[test]
 fn only_the_policy_room_names_wasmtime() {
     let strays = words_outside(&["wasmtime", "wasmparser"], "policy");
+    assert!(strays.is_empty(), "{strays:#?}");
+}
+
+#[test]
+fn only_the_live_view_names_ratatui() {
+    let strays = words_outside(&["ratatui", "crossterm"], "top");
     assert!(strays.is_empty(), "{strays:#?}");
 }
 

@@ -1,6 +1,6 @@
 //! One HTTP request over the control socket.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -12,15 +12,18 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use crate::config;
+use crate::gateway::control_socket;
+
 /// What came back.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// Whether the status says success.
-    pub(super) ok: bool,
-    pub(super) body: Value,
+    pub(crate) ok: bool,
+    pub(crate) body: Value,
 }
 
 /// Why nothing usable came back.
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// No gateway is there, or it does not answer.
     Unanswered(String),
     /// The gateway said no.
@@ -29,20 +32,36 @@ pub(super) enum Failure {
     Garbled(String),
 }
 
-pub(super) async fn get(socket: &Path, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
+/// The control socket that a command line names: by its path, by a configuration, or not at all.
+///
+/// # Errors
+/// If the configuration is invalid, or no path can be derived.
+pub(crate) fn socket(path: Option<&Path>, config: Option<&Path>) -> Result<PathBuf, String> {
+    if let Some(path) = path {
+        return Ok(path.to_owned());
+    }
+    let named = match config {
+        Some(file) => config::load(file).map_err(|faults| faults.to_string())?.admin.socket,
+        None => None,
+    };
+    let path = named.or_else(control_socket);
+    path.ok_or_else(|| "no home directory: set HOME, or give the control socket with --socket".to_owned())
+}
+
+pub(crate) async fn get(socket: &Path, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
     let query = url_query(query);
     send(socket, Method::GET, &format!("{path}{query}"), Bytes::new()).await
 }
 
-pub(super) async fn post(socket: &Path, path: &str, body: &Value) -> Result<Answer, Failure> {
+pub(crate) async fn post(socket: &Path, path: &str, body: &Value) -> Result<Answer, Failure> {
     send(socket, Method::POST, path, body.to_string().into()).await
 }
 
-pub(super) async fn put(socket: &Path, path: &str, body: &Value) -> Result<Answer, Failure> {
+pub(crate) async fn put(socket: &Path, path: &str, body: &Value) -> Result<Answer, Failure> {
     send(socket, Method::PUT, path, body.to_string().into()).await
 }
 
-pub(super) async fn delete(socket: &Path, path: &str) -> Result<Answer, Failure> {
+pub(crate) async fn delete(socket: &Path, path: &str) -> Result<Answer, Failure> {
     send(socket, Method::DELETE, path, Bytes::new()).await
 }
 
@@ -52,15 +71,15 @@ async fn send(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<
 }
 
 /// One server-sent event.
-pub(super) struct Told {
-    pub(super) name: String,
-    pub(super) data: Value,
+pub(crate) struct Told {
+    pub(crate) name: String,
+    pub(crate) data: Value,
 }
 
 /// Reads events after `last`, which becomes the id of the last one, until the gateway ends the connection. False from `tell` ends
 /// it from this side.
 #[expect(clippy::disallowed_methods, reason = "a client of the gateway is no forward")]
-pub(super) async fn events(
+pub(crate) async fn events(
     socket: &Path,
     query: &[(&str, &str)],
     last: &mut Option<String>,
@@ -202,7 +221,7 @@ fn url_query(pairs: &[(&str, &str)]) -> String {
 }
 
 /// Any text as one segment of a path (RFC 3986, section 2.1).
-pub(super) fn escaped(segment: &str) -> String {
+pub(crate) fn escaped(segment: &str) -> String {
     let mut path = String::new();
     percent_encode(segment, b"-_.~", &mut path);
     path

@@ -3,7 +3,7 @@
 //! It sends one request, prints the answer for people or, with `--json`, unchanged, and exits with the program's codes. It must not
 //! know how a gateway is built: it shows only what the socket returns.
 
-mod client;
+pub(crate) mod client;
 mod policy;
 mod table;
 
@@ -15,10 +15,11 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::config;
-use crate::gateway::control_socket;
 use crate::request::{Action, printable};
 use crate::say::{DONE, FAILED, INVALID, UNANSWERED, fail, print};
 use client::{Answer, Failure};
+
+pub(crate) use table::{size, time};
 
 /// Inspect and control a running gateway.
 #[derive(Args)]
@@ -159,7 +160,7 @@ fn seconds(text: &str) -> Result<u64, String> {
 
 /// Sends the request, prints the answer and returns the exit code.
 pub(crate) async fn run(asked: Ctl) -> u8 {
-    let path = match socket(&asked) {
+    let path = match client::socket(asked.socket.as_deref(), asked.config.as_deref()) {
         Ok(path) => path,
         Err(words) => return say(INVALID, &words, asked.json),
     };
@@ -244,7 +245,8 @@ impl Command {
     }
 }
 
-fn failed(path: &Path, failure: Failure, json: bool) -> u8 {
+/// Says why nothing usable came back; the code of that.
+pub(crate) fn failed(path: &Path, failure: Failure, json: bool) -> u8 {
     match failure {
         Failure::Unanswered(words) => {
             let words = format!("no gateway answers on {}: {words}", path.display());
@@ -286,18 +288,6 @@ fn say(code: u8, words: &str, json: bool) -> u8 {
         DONE => code,
         unprinted => unprinted,
     }
-}
-
-fn socket(asked: &Ctl) -> Result<PathBuf, String> {
-    if let Some(path) = &asked.socket {
-        return Ok(path.clone());
-    }
-    let named = match &asked.config {
-        Some(file) => config::load(file).map_err(|faults| faults.to_string())?.admin.socket,
-        None => None,
-    };
-    let path = named.or_else(control_socket);
-    path.ok_or_else(|| "no home directory: set HOME, or give the control socket with --socket".to_owned())
 }
 
 impl Wanted {

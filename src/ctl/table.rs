@@ -61,7 +61,7 @@ fn status(body: &Value) -> String {
         row("sessions", text(body, "sessions")),
         row("tunnels", text(body, "tunnels")),
         row("listeners", text(body, "listeners")),
-        row("buffered", size(body, "buffered_bytes")),
+        row("buffered", size_of(body, "buffered_bytes")),
         row("audit log", audit),
     ];
     rows.extend(policies.map(|policy| row("policy", policy)));
@@ -160,8 +160,8 @@ fn cell(value: &Value, key: &str, shown: Shown, now: Timestamp) -> String {
             .and_then(Value::as_str)
             .map_or_else(String::new, |text| printable(text, MAX_SENTENCE)),
         Digest => text(value, key).chars().take(12).collect(),
-        Size => size(value, key),
-        Rate => size(value, key),
+        Size => size_of(value, key),
+        Rate => size_of(value, key),
         Age => from_now().map_or("-".to_owned(), |seconds| time(-seconds)),
         Left => from_now().map_or("-".to_owned(), time),
     }
@@ -189,7 +189,7 @@ pub(super) fn number(value: &Value, key: &str) -> u64 {
 }
 
 /// The two largest units.
-fn time(seconds: i64) -> String {
+pub(crate) fn time(seconds: i64) -> String {
     let seconds = seconds.max(0);
     match (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
         (0, 0, 0, seconds) => format!("{seconds}s"),
@@ -226,7 +226,7 @@ pub(super) fn event(name: &str, body: &Value) -> String {
     words.extend(["code", "cause", "name", "admin"].into_iter().filter_map(said));
     for (key, sign) in [("bytes_up", "up"), ("bytes_down", "down")] {
         if body.get(key).is_some() {
-            words.push(format!("{sign} {}", size(body, key)));
+            words.push(format!("{sign} {}", size_of(body, key)));
         }
     }
     words.extend(said("reason").map(|reason| format!("({reason})")));
@@ -280,10 +280,13 @@ pub(super) fn word(value: &Value) -> String {
     }
 }
 
-fn size(object: &Value, key: &str) -> String {
-    let Some(bytes) = object.get(key).and_then(Value::as_u64) else {
-        return "-".to_owned();
-    };
+fn size_of(object: &Value, key: &str) -> String {
+    let bytes = object.get(key).and_then(Value::as_u64);
+    bytes.map_or_else(|| "-".to_owned(), size)
+}
+
+/// Bytes in the largest unit of which there is at least one.
+pub(crate) fn size(bytes: u64) -> String {
     let mut size = bytes as f64;
     let mut unit = "B";
     for next in ["KiB", "MiB", "GiB", "TiB"] {
@@ -338,9 +341,9 @@ mod tests {
             (3_u64 << 30, "3.0 GiB"),
         ];
         for (bytes, shown) in table {
-            assert_eq!(size(&json!({ "n": bytes }), "n"), shown);
+            assert_eq!(size_of(&json!({ "n": bytes }), "n"), shown);
         }
-        assert_eq!(size(&json!({}), "n"), "-");
+        assert_eq!(size_of(&json!({}), "n"), "-");
     }
 
     #[test]

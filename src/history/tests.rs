@@ -6,7 +6,7 @@ use super::kept::{Kept, MINUTES};
 use super::ring::Ring;
 use super::times::Times;
 use super::*;
-use crate::events::{ConnectFailed, Decided};
+use crate::events::{ConnectFailed, Decided, Swap};
 use crate::policy::{Installed, PolicyRef};
 use crate::request::{Action, By, Endpoint, Host, Requested, Unreached, VerdictWord};
 use crate::sessions::Totals;

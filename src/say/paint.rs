@@ -13,6 +13,11 @@ impl Paint {
         Self(io::stdout().is_terminal() && !refused)
     }
 
+    /// Whether there are colours.
+    pub(crate) fn is_coloured(self) -> bool {
+        self.0
+    }
+
     pub(crate) fn good(self, text: &str) -> String {
         self.with(GREEN, text)
     }

@@ -49,5 +49,7 @@ mod stalls;
 mod standing;
 mod stumbles;
 mod swaps;
+mod terminal;
 mod terms;
 mod together;
+mod top;
