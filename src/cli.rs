@@ -1,5 +1,7 @@
 //! The command line: what each command does and with which code it exits.
 
+mod check;
+mod serve;
 mod signals;
 
 use std::io;
@@ -12,20 +14,15 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use self::signals::{Order, Signals};
-use crate::config::{AuditFile, Config, Faults};
 use crate::confined;
 use crate::ctl::{self, Ctl};
-use crate::embedded::Embedded;
 use crate::explain::{self, Explain};
-use crate::gateway::{self, Gateway, Origin, Prepared, StartError};
-use crate::logging::{self, Lines};
-use crate::origin::origin;
+use crate::logging::{self, Filter, Format, Lines};
 use crate::outlet::Outlet;
 use crate::password;
 use crate::plugin::{self, Plugin};
-use crate::policy::{self, Installed};
-use crate::say::{DONE, FAILED, INVALID, UNBOUND, fail, invalid, plain, print, shown, write};
+use crate::policy;
+use crate::say::{DONE, FAILED, INVALID, fail, print, write};
 use crate::top::{self, Top};
 
 /// An SSH server that only forwards ports. A WebAssembly policy decides every forward.
@@ -46,12 +43,21 @@ enum Command {
         /// Address to listen on instead of the configured ones; repeatable.
         #[arg(long, value_name = "ADDR")]
         listen: Vec<SocketAddr>,
+        /// How log lines on standard error look.
+        #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+        log_format: Format,
+        /// Which lines to log: off, error, warn, info, debug or trace, or a list such as `info,policy=debug` [default: RUST_LOG, else info].
+        #[arg(long, value_name = "LEVEL")]
+        log_level: Option<Filter>,
     },
     /// Validate the configuration, keys and policies without opening a socket.
     Check {
         /// Configuration file [default: the embedded one].
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Also say what would change in a gateway that runs with this configuration, and when it would apply.
+        #[arg(long, value_name = "RUNNING")]
+        diff: Option<PathBuf>,
         /// Print faults as JSON.
         #[arg(long)]
         json: bool,
@@ -95,7 +101,14 @@ pub fn run() -> ExitCode {
         }
     };
     // Nothing that serves waits for who reads the log.
-    let lines = matches!(cli.command, Command::Serve { .. }).then(log_lines).flatten();
+    let (level, format) = match &cli.command {
+        Command::Serve {
+            log_level, log_format, ..
+        } => (log_level.clone(), *log_format),
+        _ => (None, Format::Text),
+    };
+    let serves = matches!(cli.command, Command::Serve { .. });
+    let lines = serves.then(|| log_lines(format)).flatten();
     // A policy that is tried is heard in what the command prints.
     let filter = match &cli.command {
         // Its standard error is the answer to its parent.
@@ -105,13 +118,19 @@ pub fn run() -> ExitCode {
         Command::Plugin(_) => "warn,policy=off,russh=off",
         _ => "info,russh=off",
     };
-    logging::start(filter, lines.as_ref());
+    logging::start(filter, level, format, lines.as_ref());
     let code = match cli.command {
         Command::Completions { shell } => completions(shell),
         Command::WorkForParent(order) => work(&order),
         Command::HashPassword => password::run(),
-        Command::Serve { config, listen } => within_runtime(serve(config, listen, lines.as_ref())),
-        Command::Check { config, json } => within_runtime(check(config, json)),
+        Command::Serve { config, listen, .. } => {
+            let log = serve::Log {
+                lines: lines.as_ref(),
+                format,
+            };
+            within_runtime(serve::run(config, listen, log))
+        }
+        Command::Check { config, diff, json } => within_runtime(check::run(config, diff, json)),
         Command::Explain(question) => within_runtime(explain::run(question)),
         Command::Plugin(command) => within_runtime(plugin::run(command)),
         Command::Ctl(asked) => within_runtime(ctl::run(asked)),
@@ -124,9 +143,9 @@ pub fn run() -> ExitCode {
 }
 
 /// The log of a gateway, by a thread; where the system gives none, it is written by who logs.
-fn log_lines() -> Option<Lines> {
+fn log_lines(format: Format) -> Option<Lines> {
     let outlet = Outlet::standard(io::stderr().as_fd()).ok()?;
-    Lines::start("log", outlet).ok()
+    Lines::start("log", outlet, format).ok()
 }
 
 fn work(order: &confined::Order) -> u8 {
@@ -155,140 +174,4 @@ fn completions(shell: Shell) -> u8 {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "portreeve", &mut script);
     write(&script)
-}
-
-async fn serve(config: Option<PathBuf>, listen: Vec<SocketAddr>, log: Option<&Lines>) -> u8 {
-    let welcome = match &config {
-        None => match Embedded::new(listen.clone()) {
-            Ok(embedded) => Some(embedded),
-            Err(faults) => return invalid(&faults),
-        },
-        Some(_) => None,
-    };
-    // Before anything serves, so that a signal that comes early is not missed.
-    let signals = match Signals::listen() {
-        Ok(signals) => signals,
-        Err(error) => return fail(FAILED, &format!("cannot listen for signals: {error}")),
-    };
-    let started = match origin(config, listen) {
-        Ok(origin) => Gateway::start(origin).await,
-        Err(faults) => return invalid(&faults),
-    };
-    let gateway = match started {
-        Ok(gateway) => gateway,
-        Err(StartError::Invalid(faults)) => return invalid(&faults),
-        Err(error @ StartError::Bind { .. }) => return fail(UNBOUND, &error.to_string()),
-        Err(error @ StartError::Admin(_)) => return fail(UNBOUND, &error.to_string()),
-        Err(error @ (StartError::Audit(_) | StartError::Locks(_) | StartError::Threads(_))) => {
-            return fail(FAILED, &error.to_string());
-        }
-    };
-    let mut text = String::new();
-    for address in gateway.addresses() {
-        text.push_str(&format!("portreeve listens on {address}\n"));
-    }
-    if let (Some(welcome), Some(address)) = (welcome, gateway.addresses().first()) {
-        text.push('\n');
-        text.push_str(&welcome.commands(*address));
-    }
-    // Where the audit log is on standard output, nothing else may be.
-    let words = match gateway.audit_file() {
-        AuditFile::Stdout => log.cloned(),
-        AuditFile::Path(_) => Outlet::standard(io::stdout().as_fd())
-            .and_then(|outlet| Lines::start("words", outlet))
-            .ok(),
-    };
-    if let Some(words) = &words {
-        words.add(shown(&text).as_bytes());
-    }
-    let code = obey(signals, &gateway).await;
-    if let Some(words) = words {
-        words.flush(LAST_WORDS);
-    }
-    code
-}
-
-/// Reloads when told, until told to stop.
-async fn obey(mut signals: Signals, gateway: &Gateway) -> u8 {
-    loop {
-        tokio::select! {
-            order = signals.next() => match order {
-                Order::Reload => gateway.reload_in_background(),
-                Order::Stop => break,
-            },
-            () = gateway.asked_to_drain() => break,
-        }
-    }
-    let stops_again = async { while signals.next().await != Order::Stop {} };
-    tokio::select! {
-        () = gateway.drain() => return DONE,
-        () = stops_again => {}
-    }
-    gateway.abandon().await;
-    FAILED
-}
-
-async fn check(config: Option<PathBuf>, json: bool) -> u8 {
-    let checked = match origin(config, Vec::new()) {
-        Ok(origin) => match origin.load() {
-            Ok(config) => whole(config, &*origin).await,
-            Err(faults) => Err(faults),
-        },
-        Err(faults) => Err(faults),
-    };
-    match checked {
-        Ok(prepared) => print(&report(&prepared, json)),
-        Err(faults) if json => {
-            let text = serde_json::to_string_pretty(&serde_json::json!({ "ok": false, "faults": faults.faults }));
-            print(&(text.unwrap_or_default() + "\n"));
-            INVALID
-        }
-        Err(faults) => invalid(&faults),
-    }
-}
-
-/// The configuration prepared, or all that keeps a gateway from its start.
-async fn whole(config: Config, origin: &dyn Origin) -> Result<Prepared, Faults> {
-    let file = origin.file();
-    let mut missing = gateway::missing(&config, file);
-    match Prepared::new(config, file).await {
-        Ok(prepared) if missing.is_empty() => {
-            prepared.keeps_to(origin.invariants(), file).await?;
-            Ok(prepared)
-        }
-        Ok(_) => Err(Faults {
-            file: file.to_owned(),
-            faults: missing,
-        }),
-        Err(mut faults) => {
-            faults.faults.append(&mut missing);
-            Err(faults)
-        }
-    }
-}
-
-fn report(prepared: &Prepared, json: bool) -> String {
-    let generation = &prepared.generation;
-    let keys: Vec<_> = prepared.host_keys.fingerprints().collect();
-    if json {
-        let policies: Vec<_> = generation.installed().collect();
-        let value = serde_json::json!({ "ok": true, "policies": policies, "host-keys": keys });
-        return format!("{value:#}\n");
-    }
-    let mut text = "the configuration is valid\n".to_owned();
-    for key in keys {
-        text.push_str(&format!("host key {key}\n"));
-    }
-    for Installed { policy, signer } in generation.installed() {
-        let digest = policy.sha256.get(..12).unwrap_or_default();
-        let signed =
-            signer.map(|signer| format!(", signed by {} with {}", plain(&signer.principal), signer.fingerprint));
-        text.push_str(&format!(
-            "policy {} {} (sha256 {digest}…{})\n",
-            plain(&policy.name),
-            plain(&policy.version),
-            signed.unwrap_or_default()
-        ));
-    }
-    text
 }

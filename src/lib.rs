@@ -24,6 +24,8 @@
 //! | [`embedded`] | the default configuration | |
 //! | [`proxy_header`] | the client's address behind a trusted load balancer | users |
 //! | [`gateway`] | bind, accept, limit, swap, reload, drain; wires the rooms | the protocol |
+//! | [`handover`] | starts the process that takes this one's place, and passes it the listening sockets | what is served on them |
+//! | `notify` | tells a service manager what this process does | why |
 //! | `open_files` | raises the limit on open files at start, and says how many of them forwards may use | |
 //! | [`shares`] | places that users share fairly | what the places are for |
 //! | [`vital`] | essential tasks: restarted if they end, and reported while they are missing | what they do |
@@ -177,6 +179,7 @@ mod explain;
 mod files;
 mod forwarder;
 pub mod gateway;
+mod handover;
 mod history;
 mod judgement;
 mod locks;
@@ -184,6 +187,7 @@ mod logging;
 mod machine;
 mod metrics;
 pub mod names;
+mod notify;
 mod open_files;
 mod origin;
 mod outlet;

@@ -3,7 +3,7 @@
 //! The room knows who is locked out, why and until when. Whoever lets a user in asks it, and whoever locks one out ends what that
 //! user has open. A file that cannot be read is an error at start, because a user may be locked out in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -79,6 +79,8 @@ struct Kept {
     /// None: they do not outlive the process.
     path: Option<PathBuf>,
     locks: Mutex<BTreeMap<String, Arc<Lock>>>,
+    /// Users who were locked out in the file when it was last read or written here.
+    kept: Mutex<BTreeSet<String>>,
     /// Held by the one who changes the file; the table is never held meanwhile, so whoever asks does not wait for a file.
     changing: Mutex<()>,
 }
@@ -91,6 +93,7 @@ impl Locks {
     pub(crate) fn read(path: Option<PathBuf>) -> Result<Self, LocksError> {
         let locks = path.as_deref().map(read).transpose()?.unwrap_or_default();
         Ok(Self(Arc::new(Kept {
+            kept: Mutex::new(locks.keys().cloned().collect()),
             locks: Mutex::new(locks),
             changing: Mutex::default(),
             path,
@@ -153,9 +156,37 @@ impl Locks {
         let now = Timestamp::now();
         kept.retain(|name, lock| name != user && lock.holds(now));
         kept.extend(self.lock().get(user).map(|lock| (user.to_owned(), Arc::clone(lock))));
+        let users = kept.keys().cloned().collect();
         let kept: Vec<&Lock> = kept.values().map(|lock| &**lock).collect();
         let text = serde_json::to_string_pretty(&kept).map_err(|error| unusable(error.into()))?;
-        files::replace(path, &(text + "\n"), Some(Permissions::from_mode(0o600))).map_err(unusable)
+        files::replace(path, &(text + "\n"), Some(Permissions::from_mode(0o600))).map_err(unusable)?;
+        *self.0.kept.lock().unwrap_or_else(PoisonError::into_inner) = users;
+        Ok(())
+    }
+
+    /// Reads the file again, which another process changes, too. Returns the locks that are new here. It may wait for a second: call
+    /// it aside.
+    ///
+    /// # Errors
+    /// If it cannot be read: nothing has changed then.
+    pub(crate) fn read_again(&self) -> Result<Vec<Arc<Lock>>, LocksError> {
+        let Some(path) = &self.0.path else {
+            return Ok(Vec::new());
+        };
+        let _changing = self.changing();
+        let file = read(path)?;
+        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locks = self.lock();
+        for lifted in kept.iter().filter(|user| !file.contains_key(*user)) {
+            locks.remove(lifted);
+        }
+        *kept = file.keys().cloned().collect();
+        // What was said here last counts, even if it is not in the file yet.
+        let is_new = |lock: &Arc<Lock>| locks.get(&lock.user).is_none_or(|ours| ours.since < lock.since);
+        let new: Vec<_> = file.into_values().filter(is_new).collect();
+        locks.extend(new.iter().map(|lock| (lock.user.clone(), Arc::clone(lock))));
+        let now = Timestamp::now();
+        Ok(new.into_iter().filter(|lock| lock.holds(now)).collect())
     }
 
     fn changing(&self) -> MutexGuard<'_, ()> {
@@ -325,6 +356,27 @@ mod tests {
         other.keep("bob").unwrap();
         let users = |locks: &Locks| -> Vec<_> { locks.all().iter().map(|lock| lock.user.clone()).collect() };
         assert_eq!(users(&Locks::read(Some(path)).unwrap()), ["ann", "eve"]);
+    }
+
+    #[test]
+    fn what_another_process_locks_and_lifts_is_seen_when_the_file_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("locks.json");
+        let [one, other] = [(), ()].map(|()| Locks::read(Some(path.clone())).unwrap());
+        let users = |new: Vec<Arc<Lock>>| -> Vec<_> { new.iter().map(|lock| lock.user.clone()).collect() };
+        keep(&one, lock("ann", None));
+        keep(&other, lock("bob", None));
+        one.hold(lock("eve", None)).unwrap();
+        assert_eq!(users(one.read_again().unwrap()), ["bob"]);
+        assert!(one.read_again().unwrap().is_empty());
+        assert!(other.lift("bob"));
+        other.keep("bob").unwrap();
+        one.read_again().unwrap();
+        assert!(one.of("bob").is_none());
+        assert!(
+            one.of("ann").is_some() && one.of("eve").is_some(),
+            "not in the file yet"
+        );
     }
 
     #[test]

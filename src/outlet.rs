@@ -9,10 +9,12 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FlockOperation, flock};
 
 /// Where lines go.
 pub(crate) struct Outlet {
@@ -75,14 +77,32 @@ impl Outlet {
             .is_ok_and(|found| (found.dev(), found.ino()) == self.identity)
     }
 
-    /// Writes some of the bytes, and returns how many.
+    /// The turn of this process to write a file that others write, too (flock(2)), until it is dropped. It is not waited for longer
+    /// than that: whoever keeps it is no gateway.
+    pub(crate) fn turn(&self, patience: Duration) -> io::Result<Turn> {
+        if !self.is_file() {
+            return Ok(Turn(None));
+        }
+        let file = self.file.try_clone()?;
+        let began = Instant::now();
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Turn(Some(file))),
+                Err(rustix::io::Errno::WOULDBLOCK) if began.elapsed() < patience => thread::sleep(PAUSE),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Writes some of the bytes, and returns how many. Of a stream that others write, too, it takes whole lines at once, as far as a
+    /// line is not longer than that.
     ///
     /// # Errors
     /// [`io::ErrorKind::TimedOut`] if a stream takes nothing for so long; the system's.
     pub(crate) fn write(&mut self, bytes: &[u8], patience: Duration) -> io::Result<usize> {
         let (some, _) = match self.kind {
             Kind::File => (bytes, &[][..]),
-            Kind::Stream => bytes.split_at(bytes.len().min(AT_ONCE)),
+            Kind::Stream => bytes.split_at(whole_lines(bytes, AT_ONCE)),
         };
         loop {
             if self.kind == Kind::Stream && !self.takes_some(patience)? {
@@ -115,6 +135,27 @@ impl Outlet {
     }
 }
 
+/// The turn to write a file.
+pub(crate) struct Turn(Option<File>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(file) = &self.0 {
+            let _ = flock(file, FlockOperation::Unlock);
+        }
+    }
+}
+
+/// How many bytes to write at once, at most so many: up to the end of a line, if there is one.
+fn whole_lines(bytes: &[u8], most: usize) -> usize {
+    let some = bytes.get(..most).unwrap_or(bytes);
+    some.iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(some.len(), |end| end + 1)
+}
+
+/// Between two tries to get the turn.
+const PAUSE: Duration = Duration::from_millis(1);
 /// A pipe that takes anything takes this much without waiting (`PIPE_BUF`, pipe(7)).
 const AT_ONCE: usize = 4096;
 
@@ -162,6 +203,28 @@ mod tests {
             assert!(heard == sent, "another order, or other bytes");
             assert_eq!(outlet.write(b"more", Duration::from_secs(1)).unwrap(), 4);
         }
+    }
+
+    #[test]
+    fn a_stream_gets_whole_lines_where_they_are_short_enough() {
+        #[rustfmt::skip]
+        let table: [(&[u8], usize); 5] = [
+            (b"one\ntwo\nthree", 8), (b"one\n", 4), (b"one", 3), (b"eleven bytes\n", 10), (b"", 0),
+        ];
+        for (bytes, taken) in table {
+            assert_eq!(whole_lines(bytes, 10), taken, "{}", String::from_utf8_lossy(bytes));
+        }
+    }
+
+    #[test]
+    fn writers_of_one_file_take_turns_and_wait_no_longer_than_they_may() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let [one, other] = [(), ()].map(|()| Outlet::open(&path).unwrap());
+        let turn = one.turn(Duration::ZERO).unwrap();
+        assert!(other.turn(Duration::from_millis(5)).is_err());
+        drop(turn);
+        assert!(other.turn(Duration::ZERO).is_ok());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Steered;
 use super::filter::{Filter, Wanted};
 use super::routes::{Answer, Failed, filter};
+use super::serve::Until;
 use crate::events::{Fact, Missed, Reading};
 
 /// Places of those who read along: they stay, and others want to ask something, too.
@@ -26,6 +27,7 @@ pub(super) fn places() -> Arc<Semaphore> {
 pub(super) async fn events<S: Steered>(
     State(gateway): State<Arc<S>>,
     axum::Extension(places): axum::Extension<Arc<Semaphore>>,
+    axum::Extension(until): axum::Extension<Until>,
     headers: HeaderMap,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Answer<Response> {
@@ -49,9 +51,13 @@ pub(super) async fn events<S: Steered>(
         waiting: VecDeque::new(),
         _place: place,
     };
-    let stream = stream::unfold(reader, |mut reader| async move {
-        let event = reader.next().await;
-        Some((Ok::<_, Infallible>(event), reader))
+    let stream = stream::unfold((reader, until), |(mut reader, until)| async move {
+        // Where another process takes over, its events are the ones to read.
+        let event = tokio::select! {
+            event = reader.next() => event,
+            () = until.leaving.cancelled() => return None,
+        };
+        Some((Ok::<_, Infallible>(event), (reader, until)))
     });
     Ok(Sse::new(stream)
         .keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE))

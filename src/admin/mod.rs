@@ -13,10 +13,12 @@ mod events;
 mod filter;
 mod health;
 mod locks;
+mod log_level;
 mod monitoring;
 mod page;
 mod peer;
 mod policies;
+mod relatives;
 mod routes;
 mod serve;
 mod socket;
@@ -40,8 +42,9 @@ pub(crate) use policies::{
     Declined, DiffView, DifferencesView, ExampleView, GateView, GatesView, GenerationView, GroupView, Load, PluginView,
     QuarantinedView, Rollout, UserView, settings_that_differ,
 };
-pub(crate) use serve::{control, monitor};
-pub(crate) use socket::{ControlSocket, SocketError};
+pub(crate) use relatives::Relatives;
+pub(crate) use serve::{Until, control, monitor};
+pub(crate) use socket::{ControlSocket, Ownership, SocketError, remove as remove_socket};
 pub(crate) use token::Token;
 pub(crate) use view::{AuditView, PolicyView, Reloaded, Status};
 
@@ -65,6 +68,8 @@ pub(crate) trait Steered: Rollout {
     fn events(&self) -> &Events;
     /// Reads configuration, keys and policies again; or says what keeps that from applying.
     fn reload(self: Arc<Self>) -> impl Future<Output = Result<Reloaded, String>> + Send;
+    /// Says what that would do, and does nothing of it.
+    fn rehearse(self: Arc<Self>) -> impl Future<Output = Result<Reloaded, String>> + Send;
     /// Begins to drain, as SIGTERM does; `patience` replaces `limits.drain-timeout`.
     fn drain(&self, patience: Option<Duration>);
 }

@@ -5,13 +5,17 @@ use std::ffi::CString;
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use tokio::net::unix::UCred;
 
+use super::Relatives;
+
 /// Who is admitted: root, the gateway's own user, and the members of one group.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Admins {
     own: Uid,
     group: Option<Gid>,
     /// The gateway's own process, which connects to sockets for its users.
     process: i32,
+    /// Other processes that do.
+    relatives: Relatives,
 }
 
 /// A peer that was admitted.
@@ -37,7 +41,13 @@ impl Admins {
             own: Uid::effective(),
             group: group.transpose()?,
             process: i32::try_from(std::process::id()).unwrap_or(0),
+            relatives: Relatives::default(),
         })
+    }
+
+    /// Processes of this gateway besides this one.
+    pub(crate) fn relatives(&self) -> &Relatives {
+        &self.relatives
     }
 
     pub(super) fn group(&self) -> Option<Gid> {
@@ -46,9 +56,9 @@ impl Admins {
 
     /// The administrator behind a connection, if it is one.
     ///
-    /// A connection that this process made itself is none, whatever its user: it would be a forward to the control socket.
+    /// A connection that a process of this gateway made is none, whatever its user: it would be a forward to the control socket.
     pub(super) fn admit(&self, peer: UCred) -> Option<Administrator> {
-        if peer.pid() == Some(self.process) {
+        if self.is_a_gateway(peer) {
             return None;
         }
         let uid = Uid::from_raw(peer.uid());
@@ -70,11 +80,16 @@ impl Admins {
     /// The same without a look-up, for when the names are not there: root and the gateway's own user.
     pub(super) fn admit_unnamed(&self, peer: UCred) -> Option<Administrator> {
         let uid = Uid::from_raw(peer.uid());
-        let admitted = peer.pid() != Some(self.process) && self.needs_no_name(uid);
+        let admitted = !self.is_a_gateway(peer) && self.needs_no_name(uid);
         admitted.then(|| Administrator {
             uid: uid.as_raw(),
             name: uid.to_string(),
         })
+    }
+
+    fn is_a_gateway(&self, peer: UCred) -> bool {
+        let is_one = |process| process == self.process || self.relatives.has(process);
+        peer.pid().is_some_and(is_one)
     }
 
     fn needs_no_name(&self, uid: Uid) -> bool {
@@ -104,6 +119,16 @@ mod tests {
         assert_eq!(admins.admit_unnamed(peer), None);
         // The same user from another process.
         let others = Admins { process: 0, ..admins };
+        others.relatives.add(std::process::id());
+        assert_eq!(
+            (others.admit(peer), others.admit_unnamed(peer)),
+            (None, None),
+            "a process of the same gateway"
+        );
+        let others = Admins {
+            relatives: Relatives::default(),
+            ..others
+        };
         let unnamed = others.admit_unnamed(peer).map(|found| found.name);
         assert_eq!(unnamed, Some(Uid::effective().to_string()));
         assert_eq!(
@@ -120,6 +145,7 @@ mod tests {
             own: Uid::from_raw(peer.uid() + 1),
             group: None,
             process: 0,
+            relatives: Relatives::default(),
         };
         // Root is admitted in any case.
         assert_eq!(stranger.admit(peer).is_some(), peer.uid() == 0);

@@ -17,7 +17,7 @@ use super::filter::{Filter, Wanted};
 use super::peer::Administrator;
 use super::time::Time;
 use super::view::{Closed, SessionView, TunnelView};
-use super::{Steered, events, health, locks, monitoring, policies};
+use super::{Steered, events, health, locks, log_level, monitoring, policies};
 use crate::events::{Event, Subject};
 use crate::request::{Action, Cause, printable};
 use crate::sessions::{Forward, SHORTEST, Session};
@@ -33,6 +33,7 @@ pub(super) fn control<S: Steered>(gateway: Arc<S>) -> Router {
         .route("/v1/close", post(close::<S>))
         .route("/v1/locks", get(locks::all::<S>))
         .route("/v1/locks/{user}", put(locks::put::<S>).delete(locks::lift::<S>))
+        .route("/v1/log-level", get(log_level::shown).put(log_level::put::<S>))
         .route("/v1/reload", post(reload::<S>))
         .route("/v1/drain", post(drain::<S>))
         .merge(policies::routes())
@@ -266,10 +267,13 @@ async fn drain<S: Steered>(
     Ok((StatusCode::ACCEPTED, Json(serde_json::json!({ "draining": true }))).into_response())
 }
 
-/// A reload takes no options. What is not known is refused: a dry run that is none would change what it was to show.
-#[derive(Deserialize)]
+/// What is not known is refused: a dry run that is none would change what it was to show.
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Reload {}
+struct Reload {
+    #[serde(default)]
+    dry_run: bool,
+}
 
 async fn reload<S: Steered>(
     State(gateway): State<Arc<S>>,
@@ -277,13 +281,21 @@ async fn reload<S: Steered>(
     RawQuery(query): RawQuery,
     body: Bytes,
 ) -> Answer<Response> {
-    let is_plain = body.trim_ascii().is_empty() || serde_json::from_slice::<Reload>(&body).is_ok();
-    if query.is_some() || !is_plain {
-        let words = "reload takes no options: send no query, and no body or `{}`";
+    let asked = match body.trim_ascii() {
+        b"" => Some(Reload::default()),
+        body => serde_json::from_slice::<Reload>(body).ok(),
+    };
+    let Some(Reload { dry_run }) = asked.filter(|_| query.is_none()) else {
+        let words = "reload has one option, in the body: send no query, and no body, `{}` or `{\"dry_run\": true}`";
         return Err(Failed::new(StatusCode::UNPROCESSABLE_ENTITY, words));
-    }
-    announce(&*gateway, &administrator, "reload", None, serde_json::Value::Null);
-    match gateway.reload().await {
+    };
+    let reloaded = if dry_run {
+        gateway.rehearse().await
+    } else {
+        announce(&*gateway, &administrator, "reload", None, serde_json::Value::Null);
+        gateway.reload().await
+    };
+    match reloaded {
         Ok(reloaded) => Ok(json(&reloaded)),
         Err(reason) => Err(Failed::new(StatusCode::UNPROCESSABLE_ENTITY, reason)),
     }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -23,13 +25,22 @@ use tokio_util::task::TaskTracker;
 use super::peer::{Administrator, Admins};
 use super::{ControlSocket, Steered, Token, monitoring, routes};
 
-/// Serves the monitoring listener until `stop`.
+/// How long an interface is served.
+#[derive(Clone, Debug)]
+pub(crate) struct Until {
+    /// From then on another process accepts: what is asked already is answered. With `ending` at the latest.
+    pub leaving: CancellationToken,
+    /// From then on nothing is answered.
+    pub ending: CancellationToken,
+}
+
+/// Serves the monitoring listener.
 pub(crate) async fn monitor<S: Steered>(
     listener: Arc<std::net::TcpListener>,
     token: Option<Token>,
     gateway: Arc<S>,
     tasks: TaskTracker,
-    stop: CancellationToken,
+    until: Until,
 ) {
     let listener = match listener.try_clone().and_then(TcpListener::from_std) {
         Ok(listener) => listener,
@@ -38,27 +49,29 @@ pub(crate) async fn monitor<S: Steered>(
     let router = monitoring::monitored(gateway, token);
     let listener = &listener;
     let accept = || async move { listener.accept().await.map(|(stream, _)| stream) };
-    let serve = move |stream| connection(stream, router.clone(), LONGEST_LOOK);
-    serve_all(accept, serve, MONITORS, &tasks, &stop).await;
+    let leaving = until.leaving.clone();
+    let serve = move |stream| connection(stream, router.clone(), LONGEST_LOOK, leaving.clone());
+    serve_all(accept, serve, MONITORS, &tasks, &until).await;
 }
 
-/// Serves the control socket until `stop`.
+/// Serves the control socket.
 pub(crate) async fn control<S: Steered>(
     socket: Arc<ControlSocket>,
     admins: Admins,
     gateway: Arc<S>,
     tasks: TaskTracker,
-    stop: CancellationToken,
+    until: Until,
 ) {
     let listener = match socket.listener().try_clone().and_then(UnixListener::from_std) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot serve the control socket"),
     };
-    let router = routes::control(gateway);
+    let router = routes::control(gateway).layer(axum::Extension(until.clone()));
     let listener = &listener;
     let accept = || async move { listener.accept().await.map(|(stream, _)| stream) };
-    let serve = move |stream| admitted(stream, admins, router.clone());
-    serve_all(accept, serve, ADMINISTRATORS, &tasks, &stop).await;
+    let leaving = until.leaving.clone();
+    let serve = move |stream| admitted(stream, admins.clone(), router.clone(), leaving.clone());
+    serve_all(accept, serve, ADMINISTRATORS, &tasks, &until).await;
 }
 
 /// Serves each connection in its own task. If there are `most` already, the oldest makes room, so that no client that stays keeps
@@ -68,7 +81,7 @@ async fn serve_all<C, A, F>(
     serve: impl Fn(C) -> F,
     most: usize,
     tasks: &TaskTracker,
-    stop: &CancellationToken,
+    until: &Until,
 ) where
     A: Future<Output = io::Result<C>>,
     F: Future<Output = ()> + Send + 'static,
@@ -77,7 +90,7 @@ async fn serve_all<C, A, F>(
     loop {
         let accepted = tokio::select! {
             accepted = accept() => accepted,
-            () = stop.cancelled() => return,
+            () = until.leaving.cancelled() => return,
         };
         let serving = match accepted {
             Ok(stream) => serve(stream),
@@ -92,7 +105,7 @@ async fn serve_all<C, A, F>(
         {
             oldest.cancel();
         }
-        let end = stop.child_token();
+        let end = until.ending.child_token();
         open.push_back(end.clone());
         tasks.spawn(async move {
             let _over = end.clone().drop_guard();
@@ -108,10 +121,11 @@ async fn serve_all<C, A, F>(
 ///
 /// The names of users and groups may be far away (LDAP), so they are looked up aside and not waited for without end. Root and the
 /// gateway's own user need none.
-async fn admitted(stream: UnixStream, admins: Admins, router: Router) {
+async fn admitted(stream: UnixStream, admins: Admins, router: Router, leaving: CancellationToken) {
     let administrator = match stream.peer_cred() {
         Ok(peer) => {
-            let looked_up = timeout(ADMISSION, spawn_blocking(move || admins.admit(peer))).await;
+            let looks = admins.clone();
+            let looked_up = timeout(ADMISSION, spawn_blocking(move || looks.admit(peer))).await;
             looked_up
                 .unwrap_or_else(|_| Ok(admins.admit_unnamed(peer)))
                 .ok()
@@ -123,7 +137,7 @@ async fn admitted(stream: UnixStream, admins: Admins, router: Router) {
         Some(administrator) => router.layer(axum::Extension::<Administrator>(administrator)),
         None => routes::refused(),
     };
-    connection(stream, router, LONGEST).await;
+    connection(stream, router, LONGEST, leaving).await;
 }
 
 /// A peer that was gone before it was accepted costs nothing; a lack of files passes.
@@ -132,10 +146,19 @@ async fn rest(error: &io::Error) {
     sleep(REST).await;
 }
 
-/// One connection; it ends when it is idle for long, after `longest`, or after its last request.
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router, longest: Duration) {
+/// One connection; it ends when it is idle for long, after `longest`, or after its last request, which is the one under way or the
+/// first one once another process accepts.
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    longest: Duration,
+    leaving: CancellationToken,
+) {
     let router = TowerToHyperService::new(router);
+    let asked = Arc::new(Notify::new());
+    let asking = Arc::clone(&asked);
     let service = service_fn(move |request: Request<Incoming>| {
+        asking.notify_one();
         let answered = hyper::service::Service::call(&router, request);
         async move {
             // The body included: it is read inside.
@@ -149,7 +172,21 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static
         .header_read_timeout(HEADERS)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service);
-    if let Ok(Err(error)) = timeout(longest, serving).await {
+    let mut serving = pin!(serving);
+    let served = timeout(longest, async {
+        let left = async {
+            leaving.cancelled().await;
+            // Who was accepted a moment before has not asked yet.
+            let _ = timeout(FIRST_REQUEST, asked.notified()).await;
+        };
+        tokio::select! {
+            served = serving.as_mut() => return served,
+            () = left => {}
+        }
+        serving.as_mut().graceful_shutdown();
+        serving.await
+    });
+    if let Ok(Err(error)) = served.await {
         tracing::debug!(%error, "an administration connection ended");
     }
 }
@@ -159,6 +196,8 @@ const ADMINISTRATORS: usize = 64;
 const MONITORS: usize = 64;
 /// How long the head of a request may take, which is also how long a connection may be idle.
 const HEADERS: Duration = Duration::from_secs(10);
+/// How long a connection may take to its first request after another process accepts.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 /// How long a request may take in all.
 const REQUEST: Duration = Duration::from_secs(300);
 /// How long a connection of an administrator lives, and one of monitoring.

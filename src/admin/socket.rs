@@ -5,18 +5,41 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::unistd::chown;
 use thiserror::Error;
 
 use super::Admins;
 
-/// A control socket that is bound. Its file is removed at the end, if it is still the one that was made.
+/// A control socket that is bound. Its file is removed at the end, if it is this process's and still the one that was made.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
     path: PathBuf,
     made: (u64, u64),
+    ownership: Ownership,
     listener: UnixListener,
+}
+
+/// Whether this process removes the file of a socket at the end. Clones are one.
+#[derive(Clone, Debug)]
+pub(crate) struct Ownership(Arc<AtomicBool>);
+
+impl Ownership {
+    /// This process does.
+    pub(crate) fn take(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Another process does.
+    pub(crate) fn give_up(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+
+    fn is_ours(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// Why there is no control socket.
@@ -71,8 +94,47 @@ impl ControlSocket {
         Ok(Self {
             path: path.to_owned(),
             made: made.map_err(system)?,
+            ownership: Ownership(Arc::new(AtomicBool::new(true))),
             listener,
         })
+    }
+
+    /// Takes over a socket that another process made and serves, if its file is still there. That is the other's until
+    /// [`Ownership::take`].
+    ///
+    /// # Errors
+    /// If its mode cannot be set.
+    pub(crate) fn taken(
+        path: &Path,
+        listener: UnixListener,
+        made: (u64, u64),
+        admins: &Admins,
+    ) -> Result<Option<Self>, SocketError> {
+        if !is_there(path, made) {
+            return Ok(None);
+        }
+        admit(path, admins).map_err(|error| SocketError::System {
+            path: path.to_owned(),
+            error,
+        })?;
+        Ok(Some(Self {
+            path: path.to_owned(),
+            made,
+            ownership: Ownership(Arc::default()),
+            listener,
+        }))
+    }
+
+    /// Device and number of its file.
+    #[must_use]
+    pub(crate) fn made(&self) -> (u64, u64) {
+        self.made
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub(crate) fn ownership(&self) -> Ownership {
+        self.ownership.clone()
     }
 
     /// Where it is.
@@ -81,18 +143,28 @@ impl ControlSocket {
         &self.path
     }
 
-    pub(super) fn listener(&self) -> &UnixListener {
+    pub(crate) fn listener(&self) -> &UnixListener {
         &self.listener
     }
 }
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        let found = fs::symlink_metadata(&self.path);
-        if found.is_ok_and(|found| (found.dev(), found.ino()) == self.made) {
-            let _ = fs::remove_file(&self.path);
+        if self.ownership.is_ours() {
+            remove(&self.path, self.made);
         }
     }
+}
+
+/// Removes the file of a socket, if it is still this one.
+pub(crate) fn remove(path: &Path, made: (u64, u64)) {
+    if is_there(path, made) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+fn is_there(path: &Path, made: (u64, u64)) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == made)
 }
 
 /// Only a socket that nothing serves may be replaced.
@@ -152,6 +224,26 @@ mod tests {
         );
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         drop(socket);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_socket_that_was_taken_over_is_removed_by_the_one_that_has_it_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let old = ControlSocket::bind(&path, &admins()).unwrap();
+        let take = || {
+            let listener = old.listener().try_clone().unwrap();
+            ControlSocket::taken(&path, listener, old.made(), &admins()).unwrap()
+        };
+        drop(take());
+        assert!(path.exists(), "one that never served has taken it away");
+        let new = take().unwrap();
+        old.ownership().give_up();
+        new.ownership().take();
+        drop(old);
+        assert!(path.exists(), "the old one has taken it away");
+        drop(new);
         assert!(!path.exists());
     }
 

@@ -17,6 +17,8 @@ use crate::sessions::{Forward, Session};
 pub(crate) struct Status {
     /// The program's version.
     pub version: &'static str,
+    /// The process that serves.
+    pub process: u32,
     /// When it began to serve.
     #[serde(serialize_with = "shown")]
     pub started: Timestamp,

@@ -64,6 +64,8 @@ impl Target {
             // Its reader has none of the line that the one before had begun.
             lines.begin_line_again();
         }
+        // After an upgrade another process writes the same file: what is taken back must be the end of it.
+        let _turn = outlet.turn(patience);
         while !lines.rest().is_empty() {
             match outlet.write(lines.rest(), patience) {
                 Ok(taken) => lines.sent += taken,

@@ -24,6 +24,8 @@ use super::FAILED;
 pub(super) enum Order {
     /// Read everything again.
     Reload,
+    /// Leave the listeners to the program that is there now.
+    Upgrade,
     /// Drain and end; asked a second time, end at once.
     Stop,
 }
@@ -42,6 +44,7 @@ enum Meaning {
 pub(super) struct Signals {
     stops: mpsc::Receiver<()>,
     reloads: mpsc::Receiver<()>,
+    upgrades: mpsc::Receiver<()>,
 }
 
 impl Signals {
@@ -54,10 +57,12 @@ impl Signals {
         // A third request to stop asks for nothing new, nor does one to reload while another waits.
         let (stop, stops) = mpsc::channel(2);
         let (reload, reloads) = mpsc::channel(1);
+        let (upgrade, upgrades) = mpsc::channel(1);
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             let listener = Listener {
                 stop,
                 reload,
+                upgrade,
                 stops: AtomicUsize::new(0),
             };
             match listen_for(Arc::new(listener)) {
@@ -69,7 +74,11 @@ impl Signals {
             }
         })?;
         listening.recv().map_err(io::Error::other)??;
-        Ok(Self { stops, reloads })
+        Ok(Self {
+            stops,
+            reloads,
+            upgrades,
+        })
     }
 
     /// The next order. Cancel-safe.
@@ -78,6 +87,7 @@ impl Signals {
             biased;
             Some(()) = self.stops.recv() => Order::Stop,
             Some(()) = self.reloads.recv() => Order::Reload,
+            Some(()) = self.upgrades.recv() => Order::Upgrade,
             else => std::future::pending().await,
         }
     }
@@ -97,6 +107,7 @@ fn listen_for(listener: Arc<Listener>) -> io::Result<Runtime> {
 struct Listener {
     stop: mpsc::Sender<()>,
     reload: mpsc::Sender<()>,
+    upgrade: mpsc::Sender<()>,
     stops: AtomicUsize,
 }
 
@@ -108,6 +119,7 @@ impl Listener {
                     let orders = match order {
                         Order::Stop => &self.stop,
                         Order::Reload => &self.reload,
+                        Order::Upgrade => &self.upgrade,
                     };
                     let _ = orders.try_send(());
                     if order == Order::Stop && self.stops.fetch_add(1, Ordering::AcqRel) > 0 {
@@ -127,13 +139,13 @@ impl Listener {
 fn meanings() -> impl Iterator<Item = (i32, Meaning)> {
     let known = [
         (libc::SIGHUP, Meaning::Order(Order::Reload)),
+        (libc::SIGUSR2, Meaning::Order(Order::Upgrade)),
         (libc::SIGTERM, Meaning::Order(Order::Stop)),
         (libc::SIGINT, Meaning::Order(Order::Stop)),
         (libc::SIGQUIT, Meaning::Order(Order::Stop)),
         (libc::SIGXFSZ, Meaning::FileSize),
         (libc::SIGXCPU, Meaning::Nothing("SIGXCPU")),
         (libc::SIGUSR1, Meaning::Nothing("SIGUSR1")),
-        (libc::SIGUSR2, Meaning::Nothing("SIGUSR2")),
         (libc::SIGALRM, Meaning::Nothing("SIGALRM")),
         (libc::SIGVTALRM, Meaning::Nothing("SIGVTALRM")),
         (libc::SIGPROF, Meaning::Nothing("SIGPROF")),

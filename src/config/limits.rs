@@ -94,6 +94,9 @@ pub struct Limits {
     pub rekey_time: Duration,
     /// How long open tunnels may go on after SIGTERM, up to 1d. Default 30s; `"0"` closes them at once.
     pub drain_timeout: Duration,
+    /// How long a new program may take until it serves, after SIGUSR2, 1s to 1h. Default 5m; it is then ended, and the running one
+    /// goes on. It compiles policies anew if its compiler is another one.
+    pub upgrade_timeout: Duration,
 }
 
 /// How a silent client is asked whether it is still there.
@@ -174,6 +177,7 @@ impl Default for Limits {
             rekey_bytes: 16 << 30,
             rekey_time: Duration::from_secs(60 * 60),
             drain_timeout: Duration::from_secs(30),
+            upgrade_timeout: Duration::from_secs(5 * 60),
         }
     }
 }
@@ -224,6 +228,9 @@ pub(super) fn limits(table: &mut Table<'_>) -> Limits {
         rekey_time: table.or("rekey-time", default.rekey_time, |value| value.duration(SECOND..=DAY)),
         drain_timeout: table.or("drain-timeout", default.drain_timeout, |value| {
             value.duration(Duration::ZERO..=DAY)
+        }),
+        upgrade_timeout: table.or("upgrade-timeout", default.upgrade_timeout, |value| {
+            value.duration(SECOND..=60 * MINUTE)
         }),
     }
 }

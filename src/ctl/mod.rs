@@ -117,7 +117,17 @@ enum Command {
     #[command(subcommand)]
     Policy(policy::Policy),
     /// Reload the configuration, keys and policies, as SIGHUP does.
-    Reload,
+    Reload {
+        /// Read and check everything, apply nothing, and say what would change.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Show which lines the gateway logs, or change that until it ends.
+    LogLevel {
+        /// off, error, warn, info, debug or trace, or a list such as `info,policy=debug`.
+        #[arg(value_name = "LEVEL|FILTER")]
+        filter: Option<String>,
+    },
     /// Stop accepting connections, wait for tunnels to end, then exit, as SIGTERM does.
     Drain {
         /// How long to wait for tunnels, as in `10m` [default: `limits.drain-timeout`].
@@ -231,7 +241,10 @@ async fn send(command: &Command, path: &Path) -> Result<Answer, Failure> {
         Command::Unlock { user } => client::delete(path, &lock(user)).await,
         Command::Locks => client::get(path, "/v1/locks", &[]).await,
         Command::Policy(policy) => policy.send(path).await,
-        Command::Reload => client::post(path, "/v1/reload", &json!({})).await,
+        Command::Reload { dry_run: false } => client::post(path, "/v1/reload", &json!({})).await,
+        Command::Reload { dry_run: true } => client::post(path, "/v1/reload", &json!({ "dry_run": true })).await,
+        Command::LogLevel { filter: None } => client::get(path, "/v1/log-level", &[]).await,
+        Command::LogLevel { filter } => client::put(path, "/v1/log-level", &json!({ "filter": filter })).await,
         Command::Drain { timeout } => client::post(path, "/v1/drain", &json!({ "timeout": timeout })).await,
     }
 }

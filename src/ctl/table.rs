@@ -18,7 +18,8 @@ pub(super) fn shown(command: &Command, body: &Value) -> String {
         Command::Events { .. } => String::new(),
         Command::Close { dry_run, .. } => closed(body, *dry_run),
         Command::Policy(policy) => policy.shown(body),
-        Command::Reload => reloaded(body),
+        Command::Reload { dry_run } => reloaded(body, *dry_run),
+        Command::LogLevel { .. } => format!("{}\n", text(body, "filter")),
         Command::Drain { .. } => "draining\n".to_owned(),
     }
 }
@@ -48,6 +49,7 @@ fn status(body: &Value) -> String {
     let listen: Vec<_> = listen.unwrap_or_default().iter().map(word).collect();
     let mut rows = vec![
         row("version", text(body, "version")),
+        row("process", text(body, "process")),
         row("started", text(body, "started")),
         row("listens on", listen.join(", ")),
         row(
@@ -235,7 +237,10 @@ pub(super) fn event(name: &str, body: &Value) -> String {
     words.join(" ") + "\n"
 }
 
-fn reloaded(body: &Value) -> String {
+fn reloaded(body: &Value, dry_run: bool) -> String {
+    if dry_run {
+        return rehearsed(body);
+    }
     let keys = |key: &str| {
         let keys = body.get(key).and_then(Value::as_array).map(Vec::as_slice);
         keys.unwrap_or_default().iter().map(word).collect::<Vec<_>>().join(", ")
@@ -249,6 +254,23 @@ fn reloaded(body: &Value) -> String {
         text.push_str(&format!("needs a restart: {waiting}\n"));
     }
     text
+}
+
+/// A line for each key.
+fn rehearsed(body: &Value) -> String {
+    let keys = |key: &str, words: &str| {
+        let keys = body.get(key).and_then(Value::as_array).map(Vec::as_slice);
+        let lines = keys
+            .unwrap_or_default()
+            .iter()
+            .map(|key| format!("{words}: {}\n", word(key)));
+        lines.collect::<String>()
+    };
+    let lines = keys("applied", "would apply") + &keys("needs_restart", "would need a restart");
+    match lines.as_str() {
+        "" => "a reload would change nothing\n".to_owned(),
+        _ => lines,
+    }
 }
 
 fn closed(body: &Value, dry_run: bool) -> String {

@@ -16,13 +16,32 @@ pub enum Event {
     GatewayStarted {
         /// Of the program.
         version: &'static str,
+        /// Its process.
+        process: u32,
+        /// The process in whose place it serves, after an upgrade.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        replaces: Option<u32>,
         /// Where.
         listen: Vec<SocketAddr>,
         /// By which policies.
         policies: Vec<Installed>,
     },
     /// The gateway has stopped.
-    GatewayStopped,
+    GatewayStopped {
+        /// Its process.
+        process: u32,
+    },
+    /// A new program was started to serve in the place of this process.
+    GatewayUpgraded {
+        /// False where it does not serve, and this process goes on.
+        ok: bool,
+        /// Its process.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        process: Option<u32>,
+        /// Why it does not serve.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// The configuration was read again.
     ConfigReloaded {
         /// False where a fault kept the old one, or all of it but what the new one takes away.
@@ -118,7 +137,7 @@ pub enum Event {
     PolicyDiffers(Box<Differs>),
     /// An administrator changed something through the control socket.
     AdminAction {
-        /// `close`, `reload` or `drain`.
+        /// `close`, `lock`, `unlock`, `log-level`, `reload` or `drain`.
         action: &'static str,
         /// Who, as the kernel states it.
         uid: u32,
@@ -210,7 +229,8 @@ impl Event {
     pub fn name(&self) -> &'static str {
         match self {
             Self::GatewayStarted { .. } => "gateway-started",
-            Self::GatewayStopped => "gateway-stopped",
+            Self::GatewayStopped { .. } => "gateway-stopped",
+            Self::GatewayUpgraded { .. } => "gateway-upgraded",
             Self::ConfigReloaded { .. } => "config-reloaded",
             Self::AuthSucceeded(_) => "auth-succeeded",
             Self::AuthRenewed(_) => "auth-renewed",
@@ -295,10 +315,17 @@ mod tests {
         let events = [
             Event::GatewayStarted {
                 version: "",
+                process: 0,
+                replaces: None,
                 listen: vec![],
                 policies: vec![],
             },
-            Event::GatewayStopped,
+            Event::GatewayStopped { process: 0 },
+            Event::GatewayUpgraded {
+                ok: true,
+                process: None,
+                reason: None,
+            },
             Event::ConfigReloaded {
                 ok: true,
                 applied: vec![],

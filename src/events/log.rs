@@ -60,6 +60,13 @@ pub(super) fn tell(subject: &Subject, event: &Event) {
             reason,
             ..
         } => reloaded(applied, needs_restart, reason.as_deref()),
+        Event::GatewayUpgraded { process, reason, .. } => match reason {
+            None => tracing::info!(
+                process,
+                "upgraded: the new program serves; this one serves what it has to its end"
+            ),
+            Some(reason) => tracing::error!(reason, "not upgraded: this program goes on"),
+        },
         Event::AdminAction {
             action, admin, reason, ..
         } => tracing::info!(action, admin, reason, "an administrator changed something"),

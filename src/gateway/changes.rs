@@ -4,7 +4,7 @@ use crate::config::{Admin, Algorithms, Audit, Auth, Config, Floors, Forwarding, 
 
 /// When a change of a key applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Applies {
+pub(crate) enum Applies {
     /// What it takes away at once, what it gives with the policies of the same configuration.
     TakesAtOnce,
     /// With the policies of the same configuration.
@@ -16,7 +16,7 @@ pub(super) enum Applies {
 use Applies::{AfterRestart, TakesAtOnce, WithPolicies};
 
 /// The keys that differ, in the order of the documentation. A whole table stands for its keys where they apply alike.
-pub(super) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)> {
+pub(crate) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)> {
     // Every key is named here and none is left out with `..`, so that a new one does not compile until it has its row.
     let Config {
         server,
@@ -91,6 +91,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         rekey_bytes,
         rekey_time,
         drain_timeout,
+        upgrade_timeout,
     } = limits;
     let Audit { file, required } = audit;
     let Admin {
@@ -153,6 +154,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         ("limits.rekey-bytes",                  *rekey_bytes == new.limits.rekey_bytes,               WithPolicies),
         ("limits.rekey-time",                   *rekey_time == new.limits.rekey_time,                 WithPolicies),
         ("limits.drain-timeout",                *drain_timeout == new.limits.drain_timeout,           TakesAtOnce),
+        ("limits.upgrade-timeout",              *upgrade_timeout == new.limits.upgrade_timeout,       WithPolicies),
         ("audit.file",                          *file == new.audit.file,                              AfterRestart),
         ("audit.required",                      *required == new.audit.required,                      AfterRestart),
         ("admin.socket",                        *socket == new.admin.socket,                          AfterRestart),

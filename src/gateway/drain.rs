@@ -12,14 +12,10 @@ use crate::request::{Action, Cause};
 impl Shared {
     pub(super) async fn drain(self: &Arc<Self>) {
         self.closing.cancel();
+        self.succession.close();
         self.forwarder.refuse_all();
-        // An administrator may ask again, with another time.
-        let patience = || {
-            let asked = *self.patience.lock().unwrap_or_else(PoisonError::into_inner);
-            asked.unwrap_or(self.judge.current().limits.drain_timeout)
-        };
         let began = Instant::now();
-        tracing::info!(patience = ?patience(), open = self.sessions.forwards().len(), "draining");
+        tracing::info!(patience = ?self.patience(), open = self.sessions.forwards().len(), "draining");
         let listens = |action| action == Action::Listen;
         for forward in self
             .sessions
@@ -29,7 +25,7 @@ impl Shared {
         {
             forward.stop.end(Cause::Drained);
         }
-        while !self.sessions.forwards().is_empty() && began.elapsed() < patience() {
+        while !self.sessions.forwards().is_empty() && began.elapsed() < self.patience() {
             sleep(DRAIN_LOOK).await;
         }
         self.cut().await;
@@ -37,6 +33,12 @@ impl Shared {
         self.tasks.close();
         let _ = timeout(DRAIN_END, self.tasks.wait()).await;
         self.finish();
+    }
+
+    /// How long what is open may go on; an administrator may say so again, with another time.
+    pub(super) fn patience(&self) -> Duration {
+        let asked = *self.patience.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.unwrap_or(self.judge.current().limits.drain_timeout)
     }
 
     /// Ends everything that is open, and waits until it is recorded.
@@ -56,7 +58,9 @@ impl Shared {
         let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::replace(&mut *finished, true) {
             self.forwarder.flush();
-            self.events.emit(&Subject::default(), &Event::GatewayStopped);
+            let process = std::process::id();
+            self.events
+                .emit(&Subject::default(), &Event::GatewayStopped { process });
             self.events.audit().finish();
         }
     }

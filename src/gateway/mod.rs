@@ -10,12 +10,14 @@ mod keys;
 mod observers;
 mod policies;
 mod prepare;
+mod rehearse;
 mod reload;
 mod rollout;
 mod start;
 mod steer;
 mod surroundings;
 mod swap;
+mod upgrade;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{AuditFile, Config, Draft, Faults};
 use crate::events::Events;
 use crate::forwarder::{Forwarder, Review};
+use crate::handover::{Predecessor, Program};
 use crate::history::History;
 use crate::judgement::Judge;
 use crate::locks::Locks;
@@ -45,7 +48,9 @@ use crate::workers::Workers;
 use current::InForce;
 use doorway::{Doorway, Sparing};
 use rollout::Rollouts;
+use upgrade::Succession;
 
+pub(crate) use changes::{Applies, changes};
 pub use prepare::{Prepared, state_directory};
 pub use start::StartError;
 pub use steer::{Interfaces, control_socket};
@@ -103,6 +108,7 @@ struct Shared {
     patience: Mutex<Option<Duration>>,
     /// What is learned of policies, and which of them wait for something.
     rollouts: Rollouts,
+    succession: Succession,
 }
 
 impl Gateway {
@@ -127,6 +133,28 @@ impl Gateway {
     /// Waits until an administrator asks for the end. Cancel-safe.
     pub async fn asked_to_drain(&self) {
         self.shared.leave.cancelled().await;
+    }
+
+    /// Starts the program that takes the place of this one, in the background. If it does not serve, this one goes on, and the
+    /// reason is in the log and the audit log.
+    pub(crate) fn upgrade_in_background(&self, program: &Program) {
+        let upgrade = Arc::clone(&self.shared).upgrade(program.clone());
+        self.shared.tasks.spawn(upgrade);
+    }
+
+    /// Tells the process that this one replaces that it serves.
+    pub(crate) fn take_over(&self, predecessor: Predecessor) {
+        self.shared.tasks.spawn(Arc::clone(&self.shared).take_over(predecessor));
+    }
+
+    /// Waits until another process has taken the place of this one; returns its number. Cancel-safe.
+    pub(crate) async fn replaced(&self) -> u32 {
+        self.shared.succession.replaced().await
+    }
+
+    /// Serves what is open to its end, after another process has taken the place of this one.
+    pub(crate) async fn retire(&self) {
+        self.shared.retire().await;
     }
 
     /// What is open.
@@ -179,6 +207,7 @@ impl Gateway {
     /// Stops at once: what is open is cut and recorded, and the audit log is finished.
     pub async fn abandon(&self) {
         self.shared.closing.cancel();
+        self.shared.succession.close();
         self.shared.cut().await;
         self.shared.finish();
     }

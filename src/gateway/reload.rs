@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::Shared;
 use super::changes::{Applies, changes};
 use super::current::Settled;
-use super::gates::Change;
+use super::gates::{Change, Stopped};
 use super::prepare::{host_keys, policy_faults, signers_fault};
 use super::rollout::Way;
 use super::start::settings;
@@ -145,11 +145,30 @@ impl Shared {
         next: &Arc<Generation>,
         named: &Named,
     ) -> Result<(), Faults> {
+        let Some((changed, stopped)) = self.refused_reload(settled, next).await else {
+            return Ok(());
+        };
+        self.all_stopped(changed, &stopped, named);
+        Err(self.stopped_reload(&stopped))
+    }
+
+    /// The fault of a reload that a gate stops.
+    pub(super) fn stopped_reload(&self, stopped: &Stopped) -> Faults {
+        let file = self.origin.file();
+        self.invalid(vec![Fault::of_key(file, "policy.gates", stopped.sentence())])
+    }
+
+    /// What changes of the policies, with the digests, and the gate that stops it; none where nothing does.
+    pub(super) async fn refused_reload(
+        &self,
+        settled: &Arc<Settled>,
+        next: &Arc<Generation>,
+    ) -> Option<(Vec<(String, Option<String>)>, Stopped)> {
         let old = Arc::clone(&self.judge.current().generation);
         let swapped = next.swapped_since(&old).into_iter().map(|one| one.now.policy);
         let changed: Vec<_> = swapped.map(|policy| (policy.name, Some(policy.sha256))).collect();
         if changed.is_empty() {
-            return Ok(());
+            return None;
         }
         let plugins: Vec<_> = changed.iter().map(|(name, _)| name.clone()).collect();
         let change = Change {
@@ -161,12 +180,7 @@ impl Shared {
             by: BY_RELOAD,
             force: false,
         };
-        let Err(stopped) = self.pass(&change).await else {
-            return Ok(());
-        };
-        self.all_stopped(changed, &stopped, named);
-        let file = self.origin.file();
-        Err(self.invalid(vec![Fault::of_key(file, "policy.gates", stopped.sentence())]))
+        self.pass(&change).await.err().map(|stopped| (changed, stopped))
     }
 
     fn take_away(self: &Arc<Self>, settled: &Arc<Settled>) {
@@ -175,7 +189,7 @@ impl Shared {
         }
     }
 
-    fn invalid(&self, faults: Vec<Fault>) -> Faults {
+    pub(super) fn invalid(&self, faults: Vec<Fault>) -> Faults {
         Faults {
             file: self.origin.file().to_owned(),
             faults,
@@ -184,7 +198,7 @@ impl Shared {
 }
 
 impl Reloaded {
-    fn nothing(faults: Faults) -> Self {
+    pub(super) fn nothing(faults: Faults) -> Self {
         Self {
             applied: Vec::new(),
             needs_restart: Vec::new(),
@@ -192,7 +206,7 @@ impl Reloaded {
         }
     }
 
-    fn new(changes: Vec<(&'static str, Applies)>, outcome: Result<(), Faults>) -> Self {
+    pub(super) fn new(changes: Vec<(&'static str, Applies)>, outcome: Result<(), Faults>) -> Self {
         let keys = |wanted: &[Applies]| {
             let found = changes.iter().filter(|(_, applies)| wanted.contains(applies));
             found.map(|(key, _)| *key).collect()

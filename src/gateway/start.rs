@@ -19,10 +19,12 @@ use super::rollout::Rollouts;
 use super::steer::Bound;
 use super::{Gateway, Origin, Prepared, Shared};
 use crate::accounts::Accounts;
+use crate::admin;
 use crate::audit::Audit;
 use crate::config::{Config, Faults};
 use crate::events::{Event, Events, Listener, Subject};
 use crate::forwarder::Forwarder;
+use crate::handover::{Label, Sockets};
 use crate::history::History;
 use crate::judgement::{Judge, OwnListeners};
 use crate::locks::{Locks, LocksError};
@@ -68,6 +70,19 @@ impl Gateway {
     /// # Errors
     /// What is wrong, before anything is served.
     pub async fn start(origin: impl Origin) -> Result<Self, StartError> {
+        Self::start_with(origin, Sockets::default(), &[]).await
+    }
+
+    /// The same on sockets that other processes serve, the last of which this one replaces. Unless it serves, theirs stay as they
+    /// are.
+    ///
+    /// # Errors
+    /// What is wrong, before anything is served.
+    pub(crate) async fn start_with(
+        origin: impl Origin,
+        mut sockets: Sockets,
+        processes: &[u32],
+    ) -> Result<Self, StartError> {
         let config = origin.load()?;
         let prepared = Prepared::compiled_by(origin.compiler(), config, origin.file(), |all| all).await?;
         prepared.keeps_to(origin.invariants(), origin.file()).await?;
@@ -84,14 +99,20 @@ impl Gateway {
         let audit_file = config.audit.file.clone();
         let audit = Audit::open(&config.audit).map_err(StartError::Audit)?;
         let own = OwnListeners::default();
-        let mut listeners = Vec::new();
-        for (address, bound) in bind_all(&config.server.listen, bind)? {
-            let address = bound.local_addr().unwrap_or(address);
+        let (mut listeners, mut shared_sockets) = (Vec::new(), Sockets::default());
+        let bind = |address| sockets.take_ssh(address).map_or_else(|| bind(address), Ok);
+        for (asked, bound) in bind_all(&config.server.listen, bind)? {
+            let address = bound.local_addr().unwrap_or(asked);
+            let again = bound.try_clone();
+            let again = again.map_err(|error| StartError::Bind { address, error })?;
+            shared_sockets.add(Label::Ssh { asked }, again);
             own.add(address);
             listeners.push((address, bound));
         }
         let addresses: Vec<_> = listeners.iter().map(|(address, _)| *address).collect();
-        let bound = Bound::new(&config.admin, origin.control_socket(), &own)?;
+        let bound = Bound::new(&config.admin, origin.control_socket(), &own, &mut sockets)?;
+        let ending = CancellationToken::new();
+        let succession = bound.share(shared_sockets, processes, &ending)?;
         let accounts = Arc::new(accounts);
         let settings = settings(&config, &accounts, host_keys);
         let decisions_kept = config.policy.gates.replay.decisions;
@@ -120,6 +141,8 @@ impl Gateway {
         let forwarder = Arc::new(Forwarder::new(&judge, &events, &sessions, files, &tasks));
         let started = Event::GatewayStarted {
             version: env!("CARGO_PKG_VERSION"),
+            process: std::process::id(),
+            replaces: processes.last().copied(),
             listen: addresses.clone(),
             policies: generation.installed().collect(),
         };
@@ -155,7 +178,7 @@ impl Gateway {
             doorway: Arc::default(),
             refusals: Mutex::default(),
             closing: CancellationToken::new(),
-            ending: CancellationToken::new(),
+            ending,
             swaps,
             reading: tokio::sync::Mutex::new(()),
             read_so_far: AtomicU64::new(0),
@@ -167,6 +190,7 @@ impl Gateway {
             leave: CancellationToken::new(),
             patience: Mutex::default(),
             rollouts,
+            succession,
         });
         for (address, listener) in listeners {
             let accept = |listener| {
@@ -206,6 +230,9 @@ impl Gateway {
             shared.rejected(&over.plugin, over.sha256.clone(), over.reason.clone());
         }
         let admin = bound.serve(&shared);
+        sockets
+            .unused_controls()
+            .for_each(|(path, made)| admin::remove_socket(path, made));
         Ok(Self {
             shared,
             addresses,
@@ -232,7 +259,7 @@ pub(super) fn settings(config: &Config, accounts: &Accounts, host_keys: HostKeys
 /// where the kernel has none.
 fn bind_all<L>(
     addresses: &[SocketAddr],
-    bind: impl Fn(SocketAddr) -> io::Result<L>,
+    mut bind: impl FnMut(SocketAddr) -> io::Result<L>,
 ) -> Result<Vec<(SocketAddr, L)>, StartError> {
     let (mut bound, mut absent) = (Vec::new(), Vec::new());
     for &address in addresses {

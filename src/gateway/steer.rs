@@ -5,13 +5,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::start::StartError;
+use super::upgrade::Succession;
 use super::{Shared, state_directory};
 use crate::admin::{
-    self, Admins, AuditView, ControlSocket, PolicyView, Reloaded, SocketError, Status, Steered, Token, Unready,
+    self, Admins, AuditView, ControlSocket, PolicyView, Relatives, Reloaded, SocketError, Status, Steered, Token,
+    Unready, Until,
 };
 use crate::config;
 use crate::events::Events;
+use crate::handover::{Label, Sockets};
 use crate::history::History;
 use crate::judgement::OwnListeners;
 use crate::locks::Locks;
@@ -46,6 +51,8 @@ pub fn control_socket() -> Option<PathBuf> {
 pub(super) struct Bound {
     control: Option<(ControlSocket, Admins)>,
     http: Option<(SocketAddr, TcpListener)>,
+    /// As configured.
+    http_asked: Option<SocketAddr>,
     token: Option<Token>,
 }
 
@@ -56,11 +63,19 @@ impl Bound {
         config: &config::Admin,
         default: Option<PathBuf>,
         own: &OwnListeners,
+        sockets: &mut Sockets,
     ) -> Result<Self, StartError> {
         let admins = Admins::new(config.group.as_deref());
         let admins = admins.map_err(|words| StartError::Admin(format!("admin.group: {words}")))?;
         let path = config.socket.clone().or(default);
-        let control = match path.map(|path| ControlSocket::bind(&path, &admins)).transpose() {
+        let bind = |path: PathBuf| match sockets.take_control(&path) {
+            Some((listener, made)) => match ControlSocket::taken(&path, listener, made, &admins)? {
+                Some(taken) => Ok(taken),
+                None => ControlSocket::bind(&path, &admins),
+            },
+            None => ControlSocket::bind(&path, &admins),
+        };
+        let control = match path.map(bind).transpose() {
             Ok(socket) => socket.map(|socket| (socket, admins)),
             Err(error) if config.socket.is_some() => return Err(StartError::Admin(error.to_string())),
             Err(error @ SocketError::InUse(_)) => {
@@ -76,7 +91,9 @@ impl Bound {
         let token = token.map_err(|words| StartError::Admin(format!("admin.token-file: {words}")))?;
         let http = match config.http {
             Some(address) => {
-                let bound = TcpListener::bind(address).and_then(|bound| bound.set_nonblocking(true).map(|()| bound));
+                let taken = sockets.take_monitoring(address);
+                let bound = taken.map_or_else(|| TcpListener::bind(address), Ok);
+                let bound = bound.and_then(|bound| bound.set_nonblocking(true).map(|()| bound));
                 let bound = bound.map_err(|error| StartError::Bind { address, error })?;
                 let address = bound.local_addr().unwrap_or(address);
                 own.add(address);
@@ -84,7 +101,42 @@ impl Bound {
             }
             None => None,
         };
-        Ok(Self { control, http, token })
+        Ok(Self {
+            control,
+            http,
+            http_asked: config.http,
+            token,
+        })
+    }
+
+    /// What a process that replaces this one gets: `sockets`, and these two.
+    pub(super) fn share(
+        &self,
+        mut sockets: Sockets,
+        processes: &[u32],
+        ending: &CancellationToken,
+    ) -> Result<Succession, StartError> {
+        let unshared = |error| StartError::Admin(format!("cannot share a listening socket: {error}"));
+        if let (Some((address, listener)), Some(asked)) = (&self.http, self.http_asked) {
+            let again = listener.try_clone();
+            let again = again.map_err(|error| StartError::Bind {
+                address: *address,
+                error,
+            })?;
+            sockets.add(Label::Monitoring { asked }, again);
+        }
+        let mut relatives = Relatives::default();
+        if let Some((socket, admins)) = &self.control {
+            let (path, made) = (socket.path().to_owned(), socket.made());
+            sockets.add(
+                Label::Control { path, made },
+                socket.listener().try_clone().map_err(unshared)?,
+            );
+            relatives = admins.relatives().clone();
+        }
+        processes.iter().for_each(|process| relatives.add(*process));
+        let ownership = self.control.as_ref().map(|(socket, _)| socket.ownership());
+        Ok(Succession::new(sockets, ownership, relatives, ending.child_token()))
     }
 
     /// Whether anyone can look at the status page.
@@ -98,31 +150,52 @@ impl Bound {
             socket: self.control.as_ref().map(|(socket, _)| socket.path().to_owned()),
             http: self.http.as_ref().map(|(address, _)| *address),
         };
-        let (tasks, stop) = (&shared.tasks, &shared.ending);
+        let (tasks, callers) = (&shared.tasks, &shared.succession.callers);
+        let until = Until {
+            leaving: shared.succession.leaving.clone(),
+            ending: shared.ending.clone(),
+        };
+        let stop = until.leaving.clone();
         if let Some((socket, admins)) = self.control {
+            socket.ownership().take();
             let (socket, gateway) = (Arc::new(socket), Arc::clone(shared));
+            let (callers, until) = (callers.clone(), until.clone());
             let serving = shared.vitals.keep(Vital::Steering, stop.clone(), move || {
-                let (tasks, stop) = (gateway.tasks.clone(), gateway.ending.clone());
-                admin::control(Arc::clone(&socket), admins, Arc::clone(&gateway), tasks, stop)
+                let (callers, until) = (callers.clone(), until.clone());
+                admin::control(
+                    Arc::clone(&socket),
+                    admins.clone(),
+                    Arc::clone(&gateway),
+                    callers,
+                    until,
+                )
             });
             tasks.spawn(serving);
         }
         if let Some((address, listener)) = self.http {
             let (listener, gateway) = (Arc::new(listener), Arc::clone(shared));
+            let ending = shared.ending.clone();
+            let callers = callers.clone();
             let serving = shared.vitals.keep(Vital::Monitoring(address), stop.clone(), move || {
-                let (tasks, stop) = (gateway.tasks.clone(), gateway.ending.clone());
+                let (callers, until) = (callers.clone(), until.clone());
                 let token = self.token.clone();
-                admin::monitor(Arc::clone(&listener), token, Arc::clone(&gateway), tasks, stop)
+                admin::monitor(Arc::clone(&listener), token, Arc::clone(&gateway), callers, until)
             });
             tasks.spawn(serving);
             let gateway = Arc::clone(shared);
-            let keeping = shared.vitals.keep(Vital::Sampling, stop.clone(), move || {
+            let keeping = shared.vitals.keep(Vital::Sampling, ending, move || {
                 let history = gateway.history.clone();
                 history.keep(gateway.sessions.clone(), gateway.ending.clone())
             });
             tasks.spawn(keeping);
         }
         interfaces
+    }
+}
+
+impl Shared {
+    fn is_leaving(&self) -> bool {
+        self.forwarder.refuses_all() || self.succession.leaving.is_cancelled()
     }
 }
 
@@ -137,9 +210,10 @@ impl Steered for Shared {
         let current = self.judge.current();
         Status {
             version: env!("CARGO_PKG_VERSION"),
+            process: std::process::id(),
             started: self.started,
             listen: self.listen.clone(),
-            draining: self.forwarder.refuses_all(),
+            draining: self.is_leaving(),
             sessions: self.sessions.count(),
             tunnels: forwards.len() - listeners,
             listeners,
@@ -158,15 +232,16 @@ impl Steered for Shared {
         if self.judge.current().generation.policies().next().is_none() {
             reasons.push(Unready::NoPolicy);
         }
-        if self.forwarder.refuses_all() {
+        if self.is_leaving() {
             reasons.push(Unready::Draining);
         }
         if !self.events.audit().takes_lines() {
             reasons.push(Unready::Audit);
         }
         let mut absent = self.vitals.absent();
-        // That one stops on purpose.
-        absent.retain(|task| !(self.forwarder.refuses_all() && matches!(task, Vital::Accepting(_))));
+        // These stop on purpose.
+        let listens = |task: &Vital| matches!(task, Vital::Accepting(_) | Vital::Steering | Vital::Monitoring(_));
+        absent.retain(|task| !(self.is_leaving() && listens(task)));
         reasons.extend(absent.into_iter().map(|task| Unready::Absent(task.to_string())));
         reasons
     }
@@ -218,6 +293,21 @@ impl Steered for Shared {
             None => Ok(Reloaded {
                 applied: reloaded.applied,
                 needs_restart: reloaded.needs_restart,
+            }),
+        }
+    }
+
+    async fn rehearse(self: Arc<Self>) -> Result<Reloaded, String> {
+        let gateway = Arc::clone(&self);
+        let rehearsing = self.tasks.spawn(async move { Shared::rehearse(&gateway).await });
+        let rehearsed = rehearsing
+            .await
+            .map_err(|error| format!("the dry run failed: {error}"))?;
+        match rehearsed.would_fail() {
+            Some(reason) => Err(reason),
+            None => Ok(Reloaded {
+                applied: rehearsed.applied,
+                needs_restart: rehearsed.needs_restart,
             }),
         }
     }

@@ -316,6 +316,8 @@ fn a_policy_that_invents_codes_makes_no_more_rows() {
 fn changes_are_marked_and_tell_since_when_a_policy_is_in_force() {
     let mut kept = Kept::default();
     let started = Event::GatewayStarted {
+        process: 0,
+        replaces: None,
         version: "0",
         listen: Vec::new(),
         policies: vec![installed("rules", "1.0.0"), installed("other", "1.0.0")],
@@ -379,5 +381,5 @@ fn what_is_not_shown_takes_no_lock() {
         reason: None,
     };
     assert!(!Kept::wants(&ended));
-    assert!(!Kept::wants(&Event::GatewayStopped));
+    assert!(!Kept::wants(&Event::GatewayStopped { process: 0 }));
 }

@@ -62,28 +62,14 @@ impl Visit for Visitor<'_> {
 }
 
 /// Longer than what any place here says, and short enough that lines by the thousand are bounded.
-const MOST: usize = 4096;
+pub(super) const MOST: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
-    use std::sync::{Arc, Mutex};
+    use std::io;
 
+    use super::super::tests::Page;
     use super::*;
-
-    /// What is logged, as bytes.
-    #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Page {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     fn logged(say: impl FnOnce()) -> String {
         let page = Page::default();
@@ -95,8 +81,7 @@ mod tests {
             .without_time()
             .finish();
         tracing::subscriber::with_default(subscriber, say);
-        let bytes = page.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
+        page.text()
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::{Format, json};
 use crate::outlet::Outlet;
 
 /// The way to a stream. Cheap to clone.
@@ -16,6 +17,7 @@ pub(crate) struct Lines(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
+    format: Format,
     waiting: Mutex<Waiting>,
     changed: Condvar,
 }
@@ -35,8 +37,11 @@ impl Lines {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub(crate) fn start(name: &str, outlet: Outlet) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+    pub(crate) fn start(name: &str, outlet: Outlet, format: Format) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            format,
+            ..Shared::default()
+        });
         let writer = Arc::clone(&shared);
         thread::Builder::new()
             .name(name.to_owned())
@@ -95,10 +100,17 @@ impl Shared {
         waiting.writing = true;
         let Some(line) = waiting.lines.pop_front() else {
             let dropped = std::mem::take(&mut waiting.dropped);
-            return format!("{dropped} lines are missing here: the reader of this stream was too slow\n").into_bytes();
+            return missing(dropped, self.format).into_bytes();
         };
         waiting.bytes -= line.len();
         line
+    }
+}
+
+fn missing(count: u64, format: Format) -> String {
+    match format {
+        Format::Text => format!("{count} lines are missing here: the reader of this stream was too slow\n"),
+        Format::Json => json::missing(count),
     }
 }
 
@@ -154,7 +166,7 @@ mod tests {
     #[test]
     fn what_nobody_reads_holds_up_nothing_and_is_counted() {
         let (reader, writer) = UnixStream::pair().unwrap();
-        let lines = Lines::start("test", Outlet::standard(writer.as_fd()).unwrap()).unwrap();
+        let lines = Lines::start("test", Outlet::standard(writer.as_fd()).unwrap(), Format::Text).unwrap();
         drop(writer);
         let all = 100_000_u64;
         for number in 0..all {
@@ -184,7 +196,7 @@ mod tests {
     fn a_flush_waits_for_what_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let lines = Lines::start("test", Outlet::open(&path).unwrap()).unwrap();
+        let lines = Lines::start("test", Outlet::open(&path).unwrap(), Format::Text).unwrap();
         for _ in 0..100 {
             lines.add(b"line\n");
         }

@@ -6,30 +6,67 @@
 //! is written as soon as there is room. No decision may depend on this room; the audit log is for that.
 
 mod fields;
+mod filter;
+mod json;
 mod lines;
 
+pub(crate) use filter::{Filter, WrongFilter};
 pub(crate) use lines::Lines;
 
 use std::io::{self, IsTerminal};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use tracing_subscriber::EnvFilter;
+use clap::ValueEnum;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
-/// Logs go to standard error from now on; `RUST_LOG` replaces the filter, `NO_COLOR` and a pipe take the colour. With `lines`
-/// they go there by a thread, and so does what a panic says.
-pub(crate) fn start(filter: &str, lines: Option<&Lines>) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object on each line.
+    Json,
+}
+
+/// The filter in force, and the way to replace it.
+struct Filtered {
+    handle: reload::Handle<EnvFilter, Registry>,
+    filter: Mutex<Filter>,
+}
+
+static FILTERED: OnceLock<Filtered> = OnceLock::new();
+
+/// Logs go to standard error from now on. `asked` comes before `RUST_LOG`, and that before `default`; `NO_COLOR` and a pipe take the
+/// colour. With `lines` they go there by a thread, and so does what a panic says.
+pub(crate) fn start(default: &str, asked: Option<Filter>, format: Format, lines: Option<&Lines>) {
+    let variable = || {
+        std::env::var("RUST_LOG")
+            .ok()
+            .filter(|text| EnvFilter::try_new(text).is_ok())
+    };
+    let known = || variable().unwrap_or_else(|| default.to_owned());
+    let (filter, meant) = match asked {
+        Some(filter) => (filter.clone(), filter.meant()),
+        None => (Filter::known(known()), EnvFilter::new(known())),
+    };
+    let (filtering, handle) = reload::Layer::new(meant);
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let writer = match lines {
         Some(lines) => BoxMakeWriter::new(lines.clone()),
         None => BoxMakeWriter::new(io::stderr),
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .fmt_fields(fields::Printable)
-        .with_writer(writer)
-        .with_ansi(colour)
-        .init();
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    let layer = match format {
+        Format::Text => layer.fmt_fields(fields::Printable).with_ansi(colour).boxed(),
+        Format::Json => layer.event_format(json::Json).with_ansi(false).boxed(),
+    };
+    tracing_subscriber::registry().with(filtering).with(layer).init();
+    let filter = Mutex::new(filter);
+    let _ = FILTERED.set(Filtered { handle, filter });
     if lines.is_some() {
         std::panic::set_hook(Box::new(|panic| {
             let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -40,5 +77,52 @@ pub(crate) fn start(filter: &str, lines: Option<&Lines>) {
                 "internal error: a task of the gateway panicked: please report it"
             );
         }));
+    }
+}
+
+/// Which lines are logged now; none where this process logs nothing.
+pub(crate) fn filter() -> Option<Filter> {
+    let filter = &FILTERED.get()?.filter;
+    Some(filter.lock().unwrap_or_else(PoisonError::into_inner).clone())
+}
+
+/// Replaces the filter until the process ends.
+///
+/// # Errors
+/// A sentence, where this process logs nothing.
+pub(crate) fn set_filter(filter: Filter) -> Result<(), String> {
+    let filtered = FILTERED.get().ok_or("this process has no log")?;
+    let mut in_force = filtered.filter.lock().unwrap_or_else(PoisonError::into_inner);
+    filtered
+        .handle
+        .reload(filter.meant())
+        .map_err(|error| error.to_string())?;
+    *in_force = filter;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    /// What is logged, as bytes.
+    #[derive(Clone, Default)]
+    pub(super) struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Page {
+        pub(super) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 }

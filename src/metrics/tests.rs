@@ -98,6 +98,8 @@ fn started(name: &str) -> Event {
         settings_sha256: "11".to_owned(),
     };
     Event::GatewayStarted {
+        process: 0,
+        replaces: None,
         version: "0",
         listen: Vec::new(),
         policies: vec![Installed { policy, signer: None }],
@@ -164,7 +166,7 @@ fn each_fact_counts_where_it_belongs() {
         (rejected("rules"),                      "portreeve_policy_swaps_total{plugin=\"rules\",result=\"swapped\"} 0"),
         (started("first"),                       "portreeve_policy_swaps_total{plugin=\"first\",result=\"rejected\"} 0"),
         (started("first"),                       "portreeve_decision_seconds_count{plugin=\"first\"} 0"),
-        (Event::GatewayStopped,                  "portreeve_auth_total{method=\"publickey\",result=\"succeeded\"} 0"),
+        (Event::GatewayStopped { process: 0 },   "portreeve_auth_total{method=\"publickey\",result=\"succeeded\"} 0"),
     ];
     for (event, line) in table {
         let metrics = Metrics::default();

@@ -76,6 +76,63 @@ fn check_says_what_would_serve() {
 }
 
 #[test]
+fn check_says_what_would_change_and_when() {
+    let home = Home::new();
+    let running = home.asking(&guest(), "");
+    let text = std::fs::read_to_string(&running).unwrap();
+    let next = home.file(
+        "next.toml",
+        text.replace("127.0.0.1:0", "127.0.0.1:2")
+            + "required = false\n[forwarding]\nremote = false\n[limits]\nrekey-time = \"2h\"\n",
+    );
+    let check = |options: &[&str]| home.run(&[&["check", "--config", &next, "--diff", &running], options].concat());
+    let ran = check(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let changes = "changes:\n\
+        \x20 server.listen      after a restart or an upgrade\n\
+        \x20 forwarding.remote  after a reload; restrictions even if a policy is faulty\n\
+        \x20 limits.rekey-time  after a reload\n\
+        \x20 audit.required     after a restart or an upgrade\n";
+    assert!(ran.out.ends_with(changes), "{}", ran.out);
+    let report: serde_json::Value = serde_json::from_str(&check(&["--json"]).out).unwrap();
+    assert_eq!(
+        report["changes"][2],
+        serde_json::json!({ "key": "limits.rekey-time", "applies": "reload" })
+    );
+    let ran = home.run(&["check", "--config", &running, "--diff", &running]);
+    assert!(ran.code == 0 && ran.out.ends_with("no key changes\n"), "{ran:?}");
+    let faulty = home.file("faulty.toml", "[server]\nlisten = 3\n");
+    let ran = home.run(&["check", "--config", &running, "--diff", &faulty]);
+    assert!(ran.code == 2 && ran.err.contains("faulty.toml:2:10"), "{ran:?}");
+}
+
+#[test]
+fn a_log_format_and_a_log_level_are_as_asked_for() {
+    let home = Home::new();
+    let file = home.file("portreeve.toml", "[server]\nlisten = 3\n");
+    let ran = home.run(&["serve", "--config", &file, "--log-format", "json"]);
+    let line: serde_json::Value = serde_json::from_str(&ran.err).expect("one JSON object");
+    assert_eq!((ran.code, &line["level"]), (2, &"error".into()));
+    assert!(
+        line["message"].as_str().unwrap().contains("portreeve.toml:2:10"),
+        "{line}"
+    );
+    let ran = home.run(&["serve", "--config", &file]);
+    assert!(ran.code == 2 && !ran.err.starts_with('{'), "{ran:?}");
+    for (option, wrong, words) in [
+        (
+            "--log-level",
+            "inof",
+            "`inof` is no log level: expected one of off, error, warn, info, debug, trace",
+        ),
+        ("--log-format", "xml", "[possible values: text, json]"),
+    ] {
+        let ran = home.run(&["serve", "--config", &file, option, wrong]);
+        assert!(ran.code == 2 && ran.err.contains(words), "{ran:?}");
+    }
+}
+
+#[test]
 fn check_finds_what_the_machine_does_not_have() {
     let home = Home::new();
     home.file("policy.wasm", guest());

@@ -145,7 +145,11 @@ fn a_reload_and_a_drain_can_be_asked_for() {
     assert!(told.err.contains("portreeve.toml:2:10"), "{}", told.err);
 
     // What is not known is no reload.
-    for (path, body) in [("/v1/reload?dry_run=1", ""), ("/v1/reload", "{\"dry_run\":true}")] {
+    for (path, body) in [
+        ("/v1/reload?dry_run=1", ""),
+        ("/v1/reload", "{\"dry\":true}"),
+        ("/v1/reload", "{\"dry_run\":1}"),
+    ] {
         assert_eq!(post(&gateway, path, body), "422 Unprocessable Entity", "{path} {body}");
     }
 
@@ -153,6 +157,45 @@ fn a_reload_and_a_drain_can_be_asked_for() {
     gateway.block_on(gateway.asked_to_drain());
     let actions: Vec<_> = gateway.events("admin-action");
     assert_eq!(actions.len(), 3, "{actions:?}");
+}
+
+#[test]
+fn a_dry_run_of_a_reload_says_what_would_change_and_changes_nothing() {
+    let gateway = administered();
+    let file = gateway.path("portreeve.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let write = |from: &str, to: &str| {
+        assert!(config.contains(from), "{config}");
+        std::fs::write(&file, config.replace(from, to) + "[forwarding]\nremote = false\n").unwrap();
+    };
+    write("listen = [\"127.0.0.1:0\"]", "listen = [\"127.0.0.2:0\"]");
+    let told = ctl(&gateway, &["reload", "--dry-run"]);
+    assert_eq!(
+        (told.code, told.out.as_str()),
+        (
+            0,
+            "would apply: forwarding.remote\nwould need a restart: server.listen\n"
+        )
+    );
+    let lists = asked(&gateway, &["reload", "--dry-run"]);
+    write("component = \"policy.wasm\"", "component = \"nowhere.wasm\"");
+    let told = ctl(&gateway, &["reload", "--dry-run"]);
+    assert_eq!(told.code, 1, "{}", told.out);
+    assert!(
+        told.err.contains("nowhere.wasm") && told.err.contains("forwarding.remote"),
+        "{}",
+        told.err
+    );
+    std::fs::write(&file, config.replace("[server]", "[server]\ncolour = 1")).unwrap();
+    let told = ctl(&gateway, &["reload", "--dry-run"]);
+    assert!(told.code == 1 && told.err.contains("colour"), "{}", told.err);
+    // None of these has left a trace, and remote forwards are still permitted.
+    let done = ["admin-action", "config-reloaded", "policy-rejected"].map(|event| gateway.events(event).len());
+    assert_eq!(done, [0, 0, 0]);
+    let target = Server::echo();
+    drop(gateway.remote(&format!("0:127.0.0.1:{}", target.port)));
+    write("listen = [\"127.0.0.1:0\"]", "listen = [\"127.0.0.2:0\"]");
+    assert_eq!(asked(&gateway, &["reload"]), lists);
 }
 
 #[test]

@@ -52,6 +52,9 @@ pub struct Setup {
     audit_file: String,
     directory: PathBuf,
     compiler: Compiler,
+    program: PathBuf,
+    variables: Vec<(String, String)>,
+    arguments: Vec<String>,
 }
 
 impl Setup {
@@ -75,6 +78,9 @@ impl Setup {
             audit_file: "audit.jsonl".to_owned(),
             directory: kept().to_owned(),
             compiler: compiler(),
+            program: env!("CARGO_BIN_EXE_portreeve").into(),
+            variables: Vec::new(),
+            arguments: Vec::new(),
         }
     }
 
@@ -148,6 +154,25 @@ impl Setup {
     /// Compiles by other means.
     pub fn compiler(mut self, compiler: Compiler) -> Self {
         self.compiler = compiler;
+        self
+    }
+
+    /// Starts the program that is there, if it is started in a process of its own.
+    pub fn program(mut self, path: &Path) -> Self {
+        path.clone_into(&mut self.program);
+        self
+    }
+
+    /// A variable of its environment then.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Further arguments of `serve`.
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments
+            .extend(arguments.iter().map(|&argument| argument.to_owned()));
         self
     }
 
@@ -265,11 +290,14 @@ file = "{audit}"
         address: impl FnOnce(&mut Child) -> SocketAddr,
     ) -> (Child, SocketAddr) {
         let file = self.path("portreeve.toml");
-        let mut words = words.iter().copied().chain([env!("CARGO_BIN_EXE_portreeve")]);
+        let portreeve = self.program.to_str().expect("a plain path");
+        let mut words = words.iter().copied().chain([portreeve]);
         let mut program = Command::new(words.next().expect("a program"));
         program.args(words);
         program.args(["serve", "--config"]).arg(&file).env("RUST_LOG", "warn");
+        program.args(&self.arguments);
         program.env("XDG_RUNTIME_DIR", self.folder.path());
+        program.envs(self.variables.iter().map(|(name, value)| (name, value)));
         // The allocator gives back at once what is freed, so that its memory is what it holds.
         program.env("MIMALLOC_PURGE_DELAY", "0");
         program.stdin(Stdio::null()).stdout(out).stderr(errors);
@@ -474,10 +502,7 @@ impl Process {
     }
 
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args(["-s", name, &self.child.id().to_string()])
-            .status();
-        assert!(sent.expect("kill runs").success());
+        signal(self.child.id(), name);
     }
 
     /// Waits for its end, and answers its exit code.
@@ -528,6 +553,17 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Those that took its place; another process may have the number of one that has ended.
+        let text = fs::read_to_string(self.reached.path("audit.jsonl")).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        for line in lines.filter(|line| line["event"] == "gateway-started") {
+            let process = line["process"].to_string();
+            let words = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+            let folder = self.reached.setup.folder.path().to_string_lossy().into_owned();
+            if String::from_utf8_lossy(&words).contains(&folder) {
+                let _ = Command::new("kill").args(["-s", "KILL", &process]).status();
+            }
+        }
     }
 }
 
@@ -719,6 +755,12 @@ fn is_socks5(port: u16) -> bool {
         stream.read_exact(&mut answer).map(|()| answer)
     });
     greeted.is_ok_and(|answer| answer == [5, 0])
+}
+
+/// Sends a process a signal.
+pub fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill").args(["-s", name, &process.to_string()]).status();
+    assert!(sent.expect("kill runs").success());
 }
 
 /// A number that no other call gets.

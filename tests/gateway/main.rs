@@ -34,6 +34,7 @@ mod mute;
 #[allow(dead_code, reason = "the suite of odd components uses the rest")]
 #[path = "../odd/mod.rs"]
 mod odd;
+mod operators;
 mod outputs;
 mod page;
 mod prepared;
@@ -53,3 +54,4 @@ mod terminal;
 mod terms;
 mod together;
 mod top;
+mod upgrade;

@@ -1,0 +1,72 @@
+//! What a reload would do, with nothing of it done.
+
+use std::sync::Arc;
+
+use super::Shared;
+use super::changes::changes;
+use super::current::Settled;
+use super::prepare::{host_keys, policy_faults, signers_fault};
+use super::reload::Reloaded;
+use crate::accounts::Accounts;
+use crate::config::{Draft, Fault, Faults};
+
+impl Shared {
+    /// Reads configuration, keys and policies through every gate of a reload, and applies nothing.
+    pub(super) async fn rehearse(self: &Arc<Self>) -> Reloaded {
+        let read = {
+            let _turn = self.reading.lock().await;
+            self.read_aside()
+        };
+        let (settled, faults) = match read {
+            Ok(read) => read,
+            Err(faults) => return Reloaded::nothing(faults),
+        };
+        let outcome = self.prepare_aside(&settled, faults).await;
+        Reloaded::new(changes(&self.in_force.config(), &settled.config), outcome)
+    }
+
+    fn read_aside(&self) -> Result<(Arc<Settled>, Vec<Fault>), Faults> {
+        let Draft { config, settings_files } = self.origin.draft()?;
+        let accounts = Accounts::new(&config, self.origin.file()).map_err(|faults| self.invalid(faults))?;
+        let settled = Settled {
+            number: 0,
+            config: Arc::new(config),
+            accounts: Arc::new(accounts),
+        };
+        Ok((Arc::new(settled), settings_files))
+    }
+
+    async fn prepare_aside(self: &Arc<Self>, settled: &Arc<Settled>, mut faults: Vec<Fault>) -> Result<(), Faults> {
+        let _turn = self.reloading.lock().await;
+        let (config, file, judge) = (&settled.config, self.origin.file(), &self.judge);
+        faults.extend(host_keys(config, file).err().into_iter().flatten());
+        faults.extend(signers_fault(config, file));
+        if !faults.is_empty() {
+            return Err(self.invalid(faults));
+        }
+        let prepared = judge
+            .policies()
+            .prepare(&judge.current().generation, &config.policy)
+            .await;
+        let rejected = |errors: Vec<_>| self.invalid(policy_faults(config, file, &errors));
+        let prepared = prepared.map_err(rejected)?;
+        match self.refused_reload(settled, &prepared.generation).await {
+            Some((_, stopped)) => Err(self.stopped_reload(&stopped)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Reloaded {
+    /// What keeps a reload from applying as a whole.
+    pub(super) fn would_fail(&self) -> Option<String> {
+        let faults = self.faults.as_ref()?;
+        if self.applied.is_empty() {
+            return Some(faults.to_string());
+        }
+        let keys = self.applied.join(", ");
+        Some(format!(
+            "{faults}\na reload would apply only the restrictions in the new configuration ({keys})"
+        ))
+    }
+}
