@@ -460,6 +460,15 @@ impl Shared {
         Ok(())
     }
 
+    /// A plugin that waits for a confirmation.
+    pub(super) fn unconfirmed(&self) -> Option<String> {
+        let policies = self.judge.policies();
+        let current = self.judge.current();
+        let names = current.generation.policies().map(|policy| policy.name.clone());
+        let waits = |name: &String| policies.known(name).is_some_and(|known| known.confirm_by.is_some());
+        names.into_iter().find(waits)
+    }
+
     /// Says that a policy serves.
     fn now_serves(&self, swapped: Swapped, way: &Way, began: Instant) {
         let known = self.judge.policies().known(&swapped.now.policy.name);

@@ -82,6 +82,14 @@ impl Shared {
         if succession.under_way.swap(true, Ordering::AcqRel) {
             return tracing::warn!("upgrade refused: one is already under way");
         }
+        if let Some(plugin) = self.unconfirmed() {
+            let reason = format!(
+                "`{plugin}` waits for a confirmation, and a start would roll it back: confirm it, or roll back"
+            );
+            self.announce_upgrade(None, Some(reason));
+            succession.under_way.store(false, Ordering::Release);
+            return;
+        }
         tracing::info!(program = %program.path().display(), "upgrading: starting the new program");
         match self.succeed(program).await {
             Ok(successor) => self.leave_to(&successor),
@@ -113,6 +121,7 @@ impl Shared {
         let succession = &self.succession;
         let process = successor.process();
         let _ = succession.successor.set(process);
+        self.judge.policies().record_no_more();
         if let Some(control) = &succession.control {
             control.give_up();
         }

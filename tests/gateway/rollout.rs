@@ -441,6 +441,26 @@ fn what_was_put_in_force_or_taken_back_holds_over_a_restart() {
 }
 
 #[test]
+fn an_upgrade_is_refused_while_a_policy_waits_for_its_confirmation() {
+    let gateway = program("");
+    let file = candidate(&gateway, &refusing());
+    asked(&gateway, &["policy", "load", "test", &file, "--confirm-within", "1h"]);
+    gateway.signal("USR2");
+    let refused = gateway.event("gateway-upgraded");
+    assert_eq!(refused["ok"], false, "{refused}");
+    let reason = refused["reason"].as_str().unwrap();
+    assert!(reason.contains("`test` waits for a confirmation"), "{reason}");
+    // Once it is confirmed, the next process serves it, and what is recorded is its business.
+    asked(&gateway, &["policy", "confirm", "test"]);
+    gateway.signal("USR2");
+    gateway.audited("the upgrade", |line| {
+        line["event"] == "gateway-upgraded" && line["ok"] == true
+    });
+    assert!(!allows_now(&gateway));
+    assert_eq!(states(&gateway), [state(1, "previous"), state(2, "active")]);
+}
+
+#[test]
 fn two_generations_are_compared_by_imports_settings_and_answers() {
     let rules = "settings = { rules = [{ name = \"all\", outcome = \"allow\" }] }\ngrants = [\"names\"]";
     let gateway = Setup::allowing()

@@ -78,8 +78,13 @@ impl Workshop {
     /// The same, for who only looks: it uses compiled code, and changes nothing of what is kept of what serves.
     #[must_use]
     pub fn looking(self) -> Self {
-        self.tools.serves.store(false, Ordering::Relaxed);
+        self.look_only();
         self
+    }
+
+    /// From now on nothing is changed of what is kept of what serves: another process does that.
+    pub(in crate::policy) fn look_only(&self) {
+        self.tools.serves.store(false, Ordering::Relaxed);
     }
 
     fn with(compiler: Compiler, directory: Option<Directory>, serves: bool) -> Self {

@@ -101,6 +101,11 @@ impl Policies {
         self.history.must_be_confirmed(plugin, within);
     }
 
+    /// Another process serves in this one's place, and what is recorded of generations is its business.
+    pub fn record_no_more(&self) {
+        self.workshop.look_only();
+    }
+
     /// What is known of the generations of a plugin.
     #[must_use]
     pub fn known(&self, plugin: &str) -> Option<Known> {

@@ -22,7 +22,7 @@ pub struct Policies {
     spare: Arc<Spare>,
     /// For what nobody waits for.
     aside: Arc<Spare>,
-    workshop: Arc<Workshop>,
+    pub(super) workshop: Arc<Workshop>,
     pub(super) history: History,
     /// What the configuration named at the start and does not serve.
     passed_over: Vec<PassedOver>,
