@@ -46,7 +46,7 @@ pub(crate) use relatives::Relatives;
 pub(crate) use serve::{Until, control, monitor};
 pub(crate) use socket::{ControlSocket, Ownership, SocketError, remove as remove_socket};
 pub(crate) use token::Token;
-pub(crate) use view::{AuditView, PolicyView, Reloaded, Status};
+pub(crate) use view::{AuditView, Hardening, PolicyView, Reloaded, Status};
 
 /// What can be asked of a running gateway.
 pub(crate) trait Steered: Rollout {

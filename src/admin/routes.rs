@@ -235,7 +235,9 @@ async fn close<S: Steered>(
             format!("an administrator ended the session: {}", printable(&reason, MAX_REASON)),
         );
     }
+    let why = format!("an administrator closed it: {}", printable(&reason, MAX_REASON));
     for forward in &found {
+        gateway.events().followers().say_closed(&forward.request, &why);
         forward.stop.end(Cause::Killed);
     }
     Ok(json(&closed))

@@ -38,6 +38,22 @@ pub(crate) struct Status {
     pub audit: AuditView,
     /// What decides, in the order in which it is asked.
     pub policies: Vec<PolicyView>,
+    /// How far the system confines the process.
+    pub hardening: Hardening,
+}
+
+/// How far the system confines the process, as the kernel says.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Hardening {
+    /// No program that it starts can have more rights than it has itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_new_privs: Option<bool>,
+    /// Which system calls are left: `off` (all), `filter` or `strict`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<&'static str>,
+    /// Effective capabilities, a bit mask in hexadecimal (capabilities(7)).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<String>,
 }
 
 /// RFC 3339, as in the audit log.

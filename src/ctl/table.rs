@@ -65,9 +65,27 @@ fn status(body: &Value) -> String {
         row("listeners", text(body, "listeners")),
         row("buffered", size_of(body, "buffered_bytes")),
         row("audit log", audit),
+        row("confined by", confined(body.get("hardening").unwrap_or(&Value::Null))),
     ];
     rows.extend(policies.map(|policy| row("policy", policy)));
     columns(&rows)
+}
+
+/// How far the system confines the gateway, in a few words.
+fn confined(hardening: &Value) -> String {
+    let seccomp = match hardening.get("seccomp").and_then(Value::as_str) {
+        Some("off") | None => None,
+        Some(mode) => Some(format!("seccomp {}", printable(mode, MAX_CELL))),
+    };
+    let privileges = hardening.get("no_new_privs") == Some(&Value::Bool(true));
+    let found: Vec<_> = [seccomp, privileges.then(|| "no new privileges".to_owned())]
+        .into_iter()
+        .flatten()
+        .collect();
+    match found.as_slice() {
+        [] => "nothing".to_owned(),
+        found => found.join(", "),
+    }
 }
 
 fn row(name: &str, value: impl Into<String>) -> Vec<String> {

@@ -9,9 +9,18 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{Decided, Event, Subject};
+use crate::request::ForwardRequest;
 
-/// One decision, as a status channel shows it.
-pub struct News {
+/// What a status channel shows.
+pub enum News {
+    /// A decision.
+    Decided(Box<Decision>),
+    /// Something of the user's was closed, and why.
+    Closed(String),
+}
+
+/// One decision.
+pub struct Decision {
     /// The session that asked.
     pub session: String,
     /// Where its client is.
@@ -68,12 +77,24 @@ impl Followers {
             return;
         };
         if let Some(channel) = self.0.lock().get(user) {
-            let _ = channel.send(Arc::new(News {
+            let decision = Decision {
                 session: session.clone(),
                 client,
                 decided: Decided::clone(decided),
                 forward: subject.forward.clone().unwrap_or_default(),
-            }));
+            };
+            let _ = channel.send(Arc::new(News::Decided(Box::new(decision))));
+        }
+    }
+
+    /// Tells those who follow this user that something of theirs is closed, and why.
+    pub(crate) fn say_closed(&self, request: &ForwardRequest, why: &str) {
+        if self.0.all.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        if let Some(channel) = self.0.lock().get(&request.principal.user) {
+            let what = format!("{} {}", request.action.as_str(), request.requested);
+            let _ = channel.send(Arc::new(News::Closed(format!("{what}: {why}"))));
         }
     }
 }

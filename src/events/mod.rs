@@ -18,7 +18,7 @@ mod subject;
 
 pub(crate) use decided::{ConnectFailed, Decided, NameAnswer};
 pub(crate) use event::{Differs, Ended, Event, Swap};
-pub(crate) use followers::{Followers, News};
+pub(crate) use followers::{Decision, Followers, News};
 pub(crate) use live::{Fact, Live, Missed, Reading};
 pub(crate) use login::LoggedIn;
 pub(crate) use stream::{Events, Listener};

@@ -92,6 +92,8 @@ impl Review {
             Finding::Doubtful { .. } => closes,
         };
         if ends {
+            let why = "the policies in force now do not permit it";
+            self.events.followers().say_closed(&forward.request, why);
             forward.stop.end(Cause::Revoked);
         }
         standing

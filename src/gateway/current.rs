@@ -23,6 +23,16 @@ pub(super) struct Settled {
     pub(super) accounts: Arc<Accounts>,
 }
 
+/// What came of putting a configuration in force.
+pub(super) enum Settling {
+    /// It is, and this was before.
+    InForce(Arc<Current>),
+    /// A newer one is.
+    Outdated,
+    /// Other policies were put in force while its own were made.
+    Overtaken,
+}
+
 /// Which configurations are in force.
 pub(super) struct InForce {
     own: OwnListeners,
@@ -57,21 +67,25 @@ impl InForce {
         Arc::clone(&self.lock().whole.config)
     }
 
-    /// Puts another configuration in force as a whole, or only other policies of the same. One that was read before the one
-    /// in force changes nothing.
+    /// Puts another configuration in force as a whole. One that was read before the one in force changes nothing, and neither
+    /// does one whose policies were made after others than those in force now.
     pub(super) fn settle(
         &self,
         judge: &Judge,
         settled: &Arc<Settled>,
         generation: Arc<Generation>,
-    ) -> Option<Arc<Current>> {
+        after: &Arc<Generation>,
+    ) -> Settling {
         let mut ledger = self.lock();
         if settled.number < ledger.whole.number {
-            return None;
+            return Settling::Outdated;
+        }
+        if !Arc::ptr_eq(&judge.current().generation, after) {
+            return Settling::Overtaken;
         }
         ledger.whole = Arc::clone(settled);
         ledger.note(settled);
-        Some(self.put_in_force(judge, &ledger, generation))
+        Settling::InForce(self.put_in_force(judge, &ledger, generation))
     }
 
     /// Puts these plugins of a chain in force, and leaves the others as they are now; not if the configuration has been replaced

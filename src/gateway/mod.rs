@@ -6,6 +6,7 @@ mod current;
 mod doorway;
 mod drain;
 mod gates;
+mod hardening;
 mod keys;
 mod observers;
 mod policies;

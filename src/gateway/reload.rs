@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::Shared;
 use super::changes::{Applies, changes};
-use super::current::Settled;
+use super::current::{Settled, Settling};
 use super::gates::{Change, Stopped};
 use super::prepare::{host_keys, policy_faults, signers_fault};
 use super::rollout::Way;
@@ -17,6 +17,7 @@ use super::start::settings;
 use crate::accounts::Accounts;
 use crate::config::{Draft, Fault, Faults};
 use crate::events::{Event, Subject};
+use crate::judgement::Current;
 use crate::open_files;
 use crate::policy::{Generation, Named, Prepared};
 use crate::vital::caught;
@@ -102,28 +103,7 @@ impl Shared {
         let Some(host_keys) = host_keys.filter(|_| faults.is_empty()) else {
             return Err(self.invalid(faults));
         };
-        let judge = &self.judge;
-        let prepared = judge
-            .policies()
-            .prepare(&judge.current().generation, &config.policy)
-            .await;
-        let prepared = prepared.map_err(|errors| {
-            for (name, error) in &errors {
-                self.stopped_loading(name, BY_RELOAD, error, began);
-                self.rejected(name, error.sha256(), error.to_string());
-            }
-            self.invalid(policy_faults(config, file, &errors))
-        })?;
-        let Prepared {
-            generation,
-            passed_over,
-            named,
-        } = &prepared;
-        for over in passed_over {
-            self.rejected(&over.plugin, over.sha256.clone(), over.reason.clone());
-        }
-        self.pass_reload(settled, generation, named).await?;
-        let Some(before) = self.in_force.settle(judge, settled, Arc::clone(generation)) else {
+        let Some((before, named)) = self.settle(settled, began).await? else {
             return Ok(());
         };
         self.service.replace(settings(config, &settled.accounts, host_keys));
@@ -134,8 +114,42 @@ impl Shared {
             reason: None,
             confirm_within: None,
         };
-        self.switched(before, prepared.named, &way, began).await;
+        self.switched(before, named, &way, began).await;
         Ok(())
+    }
+
+    /// Prepares the policies and puts them in force; again where an administrator rolled one back meanwhile.
+    async fn settle(
+        self: &Arc<Self>,
+        settled: &Arc<Settled>,
+        began: Instant,
+    ) -> Result<Option<(Arc<Current>, Named)>, Faults> {
+        let (config, file) = (&settled.config, self.origin.file());
+        loop {
+            let old = Arc::clone(&self.judge.current().generation);
+            let prepared = self.judge.policies().prepare(&old, &config.policy).await;
+            let prepared = prepared.map_err(|errors| {
+                for (name, error) in &errors {
+                    self.stopped_loading(name, BY_RELOAD, error, began);
+                    self.rejected(name, error.sha256(), error.to_string());
+                }
+                self.invalid(policy_faults(config, file, &errors))
+            })?;
+            let Prepared {
+                generation,
+                passed_over,
+                named,
+            } = prepared;
+            for over in passed_over {
+                self.rejected(&over.plugin, over.sha256, over.reason);
+            }
+            self.pass_reload(settled, &generation, &named).await?;
+            match self.in_force.settle(&self.judge, settled, generation, &old) {
+                Settling::InForce(before) => return Ok(Some((before, named))),
+                Settling::Outdated => return Ok(None),
+                Settling::Overtaken => tracing::info!("policies were changed during the reload: preparing them again"),
+            }
+        }
     }
 
     /// What changes of the policies passes the gates of the new configuration.

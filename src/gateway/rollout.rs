@@ -177,6 +177,9 @@ impl Shared {
     ) {
         self.rollouts.wait_no_more(plugin, BURN_IN);
         self.rollouts.wait_no_more(plugin, CONFIRM);
+        let Some(number) = self.judge.policies().known(plugin).map(|known| known.active) else {
+            return;
+        };
         if let (Some(burn_in), Some(counts)) = (burn_in, generation.counts_of(plugin)) {
             let words = format!("for {:?}, at most {} may fail", burn_in.time, burn_in.max_failed);
             self.rollouts
@@ -185,7 +188,7 @@ impl Shared {
             let (gateway, plugin) = (Arc::clone(self), plugin.to_owned());
             self.tasks.spawn(async move {
                 tokio::select! {
-                    () = gateway.burn_in(&plugin, &counts, burn_in) => {}
+                    () = gateway.burn_in(&plugin, number, &counts, burn_in) => {}
                     () = stop.cancelled() => {}
                     () = gateway.ending.cancelled() => {}
                 }
@@ -203,7 +206,7 @@ impl Shared {
                 tokio::select! {
                     () = sleep(within) => {
                         let reason = format!("nobody confirmed it within {within:?}");
-                        gateway.take_back(&plugin, CONFIRM, &reason).await;
+                        gateway.take_back(&plugin, number, CONFIRM, &reason).await;
                     }
                     () = stop.cancelled() => {}
                     () = gateway.ending.cancelled() => {}
@@ -219,7 +222,7 @@ impl Shared {
     }
 
     /// Ends with the burn-in, or once too much has failed and the plugin was taken back.
-    async fn burn_in(self: &Arc<Self>, plugin: &str, counts: &Counts, burn_in: BurnIn) {
+    async fn burn_in(self: &Arc<Self>, plugin: &str, number: u64, counts: &Counts, burn_in: BurnIn) {
         let began = Instant::now();
         counts.burn_in(true);
         let end = tokio::time::Instant::now() + burn_in.time;
@@ -235,7 +238,7 @@ impl Shared {
             if found.decisions >= burn_in.min_decisions && too_many && !is_alone {
                 let (failures, decisions, most) = (found.failures, found.decisions, burn_in.max_failed);
                 let reason = format!("{failures} of {decisions} decisions failed, more than {most}");
-                return self.take_back(plugin, BURN_IN, &reason).await;
+                return self.take_back(plugin, number, BURN_IN, &reason).await;
             }
         }
         let found = counts.burned_in();
@@ -244,7 +247,11 @@ impl Shared {
     }
 
     /// Goes back by itself.
-    async fn take_back(self: &Arc<Self>, plugin: &str, gate: &'static str, reason: &str) {
+    async fn take_back(self: &Arc<Self>, plugin: &str, generation: u64, gate: &'static str, reason: &str) {
+        let known = self.judge.policies().known(plugin);
+        if known.is_none_or(|known| known.active != generation) {
+            return;
+        }
         let row = Row::of(gate, Verdict::Refused, reason, None);
         self.rollouts.note_gate(plugin, row);
         let way = Way {
@@ -262,26 +269,27 @@ impl Shared {
     }
 
     /// Puts an earlier generation in force: the one before where no number is given. It has served, so no gate holds it up, and
-    /// it waits for no other change.
+    /// it waits for no other change: it is recorded first, so that what is prepared meanwhile finds it.
     pub(super) async fn go_back(self: &Arc<Self>, plugin: &str, to: Option<u64>, way: Way) -> Result<(), Declined> {
         let began = Instant::now();
-        let config = self.in_force.config();
-        let policies = self.judge.policies();
-        configured(&config, plugin)?;
-        let entry = policies.earlier(plugin, to).map_err(Declined::Conflict)?;
-        let next = self.loaded_again(plugin, entry.clone()).await?;
-        let Some(before) = self.in_force.swap(&self.judge, &config, &next, &[plugin.to_owned()]) else {
-            let words = "the configuration was replaced meanwhile: try again";
-            return Err(Declined::Conflict(words.to_owned()));
+        configured(&self.in_force.config(), plugin)?;
+        let entry = self.judge.policies().earlier(plugin, to).map_err(Declined::Conflict)?;
+        let mut next = self.loaded_again(plugin, entry.clone()).await?;
+        self.record_going_back(&next, plugin, entry.generation, &way).await;
+        let plugins = [plugin.to_owned()];
+        let before = loop {
+            let config = self.in_force.config();
+            match self.in_force.swap(&self.judge, &config, &next, &plugins) {
+                Some(before) => break before,
+                // Another engine, or another configuration.
+                None => next = self.loaded_again(plugin, entry.clone()).await?,
+            }
         };
         self.rollouts.wait_no_more(plugin, BURN_IN);
         self.rollouts.wait_no_more(plugin, CONFIRM);
         let current = self.judge.current();
-        let swapped = current.generation.swapped_since(&before.generation);
-        let reason = way.reason.clone().unwrap_or_else(|| format!("by {}", way.by));
-        self.record_going_back(plugin, entry.generation, &way.by, &reason).await;
-        self.rollouts.shadows.serve(policies, &current.generation);
-        for one in swapped {
+        self.rollouts.shadows.serve(self.judge.policies(), &current.generation);
+        for one in current.generation.swapped_since(&before.generation) {
             self.now_serves(one, &way, began);
         }
         self.follow(before);
@@ -304,11 +312,11 @@ impl Shared {
         prepared.await.map_err(|errors| refused(&errors))
     }
 
-    async fn record_going_back(&self, plugin: &str, to: u64, by: &str, reason: &str) {
+    async fn record_going_back(&self, next: &Arc<Generation>, plugin: &str, to: u64, way: &Way) {
         let policies = Arc::clone(self.judge.policies());
-        let generation = Arc::clone(&self.judge.current().generation);
         let kept = self.in_force.config().policy.generations;
-        let (plugin, by, reason) = (plugin.to_owned(), by.to_owned(), reason.to_owned());
+        let reason = way.reason.clone().unwrap_or_else(|| format!("by {}", way.by));
+        let (generation, plugin, by) = (Arc::clone(next), plugin.to_owned(), way.by.clone());
         let written = tokio::task::spawn_blocking(move || {
             policies.go_back(&generation, &plugin, to, (&by, &reason), kept);
         });

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::hardening::hardening;
 use super::start::StartError;
 use super::upgrade::Succession;
 use super::{Shared, state_directory};
@@ -224,6 +225,7 @@ impl Steered for Shared {
                 .installed()
                 .map(|installed| self.policy_view(installed))
                 .collect(),
+            hardening: hardening(),
         }
     }
 

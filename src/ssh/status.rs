@@ -10,7 +10,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::channel::{Incoming, Outgoing};
-use crate::events::{Events, News};
+use crate::events::{Decision, Events, News};
 use crate::relay::{Inbound, Sink, Source};
 use crate::request::{VerdictWord, printable};
 use crate::sessions::{Session, Sessions};
@@ -95,6 +95,13 @@ impl View {
     }
 
     fn line(&self, news: &News) -> String {
+        match news {
+            News::Decided(decision) => self.decision(decision),
+            News::Closed(words) => format!("closed: {}\n", printable(words, MAX_LINE)),
+        }
+    }
+
+    fn decision(&self, news: &Decision) -> String {
         let decided = &news.decided;
         let word = match decided.verdict {
             VerdictWord::Allow => "allowed",

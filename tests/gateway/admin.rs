@@ -1,6 +1,6 @@
 //! The control socket and the monitoring listener of a running gateway, with the program's own client and with raw requests.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -8,7 +8,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Reached, Running, Server, Setup, eventually};
+use crate::guests::{Guest, denies};
+use crate::harness::{Reached, Running, Server, Setup, eventually, ping};
 use crate::terms::target;
 
 /// A gateway whose control socket is in its folder, and which monitoring can reach.
@@ -461,4 +462,29 @@ fn a_locked_user_is_out_until_unlocked_also_after_a_restart() {
     ] {
         assert_eq!(ctl(&gateway, wrong).code, 1, "{wrong:?}");
     }
+}
+
+#[test]
+fn a_user_is_told_on_the_status_channel_what_was_closed_and_why() {
+    let gateway = administered();
+    let target = Server::echo();
+    let open = gateway.local(&target.address());
+    let mut near = open.connect();
+    assert!(ping(&mut near));
+    let mut status = gateway.ssh().start();
+    let mut lines = BufReader::new(status.stdout.take().unwrap()).lines();
+    let mut next = |words: &str| {
+        let mut lines = lines.by_ref().map(|line| line.unwrap());
+        lines.find(|line| line.contains(words)).expect(words)
+    };
+    next("Decisions follow");
+    asked(&gateway, &["close", "--user", "alice", "--reason", "INC-78: key leaked"]);
+    let line = next("closed: ");
+    let told = format!("closed: connect {}: an administrator closed it: INC-78: key leaked", target.address());
+    assert_eq!(line, told);
+    let mut other = open.connect();
+    assert!(ping(&mut other));
+    gateway.swap(&Guest::that(denies("no more")));
+    assert!(next("closed: ").contains("the policies in force now do not permit it"));
+    assert_eq!(asked(&gateway, &["status"])["hardening"]["seccomp"], "off");
 }
