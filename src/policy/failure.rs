@@ -197,6 +197,16 @@ pub enum LoadError {
         /// How it failed.
         failure: Failure,
     },
+    /// What was put in force by name does not load any more.
+    #[error(
+        "generation {generation}, which was in force, does not load: {error}: if the component or the settings that the configuration names change, those are tried instead"
+    )]
+    Kept {
+        /// Its number.
+        generation: u64,
+        /// Why.
+        error: Box<LoadError>,
+    },
     /// It was rolled back.
     #[error(
         "it was rolled back at {since:.0} ({reason}), so neither a file nor a start brings it back: to put it in force all the same, load it by name: `portreeve ctl policy load`"
@@ -232,6 +242,7 @@ impl LoadError {
                 | Self::Signature { .. }
                 | Self::NotGranted { .. }
                 | Self::WasiRefused(_)
+                | Self::Kept { .. }
                 | Self::Engine(_)
         )
     }

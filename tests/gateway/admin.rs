@@ -478,9 +478,15 @@ fn a_user_is_told_on_the_status_channel_what_was_closed_and_why() {
         lines.find(|line| line.contains(words)).expect(words)
     };
     next("Decisions follow");
-    asked(&gateway, &["close", "--user", "alice", "--reason", "INC-78: key leaked"]);
+    asked(
+        &gateway,
+        &["close", "--user", "alice", "--reason", "INC-78: key leaked"],
+    );
     let line = next("closed: ");
-    let told = format!("closed: connect {}: an administrator closed it: INC-78: key leaked", target.address());
+    let told = format!(
+        "closed: connect {}: an administrator closed it: INC-78: key leaked",
+        target.address()
+    );
     assert_eq!(line, told);
     let mut other = open.connect();
     assert!(ping(&mut other));

@@ -441,6 +441,29 @@ fn what_was_put_in_force_or_taken_back_holds_over_a_restart() {
 }
 
 #[test]
+fn a_start_says_which_generation_does_not_load_any_more() {
+    let setup = Setup::allowing().plugin("grants = [\"names\"]").tables(ADMIN);
+    let directory = setup.path("policies");
+    let mut gateway = setup.directory(&directory).start_program();
+    let file = candidate(&gateway, &Guest::that(allows()).version("2.0.0").importing_names());
+    asked(&gateway, &["policy", "load", "test", &file]);
+    gateway.kill();
+    let config = gateway.path("portreeve.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("grants = [\"names\"]", "")).unwrap();
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_portreeve"));
+    let started = serve.args(["serve", "--config"]).arg(&config).output().unwrap();
+    let words = String::from_utf8(started.stderr).unwrap();
+    assert_eq!(started.status.code(), Some(2), "{words}");
+    for part in [
+        "generation 2, which was in force, does not load",
+        "which is not granted",
+    ] {
+        assert!(words.contains(part), "{words}");
+    }
+}
+
+#[test]
 fn an_upgrade_is_refused_while_a_policy_waits_for_its_confirmation() {
     let gateway = program("");
     let file = candidate(&gateway, &refusing());

@@ -142,7 +142,7 @@ impl History {
                 reason: format!("{reason}; generation {} serves", entry.generation),
             });
         }
-        found.map(|fresh| fresh.for_what_names(named))
+        found.map(|fresh| fresh.for_what_names(named, entry.generation))
     }
 
     /// Whether something that served in the place of this plugin is kept.

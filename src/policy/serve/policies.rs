@@ -272,9 +272,11 @@ fn named(fresh: &ReadPlugins) -> Named {
 async fn build(made: &Generation, fresh: ReadPlugins, kept: &[Arc<Loaded>]) -> Result<Generation, LoadErrors> {
     let loads = fresh.into_iter().map(async |(name, fresh)| {
         let loaded = async {
+            let fresh = fresh?;
+            let generation = fresh.generation();
             let Fresh {
                 plugin, vetted, took, ..
-            } = fresh?;
+            } = fresh;
             let same = |one: &&Arc<Loaded>| {
                 one.config.decides_as(&plugin)
                     && one.reference.sha256 == vetted.component().sha256()
@@ -283,8 +285,15 @@ async fn build(made: &Generation, fresh: ReadPlugins, kept: &[Arc<Loaded>]) -> R
             if let Some(unchanged) = kept.iter().find(same) {
                 return Ok(Arc::clone(unchanged));
             }
-            let loaded = load::load(&made.loader, &made.facts, &plugin, vetted, made.deadline).await?;
-            Ok(Arc::new(loaded.read_in(took)))
+            let loaded = load::load(&made.loader, &made.facts, &plugin, vetted, made.deadline).await;
+            match (loaded, generation) {
+                (Ok(loaded), _) => Ok(Arc::new(loaded.read_in(took))),
+                (Err(error), Some(generation)) => Err(LoadError::Kept {
+                    generation,
+                    error: Box::new(error),
+                }),
+                (Err(error), None) => Err(error),
+            }
         };
         (name, loaded.await)
     });

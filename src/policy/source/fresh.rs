@@ -17,6 +17,8 @@ pub struct Fresh {
     pub(in crate::policy) vetted: Vetted,
     /// What the configuration names, where this is something else that serves in its place.
     named: Option<Identity>,
+    /// Which generation it is, then.
+    generation: Option<u64>,
     /// How long it took to read it and to check its digest and signature.
     pub(in crate::policy) took: Duration,
 }
@@ -52,14 +54,20 @@ impl Fresh {
             plugin,
             vetted,
             named: None,
+            generation: None,
             took: Duration::ZERO,
         }
     }
 
     /// The same, in the place of what the configuration names.
-    pub(in crate::policy) fn for_what_names(mut self, named: Identity) -> Self {
-        self.named = Some(named);
+    pub(in crate::policy) fn for_what_names(mut self, named: Identity, generation: u64) -> Self {
+        (self.named, self.generation) = (Some(named), Some(generation));
         self
+    }
+
+    /// Its number, where it serves in the place of what the configuration names.
+    pub(in crate::policy) fn generation(&self) -> Option<u64> {
+        self.generation
     }
 
     /// Component and settings.
