@@ -28,6 +28,8 @@ pub(super) struct Change<'a> {
     pub(super) by: &'a str,
     /// A gate that would refuse is passed, on record.
     pub(super) force: bool,
+    /// Nothing follows: gates that refuse nothing are looked at, too, for what they say.
+    pub(super) dry_run: bool,
 }
 
 /// Why a change does not pass.
@@ -88,12 +90,16 @@ impl Shared {
                 return Some(stopped);
             }
         }
-        if gates.replay.decisions > 0 {
+        let judges = gates.replay.max_differences.is_some() || change.dry_run;
+        if gates.replay.decisions > 0 && judges {
             let began = Instant::now();
             let tally = self.differences(change.old, change.next).await;
             if let Some(stopped) = gate(REPLAY, began, judged(gates, &tally)) {
                 return Some(stopped);
             }
+        }
+        if gates.max_closed.is_none() && !change.dry_run {
+            return None;
         }
         let began = Instant::now();
         let (closed, open) = self.would_close(change).await;

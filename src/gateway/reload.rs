@@ -193,6 +193,7 @@ impl Shared {
             plugins: &plugins,
             by: BY_RELOAD,
             force: false,
+            dry_run: false,
         };
         self.pass(&change).await.err().map(|stopped| (changed, stopped))
     }

@@ -345,10 +345,13 @@ impl Shared {
             plugins: &plugins,
             by: &way.by,
             force,
+            dry_run,
         };
         if let Err(stopped) = self.pass(&change).await {
             let words = stopped.sentence();
-            self.rejected(plugin, next.sha256_of(plugin), words.clone());
+            if !dry_run {
+                self.rejected(plugin, next.sha256_of(plugin), words.clone());
+            }
             return Err(Declined::Refused(words));
         }
         if dry_run {
@@ -446,6 +449,7 @@ impl Shared {
             plugins: &plugins,
             by: &way.by,
             force,
+            dry_run: false,
         };
         if let Err(stopped) = self.pass(&change).await {
             let words = stopped.sentence();

@@ -142,6 +142,7 @@ impl Shared {
             plugins: &plugins,
             by: BY_FILE,
             force: false,
+            dry_run: false,
         };
         if let Err(stopped) = self.pass(&change).await {
             self.all_stopped(changed, &stopped, &named);
