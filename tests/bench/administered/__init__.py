@@ -29,7 +29,7 @@ class Gateway:
                 f'[[user]]\nname = "alice"\nauthorized-keys = ["{line}"]\n'
                 f'[[user]]\nname = "bob"\nauthorized-keys = ["{line}"]\n'
                 f'[policy]\ndirectory = "{folder}/policies"\non-swap = "keep"\n'
-                '[policy.gates]\nburn-in = { for = "30s", min-decisions = 20, max-failed = "1%" }\n'
+                '[policy.gates]\nburn-in = { for = "60s", min-decisions = 20, max-failed = "1%" }\n'
                 '[[policy.plugin]]\nname = "rules"\ncomponent = "builtin:rules"\nsettings-file = "rules.toml"\n'
                 'grants = ["names"]\n'
                 f'[admin]\nsocket = "{folder}/admin.sock"\nhttp = "127.0.0.1:{self.monitored}"\n[audit]\nfile = "{folder}/audit.jsonl"\n'
@@ -94,7 +94,7 @@ async def echo(reader, writer):
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
-    except OSError:
+    except (OSError, asyncio.CancelledError):
         pass
     writer.close()
 
@@ -151,7 +151,11 @@ class Work:
             self.wrong += await asyncio.wait_for(reader.readexactly(len(word)), 20) != word
             self.done += 1
             writer.close()
-        except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
+        except asyncio.IncompleteReadError as error:
+            # What is refused: ssh has answered the proxy's client before it hears of it, and then closes.
+            self.refused += not error.partial
+            self.lost += bool(error.partial)
+        except (OSError, asyncio.TimeoutError):
             self.lost += 1
 
     async def load(self, rate, stop):
