@@ -521,7 +521,7 @@ impl Wish {
             self.settings.as_deref(),
         ];
         let relative = relative.into_iter().flatten().find(|path| path.is_relative());
-        if let Some(path) = relative.filter(|path| !path.starts_with("builtin:rules")) {
+        if let Some(path) = relative.filter(|path| path.as_os_str() != "builtin:rules") {
             let words = format!("{}: expected an absolute path: the gateway reads it", path.display());
             return Err(Failed::new(StatusCode::BAD_REQUEST, words));
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -163,7 +164,7 @@ impl Shared {
     ) {
         let policies = Arc::clone(self.judge.policies());
         let (generation, before, by) = (Arc::clone(generation), Arc::clone(before), by.to_owned());
-        let written = tokio::task::spawn_blocking(move || policies.begin(&generation, &before, &named, &by, kept));
+        let written = spawn_blocking(move || policies.begin(&generation, &before, &named, &by, kept));
         let _ = written.await;
     }
 
@@ -217,7 +218,7 @@ impl Shared {
 
     async fn must_be_confirmed(&self, plugin: &str, within: Option<Duration>) {
         let (policies, plugin) = (Arc::clone(self.judge.policies()), plugin.to_owned());
-        let written = tokio::task::spawn_blocking(move || policies.must_be_confirmed(&plugin, within));
+        let written = spawn_blocking(move || policies.must_be_confirmed(&plugin, within));
         let _ = written.await;
     }
 
@@ -302,7 +303,7 @@ impl Shared {
         let config = self.in_force.config();
         let configured = configured(&config, plugin)?;
         let (policies, signatures) = (Arc::clone(self.judge.policies()), config.policy.signatures.clone());
-        let kept = tokio::task::spawn_blocking(move || policies.kept(&configured, &entry, signatures.as_ref()));
+        let kept = spawn_blocking(move || policies.kept(&configured, &entry, signatures.as_ref()));
         let fresh = kept.await.map_err(|error| Declined::Refused(error.to_string()))?;
         let old = Arc::clone(&self.judge.current().generation);
         let prepared = self
@@ -317,7 +318,7 @@ impl Shared {
         let kept = self.in_force.config().policy.generations;
         let reason = way.reason.clone().unwrap_or_else(|| format!("by {}", way.by));
         let (generation, plugin, by) = (Arc::clone(next), plugin.to_owned(), way.by.clone());
-        let written = tokio::task::spawn_blocking(move || {
+        let written = spawn_blocking(move || {
             policies.go_back(&generation, &plugin, to, (&by, &reason), kept);
         });
         let _ = written.await;
@@ -335,29 +336,43 @@ impl Shared {
         let _turn = self.reloading.lock().await;
         let began = Instant::now();
         let (config, next) = self.candidate(plugin, wish, &way.by, began).await?;
-        let plugins = [plugin.to_owned()];
-        let old = Arc::clone(&self.judge.current().generation);
-        let change = Change {
-            old: &old,
-            next: &next,
-            config: &config,
-            settled: None,
-            plugins: &plugins,
-            by: &way.by,
-            force,
-            dry_run,
-        };
-        if let Err(stopped) = self.pass(&change).await {
-            let words = stopped.sentence();
-            if !dry_run {
-                self.rejected(plugin, next.sha256_of(plugin), words.clone());
-            }
-            return Err(Declined::Refused(words));
-        }
+        self.pass_alone(plugin, &config, &next, &way.by, (force, dry_run))
+            .await?;
         if dry_run {
             return Ok(());
         }
-        self.put(&config, &next, &plugins, Named::new(), way, began).await
+        self.put(&config, &next, &[plugin.to_owned()], Named::new(), way, began)
+            .await
+    }
+
+    /// Sends one plugin of a chain through the gates.
+    async fn pass_alone(
+        &self,
+        plugin: &str,
+        config: &Arc<Config>,
+        next: &Arc<Generation>,
+        by: &str,
+        (force, dry_run): (bool, bool),
+    ) -> Result<(), Declined> {
+        let old = Arc::clone(&self.judge.current().generation);
+        let change = Change {
+            old: &old,
+            next,
+            config,
+            settled: None,
+            plugins: &[plugin.to_owned()],
+            by,
+            force,
+            dry_run,
+        };
+        let Err(stopped) = self.pass(&change).await else {
+            return Ok(());
+        };
+        let words = stopped.sentence();
+        if !dry_run {
+            self.rejected(plugin, next.sha256_of(plugin), words.clone());
+        }
+        Err(Declined::Refused(words))
     }
 
     /// A candidate, loaded as a part of the chain in force.
@@ -373,7 +388,7 @@ impl Shared {
         let old = Arc::clone(&self.judge.current().generation);
         let wanted = wanted(configured, wish, &old)?;
         let signatures = config.policy.signatures.clone();
-        let read = tokio::task::spawn_blocking(move || Policies::candidate(wanted, signatures.as_ref()));
+        let read = spawn_blocking(move || Policies::candidate(wanted, signatures.as_ref()));
         let fresh = read.await.map_err(|error| Declined::Refused(error.to_string()))?;
         let prepared = self
             .judge
@@ -435,29 +450,19 @@ impl Shared {
         let _turn = self.reloading.lock().await;
         let began = Instant::now();
         let config = self.in_force.config();
-        configured(&config, plugin)?;
+        let configured = configured(&config, plugin)?;
         let shadow = self.rollouts.shadows.of(plugin).ok_or_else(|| no_shadow(plugin))?;
-        let old = Arc::clone(&self.judge.current().generation);
-        let next = old.with(&shadow.generation, plugin);
+        let candidate = Arc::clone(&shadow.generation);
+        let signatures = config.policy.signatures.clone();
+        let fits = spawn_blocking(move || Policies::still_fits(&candidate, &configured, signatures.as_ref()));
+        let fits = fits.await.map_err(|error| Declined::Refused(error.to_string()))?;
+        fits.map_err(|words| Declined::Conflict(format!("{words}: begin the shadow again")))?;
+        let next = self.judge.current().generation.with(&shadow.generation, plugin);
         let next = next.ok_or_else(|| Declined::Conflict(SHADOW_IS_OLD.to_owned()))?;
-        let plugins = [plugin.to_owned()];
-        let change = Change {
-            old: &old,
-            next: &next,
-            config: &config,
-            settled: None,
-            plugins: &plugins,
-            by: &way.by,
-            force,
-            dry_run: false,
-        };
-        if let Err(stopped) = self.pass(&change).await {
-            let words = stopped.sentence();
-            self.rejected(plugin, next.sha256_of(plugin), words.clone());
-            return Err(Declined::Refused(words));
-        }
+        self.pass_alone(plugin, &config, &next, &way.by, (force, false)).await?;
         self.rollouts.shadows.end(plugin);
-        self.put(&config, &next, &plugins, Named::new(), way, began).await
+        self.put(&config, &next, &[plugin.to_owned()], Named::new(), way, began)
+            .await
     }
 
     /// Ends the wait for a confirmation.

@@ -203,6 +203,36 @@ fn a_watched_file_can_be_told_to_stop_at_the_shadow() {
     assert!(!allows_now(&gateway));
 }
 
+#[test]
+fn a_shadow_is_promoted_by_the_configuration_of_now() {
+    let gateway = Setup::allowing().plugin("grants = [\"names\"]").tables(ADMIN).start();
+    let file = candidate(&gateway, &Guest::that(allows()).version("2.0.0").importing_names());
+    asked(&gateway, &["policy", "shadow", "test", &file]);
+    let config = gateway.path("portreeve.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("grants = [\"names\"]", "")).unwrap();
+    gateway.reload().unwrap();
+    let told = ctl(&gateway, &["policy", "promote", "test"]);
+    assert_eq!(told.code, 1, "{}", told.out);
+    assert!(told.err.contains("configuration has changed since"), "{}", told.err);
+    assert_eq!(states(&gateway).last(), Some(&state(0, "shadow")));
+}
+
+#[test]
+fn a_file_that_was_put_in_force_by_name_before_may_be_taken_back_by_its_file() {
+    let gateway = Setup::allowing().plugin("watch = false").tables(ADMIN).start();
+    let first = fs::read(gateway.path("policy.wasm")).unwrap();
+    asked(&gateway, &["policy", "load", "test", &candidate(&gateway, &refusing())]);
+    gateway.reload().unwrap();
+    assert!(!allows_now(&gateway), "the file has not changed");
+    // The file follows, and then goes back: that is a new wish.
+    fs::write(gateway.path("policy.wasm"), refusing().build()).unwrap();
+    gateway.reload().unwrap();
+    fs::write(gateway.path("policy.wasm"), first).unwrap();
+    gateway.reload().unwrap();
+    assert!(allows_now(&gateway));
+}
+
 /// The ways in which a candidate may come.
 #[derive(Clone, Copy, Debug)]
 enum By {

@@ -142,7 +142,12 @@ impl History {
                 reason: format!("{reason}; generation {} serves", entry.generation),
             });
         }
-        found.map(|fresh| fresh.for_what_names(named, entry.generation))
+        // What only waits to be promoted is not what the configuration was last seen to name: it is still to be asked.
+        let seen = match past.is_named(&named) || plugin.watch != OnChange::Shadow {
+            true => named,
+            false => past.last_named().cloned().unwrap_or(named),
+        };
+        found.map(|fresh| fresh.for_what_names(seen, entry.generation))
     }
 
     /// Whether something that served in the place of this plugin is kept.

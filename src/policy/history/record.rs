@@ -149,6 +149,11 @@ impl Record {
         self.is_named(named) && self.in_force().is_some_and(|active| active.identity != *named)
     }
 
+    /// What the configuration named last.
+    pub(super) fn last_named(&self) -> Option<&Identity> {
+        self.configured.as_ref()
+    }
+
     /// Whether that is what the configuration named last.
     pub(super) fn is_named(&self, named: &Identity) -> bool {
         self.configured.as_ref() == Some(named)

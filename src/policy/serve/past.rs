@@ -1,6 +1,6 @@
 //! Goes back to what served before, and tells what is known of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::generation::Generation;
@@ -23,6 +23,10 @@ impl Policies {
         let is_new = |loaded: &&Arc<_>| !before.chain.iter().any(|old| Arc::ptr_eq(old, loaded));
         let chain: Vec<_> = generation.chain.iter().filter(is_new).cloned().collect();
         self.history.begin(&chain, named, by, kept);
+        // Also where the one in force is what is named now, and was put there by another way.
+        for (plugin, named) in named {
+            self.history.names(plugin, named.clone());
+        }
     }
 
     /// What changed and is wanted: not what was put out of force since the configuration named it, and not what was rolled back.
@@ -59,6 +63,34 @@ impl Policies {
     pub fn candidate(plugin: config::Plugin, signatures: Option<&config::Signatures>) -> Result<Fresh, LoadError> {
         let vetted = Vetted::read(&plugin, signatures)?;
         Ok(Fresh::of(plugin, vetted))
+    }
+
+    /// Whether a candidate that was loaded earlier would be loaded as it is by the configuration of now.
+    ///
+    /// # Errors
+    /// In words, why not.
+    pub fn still_fits(
+        candidate: &Generation,
+        plugin: &config::Plugin,
+        signatures: Option<&config::Signatures>,
+    ) -> Result<(), String> {
+        let Some(loaded) = candidate.loaded(&plugin.name) else {
+            return Err("it is not in the chain".to_owned());
+        };
+        let wanted = config::Plugin {
+            component: loaded.config.component.clone(),
+            settings: loaded.config.settings.clone(),
+            ..plugin.clone()
+        };
+        if !wanted.decides_as(&loaded.config) {
+            return Err("the plugin's configuration has changed since".to_owned());
+        }
+        let bytes = loaded.component.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let vetted = match bytes {
+            Some(component) => Vetted::of(component, &wanted, signatures),
+            None => Vetted::read(&wanted, signatures),
+        };
+        vetted.map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// A generation to go back to: the one before where no number is given.
