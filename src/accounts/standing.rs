@@ -25,6 +25,9 @@ pub struct Standing {
     rights: ArcSwap<Rights>,
     /// Whether the last answer was none.
     in_doubt: AtomicBool,
+    /// Whether it gives something else than what is open was last judged for. A new request may be the one that finds out,
+    /// and what is open is still to be judged then.
+    unjudged: AtomicBool,
     /// One at a time reads the files.
     asking: Mutex<()>,
 }
@@ -72,6 +75,7 @@ impl Standing {
                 given_by,
             }),
             in_doubt: AtomicBool::new(false),
+            unjudged: AtomicBool::new(false),
             asking: Mutex::new(()),
         }
     }
@@ -80,6 +84,17 @@ impl Standing {
     #[must_use]
     pub fn is_in_doubt(&self) -> bool {
         self.in_doubt.load(Ordering::Relaxed)
+    }
+
+    /// Whether what is open of this login is to be judged again, since the login gives something else now.
+    #[must_use]
+    pub fn is_to_be_judged(&self) -> bool {
+        self.unjudged.load(Ordering::Relaxed)
+    }
+
+    /// As [`is_to_be_judged`](Self::is_to_be_judged), for the one who then judges it.
+    pub fn takes_up_judging(&self) -> bool {
+        self.unjudged.swap(false, Ordering::AcqRel)
     }
 
     /// What the login gave when the accounts were last asked.
@@ -147,7 +162,11 @@ impl Standing {
             until: admitted.until,
             given_by: Arc::downgrade(accounts),
         }));
-        !same_principal || !same_limits
+        let changed = !same_principal || !same_limits;
+        if changed {
+            self.unjudged.store(true, Ordering::Release);
+        }
+        changed
     }
 }
 

@@ -236,3 +236,24 @@ fn of_two_configurations_both_must_let_in() {
         "the old line permits one destination"
     );
 }
+
+#[tokio::test]
+async fn what_a_new_request_finds_out_is_still_to_be_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let with_group = |group: &str| {
+        let lines = format!("groups = [\"{group}\"]\nauthorized-keys = [\"{ALICE}\"]");
+        accounts(folder.path(), &alice(&lines))
+    };
+    let before = with_group("dba");
+    let standing = by_key(&before);
+    assert!(!standing.is_to_be_judged(), "nothing was open before");
+    let now = with_group("web");
+    // A request comes first.
+    assert_eq!(standing.ask(&now).await, Answer::Stands(true));
+    assert_eq!(standing.ask_again(&now).await, Answer::Stands(false), "whoever asks next hears nothing new");
+    assert!(standing.is_to_be_judged());
+    assert!(standing.takes_up_judging(), "and judges what is open all the same");
+    assert!(!standing.takes_up_judging(), "once");
+    assert_eq!(standing.ask_again(&with_group("web")).await, Answer::Stands(false));
+    assert!(!standing.is_to_be_judged(), "nothing changed");
+}

@@ -50,10 +50,11 @@ impl Review {
         rights.map_err(NoRights::into_refusal)
     }
 
-    /// Returns the sessions whose logins give something else now.
+    /// Returns the sessions whose logins give something else than what is open was judged for, whoever found that out.
     async fn ask_logins(&self, sessions: Vec<Arc<Session>>) -> HashSet<String> {
         let asked = stream::iter(sessions).map(async |session| {
-            let changed = self.ask_login(&session).await;
+            self.ask_login(&session).await;
+            let changed = session.standing.takes_up_judging();
             changed.then(|| session.connection.id.clone())
         });
         asked
@@ -63,18 +64,11 @@ impl Review {
             .await
     }
 
-    /// True if the login gives something else now.
-    async fn ask_login(&self, session: &Session) -> bool {
+    async fn ask_login(&self, session: &Session) {
         let accounts = Arc::clone(&self.judge.current().accounts);
         match session.standing.ask_again(&accounts).await {
-            Answer::Stands(changed) => {
-                self.note_renewal(changed, &session.standing.rights(), &session.connection);
-                changed
-            }
-            Answer::Gone(reason) => {
-                session.revoke(&reason.to_string());
-                false
-            }
+            Answer::Stands(changed) => self.note_renewal(changed, &session.standing.rights(), &session.connection),
+            Answer::Gone(reason) => session.revoke(&reason.to_string()),
             Answer::Unsure(reason) => {
                 let (session, user) = (&session.connection.id, &session.user);
                 tracing::warn!(
@@ -83,7 +77,6 @@ impl Review {
                     reason,
                     "cannot find out whether a user may still log in; the session goes on"
                 );
-                false
             }
         }
     }

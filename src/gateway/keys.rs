@@ -141,6 +141,7 @@ impl KeyWatch {
             session.stop.cause().is_none()
                 && (everyone
                     || standing.rights().is_over()
+                    || standing.is_to_be_judged()
                     || doubted && standing.is_in_doubt()
                     || changed.iter().any(user))
         };
