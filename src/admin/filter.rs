@@ -4,22 +4,34 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
+use super::openapi::shapes;
 use crate::events::Fact;
 use crate::request::{Action, Endpoint, Host, printable};
 use crate::sessions::Forward;
 
 /// As it is sent: in a query, or in the body of `POST /v1/close`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
+    /// The id of a tunnel or listener.
+    #[param(nullable = false)]
     pub(super) tunnel: Option<String>,
+    /// The id of a session.
+    #[param(nullable = false)]
     pub(super) session: Option<String>,
+    /// The name of a user.
+    #[param(nullable = false)]
     pub(super) user: Option<String>,
     /// A network, or a pattern with `*` for a host, a host and port, or a socket.
+    #[param(nullable = false)]
     pub(super) target: Option<String>,
+    /// What the client asked for.
+    #[param(inline, value_type = Option<shapes::Action>, nullable = false)]
     pub(super) action: Option<Action>,
     /// The configured name of the policy that decided.
+    #[param(nullable = false)]
     pub(super) plugin: Option<String>,
 }
 

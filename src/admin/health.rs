@@ -3,13 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 
 use super::Steered;
+use super::openapi::{self, Documented};
 
 /// One reason why a gateway should get no new clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,11 +35,19 @@ impl fmt::Display for Unready {
 }
 
 /// The two health paths: plain text, one reason per line.
-pub(super) fn routes<S: Steered>(gateway: Arc<S>) -> Router {
-    Router::new()
-        .route("/healthz", get(|| async { text(StatusCode::OK, "alive\n".to_owned()) }))
-        .route("/readyz", get(ready::<S>))
-        .with_state(gateway)
+pub(super) fn routes<S: Steered>() -> Documented<Arc<S>> {
+    Documented::new()
+        .get(
+            "/healthz",
+            || async { text(StatusCode::OK, "alive\n".to_owned()) },
+            openapi::text("Says that the program runs.", TEXT),
+        )
+        .get(
+            "/readyz",
+            ready::<S>,
+            openapi::text("Says whether the gateway is ready for new clients.", TEXT)
+                .or_unready("It is not ready; each line is a reason."),
+        )
 }
 
 async fn ready<S: Steered>(State(gateway): State<Arc<S>>) -> Response {
@@ -57,12 +64,14 @@ fn answer(reasons: &[Unready]) -> Response {
 
 pub(super) fn text(status: StatusCode, body: String) -> Response {
     let headers = [
-        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::CONTENT_TYPE, TEXT),
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     (status, headers, body).into_response()
 }
+
+const TEXT: &str = "text/plain; charset=utf-8";
 
 #[cfg(test)]
 mod tests {

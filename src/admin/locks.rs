@@ -10,22 +10,27 @@ use axum::response::Response;
 use axum::{Extension, Json};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::Steered;
 use super::peer::Administrator;
 use super::routes::{Answer, Failed, MAX_REASON, announce, json, said};
 use super::time::Time;
-use super::view::{Closed, Locked};
+use super::view::{Closed, Locked, Unlocked};
 use crate::locks::{Lock, Locks, LocksError};
 use crate::request::{Cause, is_unseen, printable};
 use crate::sessions::lock_sentence;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = LockRequest)]
 pub(super) struct Wish {
+    /// Why: the user reads it. It must be there.
+    #[schema(value_type = String)]
     reason: Option<String>,
     /// How long: seconds, or as in the configuration; without it until it is lifted.
     #[serde(rename = "for")]
+    #[schema(nullable = false)]
     time: Option<Time>,
 }
 
@@ -104,7 +109,7 @@ pub(super) async fn lift<S: Steered>(
         let words = format!("{user} is unlocked until this gateway ends, because that cannot be kept: {error}");
         Failed::new(StatusCode::INTERNAL_SERVER_ERROR, words)
     })?;
-    Ok(json(&serde_json::json!({ "unlocked": user })))
+    Ok(json(&Unlocked { unlocked: user }))
 }
 
 /// Writes it aside; that goes on if the administrator is gone.

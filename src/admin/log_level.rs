@@ -8,20 +8,27 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::{Extension, Json};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::Steered;
 use super::peer::Administrator;
 use super::routes::{Answer, Failed, announce, json};
+use super::view::LogLevel;
 use crate::logging::{self, Filter};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = LogLevelRequest)]
 pub(super) struct Wish {
+    /// As in `RUST_LOG`: a level, or `target=level` separated by commas.
     filter: String,
 }
 
 pub(super) async fn shown() -> Response {
-    json(&serde_json::json!({ "filter": logging::filter().as_ref().map(Filter::as_str) }))
+    let filter = logging::filter();
+    json(&LogLevel {
+        filter: filter.as_ref().map(|filter| filter.as_str().to_owned()),
+    })
 }
 
 pub(super) async fn put<S: Steered>(

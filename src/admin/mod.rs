@@ -15,6 +15,7 @@ mod health;
 mod locks;
 mod log_level;
 mod monitoring;
+mod openapi;
 mod page;
 mod peer;
 mod policies;

@@ -7,15 +7,17 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 
+use super::openapi::{self, Documented};
 use super::{Steered, Token, health, page};
 use crate::metrics::CONTENT_TYPE;
 
 /// The health paths, which anyone may ask for, and all others, for which a token may be needed: without it not even that there is
 /// no such path is said.
 pub(super) fn monitored<S: Steered>(gateway: Arc<S>, token: Option<Token>) -> Router {
-    let guarded = metrics(Arc::clone(&gateway))
+    let guarded = metrics()
+        .undocumented()
+        .with_state(Arc::clone(&gateway))
         .merge(page::routes(Arc::clone(&gateway)))
         .fallback(|| async { health::text(StatusCode::NOT_FOUND, "no such path\n".to_owned()) })
         .layer(from_fn(move |request: Request, next: Next| {
@@ -27,12 +29,13 @@ pub(super) fn monitored<S: Steered>(gateway: Arc<S>, token: Option<Token>) -> Ro
                 }
             }
         }));
-    health::routes(gateway).merge(guarded)
+    health::routes().undocumented().with_state(gateway).merge(guarded)
 }
 
 /// `/metrics`.
-pub(super) fn metrics<S: Steered>(gateway: Arc<S>) -> Router {
-    Router::new().route("/metrics", get(scrape::<S>)).with_state(gateway)
+pub(super) fn metrics<S: Steered>() -> Documented<Arc<S>> {
+    let said = openapi::text("All metrics, in the text format of Prometheus.", CONTENT_TYPE);
+    Documented::new().get("/metrics", scrape::<S>, said)
 }
 
 async fn scrape<S: Steered>(State(gateway): State<Arc<S>>) -> Response {

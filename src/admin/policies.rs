@@ -11,13 +11,14 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{get, post};
-use axum::{Extension, Json, Router};
+use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
 
 use super::Steered;
+use super::openapi::{Documented, Failure, answers, lists};
 use super::peer::Administrator;
 use super::routes::{Answer, Failed, announce, json as answer};
 use super::time::Time;
@@ -106,7 +107,8 @@ pub(crate) struct Load {
 }
 
 /// A plugin of `GET /v1/policies`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Plugin)]
 pub(crate) struct PluginView {
     /// The name under which it is configured.
     pub plugin: String,
@@ -114,9 +116,11 @@ pub(crate) struct PluginView {
     pub generations: Vec<GenerationView>,
     /// Until when the one in force must be confirmed.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown_or_none")]
+    #[schema(nullable = false)]
     pub confirm_by: Option<Timestamp>,
     /// What became of the last candidate.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub gates: Option<GatesView>,
     /// What was rolled back and is not kept any more.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -124,10 +128,12 @@ pub(crate) struct PluginView {
 }
 
 /// One generation of a plugin, or its shadow.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Generation)]
 pub(crate) struct GenerationView {
     /// Its number; a shadow has none yet.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub generation: Option<u64>,
     /// `active`, `shadow`, `previous` or `quarantined`.
     pub state: &'static str,
@@ -139,6 +145,7 @@ pub(crate) struct GenerationView {
     pub settings_sha256: String,
     /// Who signed it, where that was demanded.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub signer: Option<String>,
     /// `start`, `file`, `reload`, `rollback` or an administrator's name.
     pub loaded_by: String,
@@ -147,6 +154,7 @@ pub(crate) struct GenerationView {
     pub since: Timestamp,
     /// Until when it served.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown_or_none")]
+    #[schema(nullable = false)]
     pub until: Option<Timestamp>,
     /// Since the gateway started.
     pub decisions: u64,
@@ -156,11 +164,13 @@ pub(crate) struct GenerationView {
     pub failures: u64,
     /// Why it was rolled back.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub reason: Option<String>,
 }
 
 /// What was rolled back.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Quarantined)]
 pub(crate) struct QuarantinedView {
     /// SHA-256 of the component, or `builtin:NAME`.
     pub component: String,
@@ -174,7 +184,8 @@ pub(crate) struct QuarantinedView {
 }
 
 /// What became of a candidate.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Gates)]
 pub(crate) struct GatesView {
     /// Who wanted it.
     pub by: String,
@@ -183,16 +194,19 @@ pub(crate) struct GatesView {
     pub time: Timestamp,
     /// SHA-256 of the component, or `builtin:NAME`; absent where it did not load.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub component: Option<String>,
     /// SHA-256 of the settings.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub settings_sha256: Option<String>,
     /// In their order, as far as it came.
     pub gates: Vec<GateView>,
 }
 
 /// What came of one gate.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Gate)]
 pub(crate) struct GateView {
     /// Its name.
     pub gate: &'static str,
@@ -202,11 +216,13 @@ pub(crate) struct GateView {
     pub words: String,
     /// How long it took.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub millis: Option<u64>,
 }
 
 /// What two chains decide otherwise.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Differences)]
 pub(crate) struct DifferencesView {
     /// Decisions that were asked.
     pub asked: u64,
@@ -216,6 +232,7 @@ pub(crate) struct DifferencesView {
     pub different: u64,
     /// Since when it is asked.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown_or_none")]
+    #[schema(nullable = false)]
     pub since: Option<Timestamp>,
     /// By what changed and by which rules, the most frequent first.
     pub groups: Vec<GroupView>,
@@ -226,15 +243,18 @@ pub(crate) struct DifferencesView {
 }
 
 /// Differences of one kind.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Group)]
 pub(crate) struct GroupView {
     /// Such as `allow → deny`.
     pub change: String,
     /// The rule that decided, or the code.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub before: Option<String>,
     /// The rule that would decide.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub after: Option<String>,
     /// How often.
     pub count: u64,
@@ -243,7 +263,8 @@ pub(crate) struct GroupView {
 }
 
 /// Differences of one user.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = User)]
 pub(crate) struct UserView {
     /// Whose.
     pub user: String,
@@ -254,7 +275,8 @@ pub(crate) struct UserView {
 }
 
 /// One difference.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Example)]
 pub(crate) struct ExampleView {
     /// The `forward` of the audit log.
     pub forward: String,
@@ -272,7 +294,8 @@ pub(crate) struct ExampleView {
 }
 
 /// `GET /v1/policies/{plugin}/diff`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Diff)]
 pub(crate) struct DiffView {
     /// The number of the one.
     pub from: u64,
@@ -291,48 +314,107 @@ pub(crate) struct DiffView {
 }
 
 /// A setting that differs.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Setting)]
 pub(crate) struct SettingView {
     /// A JSON pointer.
     pub at: String,
     /// In the first; absent where it is not there.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub before: Option<Value>,
     /// In the second.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub after: Option<Value>,
 }
 
 /// The body of what changes a plugin.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PolicyChange)]
 struct Wish {
+    /// A component, as an absolute path or `builtin:rules`; absent: the one in force.
+    #[schema(nullable = false)]
     component: Option<String>,
+    /// The absolute path of a file with settings; absent: those in force.
+    #[schema(value_type = Option<String>, nullable = false)]
     settings: Option<PathBuf>,
+    /// It is taken back unless it is confirmed within this time.
+    #[schema(nullable = false)]
     confirm_within: Option<Time>,
+    /// Of a rollback: the generation to go back to; absent: the one before.
+    #[schema(nullable = false)]
     to: Option<u64>,
+    /// A gate that would refuse is passed.
     #[serde(default)]
     force: bool,
+    /// Of a load: the gates are tried, and nothing changes.
     #[serde(default)]
     dry_run: bool,
+    /// Why, for the audit log.
+    #[schema(nullable = false)]
     reason: Option<String>,
 }
 
 /// Every path below `/v1/policies`.
-pub(super) fn routes<S: Steered>() -> Router<Arc<S>> {
-    Router::new()
-        .route("/v1/policies", get(all::<S>))
-        .route("/v1/policies/{plugin}", get(one::<S>))
-        .route("/v1/policies/{plugin}/load", post(load::<S>))
-        .route(
-            "/v1/policies/{plugin}/shadow",
-            post(shadow::<S>).delete(end_shadow::<S>),
+pub(super) fn routes<S: Steered>() -> Documented<Arc<S>> {
+    use Failure::{BadRequest, Conflict, Internal, NotFound, Unprocessable};
+    const CHANGE: &[Failure] = &[BadRequest, NotFound, Conflict, Unprocessable, Internal];
+    let changes = |summary| answers::<PluginView>(summary).fails(CHANGE);
+    Documented::new()
+        .get(
+            "/v1/policies",
+            all::<S>,
+            lists::<PluginView>("The generations of every plugin."),
         )
-        .route("/v1/policies/{plugin}/promote", post(promote::<S>))
-        .route("/v1/policies/{plugin}/confirm", post(confirm::<S>))
-        .route("/v1/policies/{plugin}/rollback", post(rollback::<S>))
-        .route("/v1/policies/{plugin}/differences", get(differences::<S>))
-        .route("/v1/policies/{plugin}/diff", get(diff::<S>))
+        .get(
+            "/v1/policies/{plugin}",
+            one::<S>,
+            answers::<PluginView>("The generations of a plugin.").fails(&[NotFound]),
+        )
+        .post(
+            "/v1/policies/{plugin}/load",
+            load::<S>,
+            changes("Sends a candidate through the gates, and puts it in force.").takes::<Wish>(),
+        )
+        .post(
+            "/v1/policies/{plugin}/shadow",
+            shadow::<S>,
+            changes("Asks a candidate beside the policy in force; it decides nothing.").takes::<Wish>(),
+        )
+        .delete(
+            "/v1/policies/{plugin}/shadow",
+            end_shadow::<S>,
+            answers::<PluginView>("Ends the shadow.").fails(&[NotFound, Conflict]),
+        )
+        .post(
+            "/v1/policies/{plugin}/promote",
+            promote::<S>,
+            changes("Sends the shadow through the gates, and puts it in force.").may_take::<Wish>(),
+        )
+        .post(
+            "/v1/policies/{plugin}/confirm",
+            confirm::<S>,
+            changes("Keeps what was put in force with a time to confirm.").may_take::<Wish>(),
+        )
+        .post(
+            "/v1/policies/{plugin}/rollback",
+            rollback::<S>,
+            changes("Puts an earlier generation in force, and quarantines the present one.").may_take::<Wish>(),
+        )
+        .get(
+            "/v1/policies/{plugin}/differences",
+            differences::<S>,
+            answers::<DifferencesView>("What the shadow would have decided otherwise.").fails(&[NotFound, Conflict]),
+        )
+        .get(
+            "/v1/policies/{plugin}/diff",
+            diff::<S>,
+            answers::<DiffView>("In what two generations differ.")
+                .queried_by::<Two>()
+                .fails(&[BadRequest, NotFound, Unprocessable]),
+        )
 }
 
 async fn all<S: Steered>(State(gateway): State<Arc<S>>) -> Response {
@@ -451,10 +533,12 @@ async fn differences<S: Steered>(State(gateway): State<Arc<S>>, Path(plugin): Pa
     Ok(answer(&gateway.differences(&plugin)?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct Two {
+    /// The number of the one.
     from: u64,
+    /// The number of the other.
     to: u64,
 }
 

@@ -9,43 +9,121 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Query, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::filter::{Filter, Wanted};
+use super::openapi::{Documented, Failure, answers, lists, shapes, text};
 use super::peer::Administrator;
 use super::time::Time;
-use super::view::{Closed, SessionView, TunnelView};
-use super::{Steered, events, health, locks, log_level, monitoring, policies};
+use super::view::{Closed, Draining, Locked, LogLevel, SessionView, Status, TunnelView, Unlocked};
+use super::{Reloaded, Steered, events, health, locks, log_level, monitoring, policies};
 use crate::events::{Event, Subject};
 use crate::request::{Action, Cause, printable};
 use crate::sessions::{Forward, SHORTEST, Session};
 
 /// Every path of the control socket; the peer was admitted.
 pub(super) fn control<S: Steered>(gateway: Arc<S>) -> Router {
-    Router::new()
-        .route("/v1/status", get(status::<S>))
-        .route("/v1/sessions", get(sessions::<S>))
-        .route("/v1/tunnels", get(tunnels::<S>))
-        .route("/v1/listeners", get(listeners::<S>))
-        .route("/v1/events", get(events::events::<S>))
-        .route("/v1/close", post(close::<S>))
-        .route("/v1/locks", get(locks::all::<S>))
-        .route("/v1/locks/{user}", put(locks::put::<S>).delete(locks::lift::<S>))
-        .route("/v1/log-level", get(log_level::shown).put(log_level::put::<S>))
-        .route("/v1/reload", post(reload::<S>))
-        .route("/v1/drain", post(drain::<S>))
-        .merge(policies::routes())
+    documented()
+        .served()
         .layer(Extension(events::places()))
-        .with_state(Arc::clone(&gateway))
-        .merge(health::routes(Arc::clone(&gateway)))
-        .merge(monitoring::metrics(gateway))
+        .with_state(gateway)
         .fallback(|| async { Failed::new(StatusCode::NOT_FOUND, "no such path: see the manual, docs/operating.md") })
         .method_not_allowed_fallback(|| async {
             Failed::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed for this path")
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
+}
+
+/// The paths with what the document says of them.
+fn documented<S: Steered>() -> Documented<Arc<S>> {
+    use Failure::{BadRequest, Conflict, Internal, NotFound, Unprocessable};
+    let found = |summary| lists::<TunnelView>(summary).queried_by::<Wanted>().fails(&[BadRequest]);
+    Documented::new()
+        .get(
+            "/v1/status",
+            status::<S>,
+            answers::<Status>("The state of the gateway."),
+        )
+        .get(
+            "/v1/sessions",
+            sessions::<S>,
+            lists::<SessionView>("Open sessions.")
+                .queried_by::<Wanted>()
+                .only(&["session", "user"])
+                .fails(&[BadRequest]),
+        )
+        .get("/v1/tunnels", tunnels::<S>, found("Open tunnels."))
+        .get("/v1/listeners", listeners::<S>, found("Open listeners."))
+        .get(
+            "/v1/events",
+            events::events::<S>,
+            text(
+                "The lines of the audit log as they happen, as server-sent events.",
+                "text/event-stream",
+            )
+            .queried_by::<Wanted>()
+            .header(
+                "Last-Event-ID",
+                "The `id` of the last event that was read: what followed it comes first.",
+            )
+            .fails(&[BadRequest, Conflict]),
+        )
+        .post(
+            "/v1/close",
+            close::<S>,
+            answers::<Closed>("Closes the tunnels and listeners that match; a session that alone is named ends.")
+                .takes::<Close>()
+                .fails(&[BadRequest, Unprocessable]),
+        )
+        .get(
+            "/v1/locks",
+            locks::all::<S>,
+            lists::<shapes::Lock>("Users who are locked out."),
+        )
+        .put(
+            "/v1/locks/{user}",
+            locks::put::<S>,
+            answers::<Locked>("Locks a user out, and ends what the user has open.")
+                .takes::<locks::Wish>()
+                .fails(&[BadRequest, Conflict, Unprocessable, Internal]),
+        )
+        .delete(
+            "/v1/locks/{user}",
+            locks::lift::<S>,
+            answers::<Unlocked>("Lifts a lock.").fails(&[NotFound, Internal]),
+        )
+        .get(
+            "/v1/log-level",
+            log_level::shown,
+            answers::<LogLevel>("Which lines the log has."),
+        )
+        .put(
+            "/v1/log-level",
+            log_level::put::<S>,
+            answers::<LogLevel>("Changes which lines the log has, until the gateway ends.")
+                .takes::<log_level::Wish>()
+                .fails(&[BadRequest, Conflict, Unprocessable]),
+        )
+        .post(
+            "/v1/reload",
+            reload::<S>,
+            answers::<Reloaded>("Reads configuration, keys and policies again, as SIGHUP does.")
+                .may_take::<Reload>()
+                .fails(&[Unprocessable]),
+        )
+        .post(
+            "/v1/drain",
+            drain::<S>,
+            answers::<Draining>("Begins to drain, as SIGTERM does.")
+                .with(StatusCode::ACCEPTED)
+                .takes::<Drain>()
+                .fails(&[BadRequest, Unprocessable]),
+        )
+        .merge(policies::routes())
+        .merge(health::routes())
+        .merge(monitoring::metrics())
 }
 
 /// What everybody gets who was not admitted.
@@ -184,15 +262,30 @@ fn found<S: Steered>(gateway: &S, filter: &Filter) -> Vec<Arc<Forward>> {
     found
 }
 
-#[derive(Deserialize)]
+/// At least one of the filters must be there, and all of them must match.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = CloseRequest)]
 struct Close {
+    /// The id of a tunnel or listener.
+    #[schema(nullable = false)]
     tunnel: Option<String>,
+    /// The id of a session.
+    #[schema(nullable = false)]
     session: Option<String>,
+    /// The name of a user.
+    #[schema(nullable = false)]
     user: Option<String>,
+    /// A network, or a pattern with `*` for a host, a host and port, or a socket.
+    #[schema(nullable = false)]
     target: Option<String>,
+    /// The configured name of the policy that decided.
+    #[schema(nullable = false)]
     plugin: Option<String>,
+    /// Why; it must be there unless this is a dry run.
+    #[schema(nullable = false)]
     reason: Option<String>,
+    /// The answer says what would be closed, and nothing is.
     #[serde(default)]
     dry_run: bool,
 }
@@ -249,10 +342,15 @@ pub(super) fn said(reason: Option<String>) -> Answer<String> {
     reason.ok_or_else(|| Failed::new(StatusCode::BAD_REQUEST, "reason is missing: say why"))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = DrainRequest)]
 struct Drain {
+    /// Instead of `limits.drain-timeout`.
+    #[schema(nullable = false)]
     timeout: Option<Time>,
+    /// Why, for the audit log.
+    #[schema(nullable = false)]
     reason: Option<String>,
 }
 
@@ -266,13 +364,15 @@ async fn drain<S: Steered>(
     let detail = serde_json::json!({ "timeout": timeout.map(|timeout| timeout.as_secs()) });
     announce(&*gateway, &administrator, "drain", reason.as_deref(), detail);
     gateway.drain(timeout);
-    Ok((StatusCode::ACCEPTED, Json(serde_json::json!({ "draining": true }))).into_response())
+    Ok((StatusCode::ACCEPTED, Json(Draining { draining: true })).into_response())
 }
 
 /// What is not known is refused: a dry run that is none would change what it was to show.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ReloadRequest)]
 struct Reload {
+    /// The answer says what would change, and nothing does.
     #[serde(default)]
     dry_run: bool,
 }

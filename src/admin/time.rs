@@ -5,6 +5,9 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::routes::{Answer, Failed};
 use crate::config;
@@ -39,6 +42,21 @@ impl Time {
         Ok(time)
     }
 }
+
+impl PartialSchema for Time {
+    fn schema() -> RefOr<Schema> {
+        let seconds = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(0))
+            .description(Some("Seconds."));
+        let words = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("As in the configuration: `90s`, `1m30s`, `1h`."));
+        OneOfBuilder::new().item(seconds).item(words).into()
+    }
+}
+
+impl ToSchema for Time {}
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

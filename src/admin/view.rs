@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
+use super::openapi::shapes;
 use crate::locks::Lock;
 use crate::policy::PolicyRef;
 use crate::request::{Action, Endpoint, Requested, Terms, printable};
 use crate::sessions::{Forward, Session};
 
 /// `GET /v1/status`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Status {
     /// The program's version.
     pub version: &'static str,
@@ -23,6 +25,7 @@ pub(crate) struct Status {
     #[serde(serialize_with = "shown")]
     pub started: Timestamp,
     /// Where clients connect.
+    #[schema(value_type = Vec<String>)]
     pub listen: Vec<SocketAddr>,
     /// Whether it is stopping.
     pub draining: bool,
@@ -43,16 +46,19 @@ pub(crate) struct Status {
 }
 
 /// How far the system confines the process, as the kernel says.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct Hardening {
     /// No program that it starts can have more rights than it has itself.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub no_new_privs: Option<bool>,
     /// Which system calls are left: `off` (all), `filter` or `strict`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub seccomp: Option<&'static str>,
     /// Effective capabilities, a bit mask in hexadecimal (capabilities(7)).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub capabilities: Option<String>,
 }
 
@@ -69,7 +75,8 @@ pub(super) fn shown_or_none<S: Serializer>(time: &Option<Timestamp>, serializer:
 }
 
 /// The state of the audit log.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = Audit)]
 pub(crate) struct AuditView {
     /// False while new forwards are refused because it cannot be written.
     pub writable: bool,
@@ -78,29 +85,36 @@ pub(crate) struct AuditView {
 }
 
 /// A policy that decides.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Policy)]
 pub(crate) struct PolicyView {
     /// The name under which it is configured.
     pub plugin: String,
     /// Which component.
     #[serde(flatten)]
+    #[schema(value_type = shapes::PolicyRef)]
     pub policy: PolicyRef,
     /// Who signed it, where a signature is demanded.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub signer: Option<String>,
     /// Its number among the generations of the plugin.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub generation: Option<u64>,
     /// Since when it decides.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown_or_none")]
+    #[schema(nullable = false)]
     pub since: Option<Timestamp>,
     /// The candidate that is asked beside it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<shapes::PolicyRef>, nullable = false)]
     pub shadow: Option<PolicyRef>,
 }
 
 /// A tunnel of `GET /v1/tunnels`, or a listener of `GET /v1/listeners`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Tunnel)]
 pub(crate) struct TunnelView {
     /// Its id, and the `[ref …]` that users see.
     pub forward: String,
@@ -109,13 +123,17 @@ pub(crate) struct TunnelView {
     /// Whose it is.
     pub user: String,
     /// Connect or accept.
+    #[schema(value_type = shapes::Action)]
     pub action: Action,
     /// As the client named it.
+    #[schema(value_type = String)]
     pub requested: Requested,
     /// Where it goes.
+    #[schema(value_type = String)]
     pub effective: Endpoint,
     /// The address that was dialled.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
     pub dialled: Option<SocketAddr>,
     /// Since when it is open.
     #[serde(serialize_with = "shown")]
@@ -126,21 +144,26 @@ pub(crate) struct TunnelView {
     pub bytes_down: u64,
     /// Bytes in a second from the client to the target, since somebody last looked.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub rate_up: Option<u64>,
     /// The same from the target to the client.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub rate_down: Option<u64>,
     /// The policy that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<shapes::PolicyRef>, nullable = false)]
     pub policy: Option<PolicyRef>,
     /// The terms on which it was allowed.
+    #[schema(value_type = shapes::Terms)]
     pub terms: Terms,
     /// What the policy said of it for those who watch.
     pub tags: BTreeMap<String, String>,
 }
 
 /// A session of `GET /v1/sessions`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Session)]
 pub(crate) struct SessionView {
     /// Its id.
     pub session: String,
@@ -152,8 +175,10 @@ pub(crate) struct SessionView {
     pub method: String,
     /// Of the key or certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub fingerprint: Option<String>,
     /// The client's address.
+    #[schema(value_type = String)]
     pub client: SocketAddr,
     /// The client's program, as it says.
     pub software: String,
@@ -230,7 +255,7 @@ impl TunnelView {
 }
 
 /// `POST /v1/close`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Closed {
     /// The tunnels and listeners that were closed, or would be in a dry run, by id.
     pub closed: Vec<String>,
@@ -249,10 +274,11 @@ impl Closed {
 }
 
 /// `PUT /v1/locks/{user}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Locked {
     /// The lock.
     #[serde(flatten)]
+    #[schema(value_type = shapes::Lock)]
     pub lock: Lock,
     /// What was closed with it.
     #[serde(flatten)]
@@ -260,10 +286,31 @@ pub(crate) struct Locked {
 }
 
 /// `POST /v1/reload`.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct Reloaded {
     /// Keys and policies that are in force now.
     pub applied: Vec<&'static str>,
     /// Keys that have changed and take effect after a restart.
     pub needs_restart: Vec<&'static str>,
+}
+
+/// `POST /v1/drain`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Draining {
+    /// True: it has begun.
+    pub(super) draining: bool,
+}
+
+/// `DELETE /v1/locks/{user}`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Unlocked {
+    /// The user.
+    pub(super) unlocked: String,
+}
+
+/// `GET` and `PUT /v1/log-level`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LogLevel {
+    /// Which lines the log has, as in `RUST_LOG`; null if this process writes no log.
+    pub(super) filter: Option<String>,
 }

@@ -34,6 +34,7 @@ mod mute;
 #[allow(dead_code, reason = "the suite of odd components uses the rest")]
 #[path = "../odd/mod.rs"]
 mod odd;
+mod openapi;
 mod operators;
 mod outputs;
 mod page;
