@@ -75,9 +75,9 @@ has_wasm_tools() {
 }
 
 install_packages
-# The alert rules in examples/monitoring are read by promtool. It is taken out of its package, which would also install a server.
-if [ ! -x "$tools/prometheus/usr/bin/promtool" ] && ! command -v promtool >/dev/null; then
-    say "unpacking promtool in $tools/prometheus"
+# Prometheus and its promtool read what is in examples/monitoring. They are taken out of their package, which would also start a server.
+if [ ! -x "$tools/prometheus/usr/bin/prometheus" ] && ! { command -v promtool && command -v prometheus; } >/dev/null; then
+    say "unpacking Prometheus in $tools/prometheus"
     folder=$(mktemp -d)
     chmod 755 "$folder"
     (cd "$folder" && { apt-get download prometheus || { "${as_root[@]}" apt-get update && apt-get download prometheus; }; })

@@ -33,7 +33,8 @@ class Gateway:
                 '[[policy.plugin]]\nname = "rules"\ncomponent = "builtin:rules"\nsettings-file = "rules.toml"\n'
                 'grants = ["names"]\n'
                 f'[admin]\nsocket = "{folder}/admin.sock"\nhttp = "127.0.0.1:{self.monitored}"\n[audit]\nfile = "{folder}/audit.jsonl"\n'
-                "[limits]\ndecisions-per-user-per-second = 100000\n"
+                "[limits]\ndecisions-per-user-per-second = 100000\nsessions = 20000\nsessions-per-user = 20000\n"
+                "unauthenticated-per-source = 200\nunauthenticated = 1000\n"
             )
         self.log = open(f"{folder}/log", "w")
         self.process = subprocess.Popen(
