@@ -2,6 +2,7 @@
 
 mod check;
 mod serve;
+mod shells;
 mod signals;
 
 use std::io;
@@ -11,8 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser, Subcommand};
-use clap_complete::Shell;
+use clap::{Parser, Subcommand};
 
 use crate::confined;
 use crate::ctl::{self, Ctl};
@@ -22,7 +22,7 @@ use crate::outlet::Outlet;
 use crate::password;
 use crate::plugin::{self, Plugin};
 use crate::policy;
-use crate::say::{DONE, FAILED, INVALID, fail, print, write};
+use crate::say::{DONE, FAILED, INVALID, fail, print};
 use crate::top::{self, Top};
 
 /// An SSH server that only forwards ports. A WebAssembly policy decides every forward.
@@ -79,8 +79,10 @@ enum Command {
     /// Print a completion script for a shell.
     Completions {
         /// Shell to complete for.
-        shell: Shell,
+        shell: shells::Printed,
     },
+    /// Print the manual page, as roff.
+    Man,
 }
 
 /// How long the end waits for who reads what was said.
@@ -89,6 +91,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Runs the command of this process.
 #[must_use]
 pub fn run() -> ExitCode {
+    shells::answer_script();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -118,9 +121,19 @@ pub fn run() -> ExitCode {
         Command::Plugin(_) => "warn,policy=off,russh=off",
         _ => "info,russh=off",
     };
-    logging::start(filter, level, format, lines.as_ref());
+    #[cfg(feature = "otlp")]
+    let export = match serves.then(crate::otlp::Export::from_environment).transpose() {
+        Ok(export) => export,
+        Err(error) => return ExitCode::from(fail(INVALID, &format!("OTEL_EXPORTER_OTLP_*: {error}"))),
+    };
+    #[cfg(feature = "otlp")]
+    let also = export.as_ref().and_then(crate::otlp::Export::lines);
+    #[cfg(not(feature = "otlp"))]
+    let also = None;
+    logging::start(filter, level, format, lines.as_ref(), also);
     let code = match cli.command {
-        Command::Completions { shell } => completions(shell),
+        Command::Completions { shell } => shells::show(shell),
+        Command::Man => shells::page(),
         Command::WorkForParent(order) => work(&order),
         Command::HashPassword => password::run(),
         Command::Serve { config, listen, .. } => {
@@ -168,10 +181,4 @@ fn within_runtime(command: impl Future<Output = u8>) -> u8 {
         }
         Err(error) => fail(FAILED, &format!("cannot start: {error}")),
     }
-}
-
-fn completions(shell: Shell) -> u8 {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "portreeve", &mut script);
-    write(&script)
 }

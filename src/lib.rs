@@ -41,6 +41,7 @@
 //! | [`paths`] | follow the path of a Unix socket, and hold on to what is there | who asks |
 //! | [`relay`] | dial and bind with a permit, copy both ways, keep the terms | SSH, who asks |
 //! | [`signature`] | who signed a component, and whether that counts | what a component is |
+//! | `rates` | bytes a second of what is counted again and again, and how people read sizes | what is counted |
 //! | [`sessions`] | what is open, for whom, how much of it there may be, and how it is ended | why, and how it is carried |
 //! | [`events`] | announces each fact once, to all listeners: audit log, log, status channels, administrators, observers, metrics | why it happens |
 //! | [`metrics`] | counts what happens, for Prometheus | HTTP, where its numbers come from |
@@ -49,6 +50,7 @@
 //! | [`audit`] | keeps lines in a file or pipe, and says whether it can | what a line says |
 //! | [`locks`] | who is locked out by an administrator, kept in a file | sessions |
 //! | `logging` | lines for operators on standard error, safe to show; a slow reader delays nothing | what decides |
+//! | `otlp` | exports log lines and a trace for each session to an OpenTelemetry collector; only with the feature `otlp` | what depends on it: nothing |
 //! | `outlet` | write to a file, pipe or terminal that may be blocked for a while | what is written |
 //! | [`explain`] | the same judgement for a hypothetical request | |
 //! | [`plugin`] | tools for policy authors | SSH, sockets |
@@ -190,6 +192,8 @@ pub mod names;
 mod notify;
 mod open_files;
 mod origin;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod outlet;
 mod page;
 mod password;
@@ -197,6 +201,7 @@ mod paths;
 mod plugin;
 pub mod policy;
 mod proxy_header;
+mod rates;
 mod relay;
 mod replay;
 pub mod request;

@@ -250,7 +250,11 @@ async fn what_a_new_request_finds_out_is_still_to_be_judged() {
     let now = with_group("web");
     // A request comes first.
     assert_eq!(standing.ask(&now).await, Answer::Stands(true));
-    assert_eq!(standing.ask_again(&now).await, Answer::Stands(false), "whoever asks next hears nothing new");
+    assert_eq!(
+        standing.ask_again(&now).await,
+        Answer::Stands(false),
+        "whoever asks next hears nothing new"
+    );
     assert!(standing.is_to_be_judged());
     assert!(standing.takes_up_judging(), "and judges what is open all the same");
     assert!(!standing.takes_up_judging(), "once");

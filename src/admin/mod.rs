@@ -23,6 +23,7 @@ mod relatives;
 mod routes;
 mod serve;
 mod socket;
+mod thread;
 mod time;
 mod token;
 mod view;
@@ -46,6 +47,7 @@ pub(crate) use policies::{
 pub(crate) use relatives::Relatives;
 pub(crate) use serve::{Until, control, monitor};
 pub(crate) use socket::{ControlSocket, Ownership, SocketError, remove as remove_socket};
+pub(crate) use thread::Thread;
 pub(crate) use token::Token;
 pub(crate) use view::{AuditView, Hardening, PolicyView, Reloaded, Status};
 

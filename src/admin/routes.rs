@@ -138,6 +138,11 @@ pub(super) fn too_slow() -> Response {
     Failed::new(StatusCode::REQUEST_TIMEOUT, "the request timed out").into_response()
 }
 
+pub(super) fn broken() -> Response {
+    let words = "internal error: the gateway's log has it";
+    Failed::new(StatusCode::INTERNAL_SERVER_ERROR, words).into_response()
+}
+
 /// `{"error": "…"}`.
 pub(super) struct Failed {
     status: StatusCode,

@@ -1,6 +1,7 @@
 //! Both listeners: bounded in connections, in header size and in time, each connection in its own task.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -16,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
@@ -50,16 +53,18 @@ pub(crate) async fn monitor<S: Steered>(
     let listener = &listener;
     let accept = || async move { listener.accept().await.map(|(stream, _)| stream) };
     let leaving = until.leaving.clone();
-    let serve = move |stream| connection(stream, router.clone(), LONGEST_LOOK, leaving.clone());
+    // Nothing can be changed here.
+    let serve = move |stream| connection(stream, router.clone(), None, LONGEST_LOOK, leaving.clone());
     serve_all(accept, serve, MONITORS, &tasks, &until).await;
 }
 
-/// Serves the control socket.
+/// Serves the control socket. What changes something runs in `urgent`, once its request has been read.
 pub(crate) async fn control<S: Steered>(
     socket: Arc<ControlSocket>,
     admins: Admins,
     gateway: Arc<S>,
     tasks: TaskTracker,
+    urgent: Handle,
     until: Until,
 ) {
     let listener = match socket.listener().try_clone().and_then(UnixListener::from_std) {
@@ -70,8 +75,30 @@ pub(crate) async fn control<S: Steered>(
     let listener = &listener;
     let accept = || async move { listener.accept().await.map(|(stream, _)| stream) };
     let leaving = until.leaving.clone();
-    let serve = move |stream| admitted(stream, admins.clone(), router.clone(), leaving.clone());
+    let changes = Urgent {
+        tasks: tasks.clone(),
+        runtime: urgent,
+    };
+    let serve = move |stream| admitted(stream, admins.clone(), router.clone(), changes.clone(), leaving.clone());
     serve_all(accept, serve, ADMINISTRATORS, &tasks, &until).await;
+}
+
+/// Where changes are made, however much is asked besides.
+#[derive(Clone)]
+struct Urgent {
+    tasks: TaskTracker,
+    runtime: Handle,
+}
+
+impl Urgent {
+    /// It goes on to its end, also if who asked goes away.
+    async fn answer(
+        &self,
+        answering: impl Future<Output = Result<Response, Infallible>> + Send + 'static,
+    ) -> Result<Response, Infallible> {
+        let answered = self.tasks.spawn_on(answering, &self.runtime).await;
+        answered.unwrap_or_else(|_| Ok(routes::broken()))
+    }
 }
 
 /// Serves each connection in its own task. If there are `most` already, the oldest makes room, so that no client that stays keeps
@@ -121,7 +148,7 @@ async fn serve_all<C, A, F>(
 ///
 /// The names of users and groups may be far away (LDAP), so they are looked up aside and not waited for without end. Root and the
 /// gateway's own user need none.
-async fn admitted(stream: UnixStream, admins: Admins, router: Router, leaving: CancellationToken) {
+async fn admitted(stream: UnixStream, admins: Admins, router: Router, changes: Urgent, leaving: CancellationToken) {
     let administrator = match stream.peer_cred() {
         Ok(peer) => {
             let looks = admins.clone();
@@ -137,7 +164,7 @@ async fn admitted(stream: UnixStream, admins: Admins, router: Router, leaving: C
         Some(administrator) => router.layer(axum::Extension::<Administrator>(administrator)),
         None => routes::refused(),
     };
-    connection(stream, router, LONGEST, leaving).await;
+    connection(stream, router, Some(changes), LONGEST, leaving).await;
 }
 
 /// A peer that was gone before it was accepted costs nothing; a lack of files passes.
@@ -151,6 +178,7 @@ async fn rest(error: &io::Error) {
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
+    changes: Option<Urgent>,
     longest: Duration,
     leaving: CancellationToken,
 ) {
@@ -159,8 +187,15 @@ async fn connection(
     let asking = Arc::clone(&asked);
     let service = service_fn(move |request: Request<Incoming>| {
         asking.notify_one();
+        let changes = changes.clone().filter(|_| !request.method().is_safe());
         let answered = hyper::service::Service::call(&router, request);
         async move {
+            let answered = async {
+                match changes {
+                    Some(changes) => changes.answer(answered).await,
+                    None => answered.await,
+                }
+            };
             // The body included: it is read inside.
             timeout(REQUEST, answered)
                 .await

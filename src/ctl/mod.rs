@@ -4,6 +4,7 @@
 //! know how a gateway is built: it shows only what the socket returns.
 
 pub(crate) mod client;
+mod complete;
 mod policy;
 mod table;
 
@@ -19,7 +20,7 @@ use crate::request::{Action, printable};
 use crate::say::{DONE, FAILED, INVALID, UNANSWERED, fail, print};
 use client::{Answer, Failure};
 
-pub(crate) use table::{size, time};
+pub(crate) use table::time;
 
 /// Inspect and control a running gateway.
 #[derive(Args)]
@@ -44,10 +45,10 @@ enum Command {
     /// List open sessions.
     Sessions {
         /// Only those of this user.
-        #[arg(long, value_name = "U")]
+        #[arg(long, value_name = "U", add = complete::users())]
         user: Option<String>,
         /// Only the session with this id.
-        #[arg(long, value_name = "S")]
+        #[arg(long, value_name = "S", add = complete::sessions())]
         session: Option<String>,
         #[command(flatten)]
         again: Again,
@@ -74,19 +75,19 @@ enum Command {
     /// Close the tunnels and listeners that match every given filter; `--session` alone ends that session.
     Close {
         /// Only the tunnel or listener with this id.
-        #[arg(long, value_name = "F")]
+        #[arg(long, value_name = "F", add = complete::forwards())]
         tunnel: Option<String>,
         /// Only those of this session.
-        #[arg(long, value_name = "S")]
+        #[arg(long, value_name = "S", add = complete::sessions())]
         session: Option<String>,
         /// Only those of this user.
-        #[arg(long, value_name = "U")]
+        #[arg(long, value_name = "U", add = complete::users())]
         user: Option<String>,
         /// Only those to this target: a network, or a pattern with `*`, as in `*.db.internal` or `unix:/run/*`.
         #[arg(long, value_name = "T")]
         target: Option<String>,
         /// Only those that this policy decided; give its configured name.
-        #[arg(long, value_name = "P")]
+        #[arg(long, value_name = "P", add = complete::plugins())]
         plugin: Option<String>,
         /// Reason to record in the audit log.
         #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
@@ -98,6 +99,7 @@ enum Command {
     /// Lock a user out: end what they have open, and let them log in no more.
     Lock {
         /// The user.
+        #[arg(add = complete::users())]
         user: String,
         /// Reason to record in the audit log and to tell the user.
         #[arg(long, value_name = "TEXT")]
@@ -109,6 +111,7 @@ enum Command {
     /// Let a locked user log in again.
     Unlock {
         /// The user.
+        #[arg(add = complete::locked())]
         user: String,
     },
     /// List locked users.
@@ -139,10 +142,10 @@ enum Command {
 #[derive(Args)]
 struct Wanted {
     /// Only those of this user.
-    #[arg(long, value_name = "U")]
+    #[arg(long, value_name = "U", add = complete::users())]
     user: Option<String>,
     /// Only those of this session.
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", add = complete::sessions())]
     session: Option<String>,
     /// Only those to this target: a network, or a pattern with `*`.
     #[arg(long, value_name = "T")]
@@ -151,7 +154,7 @@ struct Wanted {
     #[arg(long, value_name = "A")]
     action: Option<Action>,
     /// Only those that this policy decided; give its configured name.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", add = complete::plugins())]
     plugin: Option<String>,
 }
 

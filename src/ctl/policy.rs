@@ -6,8 +6,8 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::client::{self, Answer, Failure};
-use super::seconds;
 use super::table::{self, Column, Shown, columns, list, number, text, word};
+use super::{complete, seconds};
 
 /// What can be done with the policies of a running gateway.
 #[derive(Subcommand)]
@@ -17,11 +17,13 @@ pub(super) enum Policy {
     /// Show the generations of a plugin, and what came of the gates for its last candidate.
     Show {
         /// The plugin's configured name.
+        #[arg(add = complete::plugins())]
         plugin: String,
     },
     /// Load a component through the gates, and put it in force.
     Load {
         /// The plugin's configured name.
+        #[arg(add = complete::plugins())]
         plugin: String,
         /// The component: a path, or `builtin:rules` [default: the one in force].
         #[arg(value_name = "FILE", required_unless_present = "settings")]
@@ -41,6 +43,7 @@ pub(super) enum Policy {
     /// Ask a candidate beside the one in force; it decides nothing.
     Shadow {
         /// The plugin's configured name.
+        #[arg(add = complete::plugins())]
         plugin: String,
         /// The component: a path, or `builtin:rules` [default: the one in force].
         #[arg(value_name = "FILE", required_unless_present_any = ["settings", "stop"])]
@@ -54,6 +57,7 @@ pub(super) enum Policy {
     /// Put the shadow in force, through the gates.
     Promote {
         /// The plugin's configured name.
+        #[arg(add = complete::plugins())]
         plugin: String,
         /// Roll back by itself unless confirmed within this time, as in `5m`.
         #[arg(long, value_name = "TIME", value_parser = seconds)]
@@ -68,11 +72,13 @@ pub(super) enum Policy {
     /// Confirm what was loaded with `--confirm-within`.
     Confirm {
         /// The plugin's configured name.
+        #[arg(add = complete::plugins())]
         plugin: String,
     },
     /// Put an earlier generation in force, and quarantine the one that is.
     Rollback {
         /// The plugin's configured name.
+        #[arg(add = complete::plugins())]
         plugin: String,
         /// The generation to return to [default: the last one that was not rolled back].
         #[arg(long, value_name = "GENERATION")]
@@ -84,11 +90,13 @@ pub(super) enum Policy {
     /// Show what the shadow would have decided otherwise.
     Differences {
         /// The plugin's configured name.
+        #[arg(add = complete::plugins())]
         plugin: String,
     },
     /// Compare two generations: imports, settings, and their answers to the last decisions.
     Diff {
         /// The plugin's configured name.
+        #[arg(add = complete::plugins())]
         plugin: String,
         /// A generation.
         from: u64,

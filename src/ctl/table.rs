@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Command;
+use crate::rates::size;
 use crate::request::printable;
 
 pub(super) fn shown(command: &Command, body: &Value) -> String {
@@ -323,24 +324,6 @@ pub(super) fn word(value: &Value) -> String {
 fn size_of(object: &Value, key: &str) -> String {
     let bytes = object.get(key).and_then(Value::as_u64);
     bytes.map_or_else(|| "-".to_owned(), size)
-}
-
-/// Bytes in the largest unit of which there is at least one.
-pub(crate) fn size(bytes: u64) -> String {
-    let mut size = bytes as f64;
-    let mut unit = "B";
-    for next in ["KiB", "MiB", "GiB", "TiB"] {
-        if size < 1024.0 {
-            break;
-        }
-        size /= 1024.0;
-        unit = next;
-    }
-    if unit == "B" {
-        format!("{bytes} B")
-    } else {
-        format!("{size:.1} {unit}")
-    }
 }
 
 /// Two spaces between columns, none at the end of a line.

@@ -61,6 +61,16 @@ impl Doorway {
         self.lock().places.len()
     }
 
+    /// How many sources hold as many places as one may.
+    pub(super) fn full_sources(&self, of_source: usize) -> usize {
+        let inside = self.lock();
+        inside
+            .sources
+            .values()
+            .filter(|places| places.len() >= of_source)
+            .count()
+    }
+
     fn enter_by_chance(
         self: &Arc<Self>,
         address: Option<IpAddr>,
@@ -274,6 +284,20 @@ mod tests {
         for (addresses, evicted) in rows {
             assert_eq!(Scene::new(addresses).evicted(), evicted, "{addresses:?}");
         }
+    }
+
+    #[test]
+    fn a_source_counts_as_full_as_long_as_it_is_at_its_limit() {
+        let mut scene = Scene::new(&["192.0.2.1", "192.0.2.2"]);
+        let full = |scene: &Scene| scene.doorway.full_sources(MOST.of_source);
+        assert_eq!(full(&scene), 0);
+        assert!(scene.enters("192.0.2.3"));
+        assert!(scene.enters("198.51.100.1"));
+        assert_eq!(full(&scene), 1);
+        assert!(scene.enters("192.0.2.4"));
+        assert_eq!(full(&scene), 1, "an older one went");
+        scene.places.clear();
+        assert_eq!(full(&scene), 0);
     }
 
     #[test]

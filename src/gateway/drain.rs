@@ -29,6 +29,10 @@ impl Shared {
             sleep(DRAIN_LOOK).await;
         }
         self.cut().await;
+        // Who has asked for something is answered, as who asked for this.
+        self.succession.leaving.cancel();
+        self.succession.callers.close();
+        let _ = timeout(LAST_ANSWERS, self.succession.callers.wait()).await;
         self.ending.cancel();
         self.tasks.close();
         let _ = timeout(DRAIN_END, self.tasks.wait()).await;
@@ -67,4 +71,6 @@ impl Shared {
 }
 
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
+/// How long answers to administrators may take that are under way at the end.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 const DRAIN_END: Duration = Duration::from_secs(2);

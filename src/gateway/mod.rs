@@ -32,6 +32,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin;
 use crate::config::{AuditFile, Config, Draft, Faults};
 use crate::events::Events;
 use crate::forwarder::{Forwarder, Review};
@@ -83,6 +84,8 @@ struct Shared {
     tasks: TaskTracker,
     in_force: InForce,
     workers: Workers,
+    /// Where administrators and monitors are answered.
+    desk: admin::Thread,
     /// Connections, also of those who have not logged in.
     clients: Arc<AtomicUsize>,
     /// Those who have not logged in.

@@ -135,6 +135,8 @@ impl Gateway {
         if bound.is_monitored() {
             listening.push(Box::new(history.clone()));
         }
+        #[cfg(feature = "otlp")]
+        listening.extend(crate::otlp::sessions());
         let events = Events::new(audit, listening);
         let tasks = TaskTracker::new();
         let files = Shares::new(files, FILES_OF_ONE);
@@ -175,6 +177,7 @@ impl Gateway {
             clients: Arc::default(),
             in_force,
             workers: Workers::start().map_err(StartError::Threads)?,
+            desk: admin::Thread::start().map_err(StartError::Threads)?,
             doorway: Arc::default(),
             refusals: Mutex::default(),
             closing: CancellationToken::new(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::hardening::hardening;
@@ -157,21 +158,24 @@ impl Bound {
             ending: shared.ending.clone(),
         };
         let stop = until.leaving.clone();
+        let desk = shared.desk.handle();
         if let Some((socket, admins)) = self.control {
             socket.ownership().take();
             let (socket, gateway) = (Arc::new(socket), Arc::clone(shared));
             let (callers, until) = (callers.clone(), until.clone());
+            let urgent = Handle::current();
             let serving = shared.vitals.keep(Vital::Steering, stop.clone(), move || {
-                let (callers, until) = (callers.clone(), until.clone());
+                let (callers, urgent, until) = (callers.clone(), urgent.clone(), until.clone());
                 admin::control(
                     Arc::clone(&socket),
                     admins.clone(),
                     Arc::clone(&gateway),
                     callers,
+                    urgent,
                     until,
                 )
             });
-            tasks.spawn(serving);
+            tasks.spawn_on(serving, desk);
         }
         if let Some((address, listener)) = self.http {
             let (listener, gateway) = (Arc::new(listener), Arc::clone(shared));
@@ -182,7 +186,7 @@ impl Bound {
                 let token = self.token.clone();
                 admin::monitor(Arc::clone(&listener), token, Arc::clone(&gateway), callers, until)
             });
-            tasks.spawn(serving);
+            tasks.spawn_on(serving, desk);
             let gateway = Arc::clone(shared);
             let keeping = shared.vitals.keep(Vital::Sampling, ending, move || {
                 let history = gateway.history.clone();
@@ -260,6 +264,9 @@ impl Steered for Shared {
             totals: self.sessions.totals(),
             buffered_bytes: self.service.buffered(),
             unauthenticated: self.doorway.count(),
+            penalised_sources: self
+                .doorway
+                .full_sources(self.judge.current().limits.unauthenticated_per_source),
             audit: self.events.audit().lines(),
             policies: generation.components().map(component).collect(),
         })

@@ -18,7 +18,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use clap::ValueEnum;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
@@ -32,6 +32,12 @@ pub(crate) enum Format {
     Json,
 }
 
+/// Who takes the lines besides.
+pub(crate) type Also = Box<dyn Layer<Written> + Send + Sync>;
+type Written = Layered<Lay<Filtering>, Filtering>;
+type Filtering = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
+type Lay<S> = Box<dyn Layer<S> + Send + Sync>;
+
 /// The filter in force, and the way to replace it.
 struct Filtered {
     handle: reload::Handle<EnvFilter, Registry>,
@@ -42,7 +48,7 @@ static FILTERED: OnceLock<Filtered> = OnceLock::new();
 
 /// Logs go to standard error from now on. `asked` comes before `RUST_LOG`, and that before `default`; `NO_COLOR` and a pipe take the
 /// colour. With `lines` they go there by a thread, and so does what a panic says.
-pub(crate) fn start(default: &str, asked: Option<Filter>, format: Format, lines: Option<&Lines>) {
+pub(crate) fn start(default: &str, asked: Option<Filter>, format: Format, lines: Option<&Lines>, also: Option<Also>) {
     let variable = || {
         std::env::var("RUST_LOG")
             .ok()
@@ -64,7 +70,7 @@ pub(crate) fn start(default: &str, asked: Option<Filter>, format: Format, lines:
         Format::Text => layer.fmt_fields(fields::Printable).with_ansi(colour).boxed(),
         Format::Json => layer.event_format(json::Json).with_ansi(false).boxed(),
     };
-    tracing_subscriber::registry().with(filtering).with(layer).init();
+    subscriber(filtering, layer, also).init();
     let filter = Mutex::new(filter);
     let _ = FILTERED.set(Filtered { handle, filter });
     if lines.is_some() {
@@ -78,6 +84,16 @@ pub(crate) fn start(default: &str, asked: Option<Filter>, format: Format, lines:
             );
         }));
     }
+}
+
+/// What takes the lines. Who takes them besides is outermost: below, nobody would hide that a filter lets nothing through, and
+/// then whatever a library logs through `log` is made, to be thrown away. Cranelift logs at each step.
+fn subscriber(
+    filtering: reload::Layer<EnvFilter, Registry>,
+    layer: Lay<Filtering>,
+    also: Option<Also>,
+) -> Layered<Option<Also>, Written> {
+    tracing_subscriber::registry().with(filtering).with(layer).with(also)
 }
 
 /// Which lines are logged now; none where this process logs nothing.
@@ -105,6 +121,26 @@ pub(crate) fn set_filter(filter: Filter) -> Result<(), String> {
 mod tests {
     use std::io::{self, Write};
     use std::sync::{Arc, Mutex};
+
+    use tracing::Subscriber;
+    use tracing::level_filters::LevelFilter;
+    use tracing_subscriber::{EnvFilter, Layer, reload};
+
+    use super::subscriber;
+
+    #[test]
+    fn what_no_filter_lets_through_is_not_even_made() {
+        for (filter, most) in [
+            ("off", LevelFilter::OFF),
+            ("info,russh=off", LevelFilter::INFO),
+            ("warn,policy=debug", LevelFilter::DEBUG),
+        ] {
+            let (filtering, _handle) = reload::Layer::new(EnvFilter::new(filter));
+            let layer = tracing_subscriber::fmt::layer().boxed();
+            let taken = subscriber(filtering, layer, None);
+            assert_eq!(taken.max_level_hint(), Some(most), "{filter}");
+        }
+    }
 
     /// What is logged, as bytes.
     #[derive(Clone, Default)]

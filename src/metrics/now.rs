@@ -21,6 +21,8 @@ pub(crate) struct Now {
     pub buffered_bytes: usize,
     /// Connections whose client has not logged in yet.
     pub unauthenticated: usize,
+    /// Networks that have as many of them as one may: each further connection costs an older one its place.
+    pub penalised_sources: usize,
     /// What became of audit lines.
     pub audit: Lines,
     /// The policies in force.
@@ -62,6 +64,8 @@ impl Now {
         registry.register("listeners", "Open listeners", gauge(totals.listeners));
         let help = "Connections whose client has not logged in yet";
         registry.register("unauthenticated", help, gauge(self.unauthenticated));
+        let help = "Source networks that are at limits.unauthenticated-per-source";
+        registry.register("penalised_sources", help, gauge(self.penalised_sources));
     }
 
     fn carried(&self, registry: &mut Registry) {

@@ -118,6 +118,7 @@ fn now(bytes_up: u64, bytes_down: u64) -> Now {
         },
         buffered_bytes: 6,
         unauthenticated: 7,
+        penalised_sources: 13,
         audit: Lines {
             written: 8,
             failed: 9,
@@ -188,6 +189,7 @@ fn a_scrape_says_what_the_gateway_is_at_that_moment() {
         "portreeve_listeners 5",
         "portreeve_buffered_bytes 6",
         "portreeve_unauthenticated 7",
+        "portreeve_penalised_sources 13",
         "portreeve_audit_lines_total{result=\"written\"} 8",
         "portreeve_audit_lines_total{result=\"failed\"} 9",
         "portreeve_audit_lines_total{result=\"dropped\"} 10",

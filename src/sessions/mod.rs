@@ -15,7 +15,7 @@ mod stop;
 mod tests;
 
 pub(crate) use forward::{Bytes, Forward, SHORTEST};
-pub(crate) use open::{Entry, ForwardGuard, Seat, Sessions, Totals};
+pub(crate) use open::{Entry, ForwardGuard, Seat, Sessions, Share, Totals};
 pub(crate) use pace::Pace;
 pub(crate) use place::{Full, Place};
 pub(crate) use quota::{Counted, Quota};

@@ -22,7 +22,6 @@ struct Shared {
 #[derive(Default)]
 struct Tables {
     sessions: HashMap<String, Arc<Session>>,
-    forwards: HashMap<String, Arc<Forward>>,
     seats: usize,
     users: HashMap<String, Load>,
     open: Open,
@@ -69,7 +68,21 @@ pub struct Totals {
 #[derive(Default)]
 struct Load {
     seats: usize,
-    forwards: u32,
+    /// Open tunnels and listeners, by id.
+    forwards: HashMap<String, Arc<Forward>>,
+    /// Up and down, through tunnels that have ended while the user had anything.
+    passed: (u64, u64),
+}
+
+/// How much a user has open in all sessions, and how many bytes it has carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// Tunnels.
+    pub tunnels: usize,
+    /// Listeners.
+    pub listeners: usize,
+    /// Bytes from clients to targets and back, since the first of the sessions that are open now began.
+    pub bytes: (u64, u64),
 }
 
 /// The place of a user who may come in; dropped when the session ends.
@@ -125,8 +138,14 @@ impl Drop for ForwardGuard {
         tables.passed.0 += up;
         tables.passed.1 += down;
         *tables.open.of(self.forward.request.action) -= 1;
-        tables.forwards.remove(&self.forward.request.id);
-        tables.unload(&self.forward.request.principal.user, |load| load.forwards -= 1);
+        let mut gone = None;
+        tables.unload(&self.forward.request.principal.user, |load| {
+            load.passed.0 += up;
+            load.passed.1 += down;
+            gone = load.forwards.remove(&self.forward.request.id);
+        });
+        drop(tables);
+        drop(gone);
     }
 }
 
@@ -166,10 +185,9 @@ impl Sessions {
     pub fn open(&self, forward: Forward) -> ForwardGuard {
         let forward = Arc::new(forward);
         let mut tables = self.lock();
-        let user = &forward.request.principal.user;
-        tables.users.entry(user.clone()).or_default().forwards += 1;
         *tables.open.of(forward.request.action) += 1;
-        tables.forwards.insert(forward.request.id.clone(), Arc::clone(&forward));
+        let load = tables.users.entry(forward.request.principal.user.clone()).or_default();
+        load.forwards.insert(forward.request.id.clone(), Arc::clone(&forward));
         ForwardGuard {
             sessions: self.clone(),
             forward,
@@ -194,7 +212,7 @@ impl Sessions {
     pub fn totals(&self) -> Totals {
         let tables = self.lock();
         let (mut bytes_up, mut bytes_down) = tables.passed;
-        for forward in tables.forwards.values() {
+        for forward in tables.forwards() {
             let (up, down) = forward.bytes.both();
             bytes_up += up;
             bytes_down += down;
@@ -229,21 +247,46 @@ impl Sessions {
     /// Open tunnels and listeners of a user.
     #[must_use]
     pub fn open_forwards(&self, user: &str) -> u32 {
-        self.lock().users.get(user).map_or(0, |load| load.forwards)
+        let open = self.lock().users.get(user).map_or(0, |load| load.forwards.len());
+        u32::try_from(open).unwrap_or(u32::MAX)
     }
 
     /// Every tunnel and listener.
     #[must_use]
     pub fn forwards(&self) -> Vec<Arc<Forward>> {
-        self.lock().forwards.values().cloned().collect()
+        self.lock().forwards().cloned().collect()
     }
 
     /// What a user has open now, in all sessions.
     #[must_use]
     pub fn forwards_of(&self, user: &str) -> Vec<Arc<Forward>> {
-        let mut found = self.forwards();
-        found.retain(|forward| forward.request.principal.user == user);
-        found
+        let tables = self.lock();
+        let load = tables.users.get(user);
+        load.map(|load| load.forwards.values().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// How much a user has open now.
+    #[must_use]
+    pub fn share_of(&self, user: &str) -> Share {
+        let tables = self.lock();
+        let Some(load) = tables.users.get(user) else {
+            return Share::default();
+        };
+        let mut share = Share {
+            bytes: load.passed,
+            ..Share::default()
+        };
+        for forward in load.forwards.values() {
+            match forward.request.action {
+                Action::Listen => share.listeners += 1,
+                Action::Connect | Action::Accept => share.tunnels += 1,
+            }
+            let (up, down) = forward.bytes.both();
+            share.bytes.0 += up;
+            share.bytes.1 += down;
+        }
+        share
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
@@ -252,12 +295,16 @@ impl Sessions {
 }
 
 impl Tables {
+    fn forwards(&self) -> impl Iterator<Item = &Arc<Forward>> {
+        self.users.values().flat_map(|load| load.forwards.values())
+    }
+
     fn unload(&mut self, user: &str, change: impl FnOnce(&mut Load)) {
         let Some(load) = self.users.get_mut(user) else {
             return;
         };
         change(load);
-        if load.seats == 0 && load.forwards == 0 {
+        if load.seats == 0 && load.forwards.is_empty() {
             self.users.remove(user);
         }
     }

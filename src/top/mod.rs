@@ -11,7 +11,6 @@ mod facts;
 mod feed;
 mod input;
 mod list;
-mod rates;
 mod row;
 mod screen;
 mod state;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::decision::target;
 use super::facts::{number, time, word};
 use super::list::Kind;
-use crate::ctl;
+use crate::{ctl, rates};
 
 /// One session or tunnel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +41,8 @@ impl Cell {
         match self {
             Self::Text(words) => words.clone(),
             Self::Count(count) => count.to_string(),
-            Self::Size(bytes) => ctl::size(*bytes),
-            Self::Rate(rate) => rate.map_or_else(|| "-".to_owned(), ctl::size),
+            Self::Size(bytes) => rates::size(*bytes),
+            Self::Rate(rate) => rate.map_or_else(|| "-".to_owned(), rates::size),
             Self::Since(since) => since.map_or_else(|| "-".to_owned(), |since| age(since, now)),
         }
     }
@@ -144,7 +144,7 @@ impl Row {
 }
 
 fn carried(up: u64, down: u64) -> String {
-    format!("up {}, down {}", ctl::size(up), ctl::size(down))
+    format!("up {}, down {}", rates::size(up), rates::size(down))
 }
 
 /// An id is sent back as it came, so one that is changed when it is shown is none.

@@ -10,8 +10,8 @@ use super::decision::Line;
 use super::facts::{Status, number, word};
 use super::input::Action;
 use super::list::{Kind, List};
-use super::rates::Rates;
 use super::row::Row;
+use crate::rates::Rates;
 use crate::request::is_unseen;
 
 /// All that a frame is drawn from.

@@ -355,6 +355,22 @@ fn completions_are_printed_for_every_shell() {
 }
 
 #[test]
+fn the_manual_page_is_printed() {
+    let home = Home::new();
+    let ran = home.run(&["man"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.out.contains(".TH portreeve 1"), "{}", ran.out);
+    for command in ["serve", "check", "explain", "plugin", "ctl", "top"] {
+        assert!(
+            ran.out.contains(&format!("portreeve\\-{command}(1)")),
+            "{command}: {}",
+            ran.out
+        );
+    }
+    assert_eq!(home.run(&["completions", "man"]).out, ran.out);
+}
+
+#[test]
 fn a_password_is_hashed_for_the_configuration() {
     use std::io::Write;
     let home = Home::new();

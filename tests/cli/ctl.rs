@@ -28,3 +28,56 @@ fn the_embedded_default_is_seen_and_drained_without_a_configuration() {
     assert_eq!(served.ended(), Some(0));
     assert_eq!(home.run(&["ctl", "status"]).code, 4);
 }
+
+/// What bash offers at a Tab after these words, options apart.
+fn offered(home: &Home, words: &[&str]) -> Vec<String> {
+    let script = r#"
+        source <(portreeve completions bash)
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_TYPE=9 COMPREPLY=()
+        _clap_complete_portreeve portreeve "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}" 2>/dev/null
+        printf '%s\n' "${COMPREPLY[@]}"
+    "#;
+    let program = home.portreeve();
+    let folder = std::path::Path::new(program.get_program()).parent().unwrap();
+    let paths = std::env::join_paths([folder, "/usr/bin".as_ref(), "/bin".as_ref()]).unwrap();
+    let mut bash = std::process::Command::new("bash");
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => bash.env(name, value),
+            None => bash.env_remove(name),
+        };
+    }
+    bash.env("PATH", paths)
+        .args(["--norc", "-c", script, "bash"])
+        .args(words);
+    let ran = bash.output().unwrap();
+    assert!(ran.stderr.is_empty(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let found = String::from_utf8(ran.stdout).unwrap();
+    let values = found.lines().filter(|line| !line.is_empty() && !line.starts_with('-'));
+    values.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_shell_completes_what_the_gateway_has() {
+    let home = Home::new();
+    let ctl = ["portreeve", "ctl"];
+    let after = |words: &[&str]| offered(&home, &[&ctl, words].concat());
+    assert_eq!(after(&["unl"]), ["unlock"]);
+    assert_eq!(after(&["unlock", ""]), [""; 0], "no gateway, and no word about it");
+    let _served = Served::start(&home, &["--listen", "127.0.0.1:0"], "who you are");
+    for user in ["wilhelmine", "walter", "w $(touch stolen)"] {
+        assert_eq!(home.run(&["ctl", "lock", user, "--reason", "a test"]).code, 0, "{user}");
+    }
+    assert_eq!(
+        after(&["unlock", ""]),
+        ["walter", "wilhelmine"],
+        "only what the shell reads as it is"
+    );
+    assert_eq!(after(&["unlock", "wi"]), ["wilhelmine"]);
+    assert_eq!(after(&["policy", "rollback", "r"]), ["rules"]);
+    assert_eq!(
+        after(&["--socket", "/no/such", "unlock", ""]),
+        [""; 0],
+        "another gateway was named"
+    );
+}

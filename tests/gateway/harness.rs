@@ -804,6 +804,13 @@ impl Ssh {
         self
     }
 
+    /// Its arguments, for who starts it otherwise.
+    pub fn words(&self) -> Vec<String> {
+        let own = self.command.get_args().map(|word| word.to_str().unwrap().to_owned());
+        let last = ["-p".to_owned(), self.port.to_string(), self.destination.clone()];
+        own.chain(last).collect()
+    }
+
     /// Starts it, with its input open.
     pub fn start(self) -> Client {
         self.start_with(&[])

@@ -49,6 +49,7 @@ mod signatures;
 mod sockets;
 mod stalls;
 mod standing;
+mod status;
 mod stumbles;
 mod swaps;
 mod terminal;

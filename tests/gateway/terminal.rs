@@ -78,6 +78,11 @@ impl Terminal {
         self.until(words, |screen| screen.contains(words))
     }
 
+    /// Waits until a line of the screen is this, and nothing else.
+    pub fn has_line(&self, line: &str) -> String {
+        self.until(line, |screen| screen.lines().any(|one| one == line))
+    }
+
     /// Waits until the screen does not show this any more.
     pub fn hides(&self, words: &str) -> String {
         self.until(&format!("not {words}"), |screen| !screen.contains(words))
@@ -216,6 +221,10 @@ impl Screen {
         match (numbers, end) {
             ("?1049", "h" | "l") => self.is_alternate = end == "h",
             ("?25", "h" | "l") => self.has_cursor = end == "h",
+            ("", "K") => {
+                let rest = self.cells.get_mut(self.row).and_then(|row| row.get_mut(self.column..));
+                rest.into_iter().flatten().for_each(|cell| *cell = ' ');
+            }
             ("2" | "", "J") => self.cells.iter_mut().for_each(|row| row.fill(' ')),
             (_, "H") => {
                 let place = |word: Option<&str>| word.and_then(|word| word.parse().ok()).unwrap_or(1_usize) - 1;

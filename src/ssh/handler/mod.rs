@@ -6,6 +6,7 @@ mod shell;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -48,6 +49,8 @@ pub(super) struct Client {
     seat: Option<Seat>,
     listeners: HashMap<(Requested, Option<u16>), Listening>,
     shells: HashMap<ChannelId, Shell>,
+    /// The terminals of session channels.
+    terminals: HashMap<ChannelId, Weak<AtomicU32>>,
     /// For session channels.
     places: Arc<Semaphore>,
 }
@@ -79,6 +82,7 @@ impl Client {
             seat: None,
             listeners: HashMap::new(),
             shells: HashMap::new(),
+            terminals: HashMap::new(),
             places: Arc::new(Semaphore::new(MAX_SHELLS)),
         }
     }
@@ -239,14 +243,27 @@ impl Handler for Box<Client> {
         &mut self,
         channel: ChannelId,
         _term: &str,
-        _columns: u32,
+        columns: u32,
         _rows: u32,
         _width: u32,
         _height: u32,
         _modes: &[(Pty, u32)],
         session: &mut Session,
     ) -> Answer<()> {
-        self.give_terminal(channel, session)
+        self.give_terminal(channel, columns, session)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        channel: ChannelId,
+        columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        _session: &mut Session,
+    ) -> Answer<()> {
+        self.resize_terminal(channel, columns);
+        Ok(())
     }
 
     async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Answer<()> {
@@ -320,6 +337,7 @@ impl Handler for Box<Client> {
 
     async fn channel_close(&mut self, channel: ChannelId, _session: &mut Session) -> Answer<()> {
         self.shells.remove(&channel);
+        self.terminals.remove(&channel);
         self.throttle.closed(channel.into());
         Ok(())
     }

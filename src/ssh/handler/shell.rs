@@ -1,21 +1,21 @@
 //! Session channels: a shell shows the status, everything else is refused.
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use russh::server::{ChannelOpenHandle, Msg, Session};
 use russh::{Channel, ChannelId};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Client, PURPOSE, other};
 use crate::ssh::channel::{Outgoing, halves};
-use crate::ssh::status;
+use crate::ssh::status::{self, Columns, Keys};
 
 /// A session channel that has no request yet.
 pub(super) struct Shell {
     screen: Outgoing,
-    left: CancellationToken,
-    terminal: bool,
+    keys: Keys,
+    terminal: Option<Columns>,
     place: OwnedSemaphorePermit,
 }
 
@@ -27,30 +27,36 @@ impl Client {
             return reply.reject(other(4, "too many session channels")).await;
         };
         let id = channel.id();
-        let (keys, screen) = halves(channel, &self.flows);
+        let (typed, screen) = halves(channel, &self.flows);
         // What the client types is taken at once, or the session would wait for it.
-        let left = CancellationToken::new();
-        self.service
-            .serves
-            .tasks
-            .spawn(status::wait_for_leaving(keys, left.clone()));
+        let keys = Keys::default();
+        self.service.serves.tasks.spawn(status::watch_keys(typed, keys.clone()));
         let shell = Shell {
             screen,
-            left,
-            terminal: false,
+            keys,
+            terminal: None,
             place,
         };
         self.shells.insert(id, shell);
         reply.accept().await;
     }
 
-    pub(super) fn give_terminal(&mut self, channel: ChannelId, session: &mut Session) -> Answer<()> {
+    pub(super) fn give_terminal(&mut self, channel: ChannelId, columns: u32, session: &mut Session) -> Answer<()> {
         match self.shells.get_mut(&channel) {
             Some(shell) => {
-                shell.terminal = true;
+                let columns = Columns::new(columns.into());
+                self.terminals.insert(channel, Arc::downgrade(&columns));
+                shell.terminal = Some(columns);
                 session.channel_success(channel)
             }
             None => session.channel_failure(channel),
+        }
+    }
+
+    /// The client's terminal is wider or narrower now; nothing is shown anew, the next line fits.
+    pub(super) fn resize_terminal(&self, channel: ChannelId, columns: u32) {
+        if let Some(terminal) = self.terminals.get(&channel).and_then(Weak::upgrade) {
+            terminal.store(columns, Ordering::Relaxed);
         }
     }
 
@@ -71,7 +77,7 @@ impl Client {
         };
         self.service.serves.tasks.spawn(async move {
             let _place = shell.place;
-            view.show(shell.left, shell.screen).await;
+            view.show(shell.keys, shell.screen).await;
             littering.litter();
         });
         Ok(())

@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 
 use super::layout::FACTS;
 use super::{Colours, line};
-use crate::ctl;
+use crate::rates;
 use crate::top::facts::Policy;
 use crate::top::row::age;
 use crate::top::state::State;
@@ -52,7 +52,7 @@ fn counts(state: &State, paint: Colours) -> Line<'_> {
         status.sessions,
         status.tunnels,
         status.listeners,
-        ctl::size(status.buffered)
+        rates::size(status.buffered)
     );
     let audit = match status.audit {
         Some((true, 0)) => Span::styled("writable", paint.good()),
@@ -66,7 +66,7 @@ fn counts(state: &State, paint: Colours) -> Line<'_> {
 /// The rate of all, and the last minute of it in what is left of the line.
 fn rates(state: &State, width: u16, paint: Colours) -> Line<'_> {
     let words = match state.rates.total() {
-        Some((up, down)) => format!("up {}/s  down {}/s  ", ctl::size(up), ctl::size(down)),
+        Some((up, down)) => format!("up {}/s  down {}/s  ", rates::size(up), rates::size(down)),
         None => "up -  down -  ".to_owned(),
     };
     // The bars stay in place while the numbers change.

@@ -1,14 +1,31 @@
-//! Rates of sessions and of all together, from byte counts that are asked for again and again.
+//! Rates from byte counts that are asked for again and again, and how people read numbers of bytes.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+/// Bytes in the largest binary unit of which there is at least one.
+pub(crate) fn size(bytes: u64) -> String {
+    let mut size = bytes as f64;
+    let mut unit = "B";
+    for next in ["KiB", "MiB", "GiB", "TiB"] {
+        if size < 1024.0 {
+            break;
+        }
+        size /= 1024.0;
+        unit = next;
+    }
+    match unit {
+        "B" => format!("{bytes} B"),
+        _ => format!("{size:.1} {unit}"),
+    }
+}
+
 /// Bytes from the client and to it.
-pub(super) type Both = (u64, u64);
+pub(crate) type Both = (u64, u64);
 
 /// What was counted last, and the last minute.
 #[derive(Debug, Default)]
-pub(super) struct Rates {
+pub(crate) struct Rates {
     last: Option<Counted>,
     total: Option<Both>,
     minute: VecDeque<u64>,
@@ -23,7 +40,7 @@ struct Counted {
 
 impl Rates {
     /// Takes the bytes of all sessions, counted at a time; returns the rate of each. There are none for the first count.
-    pub(super) fn count(&mut self, at: Duration, bytes: HashMap<String, Both>) -> HashMap<String, Both> {
+    pub(crate) fn count(&mut self, at: Duration, bytes: HashMap<String, Both>) -> HashMap<String, Both> {
         let last = self.last.replace(Counted { at, bytes });
         let (Some(last), Some(now)) = (last, &self.last) else {
             return HashMap::new();
@@ -45,12 +62,12 @@ impl Rates {
     }
 
     /// Up and down, of all sessions.
-    pub(super) fn total(&self) -> Option<Both> {
+    pub(crate) fn total(&self) -> Option<Both> {
         self.total
     }
 
     /// The last minute, a bar for a second, as far as there is room: the newest on the right.
-    pub(super) fn bars(&self, room: usize) -> String {
+    pub(crate) fn bars(&self, room: usize) -> String {
         let skipped = self.minute.len().saturating_sub(room);
         let most = self.minute.iter().copied().max().unwrap_or(0);
         self.minute.iter().skip(skipped).map(|rate| bar(*rate, most)).collect()
