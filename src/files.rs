@@ -53,6 +53,26 @@ pub(crate) fn read_text(path: &Path, most: u64) -> io::Result<String> {
     text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
 }
 
+/// The first line of a file that only its owner and its group can read, without the space around it.
+///
+/// # Errors
+/// A sentence that names the file and the fix.
+pub(crate) fn read_secret(path: &Path) -> Result<String, String> {
+    let cannot = |error: &dyn std::fmt::Display| format!("{}: cannot be read: {error}", path.display());
+    let file = open(path).map_err(|error| cannot(&error))?;
+    let mode = file.metadata().map_err(|error| cannot(&error))?.mode();
+    if mode & 0o027 != 0 {
+        let mode = mode & 0o777;
+        return Err(format!(
+            "{}: has mode {mode:04o}: chmod it to 0600 or 0640",
+            path.display()
+        ));
+    }
+    let text = read_capped(file, MOST_SECRET).map_err(|error| cannot(&error))?;
+    let text = String::from_utf8(text.unwrap_or_default()).map_err(|error| cannot(&error))?;
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
 /// Everything in the file, or `None` if that is more than `most` bytes.
 pub(crate) fn read_capped(file: impl Read, most: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
@@ -104,6 +124,8 @@ impl Mark {
 
 /// A component, as far as it is read at all.
 pub(crate) const MOST_COMPONENT: u64 = 64 << 20;
+/// A file with a token or a password.
+const MOST_SECRET: u64 = 64 << 10;
 /// A file that people write: a configuration, settings, a key.
 pub(crate) const MOST_TEXT: u64 = 16 << 20;
 

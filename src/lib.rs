@@ -42,6 +42,7 @@
 //! | [`relay`] | dial and bind with a permit, copy both ways, keep the terms | SSH, who asks |
 //! | [`signature`] | who signed a component, and whether that counts | what a component is |
 //! | `rates` | bytes a second of what is counted again and again, and how people read sizes | what is counted |
+//! | `fleet` | what several gateways share on Redis: the state of policies, counts; the only room that names redis | who asks |
 //! | [`sessions`] | what is open, for whom, how much of it there may be, and how it is ended | why, and how it is carried |
 //! | [`events`] | announces each fact once, to all listeners: audit log, log, status channels, administrators, observers, metrics | why it happens |
 //! | [`metrics`] | counts what happens, for Prometheus | HTTP, where its numbers come from |
@@ -179,6 +180,7 @@ mod embedded;
 mod events;
 mod explain;
 mod files;
+mod fleet;
 mod forwarder;
 pub mod gateway;
 mod handover;

@@ -42,6 +42,12 @@ pub enum Vital {
     Monitoring(SocketAddr),
     /// Takes the samples of the status page.
     Sampling,
+    /// Keeps the connection to Redis.
+    Linking,
+    /// Counts together with other gateways.
+    Counting,
+    /// Hears what administrators tell all gateways.
+    Hearing,
 }
 
 impl Display for Vital {
@@ -52,6 +58,9 @@ impl Display for Vital {
             Self::WatchingKeys => f.write_str("watching key files"),
             Self::Auditing => f.write_str("writing the audit log"),
             Self::Sampling => f.write_str("taking samples for the status page"),
+            Self::Linking => f.write_str("keeping the connection to redis"),
+            Self::Hearing => f.write_str("hearing what all gateways are told"),
+            Self::Counting => f.write_str("counting together with other gateways"),
             Self::Steering => f.write_str("serving the control socket"),
             Self::Monitoring(address) => write!(f, "serving {address}"),
             Self::Preparing => f.write_str("preparing instances of policies"),

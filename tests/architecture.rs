@@ -20,7 +20,7 @@ use imports::{Imports, Source};
 #[rustfmt::skip]
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("accounts",     &["auth", "config", "files", "request"]),
-    ("admin",        &["config", "events", "files", "history", "locks", "logging", "metrics", "page", "policy", "request", "sessions"]),
+    ("admin",        &["config", "events", "files", "fleet", "history", "locks", "logging", "metrics", "page", "policy", "request", "sessions"]),
     ("audit",        &["config", "outlet", "vital"]),
     ("auth",         &["files", "request"]),
     ("cli",          &["config", "confined", "ctl", "embedded", "explain", "gateway", "handover", "logging", "notify", "origin", "otlp", "outlet", "password", "plugin", "policy", "say", "top"]),
@@ -31,8 +31,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("events",       &["audit", "names", "policy", "request"]),
     ("explain",      &["auth", "events", "gateway", "judgement", "origin", "plugin", "request", "say"]),
     ("files",        &[]),
+    ("fleet",        &["config", "files", "policy", "request"]),
     ("forwarder",    &["accounts", "config", "events", "judgement", "relay", "request", "sessions", "shares"]),
-    ("gateway",      &["accounts", "admin", "audit", "config", "events", "files", "forwarder", "handover", "history", "judgement", "locks", "metrics", "names", "open_files", "otlp", "policy", "proxy_header", "relay", "replay", "request", "rollout", "sessions", "shares", "signature", "ssh", "vital", "workers"]),
+    ("gateway",      &["accounts", "admin", "audit", "config", "events", "files", "fleet", "forwarder", "handover", "history", "judgement", "locks", "metrics", "names", "open_files", "otlp", "policy", "proxy_header", "relay", "replay", "request", "rollout", "sessions", "shares", "signature", "ssh", "vital", "workers"]),
     ("handover",     &[]),
     ("history",      &["events", "policy", "request", "sessions"]),
     ("judgement",    &["accounts", "auth", "config", "events", "machine", "names", "paths", "policy", "request", "shares"]),
@@ -234,6 +235,12 @@ fn only_the_ssh_room_names_russh() {
 #[test]
 fn only_the_policy_room_names_wasmtime() {
     let strays = words_outside(&["wasmtime", "wasmparser"], "policy");
+    assert!(strays.is_empty(), "{strays:#?}");
+}
+
+#[test]
+fn only_the_fleet_names_redis() {
+    let strays = words_outside(&["redis::", "use redis"], "fleet");
     assert!(strays.is_empty(), "{strays:#?}");
 }
 

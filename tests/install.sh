@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs on Debian what building and testing need besides a Rust toolchain (https://rustup.rs): a C compiler, the OpenSSH
-# programs that the tests talk to, the compiler and wasm-tools that the committed component is verified with, a browser for the
+# programs and the Redis server that the tests talk to, the compiler and wasm-tools that the committed component is verified with, a browser for the
 # status page, and the compilers of all languages that a policy can be written in. What is there already is left alone, so it may be run again at any time.
 #
 #   tests/install.sh [--tests]      --tests: only what `cargo test` needs
@@ -34,12 +34,39 @@ need ssh-keygen openssh-client
 need cc gcc libc6-dev
 need c++ g++
 need python3 python3
+need docker-registry docker-registry
+need redis-server redis-server
+need openssl openssl
+# Targets, and proxies on the way to them: the tests start their own.
+PATH=$PATH:/usr/sbin need nginx nginx-light
+PATH=$PATH:/usr/sbin need haproxy haproxy
+need microsocks microsocks
+need tinyproxy tinyproxy-bin
+need setpriv util-linux
+# Servers are installed to be run by tests, on loopback: no service starts now (policy-rc.d(8)) or with the system.
+without_services() {
+    local policy=/usr/sbin/policy-rc.d made= status=0 package
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null && "${as_root[@]}" chmod 755 "$policy" && made=1
+    fi
+    "$@" || status=$?
+    for package in "${packages[@]}"; do
+        case $package in
+        nginx-light) package=nginx ;;
+        redis-server | haproxy | docker-registry) ;;
+        *) continue ;;
+        esac
+        ! command -v systemctl >/dev/null || "${as_root[@]}" systemctl disable "$package" || true
+    done
+    [ -z "$made" ] || "${as_root[@]}" rm -f "$policy"
+    return "$status"
+}
 install_packages() {
     if [ ${#packages[@]} -gt 0 ]; then
         command -v apt-get >/dev/null || { say "this knows Debian only; needed: ${packages[*]}"; exit 1; }
         say "installing ${packages[*]}"
         "${as_root[@]}" apt-get update
-        "${as_root[@]}" apt-get install -y --no-install-recommends "${packages[@]}"
+        without_services "${as_root[@]}" apt-get install -y --no-install-recommends "${packages[@]}"
     fi
 }
 if [ -n "$only_tests" ]; then
@@ -66,6 +93,12 @@ python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
 need chromium chromium
 need chromedriver chromium-driver
 
+# A load balancer in front of gateways (tests/balanced.py).
+PATH=$PATH:/usr/sbin need haproxy haproxy
+# A container of the image, and what reads the image (tests/deployment.py).
+need crun crun
+need umoci umoci
+
 has_wasm_tools() {
     local candidate
     for candidate in "$(command -v wasm-tools || true)" "$wasm_tools/bin/wasm-tools"; do
@@ -83,6 +116,16 @@ if [ ! -x "$tools/prometheus/usr/bin/prometheus" ] && ! { command -v promtool &&
     (cd "$folder" && { apt-get download prometheus || { "${as_root[@]}" apt-get update && apt-get download prometheus; }; })
     mkdir -p "$tools/prometheus"
     dpkg-deb -x "$folder"/prometheus_*.deb "$tools/prometheus"
+    rm -rf "$folder"
+fi
+# The seccomp profile of container engines, without what its package needs.
+if [ ! -e /usr/share/containers/seccomp.json ] && [ ! -d "$tools/containers" ]; then
+    say "unpacking a seccomp profile in $tools/containers"
+    folder=$(mktemp -d)
+    chmod 755 "$folder"
+    (cd "$folder" && { apt-get download golang-github-containers-common || { "${as_root[@]}" apt-get update && apt-get download golang-github-containers-common; }; })
+    mkdir -p "$tools/containers"
+    dpkg-deb -x "$folder"/golang-github-containers-common_*.deb "$tools/containers"
     rm -rf "$folder"
 fi
 if ! has_wasm_tools; then
@@ -106,4 +149,5 @@ if [ "$(cat "$tools/node/made-of" 2>/dev/null)" != "$node_tools" ]; then
     npm install --silent --no-fund --no-audit --prefix "$tools/node" $node_tools
     echo "$node_tools" >"$tools/node/made-of"
 fi
+"$root/tests/deployment.py" --install
 say "everything is there"

@@ -55,6 +55,7 @@ fn the_complete_example_states_the_defaults() {
     assert_eq!(complete.floors, least.floors);
     assert_eq!(complete.limits, least.limits);
     assert_eq!(complete.audit, least.audit);
+    assert_eq!(complete.fleet, least.fleet);
     let mut policy = complete.policy;
     for plugin in &mut policy.plugins {
         plugin.settings = serde_json::json!({});

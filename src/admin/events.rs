@@ -32,6 +32,10 @@ pub(super) async fn events<S: Steered>(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Answer<Response> {
     let Query(wanted) = wanted?;
+    if wanted.fleet {
+        let words = "events are of one gateway: ask each for its own";
+        return Err(Failed::new(StatusCode::BAD_REQUEST, words));
+    }
     let filter = filter(wanted)?;
     let after = match headers.get("last-event-id") {
         None => None,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
 use super::openapi::shapes;
@@ -12,7 +12,7 @@ use crate::request::{Action, Endpoint, Host, printable};
 use crate::sessions::Forward;
 
 /// As it is sent: in a query, or in the body of `POST /v1/close`.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     /// The id of a tunnel or listener.
@@ -33,6 +33,9 @@ pub(super) struct Wanted {
     /// The configured name of the policy that decided.
     #[param(nullable = false)]
     pub(super) plugin: Option<String>,
+    /// On all gateways of the fleet, and not only on this one.
+    #[serde(default)]
+    pub(super) fleet: bool,
 }
 
 impl Wanted {
@@ -85,6 +88,7 @@ impl Filter {
                 target: None,
                 action: None,
                 plugin: None,
+                fleet: _,
             } => Some(session),
             _ => None,
         }
@@ -99,6 +103,7 @@ impl Filter {
             target,
             action,
             plugin,
+            fleet: _,
         } = &self.wanted;
         let named = [tunnel, session, user, target, plugin];
         named.iter().all(|wanted| wanted.is_none()) && action.is_none()

@@ -21,6 +21,8 @@ pub(crate) enum Unready {
     Audit,
     /// A task that the gateway cannot do without has ended and has not come back.
     Absent(String),
+    /// The other gateways cannot be reached, and the configuration says that nothing new is served then.
+    CutOff(String),
 }
 
 impl fmt::Display for Unready {
@@ -29,6 +31,7 @@ impl fmt::Display for Unready {
             Self::NoPolicy => formatter.write_str("no policy is loaded"),
             Self::Draining => formatter.write_str("the gateway is draining"),
             Self::Audit => formatter.write_str("the audit log cannot be written"),
+            Self::CutOff(why) => formatter.write_str(why),
             Self::Absent(task) => write!(formatter, "not running: {task}"),
         }
     }
@@ -51,12 +54,13 @@ pub(super) fn routes<S: Steered>() -> Documented<Arc<S>> {
 }
 
 async fn ready<S: Steered>(State(gateway): State<Arc<S>>) -> Response {
-    answer(&gateway.unready())
+    answer(&gateway.unready(), &gateway.remarks())
 }
 
-fn answer(reasons: &[Unready]) -> Response {
+fn answer(reasons: &[Unready], remarks: &[String]) -> Response {
     if reasons.is_empty() {
-        return text(StatusCode::OK, "ready\n".to_owned());
+        let remarks: String = remarks.iter().map(|remark| format!("{remark}\n")).collect();
+        return text(StatusCode::OK, format!("ready\n{remarks}"));
     }
     let lines: String = reasons.iter().map(|reason| format!("{reason}\n")).collect();
     text(StatusCode::SERVICE_UNAVAILABLE, lines)
@@ -83,6 +87,10 @@ mod tests {
             (vec![], StatusCode::OK),
             (vec![Unready::NoPolicy], StatusCode::SERVICE_UNAVAILABLE),
             (vec![Unready::Draining], StatusCode::SERVICE_UNAVAILABLE),
+            (
+                vec![Unready::CutOff("redis is away".to_owned())],
+                StatusCode::SERVICE_UNAVAILABLE,
+            ),
             (vec![Unready::Audit], StatusCode::SERVICE_UNAVAILABLE),
             (
                 vec![Unready::Absent("file watcher".to_owned()), Unready::Audit],
@@ -90,7 +98,7 @@ mod tests {
             ),
         ];
         for (reasons, status) in table {
-            assert_eq!(answer(&reasons).status(), status, "{reasons:?}");
+            assert_eq!(answer(&reasons, &[]).status(), status, "{reasons:?}");
         }
     }
 }

@@ -1,10 +1,11 @@
 //! `/v1/locks`: who is locked out.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::{Extension, Json};
@@ -12,11 +13,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::Steered;
 use super::peer::Administrator;
-use super::routes::{Answer, Failed, MAX_REASON, announce, json, said};
+use super::routes::{Answer, Everywhere, Failed, MAX_REASON, announce, json, said};
 use super::time::Time;
 use super::view::{Closed, Locked, Unlocked};
+use super::{Steered, everywhere};
 use crate::locks::{Lock, Locks, LocksError};
 use crate::request::{Cause, is_unseen, printable};
 use crate::sessions::lock_sentence;
@@ -32,6 +33,9 @@ pub(super) struct Wish {
     #[serde(rename = "for")]
     #[schema(nullable = false)]
     time: Option<Time>,
+    /// On all gateways of the fleet.
+    #[serde(default)]
+    fleet: bool,
 }
 
 fn until(time: &Time, now: Timestamp) -> Answer<Timestamp> {
@@ -53,23 +57,57 @@ pub(super) async fn put<S: Steered>(
     Path(user): Path<String>,
     asked: Result<Json<Wish>, JsonRejection>,
 ) -> Answer<Response> {
-    let Json(Wish { reason, time }) = asked?;
+    let Json(Wish { reason, time, fleet }) = asked?;
     let reason = printable(&said(reason)?, MAX_REASON);
     let user = named(user)?;
-    let since = Timestamp::now();
+    let since = later_than(gateway.locks().of(&user).filter(|_| fleet).as_deref());
     let until = time.map(|time| until(&time, since)).transpose()?;
+    if fleet {
+        everywhere::fleet(&*gateway)?;
+    }
     let lock = Lock {
-        user: user.clone(),
-        reason: reason.clone(),
+        user,
+        reason,
         since,
         until,
         uid: administrator.uid,
         admin: administrator.name.clone(),
     };
-    let detail = serde_json::json!({ "user": user, "until": until.map(|until| format!("{until:.6}")) });
-    announce(&*gateway, &administrator, "lock", Some(&reason), detail);
-    // All of it without a pause: an administrator who goes away now leaves nobody in.
-    let held = gateway.locks().hold(lock.clone());
+    let (closed, kept) = lock_out(&*gateway, lock.clone(), &administrator, fleet)?;
+    if fleet {
+        everywhere::lock(&*gateway, &lock).await?;
+    }
+    kept.await?.map_err(|error| {
+        let words = format!(
+            "{} is locked until this gateway ends, because the lock cannot be kept: {error}",
+            lock.user
+        );
+        Failed::new(StatusCode::INTERNAL_SERVER_ERROR, words)
+    })?;
+    Ok(json(&Locked { lock, closed }))
+}
+
+/// Now, or a moment after that lock if the clock of another gateway is ahead: of what all are told, the later counts.
+fn later_than(lock: Option<&Lock>) -> Timestamp {
+    let after = lock.and_then(|lock| lock.since.checked_add(SignedDuration::from_millis(1)).ok());
+    after.map_or_else(Timestamp::now, |after| after.max(Timestamp::now()))
+}
+
+/// Locks a user out here. All of it without a pause: an administrator who goes away now leaves nobody in. What is returned keeps the
+/// lock over a restart.
+pub(super) fn lock_out<S: Steered>(
+    gateway: &S,
+    lock: Lock,
+    by: &Administrator,
+    everywhere: bool,
+) -> Answer<(Closed, impl Future<Output = Answer<Result<(), LocksError>>> + use<S>)> {
+    let Lock { user, reason, .. } = lock.clone();
+    let mut detail = serde_json::json!({ "user": user, "until": lock.until.map(|until| format!("{until:.6}")) });
+    if everywhere {
+        detail["fleet"] = true.into();
+    }
+    announce(gateway, by, "lock", Some(&reason), detail);
+    let held = gateway.locks().hold(lock);
     held.map_err(|error| Failed::new(StatusCode::CONFLICT, error.to_string()))?;
     let mut ending = gateway.sessions().all();
     ending.retain(|session| session.user == user);
@@ -80,41 +118,52 @@ pub(super) async fn put<S: Steered>(
     for forward in &open {
         forward.stop.end(Cause::Killed);
     }
-    keep(gateway.locks(), &user).await?.map_err(|error| {
-        let words = format!("{user} is locked until this gateway ends, because the lock cannot be kept: {error}");
-        Failed::new(StatusCode::INTERNAL_SERVER_ERROR, words)
-    })?;
-    let closed = Closed::new(&open, &ending);
-    Ok(json(&Locked { lock, closed }))
+    Ok((Closed::new(&open, &ending), keep(gateway.locks().clone(), user)))
 }
 
 pub(super) async fn lift<S: Steered>(
     State(gateway): State<Arc<S>>,
     Extension(administrator): Extension<Administrator>,
     Path(user): Path<String>,
+    asked: Result<Query<Everywhere>, QueryRejection>,
 ) -> Answer<Response> {
-    if gateway.locks().of(&user).is_none() {
+    let Query(Everywhere { fleet }) = asked?;
+    if fleet {
+        everywhere::fleet(&*gateway)?;
+    } else if gateway.locks().of(&user).is_none() {
         let words = format!("{} is not locked", printable(&user, MAX_USER));
         return Err(Failed::new(StatusCode::NOT_FOUND, words));
     }
-    announce(
-        &*gateway,
-        &administrator,
-        "unlock",
-        None,
-        serde_json::json!({ "user": user }),
-    );
-    gateway.locks().lift(&user);
-    keep(gateway.locks(), &user).await?.map_err(|error| {
+    let at = later_than(gateway.locks().of(&user).as_deref());
+    let kept = lift_here(&*gateway, &user, &administrator, fleet);
+    if fleet {
+        everywhere::unlock(&*gateway, &user, at, &administrator).await?;
+    }
+    kept.await?.map_err(|error| {
         let words = format!("{user} is unlocked until this gateway ends, because that cannot be kept: {error}");
         Failed::new(StatusCode::INTERNAL_SERVER_ERROR, words)
     })?;
     Ok(json(&Unlocked { unlocked: user }))
 }
 
+/// Lets a user in again here. What is returned keeps that over a restart.
+pub(super) fn lift_here<S: Steered>(
+    gateway: &S,
+    user: &str,
+    by: &Administrator,
+    everywhere: bool,
+) -> impl Future<Output = Answer<Result<(), LocksError>>> + use<S> {
+    let mut detail = serde_json::json!({ "user": user });
+    if everywhere {
+        detail["fleet"] = true.into();
+    }
+    announce(gateway, by, "unlock", None, detail);
+    gateway.locks().lift(user);
+    keep(gateway.locks().clone(), user.to_owned())
+}
+
 /// Writes it aside; that goes on if the administrator is gone.
-async fn keep(locks: &Locks, user: &str) -> Answer<Result<(), LocksError>> {
-    let (locks, user) = (locks.clone(), user.to_owned());
+async fn keep(locks: Locks, user: String) -> Answer<Result<(), LocksError>> {
     let kept = tokio::task::spawn_blocking(move || locks.keep(&user)).await;
     kept.map_err(|error| Failed::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }

@@ -10,6 +10,7 @@
 //! log with the user who asked for it.
 
 mod events;
+mod everywhere;
 mod filter;
 mod health;
 mod locks;
@@ -33,11 +34,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::events::Events;
+use crate::fleet::Fleet;
 use crate::history::History;
 use crate::locks::Locks;
 use crate::sessions::Sessions;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use everywhere::obey;
 pub(crate) use health::Unready;
 pub(crate) use peer::Admins;
 pub(crate) use policies::{
@@ -57,6 +60,8 @@ pub(crate) trait Steered: Rollout {
     fn status(&self) -> Status;
     /// Why the gateway should get no new clients; empty while it is ready.
     fn unready(&self) -> Vec<Unready>;
+    /// What is not as it should be, in words, although the gateway is ready.
+    fn remarks(&self) -> Vec<String>;
     /// What `GET /metrics` answers: all metrics of this moment, of the type [`CONTENT_TYPE`](crate::metrics::CONTENT_TYPE).
     fn metrics(&self) -> String;
     /// What the status page shows of the past.
@@ -65,6 +70,8 @@ pub(crate) trait Steered: Rollout {
     fn sessions(&self) -> &Sessions;
     /// Who is locked out.
     fn locks(&self) -> &Locks;
+    /// The other gateways, where there are some.
+    fn fleet(&self) -> Option<&Fleet>;
     /// Where what goes on without the administrator runs.
     fn tasks(&self) -> &TaskTracker;
     /// Where changes are announced.

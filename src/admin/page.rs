@@ -125,6 +125,7 @@ fn facts<S: Steered>(gateway: &S) -> Facts {
 /// The name of a task may have an address of the gateway in it, which does not belong on the page.
 fn worded(reason: &Unready) -> String {
     match reason {
+        Unready::CutOff(_) => "the shared state is not reachable: see /readyz".to_owned(),
         Unready::Absent(_) => "an essential task is not running: see /readyz".to_owned(),
         reason => reason.to_string(),
     }

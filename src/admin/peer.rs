@@ -3,6 +3,7 @@
 use std::ffi::CString;
 
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+use serde::{Deserialize, Serialize};
 use tokio::net::unix::UCred;
 
 use super::Relatives;
@@ -19,7 +20,8 @@ pub(crate) struct Admins {
 }
 
 /// A peer that was admitted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Administrator {
     pub(super) uid: u32,
     /// The name of that user, or the number where it has none.

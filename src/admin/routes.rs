@@ -10,15 +10,18 @@ use axum::extract::{DefaultBodyLimit, Query, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json, Router};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
 
+use super::everywhere::What;
 use super::filter::{Filter, Wanted};
 use super::openapi::{Documented, Failure, answers, lists, shapes, text};
 use super::peer::Administrator;
 use super::time::Time;
 use super::view::{Closed, Draining, Locked, LogLevel, SessionView, Status, TunnelView, Unlocked};
-use super::{Reloaded, Steered, events, health, locks, log_level, monitoring, policies};
+use super::{Reloaded, Steered, events, everywhere, health, locks, log_level, monitoring, policies};
 use crate::events::{Event, Subject};
 use crate::request::{Action, Cause, printable};
 use crate::sessions::{Forward, SHORTEST, Session};
@@ -38,21 +41,23 @@ pub(super) fn control<S: Steered>(gateway: Arc<S>) -> Router {
 
 /// The paths with what the document says of them.
 fn documented<S: Steered>() -> Documented<Arc<S>> {
-    use Failure::{BadRequest, Conflict, Internal, NotFound, Unprocessable};
-    let found = |summary| lists::<TunnelView>(summary).queried_by::<Wanted>().fails(&[BadRequest]);
+    use Failure::{BadRequest, Conflict, Internal, NotFound, Unavailable, Unprocessable};
+    let found = |summary| lists::<TunnelView>(summary).queried_by::<Wanted>().fails(&[BadRequest, Conflict, Unavailable]);
     Documented::new()
         .get(
             "/v1/status",
             status::<S>,
-            answers::<Status>("The state of the gateway."),
+            answers::<Status>("The state of the gateway.")
+                .queried_by::<Everywhere>()
+                .fails(&[BadRequest, Conflict, Unavailable]),
         )
         .get(
             "/v1/sessions",
             sessions::<S>,
             lists::<SessionView>("Open sessions.")
                 .queried_by::<Wanted>()
-                .only(&["session", "user"])
-                .fails(&[BadRequest]),
+                .only(&["session", "user", "fleet"])
+                .fails(&[BadRequest, Conflict, Unavailable]),
         )
         .get("/v1/tunnels", tunnels::<S>, found("Open tunnels."))
         .get("/v1/listeners", listeners::<S>, found("Open listeners."))
@@ -75,7 +80,7 @@ fn documented<S: Steered>() -> Documented<Arc<S>> {
             close::<S>,
             answers::<Closed>("Closes the tunnels and listeners that match; a session that alone is named ends.")
                 .takes::<Close>()
-                .fails(&[BadRequest, Unprocessable]),
+                .fails(&[BadRequest, Conflict, Unprocessable, Unavailable]),
         )
         .get(
             "/v1/locks",
@@ -87,12 +92,14 @@ fn documented<S: Steered>() -> Documented<Arc<S>> {
             locks::put::<S>,
             answers::<Locked>("Locks a user out, and ends what the user has open.")
                 .takes::<locks::Wish>()
-                .fails(&[BadRequest, Conflict, Unprocessable, Internal]),
+                .fails(&[BadRequest, Conflict, Unprocessable, Internal, Unavailable]),
         )
         .delete(
             "/v1/locks/{user}",
             locks::lift::<S>,
-            answers::<Unlocked>("Lifts a lock.").fails(&[NotFound, Internal]),
+            answers::<Unlocked>("Lifts a lock.")
+                .queried_by::<Everywhere>()
+                .fails(&[BadRequest, NotFound, Conflict, Internal, Unavailable]),
         )
         .get(
             "/v1/log-level",
@@ -156,6 +163,10 @@ impl Failed {
             words: words.into(),
         }
     }
+
+    pub(super) fn words(&self) -> &str {
+        &self.words
+    }
 }
 
 impl IntoResponse for Failed {
@@ -187,15 +198,79 @@ pub(super) fn json(value: &impl Serialize) -> Response {
     (headers, Json(value)).into_response()
 }
 
-async fn status<S: Steered>(State(gateway): State<Arc<S>>) -> Response {
-    json(&gateway.status())
+async fn status<S: Steered>(
+    State(gateway): State<Arc<S>>,
+    asked: Result<Query<Everywhere>, QueryRejection>,
+) -> Answer<Response> {
+    let Query(Everywhere { fleet }) = asked?;
+    if fleet {
+        return everywhere::show(&*gateway, What::Status, Wanted::default()).await;
+    }
+    Ok(json(&gateway.status()))
+}
+
+/// Whether all gateways of the fleet are meant.
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Everywhere {
+    /// On all gateways of the fleet, and not only on this one.
+    #[serde(default)]
+    pub(super) fleet: bool,
 }
 
 async fn sessions<S: Steered>(
     State(gateway): State<Arc<S>>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Answer<Response> {
+    show(&*gateway, wanted, What::Sessions).await
+}
+
+async fn tunnels<S: Steered>(
+    State(gateway): State<Arc<S>>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Answer<Response> {
+    show(&*gateway, wanted, What::Tunnels).await
+}
+
+async fn listeners<S: Steered>(
+    State(gateway): State<Arc<S>>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Answer<Response> {
+    show(&*gateway, wanted, What::Listeners).await
+}
+
+async fn show<S: Steered>(gateway: &S, wanted: Result<Query<Wanted>, QueryRejection>, what: What) -> Answer<Response> {
     let Query(wanted) = wanted?;
+    if wanted.fleet {
+        return everywhere::show(gateway, what, wanted).await;
+    }
+    match what {
+        What::Status => Ok(json(&gateway.status())),
+        What::Sessions => Ok(json(&sessions_here(gateway, wanted)?)),
+        What::Tunnels => Ok(json(&open_here(gateway, wanted, is_tunnel).await?)),
+        What::Listeners => Ok(json(&open_here(gateway, wanted, is_listener).await?)),
+    }
+}
+
+/// The same for whoever puts lists together.
+pub(super) async fn listed<S: Steered>(gateway: &S, what: What, wanted: Wanted) -> Answer<Value> {
+    Ok(match what {
+        What::Status => serde_json::json!(gateway.status()),
+        What::Sessions => serde_json::json!(sessions_here(gateway, wanted)?),
+        What::Tunnels => serde_json::json!(open_here(gateway, wanted, is_tunnel).await?),
+        What::Listeners => serde_json::json!(open_here(gateway, wanted, is_listener).await?),
+    })
+}
+
+fn is_tunnel(action: Action) -> bool {
+    !is_listener(action)
+}
+
+fn is_listener(action: Action) -> bool {
+    action == Action::Listen
+}
+
+fn sessions_here<S: Steered>(gateway: &S, wanted: Wanted) -> Answer<Vec<SessionView>> {
     let wanted = wanted
         .only_sessions()
         .map_err(|words| Failed::new(StatusCode::BAD_REQUEST, words))?;
@@ -210,30 +285,10 @@ async fn sessions<S: Steered>(
     found.retain(|one| is(&session, &one.connection.id) && is(&user, &one.user));
     found.sort_by(|one, other| one.connection.id.cmp(&other.connection.id));
     let open_of = |one: &Session| open.get(&one.connection.id).map(Vec::as_slice).unwrap_or_default();
-    let shown: Vec<_> = found.iter().map(|one| SessionView::new(one, open_of(one))).collect();
-    Ok(json(&shown))
+    Ok(found.iter().map(|one| SessionView::new(one, open_of(one))).collect())
 }
 
-async fn tunnels<S: Steered>(
-    State(gateway): State<Arc<S>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Answer<Response> {
-    show(&*gateway, wanted, |action| action != Action::Listen).await
-}
-
-async fn listeners<S: Steered>(
-    State(gateway): State<Arc<S>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Answer<Response> {
-    show(&*gateway, wanted, |action| action == Action::Listen).await
-}
-
-async fn show<S: Steered>(
-    gateway: &S,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-    kind: impl Fn(Action) -> bool,
-) -> Answer<Response> {
-    let Query(wanted) = wanted?;
+async fn open_here<S: Steered>(gateway: &S, wanted: Wanted, kind: fn(Action) -> bool) -> Answer<Vec<TunnelView>> {
     let filter = filter(wanted)?;
     let mut found = found(gateway, &filter);
     found.retain(|forward| kind(forward.request.action));
@@ -247,12 +302,8 @@ async fn show<S: Steered>(
         tokio::time::sleep(SHORTEST).await;
         rate = rates(&found);
     }
-    let shown: Vec<_> = found
-        .iter()
-        .zip(rate)
-        .map(|(forward, rate)| TunnelView::new(forward, rate))
-        .collect();
-    Ok(json(&shown))
+    let shown = found.iter().zip(rate);
+    Ok(shown.map(|(forward, rate)| TunnelView::new(forward, rate)).collect())
 }
 
 pub(super) fn filter(wanted: Wanted) -> Answer<Filter> {
@@ -293,6 +344,9 @@ struct Close {
     /// The answer says what would be closed, and nothing is.
     #[serde(default)]
     dry_run: bool,
+    /// On all gateways of the fleet.
+    #[serde(default)]
+    fleet: bool,
 }
 
 async fn close<S: Steered>(
@@ -301,32 +355,66 @@ async fn close<S: Steered>(
     asked: Result<Json<Close>, JsonRejection>,
 ) -> Answer<Response> {
     let Json(asked) = asked?;
-    let detail = serde_json::json!({
-        "tunnel": asked.tunnel, "session": asked.session, "user": asked.user, "target": asked.target,
-        "plugin": asked.plugin,
-    });
-    let (reason, dry_run) = (asked.reason, asked.dry_run);
-    let filter = filter(Wanted {
+    let (reason, dry_run, fleet) = (asked.reason, asked.dry_run, asked.fleet);
+    let wanted = Wanted {
         tunnel: asked.tunnel,
         session: asked.session,
         user: asked.user,
         target: asked.target,
         action: None,
         plugin: asked.plugin,
-    })?;
-    if filter.is_empty() {
+        fleet: false,
+    };
+    if filter(wanted.clone())?.is_empty() {
         let words = "nothing to close was named: expected at least one of tunnel, session, user, target and plugin";
         return Err(Failed::new(StatusCode::BAD_REQUEST, words));
     }
-    let found = found(&*gateway, &filter);
-    let mut ending = gateway.sessions().all();
-    ending.retain(|one| filter.session_alone() == Some(one.connection.id.as_str()));
-    let closed = Closed::new(&found, &ending);
-    if dry_run {
-        return Ok(json(&closed));
+    let reason = if dry_run { reason } else { Some(said(reason)?) };
+    if fleet {
+        return everywhere::close(&*gateway, wanted, reason, dry_run, &administrator).await;
     }
-    let reason = said(reason)?;
-    announce(&*gateway, &administrator, "close", Some(&reason), detail);
+    let closing = Closing {
+        wanted,
+        reason,
+        dry_run,
+        opened_by: None,
+        everywhere: false,
+    };
+    Ok(json(&close_here(&*gateway, closing, &administrator)?))
+}
+
+/// What is to be closed on this gateway.
+pub(super) struct Closing {
+    pub(super) wanted: Wanted,
+    /// There is one unless nothing is closed.
+    pub(super) reason: Option<String>,
+    pub(super) dry_run: bool,
+    /// Only what was open then; all of it where that is now.
+    pub(super) opened_by: Option<Timestamp>,
+    /// All gateways were told.
+    pub(super) everywhere: bool,
+}
+
+pub(super) fn close_here<S: Steered>(gateway: &S, asked: Closing, by: &Administrator) -> Answer<Closed> {
+    let mut detail = serde_json::json!({
+        "tunnel": asked.wanted.tunnel, "session": asked.wanted.session, "user": asked.wanted.user,
+        "target": asked.wanted.target, "plugin": asked.wanted.plugin,
+    });
+    if asked.everywhere {
+        detail["fleet"] = true.into();
+    }
+    let filter = filter(asked.wanted)?;
+    let was_open = |since: Timestamp| asked.opened_by.is_none_or(|by| since <= by);
+    let mut found = found(gateway, &filter);
+    found.retain(|forward| was_open(forward.since));
+    let mut ending = gateway.sessions().all();
+    ending.retain(|one| filter.session_alone() == Some(one.connection.id.as_str()) && was_open(one.connection.since));
+    let closed = Closed::new(&found, &ending);
+    if asked.dry_run {
+        return Ok(closed);
+    }
+    let reason = said(asked.reason)?;
+    announce(gateway, by, "close", Some(&reason), detail);
     for session in &ending {
         session.end(
             Cause::Killed,
@@ -338,7 +426,7 @@ async fn close<S: Steered>(
         gateway.events().followers().say_closed(&forward.request, &why);
         forward.stop.end(Cause::Killed);
     }
-    Ok(json(&closed))
+    Ok(closed)
 }
 
 /// A reason that must be given.

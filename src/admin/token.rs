@@ -1,6 +1,5 @@
 //! The bearer token of the monitoring listener (RFC 6750, section 2.1).
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use axum::http::{HeaderMap, header};
@@ -18,28 +17,14 @@ impl Token {
     /// # Errors
     /// A sentence that names the file and the fix.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let cannot = |error: &dyn std::fmt::Display| format!("{}: cannot be read: {error}", path.display());
-        let file = files::open(path).map_err(|error| cannot(&error))?;
-        let mode = file.metadata().map_err(|error| cannot(&error))?.mode();
-        if mode & 0o027 != 0 {
-            let mode = mode & 0o777;
-            return Err(format!(
-                "{}: has mode {mode:04o}: chmod it to 0600 or 0640",
-                path.display()
-            ));
-        }
-        let text = files::read_capped(file, MOST)
-            .map_err(|error| cannot(&error))?
-            .unwrap_or_default();
-        let text = String::from_utf8(text).map_err(|error| cannot(&error))?;
-        let token = text.lines().next().unwrap_or_default().trim();
+        let token = files::read_secret(path)?;
         if token.len() < LEAST {
             return Err(format!(
                 "{}: the token has fewer than {LEAST} characters",
                 path.display()
             ));
         }
-        Ok(Self::of(token))
+        Ok(Self::of(&token))
     }
 
     fn of(token: &str) -> Self {
@@ -56,7 +41,6 @@ impl Token {
 
 /// Short tokens can be guessed.
 const LEAST: usize = 16;
-const MOST: u64 = 64 << 10;
 
 #[cfg(test)]
 mod tests {

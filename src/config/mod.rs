@@ -16,6 +16,7 @@ mod admin;
 mod algorithms;
 pub(crate) mod auth;
 mod fault;
+mod fleet;
 mod gates;
 mod json;
 mod limits;
@@ -39,6 +40,7 @@ pub use admin::Admin;
 pub use algorithms::{Algorithms, Preset};
 pub use auth::{Auth, Claim, InlineKey, Secret, User};
 pub use fault::{Fault, Faults};
+pub use fleet::{Fleet, RedisNode, RedisServers, Topology, WhenCutOff};
 pub use gates::{BurnIn, Gates, Generations, Replay, Share};
 pub use limits::{Floors, Keepalive, Limits};
 pub use policy::{Grant, OnChange, OnDoubt, OnSwap, Plugin, Policy, Signatures, Source, Wasi};
@@ -72,6 +74,8 @@ pub struct Config {
     pub audit: Audit,
     /// How the running gateway is reached.
     pub admin: Admin,
+    /// What it shares with other gateways.
+    pub fleet: Fleet,
 }
 
 /// Reads a configuration file.
@@ -159,6 +163,7 @@ fn root(file: &mut Table<'_>) -> Option<Config> {
     let limits = file.section("limits", limits::limits);
     let audit = file.section("audit", server::audit);
     let admin = file.section("admin", admin::admin);
+    let fleet = file.section("fleet", fleet::fleet);
     let mut policy = policy?;
     if let Some(signatures) = &mut policy.signatures {
         signatures.revoked_keys.clone_from(&auth.revoked_keys);
@@ -174,6 +179,7 @@ fn root(file: &mut Table<'_>) -> Option<Config> {
         limits,
         audit,
         admin,
+        fleet,
     })
 }
 

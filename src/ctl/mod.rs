@@ -34,6 +34,9 @@ pub(crate) struct Ctl {
     /// Print the answer as JSON.
     #[arg(long, global = true)]
     json: bool,
+    /// All gateways of the fleet: for status, sessions, tunnels, listeners, close, lock and unlock.
+    #[arg(long, global = true)]
+    fleet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -177,6 +180,10 @@ pub(crate) async fn run(asked: Ctl) -> u8 {
         Ok(path) => path,
         Err(words) => return say(INVALID, &words, asked.json),
     };
+    if asked.fleet && !asked.command.is_of_fleet() {
+        let words = "--fleet is for status, sessions, tunnels, listeners, close, lock and unlock";
+        return say(INVALID, words, asked.json);
+    }
     if let Command::Events { wanted } = &asked.command {
         return follow(&path, &wanted.query(), asked.json).await;
     }
@@ -191,15 +198,20 @@ pub(crate) async fn run(asked: Ctl) -> u8 {
 
 /// Asks once.
 async fn once(asked: &Ctl, path: &Path) -> u8 {
-    match send(&asked.command, path).await {
+    match send(&asked.command, asked.fleet, path).await {
         Ok(Answer { ok: true, body }) => {
             let shown = match asked.json {
                 true => format!("{body:#}\n"),
+                false if asked.fleet => table::of_fleet(&asked.command, &body),
                 false => table::shown(&asked.command, &body),
             };
             // On a terminal each list takes the place of the one before.
             let clear = asked.command.is_watched() && !asked.json && std::io::stdout().is_terminal();
-            print(&format!("{}{shown}", if clear { CLEAR } else { "" }))
+            let printed = print(&format!("{}{shown}", if clear { CLEAR } else { "" }));
+            match missing(&body).as_slice() {
+                [] => printed,
+                missing => fail(FAILED, &format!("no answer from {}", missing.join(", "))),
+            }
         }
         Ok(Answer { body, .. }) => {
             let words = body
@@ -212,17 +224,17 @@ async fn once(asked: &Ctl, path: &Path) -> u8 {
     }
 }
 
-async fn send(command: &Command, path: &Path) -> Result<Answer, Failure> {
+async fn send(command: &Command, fleet: bool, path: &Path) -> Result<Answer, Failure> {
     let lock = |user: &str| format!("/v1/locks/{}", client::escaped(user));
     match command {
         Command::Events { wanted } => client::get(path, "/v1/events", &wanted.query()).await,
-        Command::Status => client::get(path, "/v1/status", &[]).await,
+        Command::Status => client::get(path, "/v1/status", &with(fleet, Vec::new())).await,
         Command::Sessions { user, session, .. } => {
             let query = said([("user", user), ("session", session)]);
-            client::get(path, "/v1/sessions", &query).await
+            client::get(path, "/v1/sessions", &with(fleet, query)).await
         }
-        Command::Tunnels { wanted, .. } => client::get(path, "/v1/tunnels", &wanted.query()).await,
-        Command::Listeners { wanted, .. } => client::get(path, "/v1/listeners", &wanted.query()).await,
+        Command::Tunnels { wanted, .. } => client::get(path, "/v1/tunnels", &with(fleet, wanted.query())).await,
+        Command::Listeners { wanted, .. } => client::get(path, "/v1/listeners", &with(fleet, wanted.query())).await,
         Command::Close {
             tunnel,
             session,
@@ -236,11 +248,13 @@ async fn send(command: &Command, path: &Path) -> Result<Answer, Failure> {
                 "tunnel": tunnel, "session": session, "user": user, "target": target, "plugin": plugin,
                 "reason": reason, "dry_run": dry_run,
             });
-            client::post(path, "/v1/close", &body).await
+            client::post(path, "/v1/close", &everywhere(body, fleet)).await
         }
         Command::Lock { user, reason, time } => {
-            client::put(path, &lock(user), &json!({ "reason": reason, "for": time })).await
+            let body = json!({ "reason": reason, "for": time });
+            client::put(path, &lock(user), &everywhere(body, fleet)).await
         }
+        Command::Unlock { user } if fleet => client::delete(path, &format!("{}?fleet=true", lock(user))).await,
         Command::Unlock { user } => client::delete(path, &lock(user)).await,
         Command::Locks => client::get(path, "/v1/locks", &[]).await,
         Command::Policy(policy) => policy.send(path).await,
@@ -252,7 +266,41 @@ async fn send(command: &Command, path: &Path) -> Result<Answer, Failure> {
     }
 }
 
+fn with<'a>(fleet: bool, mut query: Vec<(&'static str, &'a str)>) -> Vec<(&'static str, &'a str)> {
+    query.extend(fleet.then_some(("fleet", "true")));
+    query
+}
+
+/// For all gateways. One that is older does not know the key, so it is left out otherwise.
+fn everywhere(mut body: Value, fleet: bool) -> Value {
+    if fleet {
+        body["fleet"] = true.into();
+    }
+    body
+}
+
+/// The gateways of a fleet that did not answer.
+fn missing(body: &Value) -> Vec<String> {
+    let missing = body.get("missing").and_then(Value::as_array).into_iter().flatten();
+    let names = missing.filter_map(Value::as_str);
+    names.map(|name| printable(name, MAX_NAME)).collect()
+}
+
 impl Command {
+    /// Whether all gateways can be told or asked.
+    fn is_of_fleet(&self) -> bool {
+        matches!(
+            self,
+            Self::Status
+                | Self::Sessions { .. }
+                | Self::Tunnels { .. }
+                | Self::Listeners { .. }
+                | Self::Close { .. }
+                | Self::Lock { .. }
+                | Self::Unlock { .. }
+        )
+    }
+
     fn is_watched(&self) -> bool {
         match self {
             Self::Sessions { again, .. } | Self::Tunnels { again, .. } | Self::Listeners { again, .. } => again.watch,
@@ -328,6 +376,8 @@ fn said<'a, const COUNT: usize>(all: [(&'static str, &'a Option<String>); COUNT]
 }
 
 const MAX_WORDS: usize = 4096;
+/// Of a gateway.
+const MAX_NAME: usize = 64;
 /// Before a connection that ended is made again.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Between two lists.

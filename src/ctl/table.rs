@@ -25,6 +25,23 @@ pub(super) fn shown(command: &Command, body: &Value) -> String {
     }
 }
 
+/// The same of all gateways: each row begins with the name of its gateway.
+pub(super) fn of_fleet(command: &Command, body: &Value) -> String {
+    let all = |key: &str, columns: &[Column]| {
+        let columns: Vec<_> = [GATEWAY].iter().chain(columns).copied().collect();
+        list(body.get(key).unwrap_or(&Value::Null), &columns)
+    };
+    match command {
+        Command::Status => all("status", &GATEWAYS),
+        Command::Sessions { .. } => all("sessions", &SESSIONS),
+        Command::Tunnels { .. } => all("tunnels", &TUNNELS),
+        Command::Listeners { .. } => all("listeners", &LISTENERS),
+        Command::Lock { user, .. } => format!("{}and on all other gateways\n", locked(user, body)),
+        Command::Unlock { user } => format!("{} is unlocked on all gateways\n", printable(user, MAX_CELL)),
+        command => shown(command, body),
+    }
+}
+
 fn status(body: &Value) -> String {
     let policies = body.get("policies").and_then(Value::as_array).map(Vec::as_slice);
     let policies = policies.unwrap_or_default().iter().map(|policy| {
@@ -114,6 +131,18 @@ use Shown::{Age, Digest, Left, Long, Rate, Size, Word};
 
 /// The head of a column, the key of its values, and how they are shown.
 pub(super) type Column = (&'static str, &'static str, Shown);
+
+const GATEWAY: Column = ("GATEWAY", "gateway", Word);
+
+const GATEWAYS: [Column; 7] = [
+    ("VERSION", "version", Word),
+    ("STARTED", "started", Age),
+    ("DRAINING", "draining", Word),
+    ("SESSIONS", "sessions", Word),
+    ("TUNNELS", "tunnels", Word),
+    ("LISTENERS", "listeners", Word),
+    ("BUFFERED", "buffered_bytes", Size),
+];
 
 const SESSIONS: [Column; 10] = [
     ("SESSION", "session", Word),

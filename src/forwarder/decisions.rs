@@ -156,6 +156,13 @@ impl Decisions {
             };
             return asked(question.refused(refusal));
         }
+        if self.review.sessions.refuses_new() {
+            let refusal = Refusal::Exhausted {
+                code: "cut-off",
+                reason: "the gateway cannot reach the state that it shares with others".to_owned(),
+            };
+            return asked(question.refused(refusal));
+        }
         let a_second = self.judging().current().limits.decisions_per_user_per_second;
         match session.quota.next_decision(a_second) {
             None => return asked(question.refused(Full::Decisions.refusal())),

@@ -1,6 +1,6 @@
 //! Every key of the configuration, and what a reload makes of a change.
 
-use crate::config::{Admin, Algorithms, Audit, Auth, Config, Floors, Forwarding, Limits, Policy, Server};
+use crate::config::{Admin, Algorithms, Audit, Auth, Config, Fleet, Floors, Forwarding, Limits, Policy, Server};
 
 /// When a change of a key applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,7 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         limits,
         audit,
         admin,
+        fleet,
     } = old;
     let Server {
         listen,
@@ -100,6 +101,14 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         http,
         token_file,
     } = admin;
+    let Fleet {
+        name,
+        redis,
+        redis_password_file,
+        timeout,
+        lease,
+        when_cut_off,
+    } = fleet;
     #[rustfmt::skip]
     let table = [
         // the key                              is as before                                          a change applies
@@ -161,6 +170,12 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         ("admin.group",                         *group == new.admin.group,                            AfterRestart),
         ("admin.http",                          *http == new.admin.http,                              AfterRestart),
         ("admin.token-file",                    *token_file == new.admin.token_file,                  AfterRestart),
+        ("fleet.name",                          *name == new.fleet.name,                              AfterRestart),
+        ("fleet.redis",                         *redis == new.fleet.redis,                            AfterRestart),
+        ("fleet.redis-password-file",           *redis_password_file == new.fleet.redis_password_file, AfterRestart),
+        ("fleet.timeout",                       *timeout == new.fleet.timeout,                        AfterRestart),
+        ("fleet.lease",                         *lease == new.fleet.lease,                            AfterRestart),
+        ("fleet.when-cut-off",                  *when_cut_off == new.fleet.when_cut_off,              AfterRestart),
     ];
     let changed = table.into_iter().filter(|(_, same, _)| !same);
     changed.map(|(key, _, applies)| (key, applies)).collect()

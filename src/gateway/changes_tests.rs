@@ -73,6 +73,8 @@ fn a_change_of_one_key_is_found_alone_and_applies_in_its_time() {
         ("admin.group",                           "[admin]\ngroup = \"wheel\"",                                     AfterRestart),
         ("admin.http",                            "[admin]\nhttp = \"127.0.0.1:9464\"",                             AfterRestart),
         ("admin.token-file",                      "[admin]\ntoken-file = \"token\"",                                AfterRestart),
+        ("fleet.name",                            "[fleet]\nname = \"gw-1\"",                                      AfterRestart),
+        ("fleet.redis",                           "[fleet]\nredis = \"redis://redis.internal\"",                   AfterRestart),
     ];
     let before = configured("");
     assert_eq!(changes(&before, &before), []);
@@ -80,6 +82,19 @@ fn a_change_of_one_key_is_found_alone_and_applies_in_its_time() {
         let after = configured(text);
         assert_eq!(changes(&before, &after), [(key, applies)], "{text}");
         assert_eq!(changes(&after, &before), [(key, applies)], "{text}: taken back");
+    }
+}
+
+#[test]
+fn a_change_of_what_is_shared_applies_after_a_restart() {
+    let redis = |text: &str| configured(&format!("[fleet]\nredis = \"redis://redis.internal\"\n{text}"));
+    for (key, text) in [
+        ("fleet.redis-password-file", "redis-password-file = \"password\""),
+        ("fleet.timeout", "timeout = \"7ms\""),
+        ("fleet.lease", "lease = \"7s\""),
+        ("fleet.when-cut-off", "when-cut-off = \"refuse-new\""),
+    ] {
+        assert_eq!(changes(&redis(""), &redis(text)), [(key, AfterRestart)], "{text}");
     }
 }
 

@@ -5,10 +5,12 @@ mod changes;
 mod current;
 mod doorway;
 mod drain;
+mod fleet;
 mod gates;
 mod hardening;
 mod keys;
 mod observers;
+mod orders;
 mod policies;
 mod prepare;
 mod rehearse;
@@ -35,6 +37,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin;
 use crate::config::{AuditFile, Config, Draft, Faults};
 use crate::events::Events;
+use crate::fleet::Fleet;
 use crate::forwarder::{Forwarder, Review};
 use crate::handover::{Predecessor, Program};
 use crate::history::History;
@@ -113,6 +116,8 @@ struct Shared {
     /// What is learned of policies, and which of them wait for something.
     rollouts: Rollouts,
     succession: Succession,
+    /// The other gateways, where there are some.
+    fleet: Option<Fleet>,
 }
 
 impl Gateway {

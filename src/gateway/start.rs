@@ -17,7 +17,7 @@ use super::observers::Observers;
 use super::prepare::locks_of;
 use super::rollout::Rollouts;
 use super::steer::Bound;
-use super::{Gateway, Origin, Prepared, Shared};
+use super::{Gateway, Origin, Prepared, Shared, fleet};
 use crate::accounts::Accounts;
 use crate::admin;
 use crate::audit::Audit;
@@ -94,6 +94,7 @@ impl Gateway {
             generation,
             sessions,
         } = prepared;
+        let (fleet, generation) = fleet::join(&config.fleet, origin.file(), &sessions, generation)?;
         let locks = Locks::read(locks_of(&config))?;
         let files = open_files::provide(config.limits.sessions);
         let audit_file = config.audit.file.clone();
@@ -194,6 +195,7 @@ impl Gateway {
             patience: Mutex::default(),
             rollouts,
             succession,
+            fleet,
         });
         for (address, listener) in listeners {
             let accept = |listener| {
@@ -217,6 +219,8 @@ impl Gateway {
         let watching = move || Arc::clone(&watches).watch_keys();
         let watching = shared.vitals.keep(Vital::WatchingKeys, ending(), watching);
         shared.tasks.spawn(watching);
+        shared.keep_fleet();
+        shared.hear_orders();
         let events = shared.events.clone();
         shared
             .vitals

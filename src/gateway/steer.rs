@@ -18,6 +18,7 @@ use crate::admin::{
 };
 use crate::config;
 use crate::events::Events;
+use crate::fleet::Fleet;
 use crate::handover::{Label, Sockets};
 use crate::history::History;
 use crate::judgement::OwnListeners;
@@ -244,12 +245,19 @@ impl Steered for Shared {
         if !self.events.audit().takes_lines() {
             reasons.push(Unready::Audit);
         }
+        if let Some(why) = self.fleet_trouble().filter(|_| self.sessions.refuses_new()) {
+            reasons.push(Unready::CutOff(why));
+        }
         let mut absent = self.vitals.absent();
         // These stop on purpose.
         let listens = |task: &Vital| matches!(task, Vital::Accepting(_) | Vital::Steering | Vital::Monitoring(_));
         absent.retain(|task| !(self.is_leaving() && listens(task)));
         reasons.extend(absent.into_iter().map(|task| Unready::Absent(task.to_string())));
         reasons
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        self.fleet_trouble().into_iter().collect()
     }
 
     fn metrics(&self) -> String {
@@ -269,6 +277,7 @@ impl Steered for Shared {
                 .full_sources(self.judge.current().limits.unauthenticated_per_source),
             audit: self.events.audit().lines(),
             policies: generation.components().map(component).collect(),
+            redis: self.redis(),
         })
     }
 
@@ -282,6 +291,10 @@ impl Steered for Shared {
 
     fn locks(&self) -> &Locks {
         &self.locks
+    }
+
+    fn fleet(&self) -> Option<&Fleet> {
+        self.fleet.as_ref()
     }
 
     fn tasks(&self) -> &TaskTracker {

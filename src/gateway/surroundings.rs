@@ -9,9 +9,11 @@ use std::path::Path;
 
 use ipnet::{IpNet, Ipv4Net};
 
+use super::fleet::PASSWORD_KEY;
 use super::prepare::locks_of;
 use crate::admin::Token;
 use crate::config::{AuditFile, Config, Fault};
+use crate::fleet;
 use crate::locks::Locks;
 
 /// What would prevent a gateway with this configuration from starting, besides the configuration itself.
@@ -35,9 +37,13 @@ pub fn missing(config: &Config, file: &Path) -> Vec<Fault> {
         .as_deref()
         .and_then(|path| Token::read(path).err());
     let token = token.map(|words| Fault::of_key(file, "admin.token-file", words));
+    let password = config.fleet.redis_password_file.as_deref();
+    let password = password.and_then(|path| fleet::password(path).err());
+    let password = password.map(|words| Fault::of_key(file, PASSWORD_KEY, words));
     let locks = Locks::read(locks_of(config)).err();
     let locks = locks.map(|error| Fault::of_key(file, "policy.directory", error));
-    addresses.chain(log).chain(token).chain(locks).collect()
+    let files = log.into_iter().chain(token).chain(locks).chain(password);
+    addresses.chain(files).collect()
 }
 
 /// Why no user of this machine can write lines to this file. Who may is left to `serve`: it may run as another user.

@@ -24,7 +24,7 @@ use crate::events::{Event, Listener, Subject};
 use counters::Counters;
 
 pub(crate) use labels::Component;
-pub(crate) use now::Now;
+pub(crate) use now::{Now, Redis};
 /// The media type of the text.
 pub(crate) use prometheus_text::CONTENT_TYPE;
 

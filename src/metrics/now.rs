@@ -27,6 +27,19 @@ pub(crate) struct Now {
     pub audit: Lines,
     /// The policies in force.
     pub policies: Vec<Component>,
+    /// The Redis that is shared with other gateways, where there is one.
+    pub redis: Option<Redis>,
+}
+
+/// What becomes of calls to the shared Redis.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Redis {
+    /// Whether it is there now.
+    pub connected: bool,
+    /// How often a connection was made.
+    pub connections: u64,
+    /// Calls by what became of them, since the start.
+    pub calls: Vec<(&'static str, u64)>,
 }
 
 impl Now {
@@ -38,7 +51,7 @@ impl Now {
         registry.register("build_info", "The version that runs", build);
         self.open(&mut registry);
         self.carried(&mut registry);
-        let policies = gauges(self.policies.into_iter().map(|policy| (policy, 1)));
+        let policies = gauges(self.policies.iter().cloned().map(|policy| (policy, 1)));
         registry.register("policy_info", "Policies in force", policies);
         let help = "Audit lines that were written, and those that could not be: tried again, or dropped";
         let audit = counters([
@@ -47,6 +60,9 @@ impl Now {
             (Outcome { result: "dropped" }, self.audit.dropped),
         ]);
         registry.register("audit_lines", help, audit);
+        if let Some(redis) = &self.redis {
+            redis.register(&mut registry);
+        }
         registry
     }
 
@@ -78,6 +94,22 @@ impl Now {
         registry.register("relayed_bytes", help, relayed);
         let help = "Bytes that wait for targets slower than their clients";
         registry.register("buffered_bytes", help, gauge(self.buffered_bytes));
+    }
+}
+
+impl Redis {
+    fn register(&self, registry: &mut Registry) {
+        let connected = gauge(usize::from(self.connected));
+        registry.register("redis_connected", "Whether the shared Redis is reachable", connected);
+        let made = Counter::<u64>::default();
+        made.inc_by(self.connections);
+        registry.register("redis_connections", "Connections made to the shared Redis", made);
+        let calls = counters(self.calls.iter().map(|(result, count)| (Outcome { result }, *count)));
+        registry.register(
+            "redis_calls",
+            "Calls to the shared Redis, by what became of them",
+            calls,
+        );
     }
 }
 

@@ -130,6 +130,28 @@ fn now(bytes_up: u64, bytes_down: u64) -> Now {
             version: "1.2.3".to_owned(),
             sha256: "abc".to_owned(),
         }],
+        redis: None,
+    }
+}
+
+#[test]
+fn a_shared_redis_has_series_of_its_own() {
+    let metrics = Metrics::default();
+    let mut now = now(0, 0);
+    assert!(!metrics.text(now.clone()).contains("redis"));
+    now.redis = Some(Redis {
+        connected: true,
+        connections: 3,
+        calls: vec![("ok", 7), ("timed-out", 1)],
+    });
+    let text = metrics.text(now);
+    for line in [
+        "portreeve_redis_connected 1",
+        "portreeve_redis_connections_total 3",
+        "portreeve_redis_calls_total{result=\"ok\"} 7",
+        "portreeve_redis_calls_total{result=\"timed-out\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
     }
 }
 

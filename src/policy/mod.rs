@@ -31,6 +31,9 @@ pub use offline::{Asked, Candidate, HostSide, Offline, Remembered, Told};
 pub use pool::Pooled;
 pub(in crate::policy) use reference::BUILTIN;
 pub use reference::{Identity, Installed, PolicyRef};
+#[cfg(test)]
+pub(crate) use sandbox::suite;
 pub use sandbox::{Call, Clock, Line, LogLevel, Meter, Observed, OpenForwards, SetClock};
+pub use sandbox::{CountsElsewhere, MAX_BYTES, MAX_ENTRIES, MAX_KEY, MAX_VALUE, Remembers, StateError};
 pub use serve::{ForwardEnded, Generation, LoadErrors, Named, Opinion, Policies, Prepared, Swapped};
 pub use source::{Component, Fresh, ReadPlugins, Vetted, Watch, digest};

@@ -4,6 +4,7 @@
 //! counters are atomic, and the lock is held only to copy handles or to add counters up. The room also keeps what a session and its user may have open
 //! at once ([`Place`], [`Quota`]). It must not know how anything is carried, nor why it ends.
 
+mod elsewhere;
 mod forward;
 mod open;
 mod pace;
@@ -14,6 +15,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use elsewhere::Elsewhere;
 pub(crate) use forward::{Bytes, Forward, SHORTEST};
 pub(crate) use open::{Entry, ForwardGuard, Seat, Sessions, Share, Totals};
 pub(crate) use pace::Pace;

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::quota::Quotas;
-use super::{Forward, Quota, Session};
+use super::{Elsewhere, Forward, Quota, Session};
 use crate::request::Action;
 
 /// Everything that is open. Clones are one.
@@ -17,6 +17,7 @@ struct Shared {
     tables: Mutex<Tables>,
     quotas: Quotas,
     changes: AtomicU64,
+    elsewhere: OnceLock<Arc<dyn Elsewhere>>,
 }
 
 #[derive(Default)]
@@ -96,6 +97,8 @@ impl Drop for Seat {
         let mut tables = self.sessions.lock();
         tables.seats -= 1;
         tables.unload(&self.user, |load| load.seats -= 1);
+        drop(tables);
+        self.sessions.has_changed(&self.user);
     }
 }
 
@@ -138,19 +141,49 @@ impl Drop for ForwardGuard {
         tables.passed.0 += up;
         tables.passed.1 += down;
         *tables.open.of(self.forward.request.action) -= 1;
+        let user = &self.forward.request.principal.user;
         let mut gone = None;
-        tables.unload(&self.forward.request.principal.user, |load| {
+        tables.unload(user, |load| {
             load.passed.0 += up;
             load.passed.1 += down;
             gone = load.forwards.remove(&self.forward.request.id);
         });
         drop(tables);
         drop(gone);
+        self.sessions.has_changed(user);
     }
 }
 
 impl Sessions {
-    /// A place for one more session of `user`, unless there are `most` already.
+    /// Counts together with other gateways from now on; once, before anything is open.
+    pub(crate) fn count_with(&self, others: Arc<dyn Elsewhere>) {
+        let _ = self.0.elsewhere.set(others);
+    }
+
+    /// Whether new sessions and forwards must be refused, because other gateways cannot be reached.
+    #[must_use]
+    pub fn refuses_new(&self) -> bool {
+        self.0.elsewhere.get().is_some_and(|others| others.refuses_new())
+    }
+
+    fn has_changed(&self, user: &str) {
+        if let Some(others) = self.0.elsewhere.get() {
+            others.changed(user);
+        }
+    }
+
+    /// A place for one more session of `user`, unless there are `most` already, here or with those on other gateways.
+    pub async fn admit_everywhere(&self, user: &str, most: usize) -> Option<Seat> {
+        let seat = self.admit(user, most)?;
+        if let Some(others) = self.0.elsewhere.get()
+            && !others.admits(user, most).await
+        {
+            return None;
+        }
+        Some(seat)
+    }
+
+    /// A place for one more session of `user` here, unless there are `most` already.
     #[must_use]
     pub fn admit(&self, user: &str, most: usize) -> Option<Seat> {
         let mut tables = self.lock();
@@ -188,6 +221,8 @@ impl Sessions {
         *tables.open.of(forward.request.action) += 1;
         let load = tables.users.entry(forward.request.principal.user.clone()).or_default();
         load.forwards.insert(forward.request.id.clone(), Arc::clone(&forward));
+        drop(tables);
+        self.has_changed(&forward.request.principal.user);
         ForwardGuard {
             sessions: self.clone(),
             forward,
@@ -249,6 +284,12 @@ impl Sessions {
     pub fn open_forwards(&self, user: &str) -> u32 {
         let open = self.lock().users.get(user).map_or(0, |load| load.forwards.len());
         u32::try_from(open).unwrap_or(u32::MAX)
+    }
+
+    /// Sessions of a user, also those that begin.
+    #[must_use]
+    pub fn sessions_of(&self, user: &str) -> usize {
+        self.lock().users.get(user).map_or(0, |load| load.seats)
     }
 
     /// Every tunnel and listener.

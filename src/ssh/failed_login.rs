@@ -16,6 +16,8 @@ pub(super) enum FailedLogin {
     Locked(String),
     #[error("the user has too many sessions (limits.sessions-per-user)")]
     TooManySessions,
+    #[error("the gateway cannot reach the state that it shares with others (fleet.when-cut-off)")]
+    CutOff,
     #[error("the key's type or length is not accepted")]
     KeyType,
     /// A key may be listed, and its signature prove nothing.

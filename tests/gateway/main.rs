@@ -19,6 +19,7 @@ mod crowd;
 #[allow(dead_code, reason = "the suite of odd components uses the rest")]
 #[path = "../fuzz/dice.rs"]
 mod dice;
+mod fleet;
 mod forwarding;
 #[allow(dead_code, reason = "the suite of the command line has policies of its own")]
 mod guests;
@@ -40,6 +41,9 @@ mod outputs;
 mod page;
 mod prepared;
 mod rates;
+#[allow(dead_code, reason = "the room of the fleet uses the rest")]
+#[path = "../../src/fleet/server_tests.rs"]
+mod redis;
 mod refusals;
 mod relay;
 mod reloads;

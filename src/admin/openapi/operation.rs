@@ -163,11 +163,12 @@ pub(in crate::admin) enum Failure {
     Conflict,
     Unprocessable,
     Internal,
+    Unavailable,
 }
 
 impl Failure {
     /// All of them.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::BadRequest,
         Self::Forbidden,
         Self::NotFound,
@@ -175,6 +176,7 @@ impl Failure {
         Self::Conflict,
         Self::Unprocessable,
         Self::Internal,
+        Self::Unavailable,
     ];
 
     pub(super) fn name(self) -> String {
@@ -190,6 +192,7 @@ impl Failure {
             Self::Conflict => "409",
             Self::Unprocessable => "422",
             Self::Internal => "500",
+            Self::Unavailable => "503",
         }
     }
 
@@ -202,6 +205,7 @@ impl Failure {
             Self::Conflict => "The gateway's state does not permit this now.",
             Self::Unprocessable => "The body does not have the right shape, or the gateway refuses what it asks for.",
             Self::Internal => "The gateway could not finish it.",
+            Self::Unavailable => "The other gateways of the fleet cannot be reached.",
         }
     }
 }

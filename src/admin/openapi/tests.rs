@@ -22,6 +22,7 @@ use crate::admin::{
     Declined, DiffView, DifferencesView, Load, PluginView, Reloaded, Rollout, Status, Steered, Unready, routes,
 };
 use crate::events::Events;
+use crate::fleet::Fleet;
 use crate::history::History;
 use crate::locks::{Lock, Locks};
 use crate::policy::PolicyRef;
@@ -168,6 +169,14 @@ struct Nothing;
 const NOTHING: &str = "nothing is asked of it";
 
 impl Steered for Nothing {
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn fleet(&self) -> Option<&Fleet> {
+        None
+    }
+
     fn status(&self) -> Status {
         unreachable!("{NOTHING}")
     }

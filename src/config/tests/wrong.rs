@@ -26,12 +26,12 @@ const WRONG: &[(&str, &str)] = &[
     ("server = 3", "1:10 server must be a table, found 3"),
     (
         "colour = 1",
-        "1:1 colour unknown key; expected one of: server, forwarding, auth, user, policy, algorithms, floors, limits, audit, admin",
+        "1:1 colour unknown key; expected one of: server, forwarding, auth, user, policy, algorithms, floors, limits, audit, admin, fleet",
     ),
     ("[servers]", "1:2 servers unknown key; did you mean `server`?"),
     (
         "\"a\\nb\" = 1",
-        "1:1 \"a\\nb\" unknown key; expected one of: server, forwarding, auth, user, policy, algorithms, floors, limits, audit, admin",
+        "1:1 \"a\\nb\" unknown key; expected one of: server, forwarding, auth, user, policy, algorithms, floors, limits, audit, admin, fleet",
     ),
     (
         "[policy.gates]\nmax-closed = \"5\"",

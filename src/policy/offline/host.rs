@@ -33,9 +33,10 @@ pub struct Remembered {
 impl HostSide {
     pub(super) fn facts(&self, recorder: Option<Arc<Recorder>>) -> Facts {
         Facts {
-            state: Arc::clone(&self.state.state),
+            state: self.state.state.clone(),
             configured: self.facts.clone(),
             open_forwards: Arc::clone(&self.open_forwards),
+            counted_elsewhere: None,
             clock: Clock::Running,
             recorder,
         }
@@ -120,5 +121,6 @@ fn words(error: StateError) -> &'static str {
     match error {
         StateError::OverBudget => "more state than a policy may keep",
         StateError::TooLarge => "too large: a key has at most 256 bytes and a value 64 KiB",
+        StateError::Unavailable => "not available",
     }
 }

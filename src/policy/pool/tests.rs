@@ -6,7 +6,7 @@ use super::refill::Refill;
 use crate::config;
 use crate::names::{Lookups, Resolver};
 use crate::policy::load::{self, Loader};
-use crate::policy::sandbox::{Facts, Meter, PREPARED};
+use crate::policy::sandbox::{Facts, Meter, PREPARED, State};
 use crate::policy::{Compiler, Vetted, Workshop};
 use crate::request::{Action, ForwardRequest};
 
@@ -24,7 +24,8 @@ async fn a_policy_that_is_not_asked_any_more_keeps_nothing() {
         .plugins
         .remove(0);
     let facts = Arc::new(Facts {
-        state: Arc::default(),
+        state: Arc::new(State::default()),
+        counted_elsewhere: None,
         configured: Vec::new(),
         open_forwards: Arc::new(|_| 0),
         clock: crate::policy::Clock::Running,

@@ -30,6 +30,8 @@ pub(in crate::policy) struct Guest {
     logged: Budget,
     pub(super) asked: Budget,
     pub(super) dated: Budget,
+    /// How long calls of the host may still wait for another machine, besides look-ups.
+    pub(super) patience_elsewhere: Duration,
     /// Its last line of the level `error`.
     complaint: Option<String>,
 }
@@ -84,6 +86,7 @@ impl Guest {
             logged: Budget(MAX_LINES),
             asked: Budget(MAX_STATE_CALLS),
             dated: Budget(MAX_DATES),
+            patience_elsewhere: deadline,
             complaint: None,
         }
     }
@@ -144,6 +147,7 @@ impl Guest {
         self.logged = Budget(MAX_LINES);
         self.asked = Budget(MAX_STATE_CALLS);
         self.dated = Budget(MAX_DATES);
+        self.patience_elsewhere = deadline;
         self.complaint = None;
         self.label = label;
         self.facts = facts;

@@ -1,7 +1,10 @@
 //! Implements the interfaces of the world for guests, each with a budget.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
+use tokio::time::timeout;
 use wasmtime::Result;
 
 use super::calendar as zones;
@@ -79,20 +82,20 @@ impl Guest {
 
 impl state::Host for Guest {
     async fn get(&mut self, key: String) -> Result<Result<Option<Vec<u8>>, WitStateError>> {
-        let answer = self
-            .may_ask()
-            .map(|()| self.facts.state.get(&self.label.policy, &key, self.facts.now()));
-        self.note(|recorder| recorder.got(&key, &answer));
+        let asked = self.facts.recorder.as_ref().map(|_| key.clone());
+        let answer = self.remember(|facts, policy| facts.state.get(policy, key, facts.now()));
+        let answer = answer.await;
+        if let Some(key) = asked {
+            self.note(|recorder| recorder.got(&key, &answer));
+        }
         Ok(answer)
     }
 
     async fn put(&mut self, key: String, value: Vec<u8>, ttl_seconds: u32) -> Result<Result<(), WitStateError>> {
         let ttl = Duration::from_secs(u64::from(ttl_seconds));
         let call = self.facts.recorder.as_ref().map(|_| (key.clone(), value.len()));
-        let answer = self.may_ask().and_then(|()| {
-            let Facts { state, .. } = &*self.facts;
-            Ok(state.put(&self.label.policy, key, value, ttl, self.facts.now())?)
-        });
+        let answer = self.remember(|facts, policy| facts.state.put(policy, key, value, ttl, facts.now()));
+        let answer = answer.await;
         if let Some((key, bytes)) = call {
             self.note(|recorder| recorder.stored(&key, bytes, ttl_seconds, &answer));
         }
@@ -102,10 +105,8 @@ impl state::Host for Guest {
     async fn add(&mut self, key: String, delta: i64, window_seconds: u32) -> Result<Result<i64, WitStateError>> {
         let window = Duration::from_secs(u64::from(window_seconds));
         let call = self.facts.recorder.as_ref().map(|_| key.clone());
-        let answer = self.may_ask().and_then(|()| {
-            let Facts { state, .. } = &*self.facts;
-            Ok(state.add(&self.label.policy, key, delta, window, self.facts.now())?)
-        });
+        let answer = self.remember(|facts, policy| facts.state.add(policy, key, delta, window, facts.now()));
+        let answer = answer.await;
         if let Some(key) = call {
             self.note(|recorder| recorder.added(&key, delta, window_seconds, &answer));
         }
@@ -114,6 +115,44 @@ impl state::Host for Guest {
 }
 
 impl Guest {
+    /// Makes one call of `state`.
+    async fn remember<T>(
+        &mut self,
+        call: impl for<'a> FnOnce(&'a Facts, &'a str) -> BoxFuture<'a, Result<T, StateError>>,
+    ) -> Result<T, WitStateError> {
+        self.may_ask()?;
+        let (facts, policy) = (Arc::clone(&self.facts), Arc::clone(&self.label.policy));
+        let asked = call(&facts, &policy);
+        let answer = match facts.state.is_elsewhere() {
+            true => self.wait(asked).await.unwrap_or(Err(StateError::Unavailable)),
+            false => asked.await,
+        };
+        Ok(answer?)
+    }
+
+    /// Waits for another machine. Others compute meanwhile, and the wait is not the guest's time. All such calls of one decision
+    /// together may wait for as long as it may compute; there is no answer to those after that.
+    async fn wait<F: Future>(&mut self, call: F) -> Option<F::Output> {
+        let left = self.patience_elsewhere;
+        if left.is_zero() {
+            return None;
+        }
+        let began = Instant::now();
+        let mut waited = Duration::ZERO;
+        let asked = async {
+            let answer = timeout(left, call).await;
+            waited = began.elapsed();
+            answer.ok()
+        };
+        let answer = match &mut self.turn {
+            Some(turn) => turn.aside(asked).await,
+            None => asked.await,
+        };
+        self.patience_elsewhere = left.saturating_sub(waited);
+        self.clock.waited += began.elapsed();
+        answer
+    }
+
     fn may_ask(&mut self) -> Result<(), WitStateError> {
         if self.phase == Phase::Configure {
             Err(WitStateError::NotGranted)
@@ -137,6 +176,7 @@ impl From<StateError> for WitStateError {
         match error {
             StateError::OverBudget => Self::OverBudget,
             StateError::TooLarge => Self::TooLarge,
+            StateError::Unavailable => Self::Unavailable,
         }
     }
 }
@@ -144,7 +184,11 @@ impl From<StateError> for WitStateError {
 impl view::Host for Guest {
     async fn open_forwards(&mut self, user: String) -> Result<u32> {
         self.may_view()?;
-        let count = (self.facts.open_forwards)(&user);
+        let everywhere = match self.facts.counted_elsewhere.clone() {
+            Some(counts) => self.wait(counts.open_forwards(&user)).await,
+            None => None,
+        };
+        let count = everywhere.unwrap_or_else(|| (self.facts.open_forwards)(&user));
         self.note(|recorder| recorder.counted(&user, count));
         Ok(count)
     }

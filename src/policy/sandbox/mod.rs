@@ -20,11 +20,13 @@ pub(in crate::policy) use call::{classify, configure, configured, fill_up, store
 pub use engine::Meter;
 pub(in crate::policy) use engine::{CLEARING, PREPARED, Sandbox, settings};
 pub(in crate::policy) use facts::Facts;
-pub use facts::OpenForwards;
+pub use facts::{CountsElsewhere, OpenForwards};
 pub(in crate::policy) use guest::{Guest, Label, Phase};
 pub(in crate::policy) use recorder::Recorder;
 pub use recorder::{Call, Line, LogLevel, Observed};
-pub use state::{Clock, SetClock};
-pub(in crate::policy) use state::{State, StateError};
+pub(in crate::policy) use state::State;
+#[cfg(test)]
+pub(crate) use state::suite;
+pub use state::{Clock, MAX_BYTES, MAX_ENTRIES, MAX_KEY, MAX_VALUE, Remembers, SetClock, StateError};
 pub(in crate::policy) use turns::{Places, Turn};
 pub(in crate::policy) use wasi::{Inert, add_to_linker};

@@ -41,14 +41,7 @@ impl Generation {
     pub async fn decide(self: &Arc<Self>, request: Arc<ForwardRequest>, lookups: Lookups) -> Opinion {
         let began = Instant::now();
         let resolver = lookups.resolver();
-        // Only names may keep a decision waiting; a guest that merely sleeps is cut short.
-        let asks_names = self.chain.iter().any(|loaded| !loaded.names_refused);
-        let outer = self.deadline * 4
-            + if asks_names {
-                lookups.patience() + HOST_PATIENCE
-            } else {
-                Duration::from_millis(100)
-            };
+        let outer = self.deadline * 4 + self.host_patience(&lookups);
         let asked = Box::pin(Arc::clone(self).ask_within(outer, request, lookups));
         let done = match first_turn(asked).await {
             Ok(done) => done,
@@ -64,6 +57,21 @@ impl Generation {
             lookups: done.lookups,
             took: began.elapsed(),
             times: done.times,
+        }
+    }
+
+    /// How long the host may keep a decision waiting. Only names and state on another machine may; a guest that merely sleeps is
+    /// cut short.
+    fn host_patience(&self, lookups: &Lookups) -> Duration {
+        let names = self.chain.iter().any(|loaded| !loaded.names_refused);
+        let state = self.remembers_elsewhere();
+        let with = |asks: bool, waits: Duration| if asks { waits } else { Duration::ZERO };
+        // Each policy of the chain may wait for its state as long as it may compute.
+        let policies = u32::try_from(self.chain.len()).unwrap_or(u32::MAX);
+        let waits = with(names, lookups.patience()) + with(state, self.deadline.saturating_mul(policies));
+        match names || state {
+            true => waits + HOST_PATIENCE,
+            false => Duration::from_millis(100),
         }
     }
 
@@ -194,5 +202,5 @@ async fn first_turn<F: Future + Unpin>(mut future: F) -> Result<F::Output, F> {
     }
 }
 
-/// What the host may take over all calls of one decision beside the look-ups themselves: the wait for the next turn after each.
+/// What the host may take over all calls of one decision beside the waiting itself: the wait for the next turn after each.
 const HOST_PATIENCE: Duration = Duration::from_secs(2);

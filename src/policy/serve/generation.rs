@@ -7,7 +7,7 @@ use super::spare::Spare;
 use crate::policy::load::{Counts, Loaded, Loader, Step};
 use crate::policy::pool::Pooled;
 use crate::policy::sandbox::{Facts, Places};
-use crate::policy::{Identity, Installed, PolicyRef};
+use crate::policy::{CountsElsewhere, Identity, Installed, PolicyRef, Remembers};
 
 /// The policies in force at one moment; never changed, only replaced.
 pub struct Generation {
@@ -32,6 +32,21 @@ impl Generation {
     #[must_use]
     pub fn is_refilled(&self) -> bool {
         self.loader.refill.runs()
+    }
+
+    /// The same policies, with state and counts that are shared with other gateways. So do all that follow it; what decides
+    /// nothing, such as shadows, trials and replays, has a state of its own as before.
+    #[must_use]
+    pub fn sharing(&self, state: Arc<dyn Remembers>, counts: Arc<dyn CountsElsewhere>) -> Self {
+        Self {
+            facts: Arc::new(self.facts.sharing(state, counts)),
+            ..self.of(self.chain.clone())
+        }
+    }
+
+    /// Whether a call of `state` may have to wait for another machine.
+    pub(super) fn remembers_elsewhere(&self) -> bool {
+        self.facts.state.is_elsewhere()
     }
 
     /// The policies of this generation, in order.

@@ -12,7 +12,7 @@ use super::spare::Spare;
 use crate::config;
 use crate::policy::history::History;
 use crate::policy::load::{self, Loaded, Loader};
-use crate::policy::sandbox::{Clock, Facts, Meter, Places};
+use crate::policy::sandbox::{Clock, Facts, Meter, Places, State};
 use crate::policy::source::{Fresh, ReadPlugins};
 use crate::policy::{Compiler, Identity, LoadError, OpenForwards, PassedOver, Workshop};
 
@@ -93,9 +93,10 @@ impl Policies {
         let spare = Arc::new(Spare::start().map_err(engine)?);
         let loader = Loader::new(config.memory, Arc::clone(&workshop), Meter::Off).map_err(engine)?;
         let facts = Facts {
-            state: Arc::default(),
+            state: Arc::new(State::default()),
             configured: facts(config),
             open_forwards,
+            counted_elsewhere: None,
             clock,
             recorder: None,
         };
@@ -162,6 +163,7 @@ impl Policies {
                 state: Arc::clone(&old.facts.state),
                 configured,
                 open_forwards: Arc::clone(&old.facts.open_forwards),
+                counted_elsewhere: old.facts.counted_elsewhere.clone(),
                 clock: old.facts.clock.clone(),
                 recorder: None,
             })

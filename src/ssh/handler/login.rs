@@ -93,7 +93,8 @@ impl Client {
             let proof = accounts.check_password(&name, &password);
             Ok(accounts.judge(&name, &proof?, client)?)
         });
-        self.conclude(user, "password", None, admitted.await)
+        let admitted = admitted.await;
+        self.conclude(user, "password", None, admitted).await
     }
 
     /// A key is answered by whether it may log in, and that is all that can be learned.
@@ -147,7 +148,7 @@ impl Client {
             Ok(accounts.judge(&name, &Proof::Key(key), client)?)
         });
         let admitted = admitted.await;
-        self.conclude(user, "publickey", fingerprint, admitted)
+        self.conclude(user, "publickey", fingerprint, admitted).await
     }
 
     /// The algorithm of the user's own signature was looked at when the certificate was offered: the library makes sure that
@@ -162,7 +163,7 @@ impl Client {
             Ok(accounts.judge(&name, &proof, client)?)
         });
         let admitted = admitted.await;
-        self.conclude(user, "certificate", fingerprint, admitted)
+        self.conclude(user, "certificate", fingerprint, admitted).await
     }
 
     /// Who may log in now; remembered, since a reload may put others in their place before the login is through.
@@ -173,7 +174,7 @@ impl Client {
     }
 
     /// Lets the user in, or says in the log why not.
-    fn conclude(
+    async fn conclude(
         &mut self,
         user: &str,
         method: &'static str,
@@ -181,7 +182,7 @@ impl Client {
         admitted: Result<Admitted, FailedLogin>,
     ) -> Auth {
         let refused = match admitted {
-            Ok(admitted) => match self.enter(user) {
+            Ok(admitted) => match self.enter(user).await {
                 Ok(()) => {
                     self.login = Login::Proven(Box::new(admitted));
                     return Auth::Accept;
@@ -194,7 +195,7 @@ impl Client {
         self.fail()
     }
 
-    fn enter(&mut self, user: &str) -> Result<(), FailedLogin> {
+    async fn enter(&mut self, user: &str) -> Result<(), FailedLogin> {
         if user.contains(is_unseen) {
             return Err(FailedLogin::UnseenName);
         }
@@ -202,8 +203,11 @@ impl Client {
         if let Some(lock) = serves.locks.of(user) {
             return Err(FailedLogin::Locked(lock.reason.clone()));
         }
+        if serves.sessions.refuses_new() {
+            return Err(FailedLogin::CutOff);
+        }
         let per_user = serves.judge.current().limits.sessions_per_user;
-        let seat = serves.sessions.admit(user, per_user);
+        let seat = serves.sessions.admit_everywhere(user, per_user).await;
         self.seat = Some(seat.ok_or(FailedLogin::TooManySessions)?);
         Ok(())
     }

@@ -4,6 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
+
+use super::{MAX_BYTES, MAX_ENTRIES, MAX_KEY, MAX_VALUE, Remembers, StateError};
+
 /// The `state` interface: small values and counters that outlive an instance and a swap.
 ///
 /// It is kept in memory, in one namespace for each policy name, and bounded: a policy that stores too much is told so and takes
@@ -40,15 +44,6 @@ struct Entry {
 enum Held {
     Bytes(Vec<u8>),
     Sum(i64),
-}
-
-/// Why a value is not stored.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::policy) enum StateError {
-    /// The namespace is full.
-    OverBudget,
-    /// The key or the value alone is too large.
-    TooLarge,
 }
 
 impl State {
@@ -123,6 +118,43 @@ impl State {
     }
 }
 
+impl Remembers for State {
+    fn get<'a>(
+        &'a self,
+        space: &'a str,
+        key: String,
+        now: Instant,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StateError>> {
+        Box::pin(async move { Ok(self.get(space, &key, now)) })
+    }
+
+    fn put<'a>(
+        &'a self,
+        space: &'a str,
+        key: String,
+        bytes: Vec<u8>,
+        ttl: Duration,
+        now: Instant,
+    ) -> BoxFuture<'a, Result<(), StateError>> {
+        Box::pin(async move { self.put(space, key, bytes, ttl, now) })
+    }
+
+    fn add<'a>(
+        &'a self,
+        space: &'a str,
+        key: String,
+        delta: i64,
+        window: Duration,
+        now: Instant,
+    ) -> BoxFuture<'a, Result<i64, StateError>> {
+        Box::pin(async move { self.add(space, key, delta, window, now) })
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        false
+    }
+}
+
 impl Space {
     /// Puts an entry in the place of the one with that key, or says that there is no room for it.
     fn insert(&mut self, key: Key, held: Held, ends: Instant, now: Instant) -> Result<(), StateError> {
@@ -186,11 +218,6 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const MAX_KEY: usize = 256;
-const MAX_VALUE: usize = 64 << 10;
-/// Of one namespace.
-const MAX_ENTRIES: usize = 65_536;
-const MAX_BYTES: usize = 16 << 20;
 /// Ended entries that a call removes in any case: more than it adds, so that few are ever left.
 const FEW: usize = 4;
 /// And at most, where there is no room otherwise: well under a millisecond.

@@ -1,0 +1,122 @@
+//! What several gateways share: the state of policies, and counts over all of them, on Redis or Valkey.
+//!
+//! The only room that names redis. It must not know SSH, nor what a policy or a user asks for. Redis and the network to it are not
+//! trusted to be there, to be quick or to answer right: every call has a deadline, what waits has a bound, and nothing of the
+//! gateway waits for a connection. `link.rs` keeps one connection and says whether it is there; `state.rs` keeps the state of
+//! policies, `counts.rs` what is open, `orders.rs` what administrators tell all gateways. All changes are made by scripts (`scripts.rs`), each atomic and one round trip.
+//!
+//! Invariant: a call returns within its deadline, whatever Redis does. Without an answer it is unavailable, never a guess.
+
+mod connect;
+mod counts;
+#[cfg(test)]
+mod counts_tests;
+mod keys;
+mod link;
+mod orders;
+#[cfg(test)]
+mod orders_tests;
+mod scripts;
+#[cfg(test)]
+mod server_tests;
+mod state;
+#[cfg(test)]
+mod state_tests;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config;
+use crate::files;
+
+pub(crate) use counts::{Counts, Open};
+pub(crate) use link::{Condition, Link};
+pub(crate) use orders::{Answered, Heard, Hears, Orders};
+pub(crate) use state::SharedState;
+
+/// This gateway's part in a fleet. Cheap to clone; clones are one.
+#[derive(Clone)]
+pub(crate) struct Fleet {
+    pub(crate) link: Arc<Link>,
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) orders: Arc<Orders>,
+    when_cut_off: config::WhenCutOff,
+}
+
+impl Fleet {
+    /// Reads the password, and connects to nothing yet; none where no Redis is shared.
+    ///
+    /// # Errors
+    /// If the file of the password cannot be used, in words that name it and the fix.
+    pub(crate) fn new(config: &config::Fleet) -> Result<Option<Self>, String> {
+        let Some(servers) = &config.redis else {
+            return Ok(None);
+        };
+        if let Some(path) = &config.redis_password_file {
+            password(path)?;
+        }
+        let name = config.name.clone().unwrap_or_else(host_name);
+        let link = Arc::new(Link::new(servers, config.redis_password_file.clone(), config.timeout));
+        let counts = Arc::new(Counts::new(Arc::clone(&link), &name, config.lease));
+        let orders = Arc::new(Orders::new(Arc::clone(&link), Arc::clone(&counts)));
+        Ok(Some(Self {
+            link,
+            counts,
+            orders,
+            when_cut_off: config.when_cut_off,
+        }))
+    }
+
+    /// The state of policies.
+    pub(crate) fn state(&self) -> Arc<SharedState> {
+        Arc::new(SharedState::new(Arc::clone(&self.link)))
+    }
+
+    /// Whether new sessions and forwards must be refused now, because the others cannot be reached.
+    pub(crate) fn refuses_new(&self) -> bool {
+        self.when_cut_off == config::WhenCutOff::RefuseNew && !self.link.condition().is_connected()
+    }
+
+    /// Keeps the connection until `ending`.
+    pub(crate) async fn keep_link(self, ending: CancellationToken) {
+        tokio::select! {
+            () = self.link.keep() => {}
+            () = ending.cancelled() => {}
+        }
+    }
+
+    /// Hears what all gateways are told, until `ending`.
+    pub(crate) async fn keep_hearing(self, hears: Hears, ending: CancellationToken) {
+        tokio::select! {
+            () = self.orders.hear(&hears) => {}
+            () = ending.cancelled() => {}
+        }
+    }
+
+    /// Keeps the counts until `ending`; then nothing of this gateway counts any more.
+    pub(crate) async fn keep_counts(self, ending: CancellationToken) {
+        tokio::select! {
+            () = self.counts.keep() => {}
+            () = ending.cancelled() => self.counts.leave().await,
+        }
+    }
+}
+
+/// The password in this file.
+///
+/// # Errors
+/// In words that name the file and the fix.
+pub(crate) fn password(path: &std::path::Path) -> Result<String, String> {
+    let password = files::read_secret(path)?;
+    match password.is_empty() {
+        true => Err(format!("{}: its first line is empty", path.display())),
+        false => Ok(password),
+    }
+}
+
+fn host_name() -> String {
+    let read = files::read_text(std::path::Path::new("/proc/sys/kernel/hostname"), 4096);
+    let name = read.unwrap_or_default().trim().to_owned();
+    if name.is_empty() { "gateway".to_owned() } else { name }
+}
