@@ -192,11 +192,18 @@ fn a_shadow_writes_nothing_that_others_see() {
     assert_ne!(redis.cli(&["--scan", "--pattern", "portreeve:state:*"]), "");
 }
 
+/// A gateway that keeps what it knows, such as who is locked out, in a folder of its own.
+fn alone() -> Setup {
+    let setup = Setup::allowing();
+    let directory = setup.path("policies");
+    setup.directory(&directory)
+}
+
 /// Two gateways of one fleet.
 fn two_gateways(redis: &Redis) -> [Running; 2] {
     ["gw-1", "gw-2"].map(|name| {
         let more = format!("name = \"{name}\"\ntimeout = \"1s\"\nlease = \"2s\"");
-        let gateway = shares(Setup::allowing(), redis, &more).start();
+        let gateway = shares(alone(), redis, &more).start();
         connected(&gateway);
         gateway
     })
@@ -223,7 +230,7 @@ fn a_lock_holds_on_all_gateways_also_on_one_that_starts_later() {
     for gateway in [&one, &two] {
         assert_eq!(login(gateway), REFUSED);
     }
-    let three = shares(Setup::allowing(), &redis, "name = \"gw-3\"\ntimeout = \"1s\"").start();
+    let three = shares(alone(), &redis, "name = \"gw-3\"\ntimeout = \"1s\"").start();
     eventually("the third knows of it", || {
         let locks = asked(&three, &["locks"]);
         (locks.as_array().unwrap().len() == 1).then_some(())
@@ -268,7 +275,7 @@ fn what_is_open_on_all_gateways_is_listed_and_closed_from_one() {
 
 #[test]
 fn a_gateway_without_a_fleet_says_so() {
-    let gateway = Setup::allowing().tables("[admin]\nsocket = \"admin.sock\"").start();
+    let gateway = alone().tables("[admin]\nsocket = \"admin.sock\"").start();
     for command in [
         &["sessions"][..],
         &["lock", "alice", "--reason", "x"],
