@@ -291,6 +291,9 @@ impl Answer {
                 say("terms", &terms);
             }
         }
+        if let Some(outbound) = &decided.outbound {
+            say("outbound", &serde_json::to_string(outbound).unwrap_or_default());
+        }
         if let Some(sentence) = &self.sentence {
             say("user sees", sentence);
         }

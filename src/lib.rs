@@ -39,6 +39,7 @@
 //! | `machine` | which addresses are this machine's own | who asks |
 //! | [`names`] | look names up, within limits, and once for each decision | who asks |
 //! | [`paths`] | follow the path of a Unix socket, and hold on to what is there | who asks |
+//! | [`outbound`] | proxies, socket options and the PROXY header on the way to a target | who asks, how a connection is made |
 //! | [`relay`] | dial and bind with a permit, copy both ways, keep the terms | SSH, who asks |
 //! | [`signature`] | who signed a component, and whether that counts | what a component is |
 //! | `rates` | bytes a second of what is counted again and again, and how people read sizes | what is counted |
@@ -146,6 +147,8 @@
 //!   authors do the same.
 //! - **A name server** chooses the addresses of a name. They are checked like any address, and the relay dials those that were
 //!   checked; the name is not looked up again. A policy that allows by name alone trusts the name server with the choice.
+//! - **A proxy** on the way to a target ([`outbound`]) can refuse, be slow, or connect to something else than what it was asked for:
+//!   the administrator chose it. Its answer is bounded, and it is asked only for what was permitted.
 //! - **A peer of a listener** is checked (`accept`) by their real address before the client hears of them.
 //! - **A local user** of the gateway's machine sees what the system shows: listeners, and files by their modes. Keys and the
 //!   audit log are created with mode 0600 in a folder of mode 0700. Every local user can reach a listener on loopback; the Unix
@@ -196,6 +199,7 @@ mod open_files;
 mod origin;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod outbound;
 mod outlet;
 mod page;
 mod password;

@@ -53,6 +53,8 @@ fn the_complete_example_states_the_defaults() {
     assert_eq!(complete.forwarding, least.forwarding);
     assert_eq!(complete.auth, least.auth);
     assert_eq!(complete.floors, least.floors);
+    assert_eq!(complete.outbound, least.outbound);
+    assert_eq!(complete.proxies, least.proxies);
     assert_eq!(complete.limits, least.limits);
     assert_eq!(complete.audit, least.audit);
     assert_eq!(complete.fleet, least.fleet);

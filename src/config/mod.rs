@@ -20,6 +20,7 @@ mod fleet;
 mod gates;
 mod json;
 mod limits;
+mod outbound;
 pub(crate) mod policy;
 mod server;
 pub(crate) mod settings;
@@ -43,6 +44,7 @@ pub use fault::{Fault, Faults};
 pub use fleet::{Fleet, RedisNode, RedisServers, Topology, WhenCutOff};
 pub use gates::{BurnIn, Gates, Generations, Replay, Share};
 pub use limits::{Floors, Keepalive, Limits};
+pub use outbound::{Names, Outbound, OutboundFor, Proxy, ProxyKind, Target};
 pub use policy::{Grant, OnChange, OnDoubt, OnSwap, Plugin, Policy, Signatures, Source, Wasi};
 pub use server::{Audit, AuditFile, Forwarding, GatewayPorts, Server};
 pub use settings::{settings_from_file, settings_from_toml};
@@ -68,6 +70,10 @@ pub struct Config {
     pub algorithms: Algorithms,
     /// What no policy can allow.
     pub floors: Floors,
+    /// How targets are connected to.
+    pub outbound: Outbound,
+    /// Proxies through which targets are reached, in the order of the file; names are unique.
+    pub proxies: Vec<Proxy>,
     /// Defaults and ceilings.
     pub limits: Limits,
     /// The log of decisions.
@@ -160,6 +166,8 @@ fn root(file: &mut Table<'_>) -> Option<Config> {
     let policy = file.section("policy", policy::policy);
     let algorithms = file.section("algorithms", algorithms::algorithms);
     let floors = file.section("floors", limits::floors);
+    let proxies = file.read("via", outbound::proxies).unwrap_or_default();
+    let outbound = file.section("outbound", |table| outbound::outbound(table, &proxies));
     let limits = file.section("limits", limits::limits);
     let audit = file.section("audit", server::audit);
     let admin = file.section("admin", admin::admin);
@@ -176,6 +184,8 @@ fn root(file: &mut Table<'_>) -> Option<Config> {
         policy,
         algorithms,
         floors,
+        outbound,
+        proxies,
         limits,
         audit,
         admin,

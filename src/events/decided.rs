@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::names::NameError;
 use crate::policy::PolicyRef;
-use crate::request::{Action, By, Endpoint, Requested, Terms, Unreached, VerdictWord};
+use crate::request::{Action, By, Endpoint, Outbound, Requested, Step, Terms, Unreached, VerdictWord};
 
 /// The decision on one request.
 #[derive(Clone, Debug, Serialize)]
@@ -55,6 +55,9 @@ pub struct Decided {
     /// The terms of what is allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub terms: Option<Terms>,
+    /// How the target is connected to: the policy's obligations with the configured defaults. Absent where neither says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outbound: Option<Outbound>,
     /// The tags that the policy gave.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
@@ -90,6 +93,9 @@ pub struct ConnectFailed {
     /// Why the target was not reached; absent where it was, or was not waited for. Not in the log, which has `reason`.
     #[serde(skip)]
     pub why: Option<Unreached>,
+    /// Which step failed; absent where none was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<Step>,
     /// Why not: the words of the operating system or the resolver.
     pub reason: String,
     /// How long it was tried.
@@ -100,7 +106,8 @@ impl ConnectFailed {
     /// Whether there was nothing to try: the decision on it says so as well.
     #[must_use]
     pub fn has_no_address(&self) -> bool {
-        self.action == Action::Connect && self.resolved.is_empty() && matches!(self.effective, Endpoint::Tcp { .. })
+        let tried = !self.resolved.is_empty() || self.step.is_some();
+        self.action == Action::Connect && !tried && matches!(self.effective, Endpoint::Tcp { .. })
     }
 
     /// What was allowed by name, where the name has no address. None where nothing was allowed.
@@ -114,6 +121,7 @@ impl ConnectFailed {
             target,
             resolved: Vec::new(),
             why: Some(why),
+            step: None,
             reason,
             millis,
         })

@@ -62,26 +62,28 @@ impl Forwarder {
         let dialled = tokio::select! {
             dialled = relay::dial(permit, patience) => dialled,
             _ = session.stop.ended() => {
-                self.decisions.unreached(&attempt, None, "the session ended first".to_owned());
+                let reason = "the session ended first".to_owned();
+                self.decisions.unreached(&attempt, None, None, reason);
                 return None;
             }
         };
         drop(dialling);
         let dialled = match dialled {
             Ok(dialled) => dialled,
-            Err(refusal) => {
+            Err(relay::Undialled { step, refusal }) => {
                 let why = match &refusal {
                     Refusal::Unreachable { why, .. } => Some(*why),
                     _ => None,
                 };
-                self.decisions.unreached(&attempt, why, refusal.sentence());
+                let reason = refusal.sentence();
+                self.decisions.unreached(&attempt, why, Some(step), reason);
                 self.decisions.slow_down(session).await;
                 pending.refuse(&refusal, &attempt.allowed.request.id).await;
                 return None;
             }
         };
         let Some((source, sink, queue)) = pending.accept().await else {
-            self.decisions.unreached(&attempt, None, UNTAKEN.to_owned());
+            self.decisions.unreached(&attempt, None, None, UNTAKEN.to_owned());
             return None;
         };
         let ends = Ends {

@@ -12,7 +12,7 @@ use super::Review;
 use super::refusals::{Cause, MOST_SESSION_WAIT, MOST_WAIT, OfUser, Record, Refusals};
 use crate::events::{ConnectFailed, Decided, Event, Events, Subject};
 use crate::judgement::{Allowed, Connect, Direction, Judge, Judgement, Permit, Question, unrecorded};
-use crate::request::{Action, Refusal, Unreached};
+use crate::request::{Action, Refusal, Step, Unreached};
 use crate::sessions::{Counted, Full, Session};
 
 /// A refusal, and the `forward` of the audit line that has it.
@@ -283,7 +283,7 @@ impl Decisions {
     }
 
     /// Records that what was allowed is not there, and why; `why` is for the target's part in it, if it has one.
-    pub(super) fn unreached(&self, attempt: &Attempt, why: Option<Unreached>, reason: String) {
+    pub(super) fn unreached(&self, attempt: &Attempt, why: Option<Unreached>, step: Option<Step>, reason: String) {
         let request = &attempt.allowed.request;
         let subject = Subject::of(request);
         let failed = ConnectFailed {
@@ -293,6 +293,7 @@ impl Decisions {
             effective: attempt.allowed.effective.clone(),
             resolved: attempt.addresses.clone(),
             why,
+            step,
             reason,
             millis: super::millis(attempt.began),
         };

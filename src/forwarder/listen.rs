@@ -181,7 +181,7 @@ impl Forwarder {
         }
         let Ok((source, sink, queue)) = opened else {
             session.leave(place);
-            self.decisions.unreached(&attempt, None, UNTAKEN.to_owned());
+            self.decisions.unreached(&attempt, None, None, UNTAKEN.to_owned());
             return None;
         };
         let ends = Ends {

@@ -216,7 +216,7 @@ impl Review {
 
     /// Whether what is allowed now is what is open.
     async fn leaves_alone(&self, allowed: &Allowed, forward: &Forward) -> Result<bool, Refusal> {
-        if !same_place(&allowed.effective, forward) {
+        if !(same_place(&allowed.effective, forward) && same_way(allowed, forward)) {
             return Ok(false);
         }
         let Some(dialled) = forward.dialled else {
@@ -250,6 +250,17 @@ fn same_place(effective: &Endpoint, forward: &Forward) -> bool {
         _ => effective.clone(),
     };
     effective == forward.effective
+}
+
+/// Whether the connection was made in the way that is demanded now. What cannot be made true of it any more ends it: another
+/// proxy is another place, and a target that was not told who comes cannot be told now.
+fn same_way(allowed: &Allowed, forward: &Forward) -> bool {
+    let through = match (&allowed.through, &forward.through) {
+        (Some(now), Some(then)) => now.is_same_place(then),
+        (None, None) => true,
+        _ => false,
+    };
+    through && forward.terms.outbound.still_fulfils(&allowed.terms.outbound)
 }
 
 /// How long it is until the next question after so many in a row that decided nothing; none: it need not be asked.

@@ -311,6 +311,7 @@ mod tests {
             policy: None,
             micros: 0,
             terms: None,
+            outbound: None,
             tags: BTreeMap::new(),
             again: None,
             repeated: None,

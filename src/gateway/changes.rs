@@ -1,6 +1,8 @@
 //! Every key of the configuration, and what a reload makes of a change.
 
-use crate::config::{Admin, Algorithms, Audit, Auth, Config, Fleet, Floors, Forwarding, Limits, Policy, Server};
+use crate::config::{
+    Admin, Algorithms, Audit, Auth, Config, Fleet, Floors, Forwarding, Limits, Outbound, Policy, Server,
+};
 
 /// When a change of a key applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         policy,
         algorithms,
         floors,
+        outbound,
+        proxies,
         limits,
         audit,
         admin,
@@ -94,6 +98,7 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         drain_timeout,
         upgrade_timeout,
     } = limits;
+    let Outbound { default, exceptions } = outbound;
     let Audit { file, required } = audit;
     let Admin {
         socket,
@@ -142,6 +147,9 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         ("floors.deny",                         *deny == new.floors.deny,                             TakesAtOnce),
         ("floors.own-listeners",                *own_listeners == new.floors.own_listeners,           TakesAtOnce),
         ("floors.privileged-listen-ports",      *privileged_listen_ports == new.floors.privileged_listen_ports, TakesAtOnce),
+        ("outbound",                            *default == new.outbound.default,                     WithPolicies),
+        ("outbound.for",                        *exceptions == new.outbound.exceptions,               WithPolicies),
+        ("via",                                 *proxies == new.proxies,                              WithPolicies),
         ("limits.sessions",                     *sessions == new.limits.sessions,                     TakesAtOnce),
         ("limits.sessions-per-user",            *sessions_per_user == new.limits.sessions_per_user,   TakesAtOnce),
         ("limits.unauthenticated",              *unauthenticated == new.limits.unauthenticated,       TakesAtOnce),

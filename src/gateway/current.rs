@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::judgement::{Current, House, Judge, OwnListeners};
+use crate::outbound::Routes;
 use crate::policy::Generation;
 
 /// A configuration that was read without a fault, with what belongs to it besides its policies.
@@ -21,6 +22,8 @@ pub(super) struct Settled {
     pub(super) config: Arc<Config>,
     /// Who may log in.
     pub(super) accounts: Arc<Accounts>,
+    /// How targets are connected to.
+    pub(super) routes: Arc<Routes>,
 }
 
 /// What came of putting a configuration in force.
@@ -149,6 +152,7 @@ impl InForce {
                 number: settled.number,
                 config: Arc::clone(&settled.config),
                 accounts: Arc::new(settled.accounts.with_authorities_again()?),
+                routes: Arc::clone(&settled.routes),
             }))
         };
         let whole = again(&ledger.whole)?;
@@ -187,6 +191,7 @@ impl Ledger {
             return Current {
                 house: Arc::new(house(&whole.config)),
                 generation,
+                routes: Arc::clone(&whole.routes),
                 accounts: Arc::clone(&whole.accounts),
                 limits: Arc::new(whole.config.limits.clone()),
                 on_swap,
@@ -196,6 +201,8 @@ impl Ledger {
         Current {
             house: Arc::new(house(&newest.config).narrowed_by(&house(&whole.config))),
             generation,
+            // Neither way is stricter than the other: those of the policies in force count.
+            routes: Arc::clone(&whole.routes),
             accounts: Arc::new(newest.accounts.narrowed_by(&whole.accounts)),
             limits: Arc::new(newest.config.limits.narrowed_by(&whole.config.limits)),
             on_swap,

@@ -8,6 +8,7 @@ use crate::accounts::Accounts;
 use crate::config::{Config, Fault, Faults};
 use crate::judgement::{Current, House, Judge, OwnListeners};
 use crate::names::Resolver;
+use crate::outbound::Routes;
 use crate::policy::{Compiler, DirectoryError, Generation, LoadError, OpenForwards, Policies, Workshop};
 use crate::sessions::Sessions;
 use crate::signature::{AllowedSigners, Refused};
@@ -19,6 +20,8 @@ pub struct Prepared {
     pub config: Config,
     /// Who may log in.
     pub accounts: Accounts,
+    /// How targets are connected to.
+    pub routes: Routes,
     /// The gateway's keys.
     pub host_keys: HostKeys,
     /// Where policies are made.
@@ -50,6 +53,7 @@ impl Prepared {
         let counted = sessions.clone();
         let open_forwards: OpenForwards = Arc::new(move |user| counted.open_forwards(user));
         let accounts = Accounts::new(&config, file).map_err(|found| faults.extend(found)).ok();
+        let routes = Routes::new(&config, file).map_err(|found| faults.extend(found)).ok();
         let host_keys = host_keys(&config, file).map_err(|found| faults.extend(found)).ok();
         let policies = match workshop(&config, file, compiler).map(used) {
             Ok(workshop) => {
@@ -66,15 +70,18 @@ impl Prepared {
                 None
             }
         };
-        match (accounts, host_keys, policies) {
-            (Some(accounts), Some(host_keys), Some((policies, generation))) if faults.is_empty() => Ok(Self {
-                config,
-                accounts,
-                host_keys,
-                policies,
-                generation,
-                sessions,
-            }),
+        match (accounts, routes, host_keys, policies) {
+            (Some(accounts), Some(routes), Some(host_keys), Some((policies, generation))) if faults.is_empty() => {
+                Ok(Self {
+                    config,
+                    accounts,
+                    routes,
+                    host_keys,
+                    policies,
+                    generation,
+                    sessions,
+                })
+            }
             _ => Err(Faults {
                 file: file.to_owned(),
                 faults,
@@ -109,6 +116,7 @@ impl Prepared {
         let current = Current {
             house: Arc::new(House::new(self.config.forwarding, self.config.floors, own)),
             generation: self.generation,
+            routes: Arc::new(self.routes),
             accounts: Arc::clone(&accounts),
             limits: Arc::new(self.config.limits),
             on_swap: self.config.policy.on_swap,

@@ -9,6 +9,7 @@ use super::prepare::{host_keys, policy_faults, signers_fault};
 use super::reload::Reloaded;
 use crate::accounts::Accounts;
 use crate::config::{Draft, Fault, Faults};
+use crate::outbound::Routes;
 
 impl Shared {
     /// Reads configuration, keys and policies through every gate of a reload, and applies nothing.
@@ -28,10 +29,12 @@ impl Shared {
     fn read_aside(&self) -> Result<(Arc<Settled>, Vec<Fault>), Faults> {
         let Draft { config, settings_files } = self.origin.draft()?;
         let accounts = Accounts::new(&config, self.origin.file()).map_err(|faults| self.invalid(faults))?;
+        let routes = Routes::new(&config, self.origin.file()).map_err(|faults| self.invalid(faults))?;
         let settled = Settled {
             number: 0,
             config: Arc::new(config),
             accounts: Arc::new(accounts),
+            routes: Arc::new(routes),
         };
         Ok((Arc::new(settled), settings_files))
     }

@@ -19,6 +19,7 @@ use crate::config::{Draft, Fault, Faults};
 use crate::events::{Event, Subject};
 use crate::judgement::Current;
 use crate::open_files;
+use crate::outbound::Routes;
 use crate::policy::{Generation, Named, Prepared};
 use crate::vital::caught;
 
@@ -85,10 +86,12 @@ impl Shared {
         let Draft { config, settings_files } = self.origin.draft()?;
         let file = self.origin.file();
         let accounts = Accounts::new(&config, file).map_err(|faults| self.invalid(faults))?;
+        let routes = Routes::new(&config, file).map_err(|faults| self.invalid(faults))?;
         let settled = Settled {
             number,
             config: Arc::new(config),
             accounts: Arc::new(accounts),
+            routes: Arc::new(routes),
         };
         Ok((Arc::new(settled), settings_files))
     }

@@ -89,6 +89,7 @@ impl Gateway {
         let Prepared {
             config,
             accounts,
+            routes,
             host_keys,
             policies,
             generation,
@@ -121,6 +122,7 @@ impl Gateway {
             number: 0,
             config: Arc::new(config),
             accounts,
+            routes: Arc::new(routes),
         };
         let in_force = InForce::new(own, settled);
         let policies = Arc::new(policies);

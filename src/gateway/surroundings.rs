@@ -15,6 +15,7 @@ use crate::admin::Token;
 use crate::config::{AuditFile, Config, Fault};
 use crate::fleet;
 use crate::locks::Locks;
+use crate::outbound::can_mark;
 
 /// What would prevent a gateway with this configuration from starting, besides the configuration itself.
 #[must_use]
@@ -42,8 +43,33 @@ pub fn missing(config: &Config, file: &Path) -> Vec<Fault> {
     let password = password.map(|words| Fault::of_key(file, PASSWORD_KEY, words));
     let locks = Locks::read(locks_of(config)).err();
     let locks = locks.map(|error| Fault::of_key(file, "policy.directory", error));
+    let manners = outbound(config, file);
     let files = log.into_iter().chain(token).chain(locks).chain(password);
-    addresses.chain(files).collect()
+    addresses.chain(files).chain(manners).collect()
+}
+
+/// What `[outbound]` demands and this machine or this user cannot do.
+fn outbound(config: &Config, file: &Path) -> Vec<Fault> {
+    let exceptions = config.outbound.exceptions.iter().enumerate();
+    let exceptions = exceptions.map(|(index, one)| (format!("outbound.for[{index}]"), &one.manner));
+    let all = std::iter::once(("outbound".to_owned(), &config.outbound.default)).chain(exceptions);
+    let mut faults = Vec::new();
+    for (key, manner) in all {
+        let source = manner.source_address;
+        if let Some(address) = source.filter(|address| !Machine::of_this_process().has(*address)) {
+            let words = format!("no interface on this machine has the address {address}");
+            faults.push(Fault::of_key(file, &format!("{key}.source-address"), words));
+        }
+        let mark = manner.mark.filter(|mark| *mark != 0);
+        if let Some(Err(error)) = mark.map(can_mark) {
+            let words = format!(
+                "this user cannot mark sockets ({error}), and a connection that cannot be marked is refused: give the gateway \
+                 CAP_NET_ADMIN, as with `AmbientCapabilities=CAP_NET_ADMIN` in its unit"
+            );
+            faults.push(Fault::of_key(file, &format!("{key}.mark"), words));
+        }
+    }
+    faults
 }
 
 /// Why no user of this machine can write lines to this file. Who may is left to `serve`: it may run as another user.

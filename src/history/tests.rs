@@ -42,6 +42,7 @@ fn decided(verdict: VerdictWord, by: By, code: &str) -> Decided {
         policy: None,
         micros: 300,
         terms: None,
+        outbound: None,
         tags: BTreeMap::new(),
         again: None,
         repeated: None,
@@ -213,6 +214,7 @@ fn decisions_are_counted_by_verdict_and_code() {
         effective: endpoint(),
         resolved: Vec::new(),
         why: Some(Unreached::Refused),
+        step: None,
         reason: "connection to 192.0.2.7 refused".to_owned(),
         millis: 0,
     };

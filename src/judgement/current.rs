@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::House;
 use crate::accounts::Accounts;
 use crate::config::{Limits, OnDoubt, OnSwap};
+use crate::outbound::Routes;
 use crate::policy::Generation;
 
 /// What is in force. Never changed, only replaced as a whole: a decision that began with it ends with it, so no decision
@@ -16,6 +17,8 @@ pub struct Current {
     pub house: Arc<House>,
     /// The policies.
     pub generation: Arc<Generation>,
+    /// How targets are connected to.
+    pub routes: Arc<Routes>,
     /// Who may log in.
     pub accounts: Arc<Accounts>,
     /// Defaults and ceilings.
@@ -33,7 +36,7 @@ pub enum Concerns {
     Nothing,
     /// What the switches and floors now refuse.
     Refused,
-    /// All of it: other policies may decide otherwise.
+    /// All of it: other policies may decide otherwise, or targets are connected to in another way.
     Everything,
 }
 
@@ -47,13 +50,16 @@ impl Current {
         if self.limits == before.limits {
             self.limits = Arc::clone(&before.limits);
         }
+        if self.routes == before.routes {
+            self.routes = Arc::clone(&before.routes);
+        }
         self
     }
 
     /// What of the change from `before` can concern what is open.
     #[must_use]
     pub fn concerns(&self, before: &Self) -> Concerns {
-        if !Arc::ptr_eq(&self.generation, &before.generation) {
+        if !Arc::ptr_eq(&self.generation, &before.generation) || !Arc::ptr_eq(&self.routes, &before.routes) {
             Concerns::Everything
         } else if !Arc::ptr_eq(&self.house, &before.house) {
             Concerns::Refused

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 
 use super::House;
 use super::aside::Aside;
+use super::connect::Route;
 use super::findings::Findings;
 use crate::auth::ForwardLimits;
 use crate::names::Lookups;
+use crate::outbound::Routes;
 use crate::request::{Action, Endpoint, EndpointError, Refusal, Requested, Terms};
 
 /// A direction: [`Connect`](super::Connect), [`Listen`](super::Listen) or [`Deliver`](super::Deliver). A value of it is what is
@@ -61,11 +63,18 @@ pub trait Direction: sealed::Sealed + Clone + Send + Sync + 'static {
 
     /// The addresses that a permit names.
     fn addresses(way: &Self::Way) -> Vec<SocketAddr>;
+
+    /// How a permit says that a target is connected to, if it is for that.
+    fn route(way: &Self::Way) -> Option<&Route> {
+        let _ = way;
+        None
+    }
 }
 
 /// What the last step weighs a target by.
 pub struct Weighing<'a> {
     pub(super) house: &'a House,
+    pub(super) routes: &'a Routes,
     pub(super) terms: &'a Terms,
     pub(super) lookups: &'a mut Lookups,
     pub(super) findings: &'a mut Findings,

@@ -11,7 +11,7 @@ use super::Direction;
 use crate::events::{Decided, NameAnswer};
 use crate::names::Lookups;
 use crate::policy::PolicyRef;
-use crate::request::{Action, By, Endpoint, Host, Refusal, Requested, Terms, VerdictWord};
+use crate::request::{Action, By, Endpoint, Host, Outbound, Refusal, Requested, Terms, VerdictWord};
 
 /// What was asked, and what was found out about it. What was not found out is absent.
 pub(super) struct Findings {
@@ -26,6 +26,8 @@ pub(super) struct Findings {
     pub(super) heard: Option<Heard>,
     /// The addresses that were judged.
     pub(super) resolved: Vec<IpAddr>,
+    /// How the target is connected to, with the configured defaults.
+    pub(super) outbound: Option<Outbound>,
 }
 
 /// What the policies said.
@@ -84,6 +86,7 @@ impl Findings {
             target: None,
             heard: None,
             resolved: Vec::new(),
+            outbound: None,
         }
     }
 
@@ -139,6 +142,10 @@ impl Findings {
             micros: heard.map_or(0, |heard| u64::try_from(heard.took.as_micros()).unwrap_or(u64::MAX)),
             // What is refused has no terms.
             terms: yes.filter(|_| outcome.word.is_none()).map(|yes| yes.terms.clone()),
+            outbound: self
+                .outbound
+                .clone()
+                .filter(|outbound| outcome.word.is_none() && !outbound.is_empty()),
             tags: yes.map(|yes| yes.tags.clone()).unwrap_or_default(),
             again: self.again,
             repeated: None,

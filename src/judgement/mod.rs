@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-pub(crate) use connect::{Connect, Dial};
+pub(crate) use connect::{Connect, Dial, Through};
 pub(crate) use current::{Concerns, Current};
 pub(crate) use deliver::{Deliver, Listener};
 pub(crate) use direction::Direction;
@@ -233,16 +233,23 @@ impl Judge {
         let effective = D::endpoint_of(&target);
         let weighing = Weighing {
             house: &current.house,
+            routes: &current.routes,
             terms: &terms,
             lookups: &mut lookups,
             findings,
             aside,
         };
         let way = asked.way(target, weighing).await?;
+        let through = D::route(&way).map(|route| {
+            terms.outbound.clone_from(&route.outbound);
+            findings.outbound = Some(route.outbound.clone());
+            route.through.as_ref().map(|through| Arc::clone(&through.proxy))
+        });
         let allowed = Allowed {
             request,
             effective,
             terms,
+            through: through.flatten(),
             judged_by: Arc::clone(current),
             limits: Arc::clone(&question.limits),
             policy: findings.heard.as_ref().and_then(|heard| heard.policy.clone()),

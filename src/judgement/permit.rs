@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Current, Direction};
 use crate::auth::ForwardLimits;
+use crate::outbound::Proxy;
 use crate::policy::PolicyRef;
 use crate::request::{Endpoint, ForwardRequest, Terms};
 
@@ -25,8 +26,10 @@ pub struct Allowed {
     pub request: Arc<ForwardRequest>,
     /// Where it goes, after any rewrite.
     pub effective: Endpoint,
-    /// On which terms.
+    /// On which terms. How the target is connected to has the configured defaults in it.
     pub terms: Terms,
+    /// Through which proxy the target is reached; none where it is connected to directly.
+    pub(crate) through: Option<Arc<Proxy>>,
     /// What was in force when it was judged.
     pub judged_by: Arc<Current>,
     /// What the key or certificate permitted when it was judged.

@@ -12,6 +12,7 @@ mod own;
 mod record;
 mod reuse;
 mod switches;
+mod ways;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -48,6 +49,11 @@ fn judge_asking(resolver: Resolver, config: Config, house: House, (policies, gen
     let current = Current {
         house: Arc::new(house),
         generation,
+        routes: Arc::new(
+            crate::outbound::Routes::new(&config, Path::new("test.toml"))
+                .map_err(|_| ())
+                .unwrap(),
+        ),
         accounts: Arc::new(Accounts::new(&config, Path::new("test.toml")).unwrap()),
         limits: Arc::new(config.limits),
         on_swap: config.policy.on_swap,

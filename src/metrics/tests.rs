@@ -35,6 +35,7 @@ fn decided(verdict: VerdictWord, by: By, repeated: Option<u64>) -> Decided {
         policy: None,
         micros: 0,
         terms: None,
+        outbound: None,
         tags: BTreeMap::new(),
         again: None,
         repeated,
@@ -59,6 +60,7 @@ fn failed(why: Option<Unreached>) -> Event {
         effective: target,
         resolved: Vec::new(),
         why,
+        step: None,
         reason: "in words".to_owned(),
         millis: 0,
     }))

@@ -31,6 +31,9 @@ pub enum Failure {
     /// The verdict carries an obligation that this gateway does not know.
     #[error("the verdict carries the obligation `{0}`, which this gateway does not know")]
     UnknownObligation(String),
+    /// The verdict carries an obligation that the gateway knows and cannot keep as it is given.
+    #[error("the verdict's obligation `{0}` {1}")]
+    BadObligation(String, String),
     /// A rewrite by a plugin that may not rewrite.
     #[error("the policy is not permitted to rewrite the target: set `rewrite = true` for the plugin to permit it")]
     RewriteNotGranted,
@@ -57,6 +60,7 @@ impl Failure {
             Self::Malformed(_) => "malformed-verdict",
             Self::Oversized(_) => "oversized-verdict",
             Self::UnknownObligation(_) => "unknown-obligation",
+            Self::BadObligation(..) => "bad-obligation",
             Self::RewriteNotGranted => "rewrite-not-granted",
             Self::BadTarget(_) => "bad-target",
             Self::QueueFull => "queue-full",

@@ -24,7 +24,7 @@ pub(crate) use bound::is_ours;
 pub(crate) use bound::{Accepted, Bound};
 pub(crate) use buffer::{MAX_READ, PIECE};
 pub(crate) use clock::Patience;
-pub(crate) use dial::dial;
+pub(crate) use dial::{Undialled, dial};
 pub(crate) use tunnel::{Stream, part, run};
 
 /// What comes from the client.

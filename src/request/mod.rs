@@ -7,6 +7,7 @@
 mod endpoint;
 mod identity;
 mod network;
+mod outbound;
 mod outcome;
 mod refusal;
 mod text;
@@ -15,7 +16,8 @@ mod verdict;
 pub use endpoint::{Endpoint, EndpointError, Host, Name, Requested, SocketPath};
 pub use identity::{Certificate, Connection, Credential, Ends, Fact, Principal};
 pub use network::{NetworkError, loose_network, network};
-pub use outcome::{Cause, Unreached, VerdictWord};
+pub use outbound::{Dscp, Outbound, ProxyProtocol, Via, source_address};
+pub use outcome::{Cause, Step, Unreached, VerdictWord};
 pub use refusal::{By, Refusal};
 pub use text::{clipped, is_unseen, printable, seen};
 pub use verdict::{AddressRule, AddressRules, Denial, Effect, Redirect, Terms, Verdict};

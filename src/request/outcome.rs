@@ -67,6 +67,22 @@ impl Unreached {
     }
 }
 
+/// A step on the way to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// The socket got its mark, its class of service and its source address.
+    Socket,
+    /// The target was connected to.
+    Connect,
+    /// The proxy was connected to.
+    ProxyConnect,
+    /// The proxy was asked for the target.
+    ProxyAnswer,
+    /// The target was sent the PROXY header.
+    ProxyHeader,
+}
+
 /// Why a tunnel or listener ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

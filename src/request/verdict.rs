@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::Endpoint;
+use super::{Endpoint, Outbound};
 
 /// The verdict of the policy chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +67,9 @@ pub struct Terms {
     /// Obligations that the gateway understood and will enforce.
     #[serde(skip_serializing_if = "is_false")]
     pub replace_socket: bool,
+    /// How the target is connected to.
+    #[serde(flatten)]
+    pub outbound: Outbound,
     /// Copied to the audit record.
     #[serde(skip)]
     pub tags: BTreeMap<String, String>,
@@ -127,7 +130,8 @@ impl AddressRules {
 
 impl Terms {
     /// These terms made stricter by those of a later policy in the chain: a limit is the smaller
-    /// of both, and the address rules of both must permit.
+    /// of both, and the address rules of both must permit. Obligations of both hold: whoever asks checks first that they do
+    /// not contradict each other ([`Outbound::contradicts`]).
     #[must_use]
     pub fn tightened_by(mut self, later: Self) -> Self {
         self.max_seconds = smaller(self.max_seconds, later.max_seconds);
@@ -141,6 +145,7 @@ impl Terms {
         };
         self.address_rules.0.extend(later.address_rules.0);
         self.replace_socket |= later.replace_socket;
+        self.outbound = later.outbound.or(&self.outbound);
         self.tags.extend(later.tags);
         self
     }

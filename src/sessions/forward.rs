@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::{Session, Stop};
 use crate::auth::ForwardLimits;
 use crate::judgement::Allowed;
+use crate::outbound::Proxy;
 use crate::policy::PolicyRef;
 use crate::request::{Endpoint, ForwardRequest, Terms};
 
@@ -29,6 +30,8 @@ pub struct Forward {
     pub limits: Arc<ForwardLimits>,
     /// The terms it was allowed on.
     pub terms: Terms,
+    /// Through which proxy its target was reached; none where it was connected to directly.
+    pub(crate) through: Option<Arc<Proxy>>,
     /// The policy that decided; none where no policy was asked.
     pub policy: Option<PolicyRef>,
     /// What it said of the forward for those who watch.
@@ -63,6 +66,7 @@ impl Forward {
             dialled: None,
             limits: Arc::clone(&allowed.limits),
             terms: allowed.terms.clone(),
+            through: allowed.through.clone(),
             policy: allowed.policy.clone(),
             tags: allowed.tags.clone(),
             since: Timestamp::now(),

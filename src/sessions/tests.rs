@@ -55,6 +55,7 @@ fn forward(session: &Arc<Session>) -> Forward {
         request: Arc::new(request),
         dialled: None,
         terms: Terms::default(),
+        through: None,
         policy: None,
         tags: BTreeMap::new(),
         since: jiff::Timestamp::now(),

@@ -37,6 +37,7 @@ mod mute;
 mod odd;
 mod openapi;
 mod operators;
+mod outbound;
 mod outputs;
 mod page;
 mod prepared;

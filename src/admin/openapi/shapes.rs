@@ -73,6 +73,21 @@ pub(in crate::admin) struct Terms {
     /// A socket that is already there is replaced.
     #[schema(nullable = false)]
     replace_socket: Option<bool>,
+    /// The version of the PROXY header that the target is sent first: `v1`, `v2` or `none`.
+    #[schema(nullable = false)]
+    proxy_protocol: Option<String>,
+    /// The address that the target is connected to from.
+    #[schema(nullable = false)]
+    source_address: Option<String>,
+    /// The mark of the connection's packets.
+    #[schema(nullable = false)]
+    mark: Option<u32>,
+    /// The class of service of its packets: a name, or a number from 0 to 63 that has none.
+    #[schema(nullable = false)]
+    dscp: Option<serde_json::Value>,
+    /// The proxy through which the target is reached, or `direct`.
+    #[schema(nullable = false)]
+    via: Option<String>,
 }
 
 /// One address rule.

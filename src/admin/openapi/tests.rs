@@ -26,7 +26,7 @@ use crate::fleet::Fleet;
 use crate::history::History;
 use crate::locks::{Lock, Locks};
 use crate::policy::PolicyRef;
-use crate::request::{AddressRule, AddressRules, Effect, Terms};
+use crate::request::{AddressRule, AddressRules, Effect, Outbound, Terms};
 use crate::sessions::Sessions;
 
 #[tokio::test]
@@ -87,6 +87,13 @@ fn shapes_have_the_keys_of_the_types_that_they_describe() {
         recheck_seconds: Some(1),
         reuse_seconds: Some(1),
         replace_socket: true,
+        outbound: Outbound {
+            proxy_protocol: Some("v2".parse().unwrap()),
+            source_address: Some([127, 0, 0, 1].into()),
+            mark: Some(1),
+            dscp: Some("ef".parse().unwrap()),
+            via: Some("proxy".parse().unwrap()),
+        },
         tags: [("never".to_owned(), "shown".to_owned())].into(),
     };
     alike::<shapes::Terms>(&terms, &Terms::default());

@@ -26,12 +26,12 @@ const WRONG: &[(&str, &str)] = &[
     ("server = 3", "1:10 server must be a table, found 3"),
     (
         "colour = 1",
-        "1:1 colour unknown key; expected one of: server, forwarding, auth, user, policy, algorithms, floors, limits, audit, admin, fleet",
+        "1:1 colour unknown key; expected one of: server, forwarding, auth, user, policy, algorithms, floors, via, outbound, limits, audit, admin, fleet",
     ),
     ("[servers]", "1:2 servers unknown key; did you mean `server`?"),
     (
         "\"a\\nb\" = 1",
-        "1:1 \"a\\nb\" unknown key; expected one of: server, forwarding, auth, user, policy, algorithms, floors, limits, audit, admin, fleet",
+        "1:1 \"a\\nb\" unknown key; expected one of: server, forwarding, auth, user, policy, algorithms, floors, via, outbound, limits, audit, admin, fleet",
     ),
     (
         "[policy.gates]\nmax-closed = \"5\"",
@@ -44,6 +44,58 @@ const WRONG: &[(&str, &str)] = &[
     (
         "[policy.gates]\nburn-in = { for = \"0\" }",
         "2:19 policy.gates.burn-in.for must be a duration from 1s to 1d, found \"0\"",
+    ),
+    (
+        "[outbound]\nvia = \"office\"",
+        "2:7 outbound.via no [[via]] has the name `office`: add one, or use one of: direct",
+    ),
+    (
+        "[outbound]\nproxy-protocol = \"v3\"",
+        "2:18 outbound.proxy-protocol must be one of \"v1\", \"v2\", \"none\"",
+    ),
+    (
+        "[outbound]\nsource-address = \"::\"",
+        "2:18 outbound.source-address must be an IP address of this machine, as in \"10.0.0.5\"",
+    ),
+    (
+        "[outbound]\nmark = -1",
+        "2:8 outbound.mark must be a whole number from 0 to 4294967295, found -1",
+    ),
+    (
+        "[outbound]\ndscp = 64",
+        "2:8 outbound.dscp must be a number from 0 to 63 or a name such as \"ef\", \"cs1\" or \"af41\"",
+    ),
+    (
+        "[[outbound.for]]\ndscp = 1",
+        "1:1 outbound.for[0].targets missing: the targets, as in [\"10.0.0.0/8\", \"*.internal\"]",
+    ),
+    (
+        "[[outbound.for]]\ntargets = []",
+        "2:11 outbound.for[0].targets must name at least one target",
+    ),
+    (
+        "[[outbound.for]]\ntargets = [\"10.0.0.1/8\"]",
+        "2:12 outbound.for[0].targets[0] \"10.0.0.1/8\" has address bits beyond its prefix: write \"10.0.0.0/8\" for the network or \"10.0.0.1\" for the address",
+    ),
+    (
+        "[[outbound.for]]\ntargets = [\"a*.internal\"]",
+        "2:12 outbound.for[0].targets[0] must be a network, a name or names below one, as in \"10.0.0.0/8\", \"db.internal\" or \"*.internal\", found \"a*.internal\"",
+    ),
+    (
+        "[[via]]\nname = \"direct\"\nsocks5 = \"proxy:1080\"",
+        "2:8 via[0].name `direct` stands for no proxy: choose another name",
+    ),
+    (
+        "[[via]]\nname = \"office\"",
+        "1:1 via[0].socks5 missing: where the proxy is, as `socks5` or `http-connect`",
+    ),
+    (
+        "[[via]]\nname = \"office\"\nsocks5 = \"a:1\"\nhttp-connect = \"a:1\"",
+        "4:1 via[0].http-connect a proxy has either `socks5` or `http-connect`, not both",
+    ),
+    (
+        "[[via]]\nname = \"office\"\nsocks5 = \"proxy\"",
+        "3:10 via[0].socks5 must be a host and a port, as in \"proxy.internal:1080\" or \"[2001:db8::1]:1080\", found \"proxy\"",
     ),
     (
         "[policy.generations]\nkeep = 0",

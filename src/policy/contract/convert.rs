@@ -7,7 +7,7 @@ use super::newest::types as wit;
 use crate::policy::Failure;
 use crate::request::{
     Action, AddressRule, AddressRules, Certificate, Connection, Denial, Effect, Endpoint, Fact, ForwardRequest, Host,
-    Principal, Redirect, Requested, Terms, Verdict, loose_network, printable,
+    Outbound, Principal, Redirect, Requested, Terms, Verdict, loose_network, printable,
 };
 
 pub(in crate::policy) fn request(request: &ForwardRequest) -> wit::Request {
@@ -116,7 +116,7 @@ pub(in crate::policy) fn verdict(
 ) -> Result<Verdict, Failure> {
     match verdict {
         wit::Verdict::Allow => Ok(Verdict::Allow(Terms::default())),
-        wit::Verdict::AllowWith(given) => terms(given).map(Verdict::Allow),
+        wit::Verdict::AllowWith(given) => terms(given, asked.action).map(Verdict::Allow),
         wit::Verdict::Deny(given) => denial(given).map(Verdict::Deny),
         wit::Verdict::Rewrite(_) if !may_rewrite => Err(Failure::RewriteNotGranted),
         wit::Verdict::Rewrite(given) => redirect(given, asked).map(Verdict::Rewrite),
@@ -189,11 +189,14 @@ fn redirect(given: wit::Redirect, asked: &ForwardRequest) -> Result<Redirect, Fa
     Ok(Redirect {
         to,
         reason: printable(&given.reason, MAX_TEXT),
-        terms: given.terms.map_or_else(|| Ok(Terms::default()), terms)?,
+        terms: match given.terms {
+            Some(given) => terms(given, asked.action)?,
+            None => Terms::default(),
+        },
     })
 }
 
-fn terms(given: wit::Terms) -> Result<Terms, Failure> {
+fn terms(given: wit::Terms, action: Action) -> Result<Terms, Failure> {
     within("address-rules", given.address_rules.len(), MAX_RULES)?;
     within("tags", given.tags.len(), MAX_TAGS)?;
     within("obligations", given.obligations.len(), MAX_TAGS)?;
@@ -218,12 +221,43 @@ fn terms(given: wit::Terms) -> Result<Terms, Failure> {
         out.tags.insert(printable(&name, MAX_NAME), printable(&value, MAX_TEXT));
     }
     for (name, value) in given.obligations {
-        match (name.as_str(), value) {
-            (REPLACE_SOCKET, wit::Value::Flag(flag)) => out.replace_socket = flag,
-            _ => return Err(Failure::UnknownObligation(printable(&name, MAX_NAME))),
-        }
+        oblige(&mut out, name, value, action)?;
     }
     Ok(out)
+}
+
+/// Takes up an obligation, or refuses what the gateway does not know or cannot keep.
+fn oblige(terms: &mut Terms, name: String, value: wit::Value, action: Action) -> Result<(), Failure> {
+    let bad = |name: &str, why: &str| Failure::BadObligation(name.to_owned(), why.to_owned());
+    match name.as_str() {
+        REPLACE_SOCKET => match value {
+            wit::Value::Flag(flag) => terms.replace_socket = flag,
+            _ => return Err(bad(&name, "must be true or false")),
+        },
+        name if Outbound::NAMES.contains(&name) => {
+            if action != Action::Connect {
+                let why = format!("is for connections to a target, and this is `{}`", action.as_str());
+                return Err(bad(name, &why));
+            }
+            let mut duty = Outbound::default();
+            duty.oblige(name, &given(value)).map_err(|why| bad(name, &why))?;
+            if terms.outbound.contradicts(&duty).is_some() {
+                return Err(bad(name, "is given twice, with different values"));
+            }
+            terms.outbound = duty.or(&terms.outbound);
+        }
+        name => return Err(Failure::UnknownObligation(printable(name, MAX_NAME))),
+    }
+    Ok(())
+}
+
+fn given(value: wit::Value) -> Fact {
+    match value {
+        wit::Value::Text(text) => Fact::Text(text),
+        wit::Value::Texts(texts) => Fact::Texts(texts),
+        wit::Value::Number(number) => Fact::Number(number),
+        wit::Value::Flag(flag) => Fact::Flag(flag),
+    }
 }
 
 fn address_rule(given: wit::AddressRule) -> Result<AddressRule, Failure> {
@@ -259,8 +293,8 @@ fn within(what: &str, count: usize, limit: usize) -> Result<(), Failure> {
     Err(Failure::Oversized(format!("{count} {what}; the limit is {limit}")))
 }
 
-/// The one obligation that this gateway knows: a Unix socket that nobody listens on any more may
-/// be removed before a listener binds its path (OpenSSH's `StreamLocalBindUnlink`).
+/// An obligation of listeners: a Unix socket that nobody listens on any more may be removed before a listener binds its path
+/// (OpenSSH's `StreamLocalBindUnlink`). Those of connections are [`Outbound::NAMES`].
 const REPLACE_SOCKET: &str = "replace-socket";
 /// The code of a denial that the policy never set.
 const NO_VERDICT: &str = "no-verdict";

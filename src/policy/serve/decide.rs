@@ -129,6 +129,7 @@ impl Generation {
             );
             let verdict;
             (verdict, lookups, turn) = asked.await;
+            let verdict = without_contradiction(terms.as_ref(), verdict);
             self.count(loaded, &request, &verdict);
             times.push((Arc::clone(&loaded.label.0), began.elapsed()));
             last = Some(loaded.reference.clone());
@@ -173,6 +174,22 @@ fn tightened(terms: Option<Terms>, given: Terms) -> Terms {
     }
 }
 
+/// A verdict whose obligations contradict those of an earlier policy is none: both cannot be kept.
+fn without_contradiction(terms: Option<&Terms>, verdict: Result<Verdict, Failure>) -> Result<Verdict, Failure> {
+    let given = match &verdict {
+        Ok(Verdict::Allow(given)) => given,
+        Ok(Verdict::Rewrite(redirect)) => &redirect.terms,
+        Ok(Verdict::Deny(_)) | Err(_) => return verdict,
+    };
+    match terms.and_then(|terms| terms.outbound.contradicts(&given.outbound)) {
+        Some(name) => Err(Failure::BadObligation(
+            name.to_owned(),
+            "contradicts that of an earlier policy in the chain".to_owned(),
+        )),
+        None => verdict,
+    }
+}
+
 /// What became of asking the chain, as in [`Opinion`].
 struct Asked {
     verdict: Result<Verdict, Failure>,
@@ -204,3 +221,35 @@ async fn first_turn<F: Future + Unpin>(mut future: F) -> Result<F::Output, F> {
 
 /// What the host may take over all calls of one decision beside the waiting itself: the wait for the next turn after each.
 const HOST_PATIENCE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn obliging(json: &str) -> Terms {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn policies_of_a_chain_must_not_contradict_each_other() {
+        #[rustfmt::skip]
+        let table = [
+            (r#"{"via":"office"}"#, r#"{"via":"office","mark":7}"#,   Some(r#"{"mark":7,"via":"office"}"#)),
+            (r#"{"mark":7}"#,       r#"{"dscp":"ef"}"#,               Some(r#"{"mark":7,"dscp":"ef"}"#)),
+            (r#"{"via":"office"}"#, r#"{"via":"other"}"#,             None),
+            (r#"{"via":"office"}"#, r#"{"via":"direct"}"#,            None),
+        ];
+        for (earlier, later, together) in table {
+            let (earlier, later) = (obliging(earlier), obliging(later));
+            let verdict = without_contradiction(Some(&earlier), Ok(Verdict::Allow(later)));
+            match (verdict, together) {
+                (Ok(Verdict::Allow(later)), Some(together)) => {
+                    let terms = tightened(Some(earlier), later);
+                    assert_eq!(serde_json::to_string(&terms).unwrap(), together);
+                }
+                (Err(failure), None) => assert_eq!(failure.code(), "bad-obligation"),
+                (verdict, together) => panic!("{verdict:?} {together:?}"),
+            }
+        }
+    }
+}

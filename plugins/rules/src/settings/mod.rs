@@ -6,6 +6,7 @@ mod contradiction;
 mod endpoint;
 mod hostname;
 mod lists;
+mod obligations;
 mod reader;
 mod rule;
 mod terms;

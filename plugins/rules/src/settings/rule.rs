@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::reader::{Object, Place, Reader, closest, join, show};
-use super::{contradiction, endpoint, lists, terms, times};
+use super::{contradiction, endpoint, lists, obligations, terms, times};
 use crate::condition::{Condition, EndpointPattern, Text};
 use crate::outcome::{Denial, Destination, Outcome, Rewrite, Terms};
 use crate::request::Action;
@@ -71,6 +71,7 @@ fn rule(object: &Object, name: String, reader: &mut Reader) -> Option<Rule> {
     let kinds = kinds(object, &conditions, reader);
     check_peers(object, actions, reader);
     check_life(object, &conditions, reader);
+    obligations::check(object, actions, reader);
     let is_denial = object.entries.get("outcome").and_then(Value::as_str) == Some("deny");
     contradiction::check(object, &conditions, actions.unwrap_or(Actions::ALL), is_denial, reader);
     let outcome = outcome(object, name.clone(), actions, reader)?;

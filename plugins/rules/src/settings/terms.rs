@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use super::obligations;
 use super::reader::{Object, Place, Reader, show};
 use crate::network::{self, Network};
 use crate::outcome::{Terms, Value};
@@ -40,9 +41,7 @@ pub fn read(value: &Json, place: &Place, reader: &mut Reader) -> Option<Terms> {
             })
             .unwrap_or_default(),
         obligations: object
-            .read("obligations", reader, |json, place, reader| {
-                entries(json, place, reader, open_value)
-            })
+            .read("obligations", reader, obligations::read)
             .unwrap_or_default(),
         hints: object
             .read("hints", reader, |json, place, reader| {

@@ -44,8 +44,18 @@ fn good() -> Vec<Value> {
             "max-seconds": 28800, "idle-seconds": 1, "max-bytes": 18446744073709551615u64, "bytes-per-second": 1000000,
             "address-rules": [{ "cidr": "10.0.0.0/8", "effect": "permit" }, { "cidr": "::1", "effect": "refuse" }],
             "recheck-seconds": 60, "reuse-seconds": 0, "tags": { "ticket": "T-1" },
-            "obligations": { "a": "text", "b": ["x", "y"], "c": -1, "d": true }, "hints": { "e": [] },
+            "obligations": { "replace-socket": true }, "hints": { "a": "text", "b": ["x", "y"], "c": -1, "d": true, "e": [] },
         } })),
+        rule(
+            json!({ "outcome": "allow", "actions": "connect", "terms": { "obligations": {
+            "proxy-protocol": "v2", "source-address": "10.0.0.5", "mark": 4294967295u32, "dscp": "af41", "via": "office",
+        } } }),
+        ),
+        rule(
+            json!({ "outcome": "rewrite", "to": "db:5432", "actions": ["connect"], "terms": { "obligations": {
+            "proxy-protocol": "none", "source-address": "2001:db8::5", "mark": 0, "dscp": 63, "via": "direct",
+        } } }),
+        ),
     ]
 }
 
@@ -59,6 +69,7 @@ fn bad() -> Vec<(&'static str, &'static str, Value)> {
         json!({ "rules": [rule] })
     };
     let terms = |terms: Value| json!({ "rules": [{ "outcome": "allow", "terms": terms }] });
+    let oblige = |obligations: Value| json!({ "rules": [{ "outcome": "allow", "actions": "connect", "terms": { "obligations": obligations } }] });
     vec![
         ("", "expected the settings to be a table, found a list", json!([])),
         ("/ruls", "did you mean `rules`?", json!({ "ruls": [], "default": {} })),
@@ -225,9 +236,39 @@ fn bad() -> Vec<(&'static str, &'static str, Value)> {
             terms(json!({ "hints": { "a": {} } })),
         ),
         (
-            "/rules/0/terms/obligations/a~1b",
-            "found 1.5",
-            terms(json!({ "obligations": { "a/b": 1.5 } })),
+            "/rules/0/terms/obligations/proxy-protocl",
+            "did you mean `proxy-protocol`?",
+            terms(json!({ "obligations": { "proxy-protocl": "v2" } })),
+        ),
+        (
+            "/rules/0/terms/obligations/record~1session",
+            "unknown key `record/session`, the obligations can have `replace-socket`",
+            terms(json!({ "obligations": { "record/session": true } })),
+        ),
+        (
+            "/rules/0/terms/obligations/replace-socket",
+            "expected true or false, found 1",
+            terms(json!({ "obligations": { "replace-socket": 1 } })),
+        ),
+        (
+            "/rules/0/terms/obligations/proxy-protocol",
+            "expected \"v1\", \"v2\" or \"none\"",
+            oblige(json!({ "proxy-protocol": "v3" })),
+        ),
+        (
+            "/rules/0/terms/obligations/mark",
+            "expected a whole number from 0 to 4294967295, found 1.5",
+            oblige(json!({ "mark": 1.5 })),
+        ),
+        (
+            "/rules/0/terms/obligations/dscp",
+            "from 0 to 63",
+            oblige(json!({ "dscp": 64 })),
+        ),
+        (
+            "/rules/0/terms/obligations/dscp",
+            "a name such as \"ef\"",
+            oblige(json!({ "dscp": "af44" })),
         ),
     ]
 }
@@ -243,6 +284,26 @@ fn meaningless() -> Vec<(&'static str, &'static str, Value)> {
     };
     let rewrite = |to: &str| json!({ "rules": [{ "outcome": "rewrite", "to": to }] });
     vec![
+        (
+            "/rules/0/terms/obligations/source-address",
+            "an IP address of the gateway",
+            rule(json!({ "actions": "connect", "terms": { "obligations": { "source-address": "0.0.0.0" } } })),
+        ),
+        (
+            "/rules/0/terms/obligations/via",
+            "`via` is for connections only, add `actions = [\"connect\"]`",
+            rule(json!({ "terms": { "obligations": { "via": "office" } } })),
+        ),
+        (
+            "/rules/0/terms/obligations/mark",
+            "`mark` is for connections only",
+            rule(json!({ "actions": ["connect", "listen"], "terms": { "obligations": { "mark": 7 } } })),
+        ),
+        (
+            "/rules/0/terms/obligations/via",
+            "the name of a proxy under [[via]]",
+            rule(json!({ "actions": "connect", "terms": { "obligations": { "via": "a b" } } })),
+        ),
         (
             "/zone",
             "did you mean `Europe/Vienna`?",
