@@ -22,6 +22,7 @@ use crate::outlet::Outlet;
 use crate::password;
 use crate::plugin::{self, Plugin};
 use crate::policy;
+use crate::registry;
 use crate::say::{DONE, FAILED, INVALID, fail, print};
 use crate::top::{self, Top};
 
@@ -164,6 +165,9 @@ fn log_lines(format: Format) -> Option<Lines> {
 fn work(order: &confined::Order) -> u8 {
     if let Some(work) = policy::Work::ordered(order) {
         return confined::serve(order, move |input| policy::perform(work, &input));
+    }
+    if registry::is_ordered(order) {
+        return confined::serve(order, |input| registry::perform(&input));
     }
     match plugin::Making::ordered(order) {
         Some(making) => confined::serve(order, move |input| plugin::perform(making, input)),

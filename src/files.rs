@@ -84,12 +84,12 @@ pub(crate) fn read_capped(file: impl Read, most: u64) -> io::Result<Option<Vec<u
 ///
 /// # Errors
 /// If it cannot be written; the old file is then unchanged.
-pub(crate) fn replace(path: &Path, text: &str, permissions: Option<Permissions>) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, content: impl AsRef<[u8]>, permissions: Option<Permissions>) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let draft = path.with_file_name(format!(".{name}.{}", std::process::id()));
     let mut file = File::create_new(&draft)?;
     let written = file
-        .write_all(text.as_bytes())
+        .write_all(content.as_ref())
         .and_then(|()| permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions)))
         .and_then(|()| fs::rename(&draft, path));
     if written.is_err() {

@@ -60,6 +60,7 @@
 //! | `rollout` | what is learned of a policy before it decides: the last decisions, shadows, the gates | how it is put in force |
 //! | `password` | the hash of a password, for a configuration | who may log in |
 //! | `files` | read files that others may have put there, without blocking and within limits | what is in them |
+//! | `registry` | push policies to OCI registries, pull them, and keep what was pulled | what a component is, who decides |
 //! | [`request`] | types that all rooms share, without I/O | all of the above |
 //!
 //! Imports go one way, within [`policy`] too: no rooms import each other in a circle. `docs/rooms.md` is drawn from the code, and
@@ -208,6 +209,7 @@ mod plugin;
 pub mod policy;
 mod proxy_header;
 mod rates;
+mod registry;
 mod relay;
 mod replay;
 pub mod request;

@@ -28,6 +28,8 @@ pub enum Vital {
     Accepting(SocketAddr),
     /// Looks for changed files of policies.
     Watching,
+    /// Looks for moved tags in registries.
+    Polling,
     /// Looks for changed files of keys.
     WatchingKeys,
     /// Writes the audit log.
@@ -55,6 +57,7 @@ impl Display for Vital {
         match self {
             Self::Accepting(address) => write!(f, "accepting on {address}"),
             Self::Watching => f.write_str("watching policy files"),
+            Self::Polling => f.write_str("looking up policies in registries"),
             Self::WatchingKeys => f.write_str("watching key files"),
             Self::Auditing => f.write_str("writing the audit log"),
             Self::Sampling => f.write_str("taking samples for the status page"),

@@ -23,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("admin",        &["config", "events", "files", "fleet", "history", "locks", "logging", "metrics", "page", "policy", "request", "sessions"]),
     ("audit",        &["config", "outlet", "vital"]),
     ("auth",         &["files", "request"]),
-    ("cli",          &["config", "confined", "ctl", "embedded", "explain", "gateway", "handover", "logging", "notify", "origin", "otlp", "outlet", "password", "plugin", "policy", "say", "top"]),
+    ("cli",          &["config", "confined", "ctl", "embedded", "explain", "gateway", "handover", "logging", "notify", "origin", "otlp", "outlet", "password", "plugin", "policy", "registry", "say", "top"]),
     ("config",       &["files", "request"]),
     ("confined",     &["request", "vital"]),
     ("ctl",          &["config", "gateway", "rates", "request", "say"]),
@@ -33,7 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("files",        &[]),
     ("fleet",        &["config", "files", "policy", "request"]),
     ("forwarder",    &["accounts", "config", "events", "judgement", "relay", "request", "sessions", "shares"]),
-    ("gateway",      &["accounts", "admin", "audit", "config", "events", "files", "fleet", "forwarder", "handover", "history", "judgement", "locks", "metrics", "names", "open_files", "otlp", "outbound", "policy", "proxy_header", "relay", "replay", "request", "rollout", "sessions", "shares", "signature", "ssh", "vital", "workers"]),
+    ("gateway",      &["accounts", "admin", "audit", "config", "events", "files", "fleet", "forwarder", "handover", "history", "judgement", "locks", "metrics", "names", "open_files", "otlp", "outbound", "policy", "proxy_header", "registry", "relay", "replay", "request", "rollout", "sessions", "shares", "signature", "ssh", "vital", "workers"]),
     ("handover",     &[]),
     ("history",      &["events", "policy", "request", "sessions"]),
     ("judgement",    &["accounts", "auth", "config", "events", "machine", "names", "outbound", "paths", "policy", "request", "shares"]),
@@ -51,10 +51,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("password",     &["say"]),
     ("page",         &["history"]),
     ("paths",        &["request"]),
-    ("plugin",       &["config", "confined", "files", "gateway", "names", "policy", "replay", "request", "say", "signature"]),
+    ("plugin",       &["config", "confined", "files", "gateway", "names", "policy", "registry", "replay", "request", "say", "signature"]),
     ("policy",       &["config", "confined", "files", "names", "request", "shares", "signature", "vital"]),
     ("proxy_header", &["request"]),
     ("rates",        &[]),
+    ("registry",     &["config", "confined", "files", "request", "signature"]),
     ("relay",        &["judgement", "outbound", "paths", "request", "sessions", "workers"]),
     ("replay",       &["config", "events", "files", "names", "policy", "request"]),
     ("request",      &[]),
@@ -248,6 +249,12 @@ fn only_the_fleet_names_redis() {
 #[test]
 fn only_the_live_view_names_ratatui() {
     let strays = words_outside(&["ratatui", "crossterm"], "top");
+    assert!(strays.is_empty(), "{strays:#?}");
+}
+
+#[test]
+fn only_the_registry_names_the_client_of_registries() {
+    let strays = words_outside(&["oci_client", "reqwest"], "registry");
     assert!(strays.is_empty(), "{strays:#?}");
 }
 

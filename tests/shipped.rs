@@ -58,6 +58,7 @@ fn the_complete_example_states_the_defaults() {
     assert_eq!(complete.limits, least.limits);
     assert_eq!(complete.audit, least.audit);
     assert_eq!(complete.fleet, least.fleet);
+    assert_eq!(complete.oci, least.oci);
     let mut policy = complete.policy;
     for plugin in &mut policy.plugins {
         plugin.settings = serde_json::json!({});

@@ -42,7 +42,11 @@ pub(super) fn control<S: Steered>(gateway: Arc<S>) -> Router {
 /// The paths with what the document says of them.
 fn documented<S: Steered>() -> Documented<Arc<S>> {
     use Failure::{BadRequest, Conflict, Internal, NotFound, Unavailable, Unprocessable};
-    let found = |summary| lists::<TunnelView>(summary).queried_by::<Wanted>().fails(&[BadRequest, Conflict, Unavailable]);
+    let found = |summary| {
+        lists::<TunnelView>(summary)
+            .queried_by::<Wanted>()
+            .fails(&[BadRequest, Conflict, Unavailable])
+    };
     Documented::new()
         .get(
             "/v1/status",
@@ -97,9 +101,13 @@ fn documented<S: Steered>() -> Documented<Arc<S>> {
         .delete(
             "/v1/locks/{user}",
             locks::lift::<S>,
-            answers::<Unlocked>("Lifts a lock.")
-                .queried_by::<Everywhere>()
-                .fails(&[BadRequest, NotFound, Conflict, Internal, Unavailable]),
+            answers::<Unlocked>("Lifts a lock.").queried_by::<Everywhere>().fails(&[
+                BadRequest,
+                NotFound,
+                Conflict,
+                Internal,
+                Unavailable,
+            ]),
         )
         .get(
             "/v1/log-level",

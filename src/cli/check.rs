@@ -57,6 +57,9 @@ fn report(prepared: &Prepared, changes: Option<&[(&'static str, Applies)]>, json
     if json {
         let policies: Vec<_> = generation.installed().collect();
         let mut value = serde_json::json!({ "ok": true, "policies": policies, "host-keys": keys });
+        if let (false, Some(value)) = (prepared.warnings.is_empty(), value.as_object_mut()) {
+            value.insert("warnings".to_owned(), prepared.warnings.clone().into());
+        }
         if let (Some(changes), Some(value)) = (changes, value.as_object_mut()) {
             let change =
                 |(key, applies): &(&str, Applies)| serde_json::json!({ "key": key, "applies": word(*applies) });
@@ -65,6 +68,9 @@ fn report(prepared: &Prepared, changes: Option<&[(&'static str, Applies)]>, json
         return format!("{value:#}\n");
     }
     let mut text = "the configuration is valid\n".to_owned();
+    for warning in &prepared.warnings {
+        text.push_str(&format!("warning: {}\n", plain(warning)));
+    }
     for key in keys {
         text.push_str(&format!("host key {key}\n"));
     }

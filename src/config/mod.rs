@@ -20,6 +20,7 @@ mod fleet;
 mod gates;
 mod json;
 mod limits;
+pub(crate) mod oci;
 mod outbound;
 pub(crate) mod policy;
 mod server;
@@ -33,7 +34,7 @@ mod walk;
 mod tests;
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::files::{MOST_TEXT, read_capped};
 
@@ -44,6 +45,7 @@ pub use fault::{Fault, Faults};
 pub use fleet::{Fleet, RedisNode, RedisServers, Topology, WhenCutOff};
 pub use gates::{BurnIn, Gates, Generations, Replay, Share};
 pub use limits::{Floors, Keepalive, Limits};
+pub use oci::{Artifact, Image, Oci};
 pub use outbound::{Names, Outbound, OutboundFor, Proxy, ProxyKind, Target};
 pub use policy::{Grant, OnChange, OnDoubt, OnSwap, Plugin, Policy, Signatures, Source, Wasi};
 pub use server::{Audit, AuditFile, Forwarding, GatewayPorts, Server};
@@ -82,6 +84,8 @@ pub struct Config {
     pub admin: Admin,
     /// What it shares with other gateways.
     pub fleet: Fleet,
+    /// How components are pulled from registries.
+    pub oci: Oci,
 }
 
 /// Reads a configuration file.
@@ -172,6 +176,7 @@ fn root(file: &mut Table<'_>) -> Option<Config> {
     let audit = file.section("audit", server::audit);
     let admin = file.section("admin", admin::admin);
     let fleet = file.section("fleet", fleet::fleet);
+    let oci = file.section("oci", oci::oci);
     let mut policy = policy?;
     if let Some(signatures) = &mut policy.signatures {
         signatures.revoked_keys.clone_from(&auth.revoked_keys);
@@ -190,7 +195,19 @@ fn root(file: &mut Table<'_>) -> Option<Config> {
         audit,
         admin,
         fleet,
+        oci,
     })
+}
+
+/// The folder for the program's own files: the XDG state directory of its user.
+#[must_use]
+pub fn state_directory() -> Option<PathBuf> {
+    let named = std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let home = || std::env::home_dir().filter(|path| path.is_absolute());
+    let state = named.or_else(|| home().map(|home| home.join(".local/state")))?;
+    Some(state.join("portreeve"))
 }
 
 /// A file as text; what keeps it from being text is a fault with its place.

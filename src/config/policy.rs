@@ -1,13 +1,14 @@
 //! `[policy]` and `[[policy.plugin]]`: who decides, and within which bounds.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value as Json;
 
 use super::auth::{Claim, claims};
 use super::gates::{self, Gates, Generations};
+use super::oci::{self, Artifact};
 use super::settings::{self, Settings};
 use super::units;
 use super::value::Value;
@@ -133,8 +134,20 @@ pub enum Source {
     Builtin(String),
     /// A file.
     File(PathBuf),
-    /// `oci://REFERENCE`: an image of a registry. This version reads none, and such a `component` is a fault.
-    Oci(String),
+    /// `oci://REGISTRY/REPOSITORY:TAG`: pulled from a registry.
+    Oci(Artifact),
+}
+
+impl Source {
+    /// The file with its bytes, unless it is built in. That of a component in a registry is where what was pulled is kept.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Builtin(_) => None,
+            Self::File(path) => Some(path),
+            Self::Oci(artifact) => Some(&artifact.file),
+        }
+    }
 }
 
 /// A host interface that a plugin may import.
@@ -195,7 +208,10 @@ pub(super) fn policy(table: &mut Table<'_>) -> Option<Policy> {
     let generations = table.or("generations", Generations::default(), |value| {
         value.table(gates::generations)
     });
-    let plugins = table.required("plugin", NO_POLICY, |value| plugins(value, demanded))?;
+    let kept = directory
+        .clone()
+        .or_else(|| super::state_directory().map(|folder| folder.join("policies")));
+    let plugins = table.required("plugin", NO_POLICY, |value| plugins(value, demanded, kept.as_deref()))?;
     Some(Policy {
         on_swap,
         on_doubt,
@@ -210,12 +226,22 @@ pub(super) fn policy(table: &mut Table<'_>) -> Option<Policy> {
     })
 }
 
-fn plugins(value: &Value<'_>, demanded: bool) -> Option<Vec<Plugin>> {
+fn plugins(value: &Value<'_>, demanded: bool, kept: Option<&Path>) -> Option<Vec<Plugin>> {
     if value.toml().as_array().is_some_and(|items| items.is_empty()) {
         return value.fault(NO_POLICY);
     }
     let mut names = BTreeMap::new();
-    value.tables(|table| plugin(table, &mut names, demanded))
+    value.tables(|table| {
+        let mut plugin = plugin(table, &mut names, demanded)?;
+        if let Source::Oci(artifact) = &mut plugin.component {
+            let Some(kept) = kept else {
+                table.fault("component", NOWHERE_TO_KEEP);
+                return None;
+            };
+            artifact.keep_in(kept, &plugin.name);
+        }
+        Some(plugin)
+    })
 }
 
 fn plugin(table: &mut Table<'_>, names: &mut BTreeMap<String, usize>, demanded: bool) -> Option<Plugin> {
@@ -223,7 +249,7 @@ fn plugin(table: &mut Table<'_>, names: &mut BTreeMap<String, usize>, demanded: 
         let name = plugin_name(value)?;
         value.unique(&name, names).map(|()| name)
     });
-    let component = table.required("component", "\"builtin:rules\" or the path of a file", source);
+    let component = table.required("component", EXPECTED, configured);
     let unsigned = UNSIGNED_KEY.filter(|_| !demanded);
     let component_name = table.read("component-name", |value| match unsigned {
         Some(words) => value.fault(words),
@@ -284,13 +310,24 @@ pub(crate) fn plugin_name(value: &Value<'_>) -> Option<String> {
     Some(name.to_owned())
 }
 
+/// The component of a gateway, which may be in a registry.
+fn configured(value: &Value<'_>) -> Option<Source> {
+    match value.word()?.strip_prefix(oci::SCHEME) {
+        Some(name) => oci::artifact(value, name).map(Source::Oci),
+        None => source(value),
+    }
+}
+
+/// A component that is a file or built in.
 pub(crate) fn source(value: &Value<'_>) -> Option<Source> {
     let text = value.word()?;
-    if text.starts_with("oci://") {
-        return value.fault("this version cannot load from a registry: pull the component and name its file");
+    if text.starts_with(oci::SCHEME) {
+        return value.fault(
+            "a component in a registry is none to be built: pull it with `portreeve plugin pull` and name its file",
+        );
     }
     if text.contains("://") {
-        return value.wrong("\"builtin:rules\" or the path of a file");
+        return value.wrong(EXPECTED);
     }
     match text.strip_prefix("builtin:") {
         Some("rules") => Some(Source::Builtin("rules".to_owned())),
@@ -349,6 +386,8 @@ pub(crate) fn grants(value: &Value<'_>) -> Option<Vec<Grant>> {
 pub(crate) const DEADLINE: Duration = Duration::from_millis(50);
 /// The default memory limit of an instance, in bytes.
 pub(crate) const MEMORY: u64 = 64 << 20;
+const EXPECTED: &str = "\"builtin:rules\", the path of a file, or \"oci://registry/repository:tag\"";
+const NOWHERE_TO_KEEP: &str = "there is no folder to keep what is pulled in: set policy.directory, or HOME";
 const UNSIGNED_KEY: Option<&str> =
     Some("this applies only to signed components: set policy.allowed-signers, or remove this key");
 const NO_POLICY: &str = "no policy, so nothing could be allowed: add [[policy.plugin]] with name = \"rules\" and component = \

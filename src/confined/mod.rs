@@ -113,6 +113,12 @@ impl Confinement {
         }
     }
 
+    /// How many bytes of address space a process may have, default 4 GiB. Has no effect in this process.
+    #[must_use]
+    pub(crate) fn holding(self, memory: u64) -> Self {
+        Self { memory, ..self }
+    }
+
     /// How much processor time a piece of work may take, default 60 s; on a busy machine that may last four times as long.
     /// Has no effect in this process.
     #[must_use]

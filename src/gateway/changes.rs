@@ -1,7 +1,7 @@
 //! Every key of the configuration, and what a reload makes of a change.
 
 use crate::config::{
-    Admin, Algorithms, Audit, Auth, Config, Fleet, Floors, Forwarding, Limits, Outbound, Policy, Server,
+    Admin, Algorithms, Audit, Auth, Config, Fleet, Floors, Forwarding, Limits, Oci, Outbound, Policy, Server,
 };
 
 /// When a change of a key applies.
@@ -34,6 +34,7 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         audit,
         admin,
         fleet,
+        oci,
     } = old;
     let Server {
         listen,
@@ -114,6 +115,13 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         lease,
         when_cut_off,
     } = fleet;
+    let Oci {
+        credentials_file,
+        plain_http,
+        ca_file,
+        poll,
+        mirrors,
+    } = oci;
     #[rustfmt::skip]
     let table = [
         // the key                              is as before                                          a change applies
@@ -184,6 +192,11 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         ("fleet.timeout",                       *timeout == new.fleet.timeout,                        AfterRestart),
         ("fleet.lease",                         *lease == new.fleet.lease,                            AfterRestart),
         ("fleet.when-cut-off",                  *when_cut_off == new.fleet.when_cut_off,              AfterRestart),
+        ("oci.credentials-file",                *credentials_file == new.oci.credentials_file,        WithPolicies),
+        ("oci.plain-http",                      *plain_http == new.oci.plain_http,                    WithPolicies),
+        ("oci.ca-file",                         *ca_file == new.oci.ca_file,                          WithPolicies),
+        ("oci.poll",                            *poll == new.oci.poll,                                WithPolicies),
+        ("oci.mirrors",                         *mirrors == new.oci.mirrors,                          WithPolicies),
     ];
     let changed = table.into_iter().filter(|(_, same, _)| !same);
     changed.map(|(key, _, applies)| (key, applies)).collect()

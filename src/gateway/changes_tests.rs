@@ -78,6 +78,11 @@ fn a_change_of_one_key_is_found_alone_and_applies_in_its_time() {
         ("admin.token-file",                      "[admin]\ntoken-file = \"token\"",                                AfterRestart),
         ("fleet.name",                            "[fleet]\nname = \"gw-1\"",                                      AfterRestart),
         ("fleet.redis",                           "[fleet]\nredis = \"redis://redis.internal\"",                   AfterRestart),
+        ("oci.credentials-file",                  "[oci]\ncredentials-file = \"docker.json\"",                      WithPolicies),
+        ("oci.plain-http",                        "[oci]\nplain-http = [\"10.0.0.1:5000\"]",                         WithPolicies),
+        ("oci.ca-file",                           "[oci]\nca-file = \"ca.pem\"",                                    WithPolicies),
+        ("oci.poll",                              "[oci]\npoll = \"1m\"",                                           WithPolicies),
+        ("oci.mirrors",                           "[oci]\nmirrors = { \"ghcr.io\" = [\"10.0.0.1:5000\"] }",           WithPolicies),
     ];
     let before = configured("");
     assert_eq!(changes(&before, &before), []);

@@ -13,6 +13,7 @@ mod observers;
 mod orders;
 mod policies;
 mod prepare;
+mod pulls;
 mod rehearse;
 mod reload;
 mod rollout;

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Invariants;
+use super::pulls::{Aside, Unpulled, pull, pull_aside};
 use crate::accounts::Accounts;
+pub use crate::config::state_directory;
 use crate::config::{Config, Fault, Faults};
 use crate::judgement::{Current, House, Judge, OwnListeners};
 use crate::names::Resolver;
@@ -30,6 +32,10 @@ pub struct Prepared {
     pub generation: Arc<Generation>,
     /// What is open.
     pub sessions: Sessions,
+    /// Registries that could not be asked, where what was pulled before serves: a sentence each.
+    pub warnings: Vec<String>,
+    /// What was pulled only to be looked at.
+    _aside: Option<Aside>,
 }
 
 impl Prepared {
@@ -37,16 +43,33 @@ impl Prepared {
     ///
     /// # Errors
     /// Every fault that there is.
-    pub async fn new(config: Config, file: &Path) -> Result<Self, Faults> {
-        Self::compiled_by(Compiler::this_program(), config, file, Workshop::looking).await
+    pub async fn new(mut config: Config, file: &Path) -> Result<Self, Faults> {
+        let compiler = Compiler::this_program();
+        let (unpulled, aside) = pull_aside(&mut config, &compiler).await;
+        let prepared = Self::made(compiler, config, file, Workshop::looking, &unpulled).await?;
+        Ok(Self {
+            _aside: aside,
+            ..prepared
+        })
     }
 
-    /// Loads keys and policies, to serve; `workshop` says what of a workshop is used.
-    pub(super) async fn compiled_by(
+    /// Loads keys and policies, to serve.
+    pub(super) async fn compiled_by(compiler: Compiler, config: Config, file: &Path) -> Result<Self, Faults> {
+        let unpulled = pull(&config, &compiler).await;
+        let prepared = Self::made(compiler, config, file, |all| all, &unpulled).await?;
+        for words in &prepared.warnings {
+            tracing::warn!("{words}");
+        }
+        Ok(prepared)
+    }
+
+    /// `used` says what of a workshop is used.
+    async fn made(
         compiler: Compiler,
         config: Config,
         file: &Path,
         used: fn(Workshop) -> Workshop,
+        unpulled: &Unpulled,
     ) -> Result<Self, Faults> {
         let mut faults: Vec<_> = signers_fault(&config, file).into_iter().collect();
         let sessions = Sessions::default();
@@ -60,7 +83,7 @@ impl Prepared {
                 let loaded = Policies::load_in(workshop, &config.policy, open_forwards).await;
                 loaded
                     .map_err(|found| {
-                        let found = policy_faults(&config, file, &found);
+                        let found = policy_faults(&config, file, &unpulled.explain(found));
                         faults.extend(found.into_iter().filter(|one| one.key != SIGNERS_KEY));
                     })
                     .ok()
@@ -73,6 +96,8 @@ impl Prepared {
         match (accounts, routes, host_keys, policies) {
             (Some(accounts), Some(routes), Some(host_keys), Some((policies, generation))) if faults.is_empty() => {
                 Ok(Self {
+                    warnings: unpulled.warnings(&config),
+                    _aside: None,
                     config,
                     accounts,
                     routes,
@@ -168,17 +193,6 @@ fn workshop(config: &Config, file: &Path, compiler: Compiler) -> Result<Workshop
 pub(super) fn locks_of(config: &Config) -> Option<PathBuf> {
     let folder = config.policy.directory.clone().or_else(state_directory)?;
     Some(folder.join("locks.json"))
-}
-
-/// The folder for the gateway's own files: the XDG state directory of its user.
-#[must_use]
-pub fn state_directory() -> Option<PathBuf> {
-    let named = std::env::var_os("XDG_STATE_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute());
-    let home = || std::env::home_dir().filter(|path| path.is_absolute());
-    let state = named.or_else(|| home().map(|home| home.join(".local/state")))?;
-    Some(state.join("portreeve"))
 }
 
 /// The signers must be known, even if nothing that is loaded needs a signature yet.

@@ -6,9 +6,10 @@ use super::Shared;
 use super::changes::changes;
 use super::current::Settled;
 use super::prepare::{host_keys, policy_faults, signers_fault};
+use super::pulls::{Unpulled, pull_aside};
 use super::reload::Reloaded;
 use crate::accounts::Accounts;
-use crate::config::{Draft, Fault, Faults};
+use crate::config::{Config, Draft, Fault, Faults};
 use crate::outbound::Routes;
 
 impl Shared {
@@ -18,28 +19,35 @@ impl Shared {
             let _turn = self.reading.lock().await;
             self.read_aside()
         };
-        let (settled, faults) = match read {
+        let (mut config, accounts, routes, faults) = match read {
             Ok(read) => read,
             Err(faults) => return Reloaded::nothing(faults),
         };
-        let outcome = self.prepare_aside(&settled, faults).await;
-        Reloaded::new(changes(&self.in_force.config(), &settled.config), outcome)
-    }
-
-    fn read_aside(&self) -> Result<(Arc<Settled>, Vec<Fault>), Faults> {
-        let Draft { config, settings_files } = self.origin.draft()?;
-        let accounts = Accounts::new(&config, self.origin.file()).map_err(|faults| self.invalid(faults))?;
-        let routes = Routes::new(&config, self.origin.file()).map_err(|faults| self.invalid(faults))?;
-        let settled = Settled {
+        let meant = config.clone();
+        let (unpulled, _aside) = pull_aside(&mut config, &self.origin.compiler()).await;
+        let settled = Arc::new(Settled {
             number: 0,
             config: Arc::new(config),
             accounts: Arc::new(accounts),
             routes: Arc::new(routes),
-        };
-        Ok((Arc::new(settled), settings_files))
+        });
+        let outcome = self.prepare_aside(&settled, faults, &unpulled).await;
+        Reloaded::new(changes(&self.in_force.config(), &meant), outcome)
     }
 
-    async fn prepare_aside(self: &Arc<Self>, settled: &Arc<Settled>, mut faults: Vec<Fault>) -> Result<(), Faults> {
+    fn read_aside(&self) -> Result<(Config, Accounts, Routes, Vec<Fault>), Faults> {
+        let Draft { config, settings_files } = self.origin.draft()?;
+        let accounts = Accounts::new(&config, self.origin.file()).map_err(|faults| self.invalid(faults))?;
+        let routes = Routes::new(&config, self.origin.file()).map_err(|faults| self.invalid(faults))?;
+        Ok((config, accounts, routes, settings_files))
+    }
+
+    async fn prepare_aside(
+        self: &Arc<Self>,
+        settled: &Arc<Settled>,
+        mut faults: Vec<Fault>,
+        unpulled: &Unpulled,
+    ) -> Result<(), Faults> {
         let _turn = self.reloading.lock().await;
         let (config, file, judge) = (&settled.config, self.origin.file(), &self.judge);
         faults.extend(host_keys(config, file).err().into_iter().flatten());
@@ -51,7 +59,7 @@ impl Shared {
             .policies()
             .prepare(&judge.current().generation, &config.policy)
             .await;
-        let rejected = |errors: Vec<_>| self.invalid(policy_faults(config, file, &errors));
+        let rejected = |errors: Vec<_>| self.invalid(policy_faults(config, file, &unpulled.explain(errors)));
         let prepared = prepared.map_err(rejected)?;
         match self.refused_reload(settled, &prepared.generation).await {
             Some((_, stopped)) => Err(self.stopped_reload(&stopped)),

@@ -12,6 +12,7 @@ use super::changes::{Applies, changes};
 use super::current::{Settled, Settling};
 use super::gates::{Change, Stopped};
 use super::prepare::{host_keys, policy_faults, signers_fault};
+use super::pulls::Unpulled;
 use super::rollout::Way;
 use super::start::settings;
 use crate::accounts::Accounts;
@@ -98,6 +99,8 @@ impl Shared {
 
     /// Prepares policies and host keys, and puts all of the configuration in force with them.
     async fn put_in_force(self: &Arc<Self>, settled: &Arc<Settled>, mut faults: Vec<Fault>) -> Result<(), Faults> {
+        // Before its turn, because a slow registry must not hold up what changes in files.
+        let unpulled = self.pull(&settled.config).await;
         let _turn = self.reloading.lock().await;
         let began = Instant::now();
         let (config, file) = (&settled.config, self.origin.file());
@@ -106,7 +109,7 @@ impl Shared {
         let Some(host_keys) = host_keys.filter(|_| faults.is_empty()) else {
             return Err(self.invalid(faults));
         };
-        let Some((before, named)) = self.settle(settled, began).await? else {
+        let Some((before, named)) = self.settle(settled, &unpulled, began).await? else {
             return Ok(());
         };
         self.service.replace(settings(config, &settled.accounts, host_keys));
@@ -125,6 +128,7 @@ impl Shared {
     async fn settle(
         self: &Arc<Self>,
         settled: &Arc<Settled>,
+        unpulled: &Unpulled,
         began: Instant,
     ) -> Result<Option<(Arc<Current>, Named)>, Faults> {
         let (config, file) = (&settled.config, self.origin.file());
@@ -132,6 +136,7 @@ impl Shared {
             let old = Arc::clone(&self.judge.current().generation);
             let prepared = self.judge.policies().prepare(&old, &config.policy).await;
             let prepared = prepared.map_err(|errors| {
+                let errors = unpulled.explain(errors);
                 for (name, error) in &errors {
                     self.stopped_loading(name, BY_RELOAD, error, began);
                     self.rejected(name, error.sha256(), error.to_string());

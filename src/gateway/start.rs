@@ -84,7 +84,7 @@ impl Gateway {
         processes: &[u32],
     ) -> Result<Self, StartError> {
         let config = origin.load()?;
-        let prepared = Prepared::compiled_by(origin.compiler(), config, origin.file(), |all| all).await?;
+        let prepared = Prepared::compiled_by(origin.compiler(), config, origin.file()).await?;
         prepared.keeps_to(origin.invariants(), origin.file()).await?;
         let Prepared {
             config,
@@ -94,6 +94,7 @@ impl Gateway {
             policies,
             generation,
             sessions,
+            ..
         } = prepared;
         let (fleet, generation) = fleet::join(&config.fleet, origin.file(), &sessions, generation)?;
         let locks = Locks::read(locks_of(&config))?;
@@ -216,6 +217,10 @@ impl Gateway {
         let watches = Arc::clone(&shared);
         let watching = move || Arc::clone(&watches).watch();
         let watching = shared.vitals.keep(Vital::Watching, ending(), watching);
+        shared.tasks.spawn(watching);
+        let watches = Arc::clone(&shared);
+        let watching = move || Arc::clone(&watches).watch_registries();
+        let watching = shared.vitals.keep(Vital::Polling, ending(), watching);
         shared.tasks.spawn(watching);
         let watches = Arc::clone(&shared);
         let watching = move || Arc::clone(&watches).watch_keys();

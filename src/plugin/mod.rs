@@ -17,6 +17,8 @@ mod language;
 mod loading;
 mod new;
 mod project;
+mod pull;
+mod push;
 mod replay;
 mod request;
 mod run;
@@ -62,6 +64,10 @@ pub(crate) enum Plugin {
     Sign(sign::Sign),
     /// Verify the signature of a component, as `ssh-keygen -Y verify -n policy@portreeve` does.
     Verify(verify::Verify),
+    /// Push a component to a registry, with its signature.
+    Push(push::Push),
+    /// Pull a component from a registry, with its signature.
+    Pull(pull::Pull),
 }
 
 /// Does what the command says; the exit code is the answer.
@@ -78,6 +84,8 @@ pub(crate) async fn run(command: Plugin) -> u8 {
         Plugin::Bench(command) => bench::run(command).await,
         Plugin::Sign(command) => sign::run(&command),
         Plugin::Verify(command) => verify::run(&command),
+        Plugin::Push(command) => push::run(command).await,
+        Plugin::Pull(command) => pull::run(command).await,
     }
 }
 

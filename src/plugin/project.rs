@@ -159,6 +159,11 @@ pub(super) fn settings(table: &mut Table<'_>) -> Option<Json> {
 /// # Errors
 /// If no policy of that name is built in.
 pub(super) fn named(text: &str) -> Result<Source, String> {
+    if text.starts_with("oci://") {
+        return Err(format!(
+            "pull it first, and name the file: portreeve plugin pull {text}"
+        ));
+    }
     match text.strip_prefix("builtin:") {
         Some("rules") => Ok(Source::Builtin("rules".to_owned())),
         Some(name) => Err(format!(
@@ -174,7 +179,7 @@ fn stem(component: &Source) -> String {
         Source::File(path) => path
             .file_stem()
             .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
-        Source::Oci(reference) => reference.clone(),
+        Source::Oci(artifact) => artifact.image.repository().to_owned(),
     }
 }
 
@@ -183,7 +188,7 @@ pub(super) fn shown(source: &Source) -> String {
     match source {
         Source::Builtin(name) => format!("builtin:{name}"),
         Source::File(path) => path.display().to_string(),
-        Source::Oci(reference) => format!("oci://{reference}"),
+        Source::Oci(artifact) => artifact.image.to_string(),
     }
 }
 

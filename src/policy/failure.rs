@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::config::Faults;
+use crate::config::{Faults, Source};
 use crate::signature::Refused;
 
 /// Why a policy could not decide. Never a denial: the request is refused and recorded as `failed`.
@@ -80,6 +80,9 @@ pub enum LoadError {
         /// The operating system's words.
         error: String,
     },
+    /// It is in a registry, and nothing of it was pulled.
+    #[error("{0}")]
+    Unpulled(String),
     /// The file of its settings cannot be read, or is no TOML or JSON.
     #[error("{0}")]
     SettingsFile(Faults),
@@ -249,6 +252,13 @@ impl LoadError {
                 | Self::Kept { .. }
                 | Self::Engine(_)
         )
+    }
+
+    /// Whether another file there would help. A registry can serve anything, so of what comes from there the signature counts, too:
+    /// it must not keep a gateway from its start.
+    #[must_use]
+    pub fn is_of_what_is_at(&self, source: &Source) -> bool {
+        self.is_of_the_file() || matches!((self, source), (Self::Signature { .. }, Source::Oci(_)))
     }
 
     /// The digest of the rejected bytes, if it is not known already.

@@ -46,6 +46,8 @@ mod rates;
 #[path = "../../src/fleet/server_tests.rs"]
 mod redis;
 mod refusals;
+mod registry;
+mod registry_server;
 mod relay;
 mod reloads;
 mod replayed;

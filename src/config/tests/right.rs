@@ -370,6 +370,33 @@ http = "127.0.0.1:9464"                                   # /metrics /healthz /r
 "#;
 
 #[test]
+fn a_component_may_be_in_a_registry_and_is_kept_below_the_folder_of_policies() {
+    let text = "[policy]\ndirectory = \"kept\"\n[[policy.plugin]]\nname = \"a\"\ncomponent = \"oci://ghcr.io/a/b:1\"\n\
+                [[policy.plugin]]\nname = \"b\"\ncomponent = \"oci://ghcr.io/a/b:1\"\n\
+                [oci]\ncredentials-file = \"docker.json\"\nplain-http = [\"127.0.0.1:5000\"]\npoll = \"5s\"\n\
+                mirrors = { \"ghcr.io\" = [\"10.0.0.1:5000\"] }";
+    let config = read(text).unwrap();
+    let files: Vec<_> = config
+        .policy
+        .plugins
+        .iter()
+        .filter_map(|plugin| plugin.component.file())
+        .collect();
+    assert!(
+        files.iter().all(|file| file.starts_with("/etc/portreeve/kept/pulled")),
+        "{files:?}"
+    );
+    assert_ne!(files[0], files[1], "each plugin has its own");
+    assert_eq!(config.oci.poll, std::time::Duration::from_secs(5));
+    assert_eq!(config.oci.plain_http, ["127.0.0.1:5000"]);
+    assert_eq!(
+        config.oci.mirrors,
+        [("ghcr.io".to_owned(), vec!["10.0.0.1:5000".to_owned()])]
+    );
+    assert!(config.oci.credentials_file.unwrap().ends_with("docker.json"));
+}
+
+#[test]
 fn signatures_are_demanded_and_revoked_keys_count_for_them() {
     let text = "[auth]\nrevoked-keys = \"revoked\"\n[policy]\nallowed-signers = \"allowed\"\n[[policy.plugin]]\nname = \"a\"\ncomponent = \"a.wasm\"\nsigners = [\"a@x\", \"b@x\"]\n";
     let policy = read(text).unwrap().policy;

@@ -25,13 +25,22 @@ fn every_wrong_value_is_said_with_its_place() {
 const WRONG: &[(&str, &str)] = &[
     ("server = 3", "1:10 server must be a table, found 3"),
     (
+        "[oci]\nplain-http = [\"http://10.0.0.1:5000\"]",
+        "2:15 oci.plain-http[0] `http://10.0.0.1:5000` is not a registry: expected a host name or IPv4 address, with a port where it \
+         is not the usual one, as in `registry.example.org` or `127.0.0.1:5000`",
+    ),
+    (
+        "[oci]\npoll = \"100ms\"",
+        "2:8 oci.poll must be a duration from 1s to 1d, found \"100ms\"",
+    ),
+    (
         "colour = 1",
-        "1:1 colour unknown key; expected one of: server, forwarding, auth, user, policy, algorithms, floors, via, outbound, limits, audit, admin, fleet",
+        "1:1 colour unknown key; expected one of: server, forwarding, auth, user, policy, algorithms, floors, via, outbound, limits, audit, admin, fleet, oci",
     ),
     ("[servers]", "1:2 servers unknown key; did you mean `server`?"),
     (
         "\"a\\nb\" = 1",
-        "1:1 \"a\\nb\" unknown key; expected one of: server, forwarding, auth, user, policy, algorithms, floors, via, outbound, limits, audit, admin, fleet",
+        "1:1 \"a\\nb\" unknown key; expected one of: server, forwarding, auth, user, policy, algorithms, floors, via, outbound, limits, audit, admin, fleet, oci",
     ),
     (
         "[policy.gates]\nmax-closed = \"5\"",
@@ -343,12 +352,13 @@ const WRONG_PLUGIN: &[(&str, &str)] = &[
          \"builtin:acl\"",
     ),
     (
-        "[[policy.plugin]]\nname = \"a\"\ncomponent = \"oci://ghcr.io/a/b:1\"",
-        "3:13 policy.plugin[0].component this version cannot load from a registry: pull the component and name its file",
+        "[[policy.plugin]]\nname = \"a\"\ncomponent = \"oci://ghcr.io/a/b\"",
+        "3:13 policy.plugin[0].component neither a tag nor a digest: append `:TAG` or `@sha256:DIGEST`",
     ),
     (
         "[[policy.plugin]]\nname = \"a\"\ncomponent = \"https://x/a.wasm\"",
-        "3:13 policy.plugin[0].component must be \"builtin:rules\" or the path of a file, found \"https://x/a.wasm\"",
+        "3:13 policy.plugin[0].component must be \"builtin:rules\", the path of a file, or \"oci://registry/repository:tag\", found \
+         \"https://x/a.wasm\"",
     ),
     (
         "[[policy.plugin]]\nname = \"a\"\ncomponent = \"a\"\n[[policy.plugin]]\nname = \"a\"\ncomponent = \"b\"",

@@ -157,8 +157,15 @@ async fn look(setup: &Setup) -> Result<Inspected, LoadError> {
     })
 }
 
-/// With every grant, because a component that lacks one can still be looked at.
-async fn described(offline: &Offline, setup: &Setup, component: Component) -> Result<Description, LoadError> {
+/// What a component says of itself. With every grant, because one that lacks some can still be looked at.
+///
+/// # Errors
+/// If it cannot be asked.
+pub(super) async fn described(
+    offline: &Offline,
+    setup: &Setup,
+    component: Component,
+) -> Result<Description, LoadError> {
     let plugin = Plugin {
         grants: vec![Grant::Log, Grant::Names, Grant::State, Grant::View],
         wasi: Wasi::Inert,

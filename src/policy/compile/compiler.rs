@@ -86,6 +86,12 @@ impl Compiler {
         Self(Confinement::program(path))
     }
 
+    /// How its processes are started, for other work that is done apart.
+    #[must_use]
+    pub(crate) fn confinement(&self) -> Confinement {
+        self.0.clone()
+    }
+
     /// How long a component may take the processor, default 60 s; on a busy machine that may last four
     /// times as long. Has no effect in this process.
     #[must_use]

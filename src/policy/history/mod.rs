@@ -103,7 +103,7 @@ impl History {
         let past = self.past_of(&plugin.name, at_start);
         let named = match &fresh {
             Ok(fresh) => fresh.identity(),
-            Err(error) if at_start && error.is_of_the_file() => {
+            Err(error) if at_start && error.is_of_what_is_at(&plugin.component) => {
                 let Some(entry) = past.in_force() else { return fresh };
                 let found = self.fresh_of(plugin, entry, signatures);
                 return match found {

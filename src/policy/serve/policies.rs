@@ -236,8 +236,12 @@ async fn first(
             Ok(built) => return Ok((built, named, passed_over)),
             Err(errors) => {
                 let is_known = |name: &String| faulty.iter().any(|(known, _)| known == name);
+                let is_at_fault = |name: &String, error: &LoadError| {
+                    let mut plugins = config.plugins.iter();
+                    plugins.any(|plugin| plugin.name == *name && error.is_of_what_is_at(&plugin.component))
+                };
                 let can_be = |(name, error): &(String, LoadError)| {
-                    error.is_of_the_file() && !is_known(name) && history.has_served(name)
+                    is_at_fault(name, error) && !is_known(name) && history.has_served(name)
                 };
                 if !errors.iter().all(can_be) {
                     return Err(errors);

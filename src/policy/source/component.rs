@@ -57,12 +57,12 @@ impl Component {
 
     /// The file that they were read from, unless they are part of the program.
     pub(in crate::policy) fn file(&self) -> Option<&Path> {
-        path(&self.provenance)
+        self.provenance.file()
     }
 }
 
 fn read(source: &Source) -> Result<Bytes, LoadError> {
-    let Some(path) = path(source) else {
+    let Some(path) = source.file() else {
         return Ok(Bytes::from_static(RULES));
     };
     let read = files::read(path, MOST_COMPONENT).map_err(|error| match error.kind() {
@@ -70,21 +70,15 @@ fn read(source: &Source) -> Result<Bytes, LoadError> {
             let length = std::fs::metadata(path).map_or(0, |found| found.len());
             LoadError::TooLarge(usize::try_from(length).unwrap_or(usize::MAX))
         }
+        ErrorKind::NotFound if let Source::Oci(artifact) = source => {
+            LoadError::Unpulled(format!("{}: nothing was pulled yet", artifact.image))
+        }
         _ => LoadError::Read {
             path: path.display().to_string(),
             error: error.to_string(),
         },
     });
     read.map(Bytes::from)
-}
-
-/// Where a component is, unless it is built in.
-fn path(source: &Source) -> Option<&Path> {
-    match source {
-        Source::Builtin(_) => None,
-        Source::File(path) => Some(path),
-        Source::Oci(reference) => Some(Path::new(reference)),
-    }
 }
 
 /// The SHA-256 of some bytes, hexadecimal.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::{OnChange, Plugin, Policy, Signatures, Source};
+use crate::config::{OnChange, Plugin, Policy, Signatures};
 use crate::files::Mark;
 use crate::signature;
 
@@ -139,11 +139,11 @@ impl Watched {
 /// Everything that a plugin is made of: its signature, if one is demanded, its component and its settings.
 pub(super) fn files_of(plugin: &Plugin, signatures: Option<&Signatures>) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    if let Source::File(path) = &plugin.component {
+    if let Some(path) = plugin.component.file() {
         if signatures.is_some() {
             files.push(signature::beside(path));
         }
-        files.push(path.clone());
+        files.push(path.to_owned());
     }
     files.extend(plugin.settings_file.clone());
     files
