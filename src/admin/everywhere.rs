@@ -12,7 +12,7 @@ use super::Steered;
 use super::filter::Wanted;
 use super::locks::{lift_here, lock_out};
 use super::peer::Administrator;
-use super::routes::{Answer, Closing, Failed, MAX_REASON, close_here, filter, json as shown, listed};
+use super::routes::{Answer, Closing, Failed, MAX_REASON, close_here, filter, json as shown, listed, set};
 use crate::fleet::{Answered, Fleet, Heard};
 use crate::locks::Lock;
 use crate::request::printable;
@@ -101,13 +101,13 @@ pub(super) async fn close<S: Steered>(
     let mut gathered = gathered(answered, "answers");
     // As of one gateway: the ids, which are unique over all.
     for key in ["closed", "sessions"] {
-        let of_each = gathered["answers"].as_array().into_iter().flatten();
+        let of_each = gathered.get("answers").and_then(Value::as_array).into_iter().flatten();
         let ids: Vec<Value> = of_each
             .filter_map(|one| one[key].as_array().cloned())
             .flatten()
             .collect();
         if key == "closed" || !ids.is_empty() {
-            gathered[key] = ids.into();
+            set(&mut gathered, key, ids);
         }
     }
     if let Some(all) = gathered.as_object_mut() {
@@ -176,7 +176,7 @@ fn gathered(answered: Vec<Answered>, key: &str) -> Value {
         gateways.push(gateway);
     }
     let mut gathered = json!({ "gateways": gateways, "missing": missing });
-    gathered[key] = entries.into();
+    set(&mut gathered, key, entries);
     gathered
 }
 

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::peer::Administrator;
-use super::routes::{Answer, Everywhere, Failed, MAX_REASON, announce, json, said};
+use super::routes::{Answer, Everywhere, Failed, MAX_REASON, announce, json, said, set};
 use super::time::Time;
 use super::view::{Closed, Locked, Unlocked};
 use super::{Steered, everywhere};
@@ -104,7 +104,7 @@ pub(super) fn lock_out<S: Steered>(
     let Lock { user, reason, .. } = lock.clone();
     let mut detail = serde_json::json!({ "user": user, "until": lock.until.map(|until| format!("{until:.6}")) });
     if everywhere {
-        detail["fleet"] = true.into();
+        set(&mut detail, "fleet", true);
     }
     announce(gateway, by, "lock", Some(&reason), detail);
     let held = gateway.locks().hold(lock);
@@ -155,7 +155,7 @@ pub(super) fn lift_here<S: Steered>(
 ) -> impl Future<Output = Answer<Result<(), LocksError>>> + use<S> {
     let mut detail = serde_json::json!({ "user": user });
     if everywhere {
-        detail["fleet"] = true.into();
+        set(&mut detail, "fleet", true);
     }
     announce(gateway, by, "unlock", None, detail);
     gateway.locks().lift(user);

@@ -409,7 +409,7 @@ pub(super) fn close_here<S: Steered>(gateway: &S, asked: Closing, by: &Administr
         "target": asked.wanted.target, "plugin": asked.wanted.plugin,
     });
     if asked.everywhere {
-        detail["fleet"] = true.into();
+        set(&mut detail, "fleet", true);
     }
     let filter = filter(asked.wanted)?;
     let was_open = |since: Timestamp| asked.opened_by.is_none_or(|by| since <= by);
@@ -435,6 +435,13 @@ pub(super) fn close_here<S: Steered>(gateway: &S, asked: Closing, by: &Administr
         forward.stop.end(Cause::Killed);
     }
     Ok(closed)
+}
+
+/// Sets a key of an object.
+pub(super) fn set(object: &mut Value, key: &str, value: impl Into<Value>) {
+    if let Some(object) = object.as_object_mut() {
+        object.insert(key.to_owned(), value.into());
+    }
 }
 
 /// A reason that must be given.

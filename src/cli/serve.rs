@@ -140,17 +140,18 @@ async fn obey(mut signals: Signals, gateway: &Gateway, program: Option<&Program>
         notify::tell(Fact::Replaced { by });
         gateway.retire().await;
     });
-    loop {
+    // A service manager sends its signal to a gateway, too, that an administrator told to drain before: that is its first one.
+    let mut more_stops = loop {
         tokio::select! {
             order = signals.next() => match order {
                 Order::Reload => gateway.reload_in_background(),
                 Order::Upgrade => upgrade(gateway, program.filter(|_| !replaced.get())),
-                Order::Stop => break,
+                Order::Stop => break 1,
             },
-            () = gateway.asked_to_drain() => break,
+            () = gateway.asked_to_drain() => break 2,
             () = &mut retiring => return DONE,
         }
-    }
+    };
     // The service manager hears of the main process only.
     if !replaced.get() {
         notify::tell(Fact::Stops);
@@ -158,7 +159,8 @@ async fn obey(mut signals: Signals, gateway: &Gateway, program: Option<&Program>
     let stops_again = async {
         loop {
             match signals.next().await {
-                Order::Stop => return,
+                Order::Stop if more_stops == 1 => return,
+                Order::Stop => more_stops -= 1,
                 Order::Upgrade => tracing::warn!("upgrade refused: this gateway is stopping"),
                 Order::Reload => {}
             }

@@ -86,10 +86,10 @@ fn ask(path: &str) -> Vec<Value> {
     };
     let asked = runtime.block_on(async { timeout(PATIENCE, client::get(&socket, path, &[])).await });
     match asked {
-        Ok(Ok(Answer { ok: true, body })) => match body {
-            Value::Array(all) => all,
-            _ => Vec::new(),
-        },
+        Ok(Ok(Answer {
+            ok: true,
+            body: Value::Array(all),
+        })) => all,
         _ => Vec::new(),
     }
 }

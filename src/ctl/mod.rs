@@ -273,8 +273,8 @@ fn with<'a>(fleet: bool, mut query: Vec<(&'static str, &'a str)>) -> Vec<(&'stat
 
 /// For all gateways. One that is older does not know the key, so it is left out otherwise.
 fn everywhere(mut body: Value, fleet: bool) -> Value {
-    if fleet {
-        body["fleet"] = true.into();
+    if let Some(body) = body.as_object_mut().filter(|_| fleet) {
+        body.insert("fleet".to_owned(), true.into());
     }
     body
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Process, Server, Setup, eventually};
+use crate::harness::{Process, Server, Setup, eventually, ping};
 use crate::upgrade::heard;
 
 fn said(gateway: &Process) -> String {
@@ -90,4 +90,22 @@ fn the_log_level_is_shown_and_changed_while_the_gateway_runs() {
     let before = said(&gateway).matches("logged in").count();
     assert_eq!(gateway.through(&target.address()).stdout, "x");
     assert_eq!(said(&gateway).matches("logged in").count(), before);
+}
+
+/// As in a pod, or with `ExecStop=` in a unit: a hook drains, and then the service manager sends its signal.
+#[test]
+fn a_signal_after_a_drain_by_an_administrator_cuts_nothing() {
+    let target = Server::echo();
+    let mut gateway = heard(Setup::allowing());
+    let open = gateway.local(&target.address());
+    let mut near = open.connect();
+    assert!(ping(&mut near));
+    assert_eq!(ctl(&gateway, &["drain", "--timeout", "10m"]).0, 0);
+    gateway.signal("TERM");
+    for _ in 0..20 {
+        assert!(ping(&mut near), "the first signal cuts nothing");
+        let (code, words) = ctl(&gateway, &["tunnels"]);
+        assert!(code == 0 && words.contains("alice"), "{words}");
+    }
+    assert_eq!(gateway.ended_by("TERM"), Some(1), "a second one does");
 }

@@ -416,8 +416,9 @@ fn what_is_no_component_does_not_start_a_gateway() {
     let (registry, author) = (Registry::open(), Author::new());
     let component = fs::read(author.write("first.wasm", &Guest::that(allows()))).unwrap();
     let wasm = "application/wasm";
+    type Row<'a> = (&'a str, (&'a str, &'a [u8], usize), &'a str);
     #[rustfmt::skip]
-    let table: [(&str, (&str, &[u8], usize), &str); 5] = [
+    let table: [Row<'_>; 5] = [
         ("image",    ("application/vnd.oci.image.layer.v1.tar+gzip", b"x", 1), "push the component with `portreeve plugin push`"),
         ("huge",     (wasm, &component, (64 << 20) + 1),                       "the limit is 64 MiB"),
         ("short",    (wasm, &component, component.len() + 1),                  "does not match its digest or size"),

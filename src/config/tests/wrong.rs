@@ -340,7 +340,7 @@ const WRONG_PLUGIN: &[(&str, &str)] = &[
     ),
     (
         "[[policy.plugin]]\nname = \"a\"",
-        "1:1 policy.plugin[0].component missing: \"builtin:rules\" or the path of a file",
+        "1:1 policy.plugin[0].component missing: \"builtin:rules\", the path of a file, or \"oci://registry/repository:tag\"",
     ),
     (
         "[[policy.plugin]]\nname = \"a b\"\ncomponent = \"a.wasm\"",
