@@ -15,7 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Steered;
 use super::filter::{Filter, Wanted};
-use super::routes::{Answer, Failed, filter};
+use super::lists::filter;
+use super::routes::{Answer, Failed};
 use super::serve::Until;
 use crate::events::{Fact, Missed, Reading};
 

@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Steered;
+use super::close::{Closing, close_here};
 use super::filter::Wanted;
+use super::lists::{filter, listed};
 use super::locks::{lift_here, lock_out};
 use super::peer::Administrator;
-use super::routes::{Answer, Closing, Failed, MAX_REASON, close_here, filter, json as shown, listed, set};
+use super::routes::{Answer, Failed, MAX_REASON, json as shown, set};
 use crate::fleet::{Answered, Fleet, Heard};
 use crate::locks::Lock;
 use crate::request::printable;
@@ -222,7 +224,7 @@ pub(crate) async fn obey<S: Steered>(gateway: Arc<S>, heard: Heard) {
                 reply(&gateway, question, closed.map(|closed| json!(closed)));
             }
         }
-        // Nobody waits for what was asked long ago.
+        // The administrator has stopped waiting for an old question.
         Order::Show { question, what, wanted } => {
             let late = at.is_none_or(|at| Timestamp::now().duration_since(at).as_secs() > LATE);
             if !late {
@@ -276,7 +278,7 @@ fn reply<S: Steered>(gateway: &Arc<S>, question: String, found: Answer<Value>) {
     });
 }
 
-/// Seconds after which nobody waits for an answer, and after which a close is about what was open then.
+/// Seconds after which an administrator has stopped waiting. A close that arrives later ends only what was open when it was asked for.
 const LATE: i64 = 10;
 /// Bytes of one gateway's answer.
 const MOST_ANSWER: usize = 1 << 20;

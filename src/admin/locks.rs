@@ -13,8 +13,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::lists::Everywhere;
 use super::peer::Administrator;
-use super::routes::{Answer, Everywhere, Failed, MAX_REASON, announce, json, said, set};
+use super::routes::{Answer, Failed, MAX_REASON, announce, json, said, set};
 use super::time::Time;
 use super::view::{Closed, Locked, Unlocked};
 use super::{Steered, everywhere};
@@ -93,7 +94,7 @@ fn later_than(lock: Option<&Lock>) -> Timestamp {
     after.map_or_else(Timestamp::now, |after| after.max(Timestamp::now()))
 }
 
-/// Locks a user out here. All of it without a pause: an administrator who goes away now leaves nobody in. What is returned keeps the
+/// Locks a user out here. It does so without a pause, so it is complete even if the administrator disconnects. What is returned keeps the
 /// lock over a restart.
 pub(super) fn lock_out<S: Steered>(
     gateway: &S,

@@ -9,10 +9,12 @@
 //! policies. Invariant: a request on the control socket is served only after its peer was admitted, and every change is in the audit
 //! log with the user who asked for it.
 
+mod close;
 mod events;
 mod everywhere;
 mod filter;
 mod health;
+mod lists;
 mod locks;
 mod log_level;
 mod monitoring;
@@ -70,7 +72,7 @@ pub(crate) trait Steered: Rollout {
     fn sessions(&self) -> &Sessions;
     /// Who is locked out.
     fn locks(&self) -> &Locks;
-    /// The other gateways, where there are some.
+    /// The fleet, if this gateway belongs to one.
     fn fleet(&self) -> Option<&Fleet>;
     /// Where what goes on without the administrator runs.
     fn tasks(&self) -> &TaskTracker;

@@ -1,30 +1,28 @@
-//! The control socket's paths under `/v1`.
+//! The control socket's paths under `/v1`, and how it answers.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Query, RawQuery, State};
+use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json, Router};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
-use super::everywhere::What;
-use super::filter::{Filter, Wanted};
-use super::openapi::{Documented, Failure, answers, lists, shapes, text};
+use super::close::{Close, close};
+use super::filter::Wanted;
+use super::lists::{self, Everywhere};
+use super::openapi::{self, Documented, Failure, answers, shapes, text};
 use super::peer::Administrator;
 use super::time::Time;
 use super::view::{Closed, Draining, Locked, LogLevel, SessionView, Status, TunnelView, Unlocked};
-use super::{Reloaded, Steered, events, everywhere, health, locks, log_level, monitoring, policies};
+use super::{Reloaded, Steered, events, health, locks, log_level, monitoring, policies};
 use crate::events::{Event, Subject};
-use crate::request::{Action, Cause, printable};
-use crate::sessions::{Forward, SHORTEST, Session};
+use crate::request::printable;
 
 /// Every path of the control socket; the peer was admitted.
 pub(super) fn control<S: Steered>(gateway: Arc<S>) -> Router {
@@ -43,28 +41,28 @@ pub(super) fn control<S: Steered>(gateway: Arc<S>) -> Router {
 fn documented<S: Steered>() -> Documented<Arc<S>> {
     use Failure::{BadRequest, Conflict, Internal, NotFound, Unavailable, Unprocessable};
     let found = |summary| {
-        lists::<TunnelView>(summary)
+        openapi::lists::<TunnelView>(summary)
             .queried_by::<Wanted>()
             .fails(&[BadRequest, Conflict, Unavailable])
     };
     Documented::new()
         .get(
             "/v1/status",
-            status::<S>,
+            lists::status::<S>,
             answers::<Status>("The state of the gateway.")
                 .queried_by::<Everywhere>()
                 .fails(&[BadRequest, Conflict, Unavailable]),
         )
         .get(
             "/v1/sessions",
-            sessions::<S>,
-            lists::<SessionView>("Open sessions.")
+            lists::sessions::<S>,
+            openapi::lists::<SessionView>("Open sessions.")
                 .queried_by::<Wanted>()
                 .only(&["session", "user", "fleet"])
                 .fails(&[BadRequest, Conflict, Unavailable]),
         )
-        .get("/v1/tunnels", tunnels::<S>, found("Open tunnels."))
-        .get("/v1/listeners", listeners::<S>, found("Open listeners."))
+        .get("/v1/tunnels", lists::tunnels::<S>, found("Open tunnels."))
+        .get("/v1/listeners", lists::listeners::<S>, found("Open listeners."))
         .get(
             "/v1/events",
             events::events::<S>,
@@ -89,7 +87,7 @@ fn documented<S: Steered>() -> Documented<Arc<S>> {
         .get(
             "/v1/locks",
             locks::all::<S>,
-            lists::<shapes::Lock>("Users who are locked out."),
+            openapi::lists::<shapes::Lock>("Users who are locked out."),
         )
         .put(
             "/v1/locks/{user}",
@@ -204,237 +202,6 @@ pub(super) type Answer<T> = Result<T, Failed>;
 pub(super) fn json(value: &impl Serialize) -> Response {
     let headers = [(header::CACHE_CONTROL, "no-store")];
     (headers, Json(value)).into_response()
-}
-
-async fn status<S: Steered>(
-    State(gateway): State<Arc<S>>,
-    asked: Result<Query<Everywhere>, QueryRejection>,
-) -> Answer<Response> {
-    let Query(Everywhere { fleet }) = asked?;
-    if fleet {
-        return everywhere::show(&*gateway, What::Status, Wanted::default()).await;
-    }
-    Ok(json(&gateway.status()))
-}
-
-/// Whether all gateways of the fleet are meant.
-#[derive(Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Everywhere {
-    /// On all gateways of the fleet, and not only on this one.
-    #[serde(default)]
-    pub(super) fleet: bool,
-}
-
-async fn sessions<S: Steered>(
-    State(gateway): State<Arc<S>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Answer<Response> {
-    show(&*gateway, wanted, What::Sessions).await
-}
-
-async fn tunnels<S: Steered>(
-    State(gateway): State<Arc<S>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Answer<Response> {
-    show(&*gateway, wanted, What::Tunnels).await
-}
-
-async fn listeners<S: Steered>(
-    State(gateway): State<Arc<S>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Answer<Response> {
-    show(&*gateway, wanted, What::Listeners).await
-}
-
-async fn show<S: Steered>(gateway: &S, wanted: Result<Query<Wanted>, QueryRejection>, what: What) -> Answer<Response> {
-    let Query(wanted) = wanted?;
-    if wanted.fleet {
-        return everywhere::show(gateway, what, wanted).await;
-    }
-    match what {
-        What::Status => Ok(json(&gateway.status())),
-        What::Sessions => Ok(json(&sessions_here(gateway, wanted)?)),
-        What::Tunnels => Ok(json(&open_here(gateway, wanted, is_tunnel).await?)),
-        What::Listeners => Ok(json(&open_here(gateway, wanted, is_listener).await?)),
-    }
-}
-
-/// The same for whoever puts lists together.
-pub(super) async fn listed<S: Steered>(gateway: &S, what: What, wanted: Wanted) -> Answer<Value> {
-    Ok(match what {
-        What::Status => serde_json::json!(gateway.status()),
-        What::Sessions => serde_json::json!(sessions_here(gateway, wanted)?),
-        What::Tunnels => serde_json::json!(open_here(gateway, wanted, is_tunnel).await?),
-        What::Listeners => serde_json::json!(open_here(gateway, wanted, is_listener).await?),
-    })
-}
-
-fn is_tunnel(action: Action) -> bool {
-    !is_listener(action)
-}
-
-fn is_listener(action: Action) -> bool {
-    action == Action::Listen
-}
-
-fn sessions_here<S: Steered>(gateway: &S, wanted: Wanted) -> Answer<Vec<SessionView>> {
-    let wanted = wanted
-        .only_sessions()
-        .map_err(|words| Failed::new(StatusCode::BAD_REQUEST, words))?;
-    let Wanted { session, user, .. } = wanted;
-    let mut open = HashMap::<String, Vec<Arc<Forward>>>::new();
-    for forward in gateway.sessions().forwards() {
-        let session = forward.request.connection.id.clone();
-        open.entry(session).or_default().push(forward);
-    }
-    let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
-    let mut found = gateway.sessions().all();
-    found.retain(|one| is(&session, &one.connection.id) && is(&user, &one.user));
-    found.sort_by(|one, other| one.connection.id.cmp(&other.connection.id));
-    let open_of = |one: &Session| open.get(&one.connection.id).map(Vec::as_slice).unwrap_or_default();
-    Ok(found.iter().map(|one| SessionView::new(one, open_of(one))).collect())
-}
-
-async fn open_here<S: Steered>(gateway: &S, wanted: Wanted, kind: fn(Action) -> bool) -> Answer<Vec<TunnelView>> {
-    let filter = filter(wanted)?;
-    let mut found = found(gateway, &filter);
-    found.retain(|forward| kind(forward.request.action));
-    let rates = |found: &[Arc<Forward>]| -> Vec<_> {
-        let now = Instant::now();
-        found.iter().map(|forward| forward.rate(now)).collect()
-    };
-    let mut rate = rates(&found);
-    if rate.contains(&None) {
-        // Nobody has looked lately.
-        tokio::time::sleep(SHORTEST).await;
-        rate = rates(&found);
-    }
-    let shown = found.iter().zip(rate);
-    Ok(shown.map(|(forward, rate)| TunnelView::new(forward, rate)).collect())
-}
-
-pub(super) fn filter(wanted: Wanted) -> Answer<Filter> {
-    Filter::new(wanted).map_err(|words| Failed::new(StatusCode::BAD_REQUEST, words))
-}
-
-/// In the order in which they were opened.
-fn found<S: Steered>(gateway: &S, filter: &Filter) -> Vec<Arc<Forward>> {
-    let mut found = gateway.sessions().forwards();
-    found.retain(|forward| filter.matches(forward));
-    found.sort_by(|one, other| one.request.id.cmp(&other.request.id));
-    found
-}
-
-/// At least one of the filters must be there, and all of them must match.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = CloseRequest)]
-struct Close {
-    /// The id of a tunnel or listener.
-    #[schema(nullable = false)]
-    tunnel: Option<String>,
-    /// The id of a session.
-    #[schema(nullable = false)]
-    session: Option<String>,
-    /// The name of a user.
-    #[schema(nullable = false)]
-    user: Option<String>,
-    /// A network, or a pattern with `*` for a host, a host and port, or a socket.
-    #[schema(nullable = false)]
-    target: Option<String>,
-    /// The configured name of the policy that decided.
-    #[schema(nullable = false)]
-    plugin: Option<String>,
-    /// Why; it must be there unless this is a dry run.
-    #[schema(nullable = false)]
-    reason: Option<String>,
-    /// The answer says what would be closed, and nothing is.
-    #[serde(default)]
-    dry_run: bool,
-    /// On all gateways of the fleet.
-    #[serde(default)]
-    fleet: bool,
-}
-
-async fn close<S: Steered>(
-    State(gateway): State<Arc<S>>,
-    Extension(administrator): Extension<Administrator>,
-    asked: Result<Json<Close>, JsonRejection>,
-) -> Answer<Response> {
-    let Json(asked) = asked?;
-    let (reason, dry_run, fleet) = (asked.reason, asked.dry_run, asked.fleet);
-    let wanted = Wanted {
-        tunnel: asked.tunnel,
-        session: asked.session,
-        user: asked.user,
-        target: asked.target,
-        action: None,
-        plugin: asked.plugin,
-        fleet: false,
-    };
-    if filter(wanted.clone())?.is_empty() {
-        let words = "nothing to close was named: expected at least one of tunnel, session, user, target and plugin";
-        return Err(Failed::new(StatusCode::BAD_REQUEST, words));
-    }
-    let reason = if dry_run { reason } else { Some(said(reason)?) };
-    if fleet {
-        return everywhere::close(&*gateway, wanted, reason, dry_run, &administrator).await;
-    }
-    let closing = Closing {
-        wanted,
-        reason,
-        dry_run,
-        opened_by: None,
-        everywhere: false,
-    };
-    Ok(json(&close_here(&*gateway, closing, &administrator)?))
-}
-
-/// What is to be closed on this gateway.
-pub(super) struct Closing {
-    pub(super) wanted: Wanted,
-    /// There is one unless nothing is closed.
-    pub(super) reason: Option<String>,
-    pub(super) dry_run: bool,
-    /// Only what was open then; all of it where that is now.
-    pub(super) opened_by: Option<Timestamp>,
-    /// All gateways were told.
-    pub(super) everywhere: bool,
-}
-
-pub(super) fn close_here<S: Steered>(gateway: &S, asked: Closing, by: &Administrator) -> Answer<Closed> {
-    let mut detail = serde_json::json!({
-        "tunnel": asked.wanted.tunnel, "session": asked.wanted.session, "user": asked.wanted.user,
-        "target": asked.wanted.target, "plugin": asked.wanted.plugin,
-    });
-    if asked.everywhere {
-        set(&mut detail, "fleet", true);
-    }
-    let filter = filter(asked.wanted)?;
-    let was_open = |since: Timestamp| asked.opened_by.is_none_or(|by| since <= by);
-    let mut found = found(gateway, &filter);
-    found.retain(|forward| was_open(forward.since));
-    let mut ending = gateway.sessions().all();
-    ending.retain(|one| filter.session_alone() == Some(one.connection.id.as_str()) && was_open(one.connection.since));
-    let closed = Closed::new(&found, &ending);
-    if asked.dry_run {
-        return Ok(closed);
-    }
-    let reason = said(asked.reason)?;
-    announce(gateway, by, "close", Some(&reason), detail);
-    for session in &ending {
-        session.end(
-            Cause::Killed,
-            format!("an administrator ended the session: {}", printable(&reason, MAX_REASON)),
-        );
-    }
-    let why = format!("an administrator closed it: {}", printable(&reason, MAX_REASON));
-    for forward in &found {
-        gateway.events().followers().say_closed(&forward.request, &why);
-        forward.stop.end(Cause::Killed);
-    }
-    Ok(closed)
 }
 
 /// Sets a key of an object.

@@ -1,5 +1,5 @@
-//! The thread that answers administrators and monitors. The system runs it when the threads that forward have nothing to do, so
-//! whoever asks much, slowly or nonsense is answered later and delays nobody's bytes.
+//! The thread that serves administrators and monitors. It has a lower priority than the threads that forward, so a flood of requests,
+//! slow clients or garbage make its answers later, and delay no relayed bytes.
 
 use std::io;
 
