@@ -75,10 +75,12 @@ pub(super) async fn put<S: Steered>(
         admin: administrator.name.clone(),
     };
     let (closed, kept) = lock_out(&*gateway, lock.clone(), &administrator, fleet)?;
+    // Kept here first: the others may be out of reach.
+    let kept = kept.await;
     if fleet {
         everywhere::lock(&*gateway, &lock).await?;
     }
-    kept.await?.map_err(|error| {
+    kept?.map_err(|error| {
         let words = format!(
             "{} is locked until this gateway ends, because the lock cannot be kept: {error}",
             lock.user
@@ -136,11 +138,11 @@ pub(super) async fn lift<S: Steered>(
         return Err(Failed::new(StatusCode::NOT_FOUND, words));
     }
     let at = later_than(gateway.locks().of(&user).as_deref());
-    let kept = lift_here(&*gateway, &user, &administrator, fleet);
+    let kept = lift_here(&*gateway, &user, &administrator, fleet).await;
     if fleet {
         everywhere::unlock(&*gateway, &user, at, &administrator).await?;
     }
-    kept.await?.map_err(|error| {
+    kept?.map_err(|error| {
         let words = format!("{user} is unlocked until this gateway ends, because that cannot be kept: {error}");
         Failed::new(StatusCode::INTERNAL_SERVER_ERROR, words)
     })?;

@@ -304,3 +304,21 @@ fn redis_is_reached_through_tls_with_an_authority_of_the_administrator() {
         (redis.cli(&["ZCARD", "portreeve:{gateways}"]) == "1").then_some(())
     });
 }
+
+/// The others cannot be told, but a restart must not let the user in again here.
+#[test]
+fn a_lock_for_all_that_only_this_gateway_hears_of_is_kept_all_the_same() {
+    let redis = Redis::start();
+    let gateway = shares(alone(), &redis, "timeout = \"1s\"").start();
+    connected(&gateway);
+    let kept = |gateway: &Running| std::fs::read_to_string(gateway.path("policies/locks.json")).unwrap_or_default();
+    drop(redis);
+    let told = ctl(&gateway, &["lock", "alice", "--fleet", "--reason", "a test"]);
+    assert!(told.code == 1 && told.err.contains("could not be told"), "{}", told.err);
+    assert!(kept(&gateway).contains("alice"), "{}", kept(&gateway));
+    assert_eq!(login(&gateway), REFUSED);
+    let told = ctl(&gateway, &["unlock", "alice", "--fleet"]);
+    assert!(told.code == 1 && told.err.contains("could not be told"), "{}", told.err);
+    assert!(!kept(&gateway).contains("alice"), "{}", kept(&gateway));
+    assert_eq!(login(&gateway), ADMITTED);
+}
