@@ -54,13 +54,13 @@ impl View {
         let _in_use = self.session.in_use();
         let mut news = self.events.followers().follow(&self.session.user);
         let (began, mut meter) = (Instant::now(), Meter::default());
+        let (mut below, mut listed) = (String::new(), None::<Instant>);
         let mut seconds = interval(SECOND);
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let Keys { left, entered } = keys;
         let mut text = self.greeting();
         loop {
-            let shown = self.shown(&text, &mut meter, began.elapsed());
-            let mut shown = shown.into();
+            let mut shown = self.shown(&text, &mut meter, &below).into();
             let leaves = tokio::select! {
                 sent = screen.data(&mut shown) => !sent,
                 () = left.cancelled() => true,
@@ -69,8 +69,19 @@ impl View {
                 break;
             }
             text = tokio::select! {
-                _ = seconds.tick(), if self.terminal.is_some() => String::new(),
-                () = entered.notified() => self.open_now(&Rated::Yes),
+                // A user may have thousands of tunnels, and many terminals: they are counted and listed once a second in each, however
+                // often something is decided or Enter is pressed.
+                _ = seconds.tick(), if self.terminal.is_some() => {
+                    below = self.counted(&mut meter, began.elapsed());
+                    String::new()
+                }
+                () = entered.notified() => match listed.is_none_or(|listed| listed.elapsed() >= SECOND) {
+                    true => {
+                        listed = Some(Instant::now());
+                        self.open_now(&Rated::Yes)
+                    }
+                    false => String::new(),
+                },
                 next = news.next() => match next {
                     Ok(next) => self.line(&next),
                     Err(RecvError::Lagged(missed)) => format!("({missed} decisions are not shown)\n"),
@@ -88,19 +99,27 @@ impl View {
         screen.close().await;
     }
 
-    /// What to send for these lines: on a terminal with the meter below them.
-    fn shown(&self, text: &str, meter: &mut Meter, at: Duration) -> String {
+    /// What to send for these lines: on a terminal with the last line below them.
+    fn shown(&self, text: &str, meter: &mut Meter, below: &str) -> String {
         let end = if self.terminal.is_some() { "\r\n" } else { "\n" };
         let lines: String = text.lines().map(|line| printable(line, MAX_LINE) + end).collect();
-        let Some(columns) = &self.terminal else {
-            return lines;
-        };
-        let columns = match columns.load(Ordering::Relaxed) {
+        match self.terminal {
+            Some(_) => meter.over(&lines, below.to_owned()),
+            None => lines,
+        }
+    }
+
+    /// The last line of the terminal.
+    fn counted(&self, meter: &mut Meter, at: Duration) -> String {
+        let columns = self
+            .terminal
+            .as_ref()
+            .map_or(0, |columns| columns.load(Ordering::Relaxed));
+        let columns = match columns {
             0 => USUAL_COLUMNS,
             columns => usize::try_from(columns).unwrap_or(USUAL_COLUMNS).min(MAX_LINE),
         };
-        let line = meter.line(at, self.sessions.share_of(&self.session.user), columns);
-        meter.over(&lines, line)
+        meter.line(at, self.sessions.share_of(&self.session.user), columns)
     }
 
     fn greeting(&self) -> String {
