@@ -58,19 +58,26 @@ pub(crate) fn read_text(path: &Path, most: u64) -> io::Result<String> {
 /// # Errors
 /// A sentence that names the file and the fix.
 pub(crate) fn read_secret(path: &Path) -> Result<String, String> {
-    let cannot = |error: &dyn std::fmt::Display| format!("{}: cannot be read: {error}", path.display());
-    let file = open(path).map_err(|error| cannot(&error))?;
-    let mode = file.metadata().map_err(|error| cannot(&error))?.mode();
-    if mode & 0o027 != 0 {
-        let mode = mode & 0o777;
-        return Err(format!(
-            "{}: has mode {mode:04o}: chmod it to 0600 or 0640",
-            path.display()
-        ));
-    }
-    let text = read_capped(file, MOST_SECRET).map_err(|error| cannot(&error))?;
-    let text = String::from_utf8(text.unwrap_or_default()).map_err(|error| cannot(&error))?;
+    let text = read_private(path, MOST_SECRET)?;
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+/// The text of a file that only its owner and its group can read, of at most so many bytes.
+///
+/// # Errors
+/// A sentence that names the file and the fix.
+pub(crate) fn read_private(path: &Path, most: u64) -> Result<String, String> {
+    let wrong = |what: &str| format!("{}: {what}", path.display());
+    let cannot = |error: &dyn std::fmt::Display| wrong(&format!("cannot be read: {error}"));
+    let file = open(path).map_err(|error| cannot(&error))?;
+    // Of the file that is read, whatever is at its path by then.
+    let mode = file.metadata().map_err(|error| cannot(&error))?.mode() & 0o777;
+    if mode & 0o027 != 0 {
+        return Err(wrong(&format!("has mode {mode:04o}: chmod it to 0600 or 0640")));
+    }
+    let text = read_capped(file, most).map_err(|error| cannot(&error))?;
+    let text = text.ok_or_else(|| wrong(&format!("has more than {most} bytes")))?;
+    String::from_utf8(text).map_err(|_| wrong("is not UTF-8"))
 }
 
 /// Everything in the file, or `None` if that is more than `most` bytes.

@@ -1,6 +1,5 @@
 //! The name and the password that a proxy wants, from a file that others cannot read.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use base64::Engine;
@@ -21,22 +20,9 @@ impl Credentials {
     /// # Errors
     /// A sentence that names the file and the fix.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
-        let shown = path.display();
-        let file = files::open(path).map_err(|error| format!("{shown}: cannot be read: {error}"))?;
-        let mode = file
-            .metadata()
-            .map_err(|error| format!("{shown}: cannot be read: {error}"))?
-            .mode();
-        if mode & 0o027 != 0 {
-            let mode = mode & 0o777;
-            return Err(format!("{shown}: has mode {mode:04o}: chmod it to 0600 or 0640"));
-        }
-        let text = files::read_capped(file, MOST)
-            .map_err(|error| format!("{shown}: cannot be read: {error}"))?
-            .ok_or_else(|| format!("{shown}: has more than {MOST} bytes"))?;
-        let text = String::from_utf8(text).map_err(|_| format!("{shown}: is not UTF-8"))?;
+        let text = files::read_private(path, MOST)?;
         let line = text.lines().next().unwrap_or_default();
-        Self::parse(line).map_err(|words| format!("{shown}: {words}"))
+        Self::parse(line).map_err(|words| format!("{}: {words}", path.display()))
     }
 
     pub(super) fn parse(line: &str) -> Result<Self, &'static str> {

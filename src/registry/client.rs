@@ -95,7 +95,7 @@ impl<'a> Session<'a> {
         Ok(None)
     }
 
-    /// Pushes an artifact. The tag is set last, so whoever sees it finds all of it, with its signature.
+    /// Pushes an artifact. The tag is set last, so a client that sees it finds the whole artifact, with its signature.
     pub(super) async fn push(
         &self,
         image: &Name,

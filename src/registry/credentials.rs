@@ -1,7 +1,6 @@
 //! Credentials for registries, from a file as `docker login` writes it.
 
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -53,20 +52,17 @@ impl Source {
     pub(super) fn read(&self, registry: &str) -> Result<Option<Credentials>, String> {
         let Some(path) = &self.path else { return Ok(None) };
         let wrong = |what: &str| format!("{}: {what}", path.display());
-        let text = match files::read_text(path, MOST) {
-            Ok(text) => text,
-            // Nobody named it, and a gateway has no business in a home directory that is not its own.
-            Err(error)
-                if !self.demanded && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
-            {
-                return Ok(None);
-            }
-            Err(error) => return Err(wrong(&format!("cannot be read: {error}"))),
+        let text = match self.demanded {
+            true => files::read_private(path, MOST)?,
+            // Docker's own file: who may read it is the business of Docker's user, and it need not be there.
+            false => match files::read_text(path, MOST) {
+                Ok(text) => text,
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+                    return Ok(None);
+                }
+                Err(error) => return Err(wrong(&format!("cannot be read: {error}"))),
+            },
         };
-        let mode = std::fs::metadata(path).map_or(0, |found| found.mode() & 0o777);
-        if self.demanded && mode & 0o027 != 0 {
-            return Err(wrong(&format!("has mode {mode:04o}: chmod it to 0600 or 0640")));
-        }
         of_registry(&text, registry).map_err(|what| wrong(&what))
     }
 }

@@ -238,7 +238,7 @@ impl Registries {
         Ok(places)
     }
 
-    /// With TLS, or without where that was named; on loopback, where nobody listens in, whichever it speaks.
+    /// With TLS, or without where that was named; on loopback, where the network cannot be read, either.
     fn ways(&self, registry: &str) -> &'static [bool] {
         match self.oci.plain_http.iter().any(|plain| plain == registry) {
             true => &[true],
