@@ -103,7 +103,7 @@ def check(gateway, target, collector):
 
 
 def check_away(gateway, collector):
-    """A collector that answers nothing delays nobody."""
+    """A collector that does not answer delays no forward."""
     collector.away.set()
     for _ in range(3):
         gateway.refused()
@@ -123,7 +123,7 @@ def main():
         gateway, target = Gateway(folder, stack), Target()
         check(gateway, target, collector)
         check_away(gateway, collector)
-    print("spans and log lines arrive at the collector, and one that is away delays nobody")
+    print("spans and log lines arrive at the collector, and one that does not answer delays no forward")
     return 0
 
 

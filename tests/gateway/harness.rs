@@ -642,6 +642,17 @@ impl Reached {
         lines
     }
 
+    /// Whether a new forward is allowed now; a policy that refuses it says so in these words.
+    pub fn allows_new(&self) -> bool {
+        let target = Server::named("the target");
+        let answer = self.through(&target.address());
+        assert!(
+            answer.stdout == "the target" || answer.errors.contains("the new policy says no"),
+            "{answer:?}"
+        );
+        answer.stdout == "the target"
+    }
+
     /// An `ssh` to this gateway, without any forward yet.
     pub fn ssh(&self) -> Ssh {
         self.ssh_with_key(&self.path("id"))

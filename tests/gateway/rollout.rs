@@ -25,17 +25,6 @@ fn candidate(gateway: &Reached, guest: &Guest) -> String {
     path.display().to_string()
 }
 
-/// Whether a new forward is allowed now.
-fn allows_now(gateway: &Reached) -> bool {
-    let target = Server::named("the target");
-    let answer = gateway.through(&target.address());
-    assert!(
-        answer.stdout == "the target" || answer.errors.contains("the new policy says no"),
-        "{answer:?}"
-    );
-    answer.stdout == "the target"
-}
-
 fn show(gateway: &Reached) -> Value {
     asked(gateway, &["policy", "show", "test"])
 }
@@ -85,7 +74,7 @@ fn a_policy_is_loaded_and_taken_back_and_does_not_come_back_by_itself() {
     let file = candidate(&gateway, &refusing());
     let loaded = asked(&gateway, &["policy", "load", "test", &file, "--reason", "a test"]);
     assert_eq!(loaded["generations"][1]["loaded_by"], "root", "{loaded}");
-    assert!(!allows_now(&gateway));
+    assert!(!gateway.allows_new());
     assert_eq!(states(&gateway), [state(1, "previous"), state(2, "active")]);
     let swapped = gateway.event("policy-swapped");
     assert_eq!((&swapped["generation"], &swapped["by"]), (&2.into(), &"root".into()));
@@ -96,7 +85,7 @@ fn a_policy_is_loaded_and_taken_back_and_does_not_come_back_by_itself() {
     );
 
     asked(&gateway, &["policy", "rollback", "test", "--reason", "it says no"]);
-    assert!(allows_now(&gateway));
+    assert!(gateway.allows_new());
     assert_eq!(states(&gateway), [state(2, "quarantined"), state(1, "active")]);
     // Neither the watched file nor a reload brings it back.
     let rejected = gateway.swap(&refusing());
@@ -106,15 +95,15 @@ fn a_policy_is_loaded_and_taken_back_and_does_not_come_back_by_itself() {
         "{rejected}"
     );
     gateway.reload().unwrap();
-    assert!(allows_now(&gateway));
+    assert!(gateway.allows_new());
     // By its name it comes, and then it may also be named by the configuration.
     asked(&gateway, &["policy", "load", "test", &file]);
-    assert!(!allows_now(&gateway));
+    assert!(!gateway.allows_new());
     let told = ctl(&gateway, &["policy", "rollback", "test", "--to", "7"]);
     assert_eq!(told.code, 1);
     assert!(told.err.contains("there is no generation 7"), "{}", told.err);
     asked(&gateway, &["policy", "rollback", "test", "--to", "1"]);
-    assert!(allows_now(&gateway));
+    assert!(gateway.allows_new());
 }
 
 #[test]
@@ -128,14 +117,14 @@ fn what_nobody_confirms_is_taken_back_and_what_is_confirmed_stays() {
         back["reason"].as_str().unwrap().contains("nobody confirmed it"),
         "{back}"
     );
-    assert!(allows_now(&gateway));
+    assert!(gateway.allows_new());
 
     let load = ["policy", "load", "test", &file, "--confirm-within", "1h"];
     asked(&gateway, &load);
     let confirmed = asked(&gateway, &["policy", "confirm", "test"]);
     assert!(confirmed["confirm_by"].is_null(), "{confirmed}");
     assert_eq!(gate(&gateway, "confirm")["result"], "passed");
-    assert!(!allows_now(&gateway));
+    assert!(!gateway.allows_new());
     let told = ctl(&gateway, &["policy", "confirm", "test"]);
     assert!(
         told.code == 1 && told.err.contains("waits for no confirmation"),
@@ -152,7 +141,7 @@ fn a_shadow_decides_nothing_and_shows_what_it_would() {
     let file = candidate(&gateway, &refusing());
     asked(&gateway, &["policy", "shadow", "test", &file]);
     for _ in 0..3 {
-        assert!(allows_now(&gateway));
+        assert!(gateway.allows_new());
     }
     let found = eventually("the differences", || {
         Some(asked(&gateway, &["policy", "differences", "test"])).filter(|found| found["different"] == 3)
@@ -181,7 +170,7 @@ fn a_shadow_decides_nothing_and_shows_what_it_would() {
     );
 
     asked(&gateway, &["policy", "promote", "test"]);
-    assert!(!allows_now(&gateway));
+    assert!(!gateway.allows_new());
     let told = ctl(&gateway, &["policy", "promote", "test"]);
     assert!(told.code == 1 && told.err.contains("has no shadow"), "{}", told.err);
     asked(&gateway, &["policy", "shadow", "test", &file]);
@@ -198,9 +187,9 @@ fn a_watched_file_can_be_told_to_stop_at_the_shadow() {
         states(&gateway).contains(&state(0, "shadow")).then_some(())
     });
     gateway.reload().unwrap();
-    assert!(allows_now(&gateway), "a reload does not promote it");
+    assert!(gateway.allows_new(), "a reload does not promote it");
     asked(&gateway, &["policy", "promote", "test"]);
-    assert!(!allows_now(&gateway));
+    assert!(!gateway.allows_new());
 }
 
 #[test]
@@ -224,13 +213,13 @@ fn a_file_that_was_put_in_force_by_name_before_may_be_taken_back_by_its_file() {
     let first = fs::read(gateway.path("policy.wasm")).unwrap();
     asked(&gateway, &["policy", "load", "test", &candidate(&gateway, &refusing())]);
     gateway.reload().unwrap();
-    assert!(!allows_now(&gateway), "the file has not changed");
+    assert!(!gateway.allows_new(), "the file has not changed");
     // The file follows, and then goes back: that is a new wish.
     fs::write(gateway.path("policy.wasm"), refusing().build()).unwrap();
     gateway.reload().unwrap();
     fs::write(gateway.path("policy.wasm"), first).unwrap();
     gateway.reload().unwrap();
-    assert!(allows_now(&gateway));
+    assert!(gateway.allows_new());
 }
 
 /// The ways in which a candidate may come.
@@ -266,7 +255,7 @@ fn refused(gateway: &Process, guest: &Guest, by: By) -> String {
             told.err
         }
     };
-    assert!(allows_now(gateway), "{by:?}: {reason}");
+    assert!(gateway.allows_new(), "{by:?}: {reason}");
     reason
 }
 
@@ -327,7 +316,7 @@ fn a_candidate_that_decides_too_much_otherwise_is_stopped_whichever_way_it_comes
     ];
     let decide = |gateway: &Process| {
         for _ in 0..2 {
-            assert!(allows_now(gateway));
+            assert!(gateway.allows_new());
         }
     };
     each_way(policy, true, decide, &refusing(), &words);
@@ -395,7 +384,7 @@ fn a_policy_that_begins_to_fail_is_taken_back_by_itself() {
     assert_eq!(gateway.swap(&bad)["event"], "policy-swapped");
     assert_eq!(gate(&gateway, "burn-in")["result"], "waiting");
     for _ in 0..2 {
-        assert!(allows_now(&gateway));
+        assert!(gateway.allows_new());
         gateway.through("127.0.0.1:9");
     }
     let back = gateway.audited("the way back", |line| line["by"] == "rollback");
@@ -411,7 +400,7 @@ fn a_policy_that_begins_to_fail_is_taken_back_by_itself() {
     // Denials are no failures.
     asked(&gateway, &["policy", "load", "test", &candidate(&gateway, &refusing())]);
     for _ in 0..6 {
-        assert!(!allows_now(&gateway));
+        assert!(!gateway.allows_new());
     }
     assert_eq!(states(&gateway).last(), Some(&state(3, "active")));
 }
@@ -422,17 +411,17 @@ fn what_was_put_in_force_or_taken_back_holds_over_a_restart() {
     // Loaded by name: what the configuration names has not changed, so that stays.
     asked(&gateway, &["policy", "load", "test", &candidate(&gateway, &refusing())]);
     gateway.killed_and_started();
-    assert!(!allows_now(&gateway));
+    assert!(!gateway.allows_new());
     assert_eq!(states(&gateway), [state(1, "previous"), state(2, "active")]);
     asked(&gateway, &["policy", "rollback", "test"]);
     gateway.killed_and_started();
-    assert!(allows_now(&gateway));
+    assert!(gateway.allows_new());
 
     // The file names what was rolled back, and is broken afterwards: what served last serves.
     for (told, bytes) in (1..).zip([refusing().build(), b"garbage".to_vec()]) {
         fs::write(gateway.path("policy.wasm"), bytes).unwrap();
         gateway.killed_and_started();
-        assert!(allows_now(&gateway));
+        assert!(gateway.allows_new());
         eventually("what serves instead", || {
             let lines = gateway.events("policy-rejected");
             let says = |line: &&Value| line["reason"].as_str().unwrap().contains("generation 1");
@@ -442,7 +431,7 @@ fn what_was_put_in_force_or_taken_back_holds_over_a_restart() {
     // A new file is new.
     fs::write(gateway.path("policy.wasm"), refusing().version("3.0.0").build()).unwrap();
     gateway.killed_and_started();
-    assert!(!allows_now(&gateway));
+    assert!(!gateway.allows_new());
 
     // Nobody confirmed it.
     asked(&gateway, &["policy", "rollback", "test"]);
@@ -458,9 +447,9 @@ fn what_was_put_in_force_or_taken_back_holds_over_a_restart() {
             "1h",
         ],
     );
-    assert!(!allows_now(&gateway));
+    assert!(!gateway.allows_new());
     gateway.killed_and_started();
-    assert!(allows_now(&gateway));
+    assert!(gateway.allows_new());
     let shown = show(&gateway);
     let last = shown["generations"]
         .as_array()
@@ -509,7 +498,7 @@ fn an_upgrade_is_refused_while_a_policy_waits_for_its_confirmation() {
     gateway.audited("the upgrade", |line| {
         line["event"] == "gateway-upgraded" && line["ok"] == true
     });
-    assert!(!allows_now(&gateway));
+    assert!(!gateway.allows_new());
     assert_eq!(states(&gateway), [state(1, "previous"), state(2, "active")]);
 }
 
@@ -521,7 +510,7 @@ fn two_generations_are_compared_by_imports_settings_and_answers() {
         .plugin(rules)
         .tables(ADMIN)
         .start();
-    assert!(allows_now(&gateway));
+    assert!(gateway.allows_new());
     let settings = gateway.path("next.toml");
     fs::write(
         &settings,
@@ -533,7 +522,7 @@ fn two_generations_are_compared_by_imports_settings_and_answers() {
         &gateway,
         &["policy", "load", "test", "--settings", path.to_str().unwrap()],
     );
-    assert!(!allows_now(&gateway));
+    assert!(!gateway.allows_new());
     let diff = asked(&gateway, &["policy", "diff", "test", "1", "2"]);
     assert_eq!(diff["same_component"], true, "{diff}");
     let changed: Vec<_> = diff["settings"]
@@ -577,7 +566,7 @@ fn what_cannot_be_done_with_a_policy_is_told_with_its_reason() {
             told.err
         );
     }
-    assert!(allows_now(&gateway));
+    assert!(gateway.allows_new());
     assert_eq!(states(&gateway), [state(1, "active")]);
 }
 
@@ -632,7 +621,7 @@ fn a_gateway_that_is_killed_at_any_moment_of_a_change_serves_what_is_whole() {
         gateway.kill();
         changes.join().unwrap();
         gateway.start_again();
-        allows_now(&gateway);
+        gateway.allows_new();
         let active = states(&gateway)
             .into_iter()
             .filter(|(_, state)| state == "active")
@@ -640,7 +629,7 @@ fn a_gateway_that_is_killed_at_any_moment_of_a_change_serves_what_is_whole() {
         assert_eq!(active, 1, "{:?}", states(&gateway));
         assert!(show(&gateway)["confirm_by"].is_null(), "nobody will confirm it");
         gateway.killed_and_started();
-        allows_now(&gateway);
+        gateway.allows_new();
     }
     let log = gateway.path("audit.jsonl");
     let replayed = Command::new(env!("CARGO_BIN_EXE_portreeve"))

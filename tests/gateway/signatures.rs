@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::guests::{Guest, denies};
-use crate::harness::{Running, Server, Setup, compiler, eventually, make_key, ssh_keygen};
+use crate::harness::{Running, Setup, compiler, eventually, make_key, ssh_keygen};
 
 /// A gateway whose policy must be signed, and is, by the key `signer`.
 fn signed() -> Setup {
@@ -43,11 +43,6 @@ fn refusing() -> Guest {
     Guest::that(denies("the new policy says no"))
 }
 
-fn allows_now(gateway: &Running) -> bool {
-    let target = Server::named("the target");
-    gateway.through(&target.address()).stdout == "the target"
-}
-
 #[test]
 fn a_signed_policy_serves_and_the_audit_log_says_who_signed_it() {
     let setup = signed();
@@ -57,7 +52,7 @@ fn a_signed_policy_serves_and_the_audit_log_says_who_signed_it() {
         line.key.fingerprint()
     };
     let gateway = setup.start();
-    assert!(allows_now(&gateway));
+    assert!(gateway.allows_new());
     let signer = gateway.event("gateway-started")["policies"][0]["signer"].clone();
     let expected = serde_json::json!({ "principal": "security@example.org", "fingerprint": fingerprint });
     assert_eq!(signer, expected);
@@ -103,7 +98,7 @@ fn what_is_not_signed_as_demanded_does_not_start() {
 #[test]
 fn a_plugin_can_name_who_must_have_signed_it() {
     let setup = signed().plugin("signers = [\"release@example.org\", \"security@example.org\"]");
-    assert!(allows_now(&setup.start()));
+    assert!(setup.start().allows_new());
     let setup = signed().plugin("signers = [\"release@example.org\"]");
     let error = setup.try_start().err().unwrap().to_string();
     assert!(
@@ -125,7 +120,7 @@ fn what_is_built_in_needs_no_signature() {
     let setup = signed()
         .component("builtin:rules")
         .plugin("settings = { rules = [{ name = \"all\", outcome = \"allow\" }] }");
-    assert!(allows_now(&setup.start()));
+    assert!(setup.start().allows_new());
 }
 
 /// Puts a file in the place of another one, by rename, and answers what the audit log says of it.
@@ -153,11 +148,11 @@ fn a_component_that_comes_before_its_signature_waits_for_it() {
         "{rejected}"
     );
     assert_eq!(rejected["sha256"], portreeve::policy::digest(&refusing().build()));
-    assert!(allows_now(&gateway));
+    assert!(gateway.allows_new());
     let swapped = replace(&gateway, "next.wasm.sig", "policy.wasm.sig");
     assert_eq!(swapped["event"], "policy-swapped", "{swapped}");
     assert_eq!(swapped["policy"]["signer"]["principal"], "security@example.org");
-    assert!(!allows_now(&gateway));
+    assert!(!gateway.allows_new());
     gateway.stop();
 }
 
@@ -167,10 +162,10 @@ fn a_signature_that_comes_before_its_component_waits_for_it() {
     prepare(&gateway);
     let rejected = replace(&gateway, "next.wasm.sig", "policy.wasm.sig");
     assert_eq!(rejected["event"], "policy-rejected", "{rejected}");
-    assert!(allows_now(&gateway));
+    assert!(gateway.allows_new());
     let swapped = replace(&gateway, "next.wasm", "policy.wasm");
     assert_eq!(swapped["event"], "policy-swapped", "{swapped}");
-    assert!(!allows_now(&gateway));
+    assert!(!gateway.allows_new());
     gateway.stop();
 }
 
@@ -185,14 +180,14 @@ fn a_reload_looks_at_signatures_again() {
         error.contains("policy.allowed-signers") && error.contains("No such file"),
         "{error}"
     );
-    assert!(allows_now(&gateway), "what serves goes on");
+    assert!(gateway.allows_new(), "what serves goes on");
     allow(&gateway.setup, "valid-before=\"20200101\"");
     let error = gateway.reload().unwrap_err();
     assert!(error.contains("this key could sign only until"), "{error}");
     assert_eq!(gateway.event("policy-rejected")["name"], "test");
     fs::write(&allowed, good).unwrap();
     gateway.reload().unwrap();
-    assert!(allows_now(&gateway));
+    assert!(gateway.allows_new());
     gateway.stop();
 }
 
