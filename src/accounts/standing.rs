@@ -25,8 +25,8 @@ pub struct Standing {
     rights: ArcSwap<Rights>,
     /// Whether the last answer was none.
     in_doubt: AtomicBool,
-    /// Whether it gives something else than what is open was last judged for. A new request may be the one that finds out,
-    /// and what is open is still to be judged then.
+    /// Whether open tunnels and listeners must be judged again because the login now gives other rights. A new request may be the
+    /// first to find that out.
     unjudged: AtomicBool,
     /// One at a time reads the files.
     asking: Mutex<()>,
@@ -86,13 +86,13 @@ impl Standing {
         self.in_doubt.load(Ordering::Relaxed)
     }
 
-    /// Whether what is open of this login is to be judged again, since the login gives something else now.
+    /// Whether open tunnels and listeners of this login must be judged again, because it gives other rights now.
     #[must_use]
     pub fn is_to_be_judged(&self) -> bool {
         self.unjudged.load(Ordering::Relaxed)
     }
 
-    /// As [`is_to_be_judged`](Self::is_to_be_judged), for the one who then judges it.
+    /// The same, and clears it: the caller judges them.
     pub fn takes_up_judging(&self) -> bool {
         self.unjudged.swap(false, Ordering::AcqRel)
     }

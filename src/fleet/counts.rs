@@ -2,7 +2,7 @@
 //!
 //! Each gateway notes for each user what it has open, in a hash with a field for each gateway, whenever that changes: a task of its
 //! own writes, and nothing that carries bytes waits for it. That the gateway is alive is a lease, one for all users: what a gateway
-//! noted whose lease has ended does not count, and is removed by whoever sees it. So a gateway costs Redis a call for each change
+//! noted whose lease has ended does not count, and the first gateway that sees it removes it. So a gateway costs Redis a call for each change
 //! and a few for each lease, however many users it has.
 //!
 //! Invariant: what this gateway has open is counted here, not read from Redis. Without Redis its own counts are the counts.

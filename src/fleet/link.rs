@@ -24,7 +24,7 @@ pub(crate) struct Link {
     connection: ArcSwapOption<Connection>,
     /// Of calls that wait for their answers.
     places: Semaphore,
-    /// A call had no answer, so somebody should look.
+    /// A call had no answer, so the connection should be probed.
     trouble: Notify,
     /// An answer that ends the connection.
     over: Mutex<Option<String>>,
@@ -315,7 +315,7 @@ impl Backoff {
 
 /// Calls that wait for their answers at once, of all policies: more than decisions can be under way.
 const MOST_CALLS: usize = 1024;
-/// How often a connection is looked at that nobody complains of.
+/// How often a connection is probed while all calls are answered.
 const LOOK: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);

@@ -50,7 +50,8 @@ impl Review {
         rights.map_err(NoRights::into_refusal)
     }
 
-    /// Returns the sessions whose logins give something else than what is open was judged for, whoever found that out.
+    /// Returns the sessions whose logins now give other rights than their tunnels and listeners were judged with. Another request may
+    /// have found that out first.
     async fn ask_logins(&self, sessions: Vec<Arc<Session>>) -> HashSet<String> {
         let asked = stream::iter(sessions).map(async |session| {
             self.ask_login(&session).await;

@@ -117,7 +117,7 @@ struct Shared {
     /// What is learned of policies, and which of them wait for something.
     rollouts: Rollouts,
     succession: Succession,
-    /// The other gateways, where there are some.
+    /// The fleet, if this gateway belongs to one.
     fleet: Option<Fleet>,
 }
 

@@ -32,7 +32,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Who takes the lines besides.
+/// Another layer that gets the lines.
 pub(crate) type Also = Box<dyn Layer<Written> + Send + Sync>;
 type Written = Layered<Lay<Filtering>, Filtering>;
 type Filtering = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
@@ -86,8 +86,8 @@ pub(crate) fn start(default: &str, asked: Option<Filter>, format: Format, lines:
     }
 }
 
-/// What takes the lines. Who takes them besides is outermost: below, nobody would hide that a filter lets nothing through, and
-/// then whatever a library logs through `log` is made, to be thrown away. Cranelift logs at each step.
+/// What takes the lines. `also` must be the outermost layer. Below the writer, an absent layer hides that the filter is `off`; then
+/// libraries that log through `log` format every line before it is dropped, and Cranelift logs at each step.
 fn subscriber(
     filtering: reload::Layer<EnvFilter, Registry>,
     layer: Lay<Filtering>,
