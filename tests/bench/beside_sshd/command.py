@@ -7,6 +7,8 @@ from .servers import FILES, House
 from .table import MEMORY_ASKED, Table
 
 ROOT = pathlib.Path(__file__).parents[3]
+USUAL = {"rounds": 5, "mebibytes": 768, "sessions": 10000, "sshd_sessions": 200}
+QUICK = {"rounds": 3, "mebibytes": 256, "sessions": 2000, "sshd_sessions": 50}
 PARTS = ["bulk", "small", "latency", "connect", "opens", "memory", "crowd"]
 
 
@@ -14,22 +16,27 @@ def main(about):
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", help="a built portreeve; without it `cargo build --release` makes one")
     parser.add_argument("--crowd", help="a built crowd client; without it `cargo bench --no-run` makes one")
+    parser.add_argument("--against", metavar="BINARY", help="another built portreeve in the place of sshd")
+    parser.add_argument("--quick", action="store_true", help="fewer and smaller: some minutes, and a wider spread")
     parser.add_argument("--only", action="append", choices=PARTS, help="this part only (may be given several times)")
-    parser.add_argument("--rounds", type=int, default=5, help="of each work (default 5)")
-    parser.add_argument("--mebibytes", type=int, default=768, help="of each transfer (default 768)")
-    parser.add_argument("--sessions", type=int, default=10000, help="to hold at once (default 10000)")
-    parser.add_argument("--sshd-sessions", type=int, default=200, help="for sshd's memory (default 200)")
+    parser.add_argument("--rounds", type=int, help="of each work (default 5; quick 3)")
+    parser.add_argument("--mebibytes", type=int, help="of each transfer (default 768; quick 256)")
+    parser.add_argument("--sessions", type=int, help="to hold at once (default 10000; quick 2000)")
+    parser.add_argument("--sshd-sessions", type=int, help="for sshd's memory (default 200; quick 50)")
     parser.add_argument("--json", metavar="FILE", help="also write every figure there")
     options = parser.parse_args()
+    for name, usual in (QUICK if options.quick else USUAL).items():
+        if getattr(options, name) is None:
+            setattr(options, name, usual)
     binary = os.path.abspath(options.binary) if options.binary else build("build", "--bin", "portreeve")
     crowd = os.path.abspath(options.crowd) if options.crowd else build("bench", "--no-run", "--bench", "crowd")
     parts = options.only or PARTS
     began = time.monotonic()
     target = Target()
-    table = Table()
+    table = Table("the other build" if options.against else "sshd", asked=not options.against)
     extra = {}
     with tempfile.TemporaryDirectory() as folder:
-        house = House(folder, binary, target.port)
+        house = House(folder, binary, target.port, options.against)
         try:
             for part in parts:
                 extra[part] = globals()[part](house, crowd, options, table)
@@ -61,7 +68,7 @@ def in_turn(house, rounds, work):
     for number in range(rounds):
         order = house.servers if number % 2 == 0 else house.servers[::-1]
         seen = {server.name: work(server) for server in order}
-        pairs.append((seen["portreeve"], seen["sshd"]))
+        pairs.append(tuple(seen[server.name] for server in house.servers))
     return pairs
 
 
@@ -98,14 +105,15 @@ def opens(house, crowd, options, table):
 
 def memory(house, crowd, options, table):
     ours, theirs = house.servers
-    sshd = works.memory(house, theirs, crowd, [options.sshd_sessions])
+    few = options.sshd_sessions
+    other = works.memory(house, theirs, crowd, [few])
     most = works.most_sessions(options.sessions)
     steps = sorted({min(1000, most), most})
     figures = works.memory(house, ours, crowd, steps)
     for (name, step), kibibytes in figures.items():
-        words = f"memory of an {name}, {step} (sshd: {options.sshd_sessions})" if step else f"memory of an {name}, after they went"
+        words = f"memory of an {name}, {step} (the other: {few})" if step else f"memory of an {name}, after they went"
         asked = MEMORY_ASKED if step and "tunnel" in name else None
-        beside = sshd[name, options.sshd_sessions]
+        beside = other[name, few]
         table.row("sessions", words, [kibibytes / beside], asked, [(kibibytes, beside)])
 
 

@@ -86,7 +86,7 @@ def ended(pid):
 
 
 class House:
-    """A folder with the keys, and the two servers that use them."""
+    """A folder with the keys, and the two servers that use them: portreeve, and sshd or another build."""
 
     LIMITS = (
         "sessions = 20000\nsessions-per-user = 20000\nunauthenticated = 2000\nunauthenticated-per-source = 2000\n"
@@ -95,19 +95,19 @@ class House:
     )
     STARTUPS = "5000"
 
-    def __init__(self, folder, binary, target_port):
-        self.folder, self.binary, self.target_port = folder, binary, target_port
+    def __init__(self, folder, binary, target_port, against=None):
+        self.folder, self.target_port = folder, target_port
         self.key = f"{folder}/key"
         for name in ("key", "host"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{folder}/{name}"], check=True)
         self.line = pathlib.Path(f"{folder}/key.pub").read_text().strip()
         self.user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
         self.servers = []
-        self.servers.append(self.portreeve())
-        self.servers.append(self.sshd())
+        self.servers.append(self.portreeve("portreeve", binary))
+        self.servers.append(self.portreeve("other", os.path.abspath(against)) if against else self.sshd())
 
-    def portreeve(self):
-        port, config = free_port(), f"{self.folder}/gateway.toml"
+    def portreeve(self, name, binary):
+        port, config = free_port(), f"{self.folder}/{name}.toml"
         rules = (
             f'{{ name = "target", actions = "connect", ports = {self.target_port}, outcome = "allow" }}, '
             '{ name = "rest", outcome = "deny" }'
@@ -117,9 +117,12 @@ class House:
             f'[[user]]\nname = "{self.user}"\nauthorized-keys = ["{self.line}"]\n'
             f"[limits]\n{self.LIMITS}"
             f'[[policy.plugin]]\nname = "rules"\ncomponent = "builtin:rules"\nsettings = {{ rules = [{rules}] }}\n'
-            f'[audit]\nfile = "{self.folder}/audit.jsonl"\n'
+            f'[audit]\nfile = "{self.folder}/{name}.jsonl"\n'
         )
-        return Server("portreeve", [self.binary, "serve", "--config", config], port)
+        # What it keeps is its own.
+        own = [f"{variable}={self.folder}/{name}" for variable in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR")]
+        os.makedirs(f"{self.folder}/{name}", mode=0o700)
+        return Server(name, ["env", *own, binary, "serve", "--config", config], port)
 
     def sshd(self):
         port, keys = free_port(), f"{self.folder}/authorized_keys"

@@ -19,21 +19,21 @@ MEMORY_ASKED = ("≤", 0.05)
 class Table:
     """Prints rows as they are known, and keeps them for `--json`."""
 
-    def __init__(self):
-        self.rows = []
-        print("| work | figure | portreeve / sshd | spread | asked |\n|---|---|---|---|---|", flush=True)
+    def __init__(self, other, asked):
+        self.rows, self.asked = [], ASKED if asked else {}
+        print(f"| work | figure | portreeve / {other} | spread | asked |\n|---|---|---|---|---|", flush=True)
 
     def compare(self, work, rounds):
-        """`rounds` are pairs of figures, portreeve's and sshd's, of one round each."""
+        """`rounds` are pairs of figures, portreeve's and the other's, of one round each."""
         for figure in rounds[0][0]:
             pairs = [(ours[figure], theirs[figure]) for ours, theirs in rounds if theirs[figure]]
             if pairs:
-                self.row(work, figure, [ours / theirs for ours, theirs in pairs], ASKED.get((work, figure)), pairs)
+                self.row(work, figure, [ours / theirs for ours, theirs in pairs], self.asked.get((work, figure)), pairs)
 
     def row(self, work, figure, ratios, asked=None, pairs=()):
         median = statistics.median(ratios)
         spread = f"{shown(min(ratios))} to {shown(max(ratios))}" if len(ratios) > 1 else ""
-        met = None
+        met, asked = None, asked if self.asked else None
         if asked:
             met = median <= asked[1] if asked[0] == "≤" else median >= asked[1]
         words = f"{asked[0]} {asked[1]}{'' if met else ', missed'}" if asked else ""
