@@ -50,6 +50,8 @@ pub enum Vital {
     Counting,
     /// Hears what administrators tell all gateways.
     Hearing,
+    /// Tells other gateways how it is with its policies.
+    Telling,
 }
 
 impl Display for Vital {
@@ -63,6 +65,7 @@ impl Display for Vital {
             Self::Sampling => f.write_str("taking samples for the status page"),
             Self::Linking => f.write_str("keeping the connection to redis"),
             Self::Hearing => f.write_str("hearing what all gateways are told"),
+            Self::Telling => f.write_str("telling other gateways of its policies"),
             Self::Counting => f.write_str("counting together with other gateways"),
             Self::Steering => f.write_str("serving the control socket"),
             Self::Monitoring(address) => write!(f, "serving {address}"),

@@ -1,11 +1,12 @@
 //! `[fleet]`: the gateways that act as one, and the Redis that they share.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::value::Value;
 use super::walk::Table;
+use crate::files;
 
 /// `[fleet]`: what this gateway shares with others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,20 @@ impl Default for Fleet {
             when_cut_off: WhenCutOff::Serve,
         }
     }
+}
+
+impl Fleet {
+    /// What this gateway is called among the others: its name, or that of the machine.
+    #[must_use]
+    pub fn gateway_name(&self) -> String {
+        self.name.clone().unwrap_or_else(host_name)
+    }
+}
+
+fn host_name() -> String {
+    let read = files::read_text(Path::new("/proc/sys/kernel/hostname"), 4096);
+    let name = read.unwrap_or_default().trim().to_owned();
+    if name.is_empty() { "gateway".to_owned() } else { name }
 }
 
 /// What a gateway does that does not reach the others.
@@ -139,7 +154,7 @@ pub(super) fn fleet(table: &mut Table<'_>) -> Fleet {
     fleet
 }
 
-fn name(value: &Value<'_>) -> Option<String> {
+pub(super) fn name(value: &Value<'_>) -> Option<String> {
     let name = value.word()?;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.len() > 64 || !name.chars().all(fits) {

@@ -23,6 +23,7 @@ mod limits;
 pub(crate) mod oci;
 mod outbound;
 pub(crate) mod policy;
+mod rollout;
 mod server;
 pub(crate) mod settings;
 mod spelling;
@@ -48,6 +49,7 @@ pub use limits::{Floors, Keepalive, Limits};
 pub use oci::{Artifact, Image, Oci};
 pub use outbound::{Names, Outbound, OutboundFor, Proxy, ProxyKind, Target};
 pub use policy::{Grant, OnChange, OnDoubt, OnSwap, Plugin, Policy, Signatures, Source, Wasi};
+pub use rollout::Rollout;
 pub use server::{Audit, AuditFile, Forwarding, GatewayPorts, Server};
 pub use settings::{settings_from_file, settings_from_toml};
 pub(crate) use units::duration;
@@ -167,7 +169,8 @@ fn root(file: &mut Table<'_>) -> Option<Config> {
     let forwarding = file.section("forwarding", server::forwarding);
     let auth = file.section("auth", auth::auth);
     let users = file.read("user", auth::users);
-    let policy = file.section("policy", policy::policy);
+    let fleet = file.section("fleet", fleet::fleet);
+    let policy = file.section("policy", |table| policy::policy(table, &fleet));
     let algorithms = file.section("algorithms", algorithms::algorithms);
     let floors = file.section("floors", limits::floors);
     let proxies = file.read("via", outbound::proxies).unwrap_or_default();
@@ -175,7 +178,6 @@ fn root(file: &mut Table<'_>) -> Option<Config> {
     let limits = file.section("limits", limits::limits);
     let audit = file.section("audit", server::audit);
     let admin = file.section("admin", admin::admin);
-    let fleet = file.section("fleet", fleet::fleet);
     let oci = file.section("oci", oci::oci);
     let mut policy = policy?;
     if let Some(signatures) = &mut policy.signatures {

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+use super::Fleet;
 use super::auth::{Claim, claims};
 use super::gates::{self, Gates, Generations};
 use super::oci::{self, Artifact};
+use super::rollout::{self, Rollout};
 use super::settings::{self, Settings};
 use super::units;
 use super::value::Value;
@@ -35,6 +37,8 @@ pub struct Policy {
     pub gates: Gates,
     /// What served is kept, to go back to.
     pub generations: Generations,
+    /// Where in a fleet a candidate decides first. Default: everywhere at once.
+    pub rollout: Option<Rollout>,
     /// The chain, at least one, in the order of asking: the first deny wins, a rewrite is what the next one sees.
     pub plugins: Vec<Plugin>,
 }
@@ -186,7 +190,7 @@ pub enum Wasi {
 }
 
 /// `None` after a fault.
-pub(super) fn policy(table: &mut Table<'_>) -> Option<Policy> {
+pub(super) fn policy(table: &mut Table<'_>, fleet: &Fleet) -> Option<Policy> {
     let on_swap = table.or("on-swap", OnSwap::Reevaluate, |value| {
         value.one_of(&[("keep", OnSwap::Keep), ("re-evaluate", OnSwap::Reevaluate)])
     });
@@ -208,6 +212,7 @@ pub(super) fn policy(table: &mut Table<'_>) -> Option<Policy> {
     let generations = table.or("generations", Generations::default(), |value| {
         value.table(gates::generations)
     });
+    let rollout = table.read("rollout", |value| rollout::rollout(value, fleet));
     let kept = directory
         .clone()
         .or_else(|| super::state_directory().map(|folder| folder.join("policies")));
@@ -222,6 +227,7 @@ pub(super) fn policy(table: &mut Table<'_>) -> Option<Policy> {
         signatures,
         gates,
         generations,
+        rollout,
         plugins,
     })
 }

@@ -15,6 +15,11 @@ pub(super) fn open(user: &str) -> String {
     format!("portreeve:open:{{{}}}", encoded(user))
 }
 
+/// What this gateway says of a plugin.
+pub(super) fn notice(plugin: &str, gateway: &str) -> String {
+    format!("portreeve:notice:{{{}}}:{}", encoded(plugin), encoded(gateway))
+}
+
 /// The gateways with the ends of their leases.
 pub(super) const GATEWAYS: &str = "portreeve:{gateways}";
 

@@ -3,7 +3,8 @@
 //! The only room that names redis. It must not know SSH, nor what a policy or a user asks for. Redis and the network to it are not
 //! trusted to be there, to be quick or to answer right: every call has a deadline, what waits has a bound, and nothing of the
 //! gateway waits for a connection. `link.rs` keeps one connection and says whether it is there; `state.rs` keeps the state of
-//! policies, `counts.rs` what is open, `orders.rs` what administrators tell all gateways. All changes are made by scripts (`scripts.rs`), each atomic and one round trip.
+//! policies, `counts.rs` what is open, `orders.rs` what administrators tell all gateways, `notices.rs` what a
+//! gateway says of itself. All changes are made by scripts (`scripts.rs`), each atomic and one round trip.
 //!
 //! Invariant: a call returns within its deadline, whatever Redis does. Without an answer it is unavailable, never a guess.
 
@@ -13,6 +14,9 @@ mod counts;
 mod counts_tests;
 mod keys;
 mod link;
+mod notices;
+#[cfg(test)]
+mod notices_tests;
 mod orders;
 #[cfg(test)]
 mod orders_tests;
@@ -32,6 +36,7 @@ use crate::files;
 
 pub(crate) use counts::{Counts, Open};
 pub(crate) use link::{Condition, Link};
+pub(crate) use notices::Notices;
 pub(crate) use orders::{Answered, Heard, Hears, Orders};
 pub(crate) use state::SharedState;
 
@@ -41,6 +46,7 @@ pub(crate) struct Fleet {
     pub(crate) link: Arc<Link>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) orders: Arc<Orders>,
+    pub(crate) notices: Arc<Notices>,
     when_cut_off: config::WhenCutOff,
 }
 
@@ -56,14 +62,16 @@ impl Fleet {
         if let Some(path) = &config.redis_password_file {
             password(path)?;
         }
-        let name = config.name.clone().unwrap_or_else(host_name);
+        let name = config.gateway_name();
         let link = Arc::new(Link::new(servers, config.redis_password_file.clone(), config.timeout));
         let counts = Arc::new(Counts::new(Arc::clone(&link), &name, config.lease));
         let orders = Arc::new(Orders::new(Arc::clone(&link), Arc::clone(&counts)));
+        let notices = Arc::new(Notices::new(Arc::clone(&link), name));
         Ok(Some(Self {
             link,
             counts,
             orders,
+            notices,
             when_cut_off: config.when_cut_off,
         }))
     }
@@ -113,10 +121,4 @@ pub(crate) fn password(path: &std::path::Path) -> Result<String, String> {
         true => Err(format!("{}: its first line is empty", path.display())),
         false => Ok(password),
     }
-}
-
-fn host_name() -> String {
-    let read = files::read_text(std::path::Path::new("/proc/sys/kernel/hostname"), 4096);
-    let name = read.unwrap_or_default().trim().to_owned();
-    if name.is_empty() { "gateway".to_owned() } else { name }
 }

@@ -226,6 +226,17 @@ return redis.call('PEXPIRE', KEYS[1], 10000)
     ANSWERS = "return redis.call('LRANGE', KEYS[1], ARGV[1], -1)
 ";
 
+    /// Keeps the words `ARGV[1]` for `ARGV[2]` milliseconds.
+    SAY = "redis.call('HSET', KEYS[1], 'w', ARGV[1])
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+";
+
+    /// The words that are kept under each key.
+    SAID = "local said = {}
+for number, key in ipairs(KEYS) do said[number] = redis.call('HGET', key, 'w') end
+return said
+";
+
     /// Ends the lease of gateway `ARGV[1]`.
     LEAVE = "return redis.call('ZREM', KEYS[1], ARGV[1])
 ";

@@ -67,6 +67,7 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         signatures,
         gates,
         generations,
+        rollout,
         plugins,
     } = policy;
     let Algorithms { preset } = algorithms;
@@ -150,6 +151,7 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         ("policy.allowed-signers",              *signatures == new.policy.signatures,                 WithPolicies),
         ("policy.gates",                        *gates == new.policy.gates,                           WithPolicies),
         ("policy.generations",                  *generations == new.policy.generations,               WithPolicies),
+        ("policy.rollout",                      *rollout == new.policy.rollout,                       WithPolicies),
         ("policy.plugin",                       *plugins == new.policy.plugins,                       WithPolicies),
         ("algorithms.preset",                   *preset == new.algorithms.preset,                     WithPolicies),
         ("floors.deny",                         *deny == new.floors.deny,                             TakesAtOnce),

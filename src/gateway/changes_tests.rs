@@ -104,6 +104,8 @@ fn a_change_of_what_is_shared_applies_after_a_restart() {
     ] {
         assert_eq!(changes(&redis(""), &redis(text)), [(key, AfterRestart)], "{text}");
     }
+    let staged = redis("[policy.rollout]\ncanary = [\"gw-1\"]");
+    assert_eq!(changes(&redis(""), &staged), [("policy.rollout", WithPolicies)]);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The gates between a candidate that has loaded and its first decision: invariants, replay, and what it would close.
+//! The gates between a candidate that has loaded and its first decision: invariants, replay, what it would close, and how the
+//! canaries of the fleet are with it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,9 +9,9 @@ use jiff::Timestamp;
 use super::Shared;
 use super::current::Settled;
 use crate::config::{Config, Gates};
-use crate::policy::{Generation, LoadError};
+use crate::policy::{Generation, Identity, LoadError};
 use crate::replay::Tally;
-use crate::rollout::{Report, Row, Verdict, differences};
+use crate::rollout::{CANARY, Report, Row, Ruling, Verdict, differences};
 
 /// A change that wants to pass.
 pub(super) struct Change<'a> {
@@ -38,12 +39,15 @@ pub(super) struct Stopped {
     pub(super) gate: &'static str,
     /// In words.
     pub(super) words: String,
+    /// It may pass later.
+    pub(super) waits: bool,
 }
 
 impl Stopped {
     /// For whoever wanted it.
     pub(super) fn sentence(&self) -> String {
-        format!("stopped at the gate `{}`: {}", self.gate, self.words)
+        let stands = if self.waits { "waits" } else { "stopped" };
+        format!("{stands} at the gate `{}`: {}", self.gate, self.words)
     }
 }
 
@@ -81,7 +85,11 @@ impl Shared {
                 Err(words) => (Verdict::Refused, words),
             };
             rows.push(Row::of(name, verdict, words.clone(), Some(began.elapsed())));
-            (verdict == Verdict::Refused).then_some(Stopped { gate: name, words })
+            (verdict == Verdict::Refused).then_some(Stopped {
+                gate: name,
+                words,
+                waits: false,
+            })
         };
         if !gates.cases.is_empty() {
             let began = Instant::now();
@@ -98,12 +106,34 @@ impl Shared {
                 return Some(stopped);
             }
         }
-        if gates.max_closed.is_none() && !change.dry_run {
-            return None;
+        if gates.max_closed.is_some() || change.dry_run {
+            let began = Instant::now();
+            let (closed, open) = self.would_close(change).await;
+            if let Some(stopped) = gate(MAX_CLOSED, began, spared(gates, closed, open)) {
+                return Some(stopped);
+            }
         }
+        let rollout = change
+            .config
+            .policy
+            .rollout
+            .as_ref()
+            .filter(|rollout| rollout.follows)?;
         let began = Instant::now();
-        let (closed, open) = self.would_close(change).await;
-        gate(MAX_CLOSED, began, spared(gates, closed, open))
+        let found = match self.by_the_canaries(rollout, &change.candidates()).await {
+            Ruling::Follow(words) => Ok(words),
+            Ruling::Stop(words) => Err(words),
+            Ruling::Wait(words) if change.force => Err(words),
+            Ruling::Wait(words) => {
+                rows.push(Row::of(CANARY, Verdict::Waiting, words.clone(), None));
+                return Some(Stopped {
+                    gate: CANARY,
+                    words,
+                    waits: true,
+                });
+            }
+        };
+        gate(CANARY, began, found)
     }
 
     async fn keeps_to_the_cases(&self, change: &Change<'_>) -> Result<String, String> {
@@ -135,6 +165,12 @@ impl Shared {
 }
 
 impl Change<'_> {
+    /// What is to serve of the plugins that change.
+    fn candidates(&self) -> Vec<(String, Identity)> {
+        let candidate = |plugin: &String| Some((plugin.clone(), self.next.identity_of(plugin)?));
+        self.plugins.iter().filter_map(candidate).collect()
+    }
+
     fn report(&self, plugin: &str, rows: Vec<Row>) -> Report {
         Report {
             identity: self.next.identity_of(plugin),

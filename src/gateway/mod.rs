@@ -1,6 +1,7 @@
 //! The gateway as a whole: bind, accept, limit, swap, reload and drain.
 
 mod accept;
+mod canary;
 mod changes;
 mod current;
 mod doorway;

@@ -36,6 +36,7 @@ pub(super) struct Reloaded {
 
 impl Shared {
     pub(super) async fn reload(self: &Arc<Self>) -> Reloaded {
+        self.rollouts.another_reload();
         self.events.audit().reopen();
         let reloaded = caught(self.try_reload()).await.unwrap_or_else(|panic| {
             let words = format!("internal error during the reload: {panic}");
@@ -170,14 +171,26 @@ impl Shared {
         let Some((changed, stopped)) = self.refused_reload(settled, next).await else {
             return Ok(());
         };
+        let plugins = changed.iter().map(|(name, _)| name.clone()).collect();
         self.all_stopped(changed, &stopped, named);
+        if stopped.waits {
+            self.reload_after_the_canaries(&settled.config, plugins);
+        }
         Err(self.stopped_reload(&stopped))
     }
 
     /// The fault of a reload that a gate stops.
     pub(super) fn stopped_reload(&self, stopped: &Stopped) -> Faults {
         let file = self.origin.file();
-        self.invalid(vec![Fault::of_key(file, "policy.gates", stopped.sentence())])
+        let fault = match stopped.waits {
+            true => Fault::of_key(
+                file,
+                "policy.rollout",
+                format!("{}; the reload is then tried again by itself", stopped.sentence()),
+            ),
+            false => Fault::of_key(file, "policy.gates", stopped.sentence()),
+        };
+        self.invalid(vec![fault])
     }
 
     /// What changes of the policies, with the digests, and the gate that stops it; none where nothing does.

@@ -19,7 +19,7 @@ use crate::judgement::{Current, Witness};
 use crate::policy::{Counts, Entry, Generation, LoadError, Named, Opinion, Policies, Swapped};
 use crate::replay::Heard;
 use crate::request::ForwardRequest;
-use crate::rollout::{Report, Ring, Row, Shadows, Verdict};
+use crate::rollout::{CANARY, Report, Ring, Row, Shadows, Verdict};
 
 /// What is learned of policies, and which of them wait for something.
 pub(super) struct Rollouts {
@@ -77,8 +77,27 @@ impl Rollouts {
         self.reports().get(plugin).cloned()
     }
 
-    /// A gate after the switch was opened, or closed.
-    fn note_gate(&self, plugin: &str, row: Row) {
+    /// Whether the last change of this plugin may still be taken back by itself.
+    pub(super) fn may_go_back(&self, plugin: &str) -> bool {
+        let waiting = self.waiting();
+        [BURN_IN, CONFIRM]
+            .iter()
+            .any(|gate| waiting.contains_key(&(plugin.to_owned(), *gate)))
+    }
+
+    /// A reload waits from now on, until this is cancelled: by the next one.
+    pub(super) fn wait_for_another_reload(&self) -> CancellationToken {
+        self.another_reload();
+        self.wait_for(RELOAD, CANARY)
+    }
+
+    /// A reload that waits is replaced by another one.
+    pub(super) fn another_reload(&self) {
+        self.wait_no_more(RELOAD, CANARY);
+    }
+
+    /// A gate where a candidate waits was opened, or closed, or says something else.
+    pub(super) fn note_gate(&self, plugin: &str, row: Row) {
         if let Some(report) = self.reports().get_mut(plugin) {
             report.rows.retain(|one| one.gate != row.gate);
             report.rows.push(row);
@@ -560,6 +579,8 @@ pub(super) fn no_shadow(plugin: &str) -> Declined {
 }
 
 const SHADOW_IS_OLD: &str = "`policy.memory` has changed since the shadow was loaded: begin it again";
+/// Not the name of a plugin.
+const RELOAD: &str = "";
 const SWITCH: &str = "switch";
 const BURN_IN: &str = "burn-in";
 const CONFIRM: &str = "confirm";

@@ -228,6 +228,7 @@ impl Gateway {
         shared.tasks.spawn(watching);
         shared.keep_fleet();
         shared.hear_orders();
+        shared.keep_followers_informed();
         let events = shared.events.clone();
         shared
             .vitals

@@ -21,6 +21,7 @@ impl Shared {
             let config = self.in_force.config();
             let mut watch = Watch::new(&config.policy);
             let mut rejected = Groups::default();
+            let mut waiting = BTreeSet::new();
             // What changed after the files were read and before they were watched.
             let watched = config
                 .policy
@@ -31,16 +32,24 @@ impl Shared {
             while Arc::ptr_eq(&config, &self.in_force.config()) {
                 if !changed.is_empty() {
                     let names = rejected.joined_by(std::mem::take(&mut changed));
+                    waiting.retain(|name| !names.contains(name));
                     match self.swap(&config, &watch, &names).await {
                         Looked::Moving => changed = names,
                         Looked::Done => {}
                         Looked::Rejected(together) => rejected.add(together),
+                        Looked::Waiting(together) => {
+                            waiting.extend(together.iter().cloned());
+                            rejected.add(together);
+                        }
                     }
                 }
                 tokio::select! {
                     more = watch.changed() => changed.extend(more),
                     () = self.ending.cancelled() => return,
                     () = sleep(RECHECK_CONFIG) => {}
+                }
+                if !waiting.is_empty() && !self.still_wait(&config, &waiting).await {
+                    changed.append(&mut waiting);
                 }
             }
         }
@@ -146,7 +155,10 @@ impl Shared {
         };
         if let Err(stopped) = self.pass(&change).await {
             self.all_stopped(changed, &stopped, &named);
-            return together();
+            return match (stopped.waits, together()) {
+                (true, Looked::Rejected(names)) => Looked::Waiting(names),
+                (_, looked) => looked,
+            };
         }
         let way = Way {
             by: BY_FILE.to_owned(),
@@ -221,6 +233,8 @@ enum Looked {
     Done,
     /// What changed does not serve: these.
     Rejected(BTreeSet<String>),
+    /// What changed does not serve yet: these wait for the canaries of the fleet.
+    Waiting(BTreeSet<String>),
 }
 
 /// Plugins that changed together and were rejected together. If one of them changes again, the others are tried with it:

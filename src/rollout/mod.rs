@@ -1,9 +1,11 @@
 //! What an administrator learns of a policy before it decides, and while it does.
 //!
 //! The last decisions are kept to be asked again ([`Ring`]); a candidate is asked beside the policies in force and decides nothing
-//! ([`Shadow`]); and each candidate's way through the gates is noted ([`Report`]). The room must not know how a policy is put in
+//! ([`Shadow`]); each candidate's way through the gates is noted ([`Report`]); and what other gateways of a fleet learned of it is judged
+//! ([`Ruling`]). The room must not know how a policy is put in
 //! force. Invariant: nothing here delays, changes or takes part in a decision.
 
+mod canary;
 mod report;
 mod ring;
 mod shadow;
@@ -15,7 +17,8 @@ use crate::names::{Elsewhere, Names, Resolver};
 use crate::policy::Generation;
 use crate::replay::{Heard, Tally};
 
-pub(crate) use report::{Report, Row, Verdict};
+pub(crate) use canary::{Account, NotThere, Ruling, Serves};
+pub(crate) use report::{CANARY, Report, Row, Verdict};
 pub(crate) use ring::Ring;
 pub(crate) use shadow::{Shadow, Shadows};
 

@@ -102,6 +102,8 @@ impl Row {
 
 /// The gates, in their order.
 pub(crate) const QUARANTINE: &str = "quarantine";
+/// Where a candidate waits for other gateways of the fleet.
+pub(crate) const CANARY: &str = "canary";
 const SIGNATURE: &str = "signature";
 const CHECK: &str = "check";
 const CONFIGURE: &str = "configure";

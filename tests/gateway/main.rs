@@ -12,6 +12,7 @@
 mod abi;
 mod admin;
 mod algorithms;
+mod canary;
 mod compiled;
 mod counts;
 mod credentials;

@@ -35,12 +35,12 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "colour = 1",
-        "1:1 colour unknown key; expected one of: server, forwarding, auth, user, policy, algorithms, floors, via, outbound, limits, audit, admin, fleet, oci",
+        "1:1 colour unknown key; expected one of: server, forwarding, auth, user, fleet, policy, algorithms, floors, via, outbound, limits, audit, admin, oci",
     ),
     ("[servers]", "1:2 servers unknown key; did you mean `server`?"),
     (
         "\"a\\nb\" = 1",
-        "1:1 \"a\\nb\" unknown key; expected one of: server, forwarding, auth, user, policy, algorithms, floors, via, outbound, limits, audit, admin, fleet, oci",
+        "1:1 \"a\\nb\" unknown key; expected one of: server, forwarding, auth, user, fleet, policy, algorithms, floors, via, outbound, limits, audit, admin, oci",
     ),
     (
         "[policy.gates]\nmax-closed = \"5\"",
@@ -105,6 +105,26 @@ const WRONG: &[(&str, &str)] = &[
     (
         "[[via]]\nname = \"office\"\nsocks5 = \"proxy\"",
         "3:10 via[0].socks5 must be a host and a port, as in \"proxy.internal:1080\" or \"[2001:db8::1]:1080\", found \"proxy\"",
+    ),
+    (
+        "[policy.rollout]\ncanary = [\"gw-1\"]",
+        "1:1 policy.rollout needs fleet.redis: gateways tell each other through it how they are with a policy",
+    ),
+    (
+        "[fleet]\nredis = \"redis://r\"\n[policy.rollout]\nwait = \"10m\"",
+        "3:1 policy.rollout.canary missing: the names of the gateways that are first",
+    ),
+    (
+        "[fleet]\nredis = \"redis://r\"\n[policy.rollout]\ncanary = []",
+        "4:10 policy.rollout.canary must name 1 to 64 gateways",
+    ),
+    (
+        "[fleet]\nredis = \"redis://r\"\n[policy.rollout]\ncanary = [\"gw 1\"]",
+        "4:11 policy.rollout.canary[0] must be at most 64 letters, digits, `.`, `_` or `-`, found \"gw 1\"",
+    ),
+    (
+        "[fleet]\nredis = \"redis://r\"\n[policy.rollout]\ncanary = [\"gw-1\"]\nwait = \"0\"",
+        "5:8 policy.rollout.wait must be a duration from 1s to 30d, found \"0\"",
     ),
     (
         "[policy.generations]\nkeep = 0",

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 pub use self::record::{Entry, Quarantined};
 
 use self::record::{Begins, Choice, Record, deadline};
-use crate::config::{Generations, OnChange, Plugin, Signatures, Source};
+use crate::config::{Generations, OnChange, Plugin, Policy, Signatures, Source};
 use crate::policy::compile::Workshop;
 use crate::policy::load::{Counted, Counts, Loaded};
 use crate::policy::source::{Component, Fresh, ReadPlugins, Vetted};
@@ -77,16 +77,15 @@ impl History {
     pub(in crate::policy) fn settle(
         &self,
         fresh: ReadPlugins,
-        configured: &[Plugin],
-        signatures: Option<&Signatures>,
+        config: &Policy,
         at_start: bool,
     ) -> (ReadPlugins, Vec<PassedOver>) {
         let mut over = Vec::new();
         let settled = fresh.into_iter().map(|(name, fresh)| {
-            let Some(plugin) = configured.iter().find(|plugin| plugin.name == name) else {
+            let Some(plugin) = config.plugins.iter().find(|plugin| plugin.name == name) else {
                 return (name, fresh);
             };
-            let settled = self.settled(plugin, fresh, signatures, at_start, &mut over);
+            let settled = self.settled(plugin, fresh, config, at_start, &mut over);
             (name, settled)
         });
         (settled.collect(), over)
@@ -96,10 +95,11 @@ impl History {
         &self,
         plugin: &Plugin,
         fresh: Result<Fresh, LoadError>,
-        signatures: Option<&Signatures>,
+        config: &Policy,
         at_start: bool,
         over: &mut Vec<PassedOver>,
     ) -> Result<Fresh, LoadError> {
+        let signatures = config.signatures.as_ref();
         let past = self.past_of(&plugin.name, at_start);
         let named = match &fresh {
             Ok(fresh) => fresh.identity(),
@@ -123,8 +123,15 @@ impl History {
             }
             Err(_) => return fresh,
         };
-        let (entry, reason) = match past.choose(&named, plugin.watch == OnChange::Shadow, at_start) {
+        // At a start nobody can be asked yet how the canaries of the fleet are with it.
+        let follows = at_start && config.rollout.as_ref().is_some_and(|rollout| rollout.follows);
+        let is_new = !past.is_named(&named);
+        let only_by_name = plugin.watch == OnChange::Shadow || follows;
+        let (entry, reason) = match past.choose(&named, only_by_name, at_start) {
             Choice::Configured => return fresh,
+            Choice::Kept(entry) if follows && is_new && plugin.watch == OnChange::Wait => {
+                (entry, Some(WAITS_FOR_RELOAD.to_owned()))
+            }
             Choice::Kept(entry) => (entry, None),
             Choice::InsteadOf(entry, quarantined) => {
                 let reason = LoadError::Quarantined {
@@ -142,8 +149,8 @@ impl History {
                 reason: format!("{reason}; generation {} serves", entry.generation),
             });
         }
-        // What only waits to be promoted is not what the configuration was last seen to name: it is still to be asked.
-        let seen = match past.is_named(&named) || plugin.watch != OnChange::Shadow {
+        // What waits to be promoted, or for others, is not what the configuration was last seen to name: it is still wanted.
+        let seen = match !is_new || !only_by_name {
             true => named,
             false => past.last_named().cloned().unwrap_or(named),
         };
@@ -400,5 +407,8 @@ impl Tally {
     }
 }
 
+/// Why what is new does not serve at a start.
+const WAITS_FOR_RELOAD: &str = "what is new waits here for the canaries of `policy.rollout`, and this plugin is not watched: \
+                                `portreeve ctl reload` sends it through the gates";
 /// Components that are kept in memory of each plugin where there is no folder to keep them in.
 const MOST_IN_MEMORY: usize = 3;

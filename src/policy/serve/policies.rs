@@ -263,7 +263,7 @@ async fn read(
         let known = fresh.iter_mut().filter(|(one, _)| one == name);
         known.for_each(|(_, fresh)| *fresh = Err(error.clone()));
     }
-    history.settle(fresh, &config.plugins, config.signatures.as_ref(), at_start.is_some())
+    history.settle(fresh, config, at_start.is_some())
 }
 
 fn named(fresh: &ReadPlugins) -> Named {

@@ -1,0 +1,159 @@
+//! Policies that canaries of the fleet serve first: a canary says how it is with them, and the others wait for that.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::sleep;
+
+use super::Shared;
+use crate::config::{Config, Rollout};
+use crate::policy::Identity;
+use crate::request::printable;
+use crate::rollout::{Account, CANARY, NotThere, Row, Ruling, Serves, Verdict};
+use crate::vital::Vital;
+
+impl Shared {
+    /// Says how this gateway is with its policies until it has stopped, whenever it is a canary.
+    pub(super) fn keep_followers_informed(self: &Arc<Self>) {
+        if self.fleet.is_none() {
+            return;
+        }
+        let gateway = Arc::clone(self);
+        let telling = move || Arc::clone(&gateway).inform();
+        let telling = self.vitals.keep(Vital::Telling, self.ending.clone(), telling);
+        self.tasks.spawn(telling);
+    }
+
+    async fn inform(self: Arc<Self>) {
+        let mut swaps = self.swaps.subscribe();
+        loop {
+            let config = self.in_force.config();
+            if config.policy.rollout.as_ref().is_some_and(|rollout| !rollout.follows) {
+                for plugin in &config.policy.plugins {
+                    self.say_how_it_is(&plugin.name).await;
+                }
+            }
+            tokio::select! {
+                _ = swaps.changed() => {}
+                () = sleep(EACH) => {}
+                () = self.ending.cancelled() => return,
+            }
+        }
+    }
+
+    async fn say_how_it_is(&self, plugin: &str) {
+        let Some(fleet) = &self.fleet else { return };
+        let words = serde_json::to_vec(&self.account_of(plugin)).unwrap_or_default();
+        // What is not heard is said again.
+        let _ = fleet.notices.say(plugin, &words, LASTS).await;
+    }
+
+    fn account_of(&self, plugin: &str) -> Account {
+        let Some(known) = self.judge.policies().known(plugin) else {
+            return Account::default();
+        };
+        let in_force = known.entries.iter().find(|(entry, _)| entry.generation == known.active);
+        let serves = in_force.map(|(entry, counted)| {
+            // What it did before this process began may have ended with it.
+            let since = entry.since.max(self.started);
+            let seconds = Timestamp::now().duration_since(since).as_secs();
+            Serves {
+                identity: entry.identity.clone(),
+                seconds: u64::try_from(seconds).unwrap_or(0),
+                may_go_back: self.rollouts.may_go_back(plugin),
+                decisions: counted.decisions,
+                failures: counted.failures,
+            }
+        });
+        let taken_back = known.quarantined.iter().rev().take(MOST_REFUSED);
+        let taken_back = taken_back.map(|one| (one.identity.clone(), one.reason.clone()));
+        let stopped = self.rollouts.report(plugin).and_then(|report| {
+            let row = report.rows.into_iter().find(|row| row.verdict == Verdict::Refused)?;
+            Some((
+                report.identity?,
+                format!("stopped at the gate `{}`: {}", row.gate, row.words),
+            ))
+        });
+        let refused = taken_back.chain(stopped).map(|(identity, reason)| NotThere {
+            identity,
+            reason: printable(&reason, MOST_WORDS),
+        });
+        Account {
+            serves,
+            refused: refused.collect(),
+        }
+    }
+
+    /// What the canaries say of these candidates.
+    pub(super) async fn by_the_canaries(&self, rollout: &Rollout, candidates: &[(String, Identity)]) -> Ruling {
+        let mut rulings = Vec::new();
+        for (plugin, wanted) in candidates {
+            let said = match &self.fleet {
+                Some(fleet) => fleet.notices.said(plugin, &rollout.canary).await.ok(),
+                None => None,
+            };
+            rulings.push(match said {
+                Some(said) => {
+                    let accounts = said.into_iter().map(|said| Account::read(&said?));
+                    let canaries: Vec<_> = rollout.canary.iter().cloned().zip(accounts).collect();
+                    Ruling::on(wanted, rollout.wait, &canaries)
+                }
+                None => Ruling::Wait("redis is not reachable".to_owned()),
+            });
+        }
+        Ruling::of_all(rulings)
+    }
+
+    /// Whether these still have to wait at the gate, and for what.
+    pub(super) async fn still_wait(&self, config: &Config, plugins: &BTreeSet<String>) -> bool {
+        let Some(rollout) = config.policy.rollout.as_ref().filter(|rollout| rollout.follows) else {
+            return false;
+        };
+        let identity = |plugin: &String| Some((plugin.clone(), self.rollouts.report(plugin)?.identity?));
+        let candidates: Vec<_> = plugins.iter().filter_map(identity).collect();
+        match self.by_the_canaries(rollout, &candidates).await {
+            Ruling::Wait(words) => {
+                for plugin in plugins {
+                    let row = Row::of(CANARY, Verdict::Waiting, words.clone(), None);
+                    self.rollouts.note_gate(plugin, row);
+                }
+                true
+            }
+            Ruling::Follow(_) | Ruling::Stop(_) => false,
+        }
+    }
+
+    /// Reloads again once the canaries say what is to become of these. Another reload in between takes its place.
+    pub(super) fn reload_after_the_canaries(self: &Arc<Self>, config: &Arc<Config>, plugins: BTreeSet<String>) {
+        let stop = self.rollouts.wait_for_another_reload();
+        let (gateway, config) = (Arc::clone(self), Arc::clone(config));
+        self.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = sleep(AGAIN) => {}
+                    () = stop.cancelled() => return,
+                    () = gateway.ending.cancelled() => return,
+                }
+                if !gateway.still_wait(&config, &plugins).await {
+                    break;
+                }
+            }
+            if !stop.is_cancelled() {
+                gateway.reload().await;
+            }
+        });
+    }
+}
+
+/// How often a canary says how it is.
+const EACH: Duration = Duration::from_secs(2);
+/// A canary that has been silent for so long is not heard.
+const LASTS: Duration = Duration::from_secs(15);
+/// Between two looks of a reload that waits.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Of what was taken back, the newest that are told.
+const MOST_REFUSED: usize = 20;
+/// Bytes of each reason.
+const MOST_WORDS: usize = 1000;
