@@ -328,5 +328,4 @@ const MAX_ADDRESSES: usize = 32;
 const MAX_NAMES: usize = 8;
 
 #[cfg(test)]
-#[path = "names_tests.rs"]
 mod tests;
