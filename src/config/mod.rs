@@ -20,6 +20,7 @@ mod fleet;
 mod gates;
 mod json;
 mod limits;
+mod names;
 pub(crate) mod oci;
 mod outbound;
 pub(crate) mod policy;
@@ -46,6 +47,7 @@ pub use fault::{Fault, Faults};
 pub use fleet::{Fleet, RedisNode, RedisServers, Topology, WhenCutOff};
 pub use gates::{BurnIn, Gates, Generations, Replay, Share};
 pub use limits::{Floors, Keepalive, Limits};
+pub use names::{NameCache, NameServer, NameTransport, Naming};
 pub use oci::{Artifact, Image, Oci};
 pub use outbound::{Names, Outbound, OutboundFor, Proxy, ProxyKind, Target};
 pub use policy::{Grant, OnChange, OnDoubt, OnSwap, Plugin, Policy, Signatures, Source, Wasi};
@@ -74,6 +76,8 @@ pub struct Config {
     pub algorithms: Algorithms,
     /// What no policy can allow.
     pub floors: Floors,
+    /// Who is asked for the addresses of names.
+    pub names: Naming,
     /// How targets are connected to.
     pub outbound: Outbound,
     /// Proxies through which targets are reached, in the order of the file; names are unique.
@@ -173,6 +177,7 @@ fn root(file: &mut Table<'_>) -> Option<Config> {
     let policy = file.section("policy", |table| policy::policy(table, &fleet));
     let algorithms = file.section("algorithms", algorithms::algorithms);
     let floors = file.section("floors", limits::floors);
+    let names = file.section("names", names::names);
     let proxies = file.read("via", outbound::proxies).unwrap_or_default();
     let outbound = file.section("outbound", |table| outbound::outbound(table, &proxies));
     let limits = file.section("limits", limits::limits);
@@ -191,6 +196,7 @@ fn root(file: &mut Table<'_>) -> Option<Config> {
         policy,
         algorithms,
         floors,
+        names,
         outbound,
         proxies,
         limits,

@@ -1,7 +1,7 @@
 //! Every key of the configuration, and what a reload makes of a change.
 
 use crate::config::{
-    Admin, Algorithms, Audit, Auth, Config, Fleet, Floors, Forwarding, Limits, Oci, Outbound, Policy, Server,
+    Admin, Algorithms, Audit, Auth, Config, Fleet, Floors, Forwarding, Limits, Naming, Oci, Outbound, Policy, Server,
 };
 
 /// When a change of a key applies.
@@ -28,6 +28,7 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         policy,
         algorithms,
         floors,
+        names,
         outbound,
         proxies,
         limits,
@@ -100,6 +101,14 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         drain_timeout,
         upgrade_timeout,
     } = limits;
+    let Naming {
+        servers,
+        search,
+        ndots,
+        timeout: name_timeout,
+        attempts,
+        cache,
+    } = names;
     let Outbound { default, exceptions } = outbound;
     let Audit { file, required } = audit;
     let Admin {
@@ -157,6 +166,12 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<(&'static str, Applies)
         ("floors.deny",                         *deny == new.floors.deny,                             TakesAtOnce),
         ("floors.own-listeners",                *own_listeners == new.floors.own_listeners,           TakesAtOnce),
         ("floors.privileged-listen-ports",      *privileged_listen_ports == new.floors.privileged_listen_ports, TakesAtOnce),
+        ("names.servers",                       *servers == new.names.servers,                        WithPolicies),
+        ("names.search",                        *search == new.names.search,                          WithPolicies),
+        ("names.ndots",                         *ndots == new.names.ndots,                            WithPolicies),
+        ("names.timeout",                       *name_timeout == new.names.timeout,                   WithPolicies),
+        ("names.attempts",                      *attempts == new.names.attempts,                      WithPolicies),
+        ("names.cache",                         *cache == new.names.cache,                            WithPolicies),
         ("outbound",                            *default == new.outbound.default,                     WithPolicies),
         ("outbound.for",                        *exceptions == new.outbound.exceptions,               WithPolicies),
         ("via",                                 *proxies == new.proxies,                              WithPolicies),

@@ -45,6 +45,7 @@ fn a_change_of_one_key_is_found_alone_and_applies_in_its_time() {
         ("floors.deny",                           "[floors]\ndeny = []",                                            TakesAtOnce),
         ("floors.own-listeners",                  "[floors]\nown-listeners = false",                                TakesAtOnce),
         ("floors.privileged-listen-ports",        "[floors]\nprivileged-listen-ports = true",                       TakesAtOnce),
+        ("names.servers",                         "[names]\nservers = [\"10.0.0.53\"]",                          WithPolicies),
         ("outbound",                              "[outbound]\nmark = 7",                                           WithPolicies),
         ("outbound.for",                          "[[outbound.for]]\ntargets = [\"*.internal\"]\ndscp = \"ef\"",      WithPolicies),
         ("via",                                   "[[via]]\nname = \"office\"\nsocks5 = \"proxy:1080\"",            WithPolicies),
@@ -106,6 +107,20 @@ fn a_change_of_what_is_shared_applies_after_a_restart() {
     }
     let staged = redis("[policy.rollout]\ncanary = [\"gw-1\"]");
     assert_eq!(changes(&redis(""), &staged), [("policy.rollout", WithPolicies)]);
+}
+
+#[test]
+fn a_change_of_how_names_are_looked_up_applies_with_the_policies() {
+    let asked = |text: &str| configured(&format!("[names]\nservers = [\"10.0.0.53\"]\n{text}"));
+    for (key, text) in [
+        ("names.search", "search = [\"corp.example\"]"),
+        ("names.ndots", "ndots = 7"),
+        ("names.timeout", "timeout = \"7s\""),
+        ("names.attempts", "attempts = 3"),
+        ("names.cache", "cache = { entries = 7 }"),
+    ] {
+        assert_eq!(changes(&asked(""), &asked(text)), [(key, WithPolicies)], "{text}");
+    }
 }
 
 #[test]

@@ -405,3 +405,59 @@ fn signatures_are_demanded_and_revoked_keys_count_for_them() {
     assert!(signatures.revoked_keys.unwrap().ends_with("revoked"));
     assert_eq!(policy.plugins[0].signers, ["a@x", "b@x"]);
 }
+
+#[test]
+fn a_name_server_is_an_address_with_what_is_spoken_there() {
+    let plain = |address: &str| (address.to_owned(), None);
+    let tls = |address: &str, name: &str| (address.to_owned(), Some(name.to_owned()));
+    #[rustfmt::skip]
+    let table = [
+        ("10.0.0.53",                              plain("10.0.0.53:53")),
+        ("10.0.0.53:5353",                         plain("10.0.0.53:5353")),
+        ("2001:db8::53",                           plain("[2001:db8::53]:53")),
+        ("[2001:db8::53]",                         plain("[2001:db8::53]:53")),
+        ("[2001:db8::53]:5353",                    plain("[2001:db8::53]:5353")),
+        ("::ffff:10.0.0.53",                       plain("10.0.0.53:53")),
+        ("tls://10.0.0.53#dns.example.com",        tls("10.0.0.53:853", "dns.example.com")),
+        ("tls://10.0.0.53:8853#DNS.example.com.",  tls("10.0.0.53:8853", "dns.example.com")),
+        ("tls://10.0.0.53",                        tls("10.0.0.53:853", "10.0.0.53")),
+        ("tls://[2001:db8::53]:8853",              tls("[2001:db8::53]:8853", "2001:db8::53")),
+        ("tls://10.0.0.53#2001:db8::53",           tls("10.0.0.53:853", "2001:db8::53")),
+    ];
+    for (text, expected) in table {
+        let config = meant(&with_policy(&format!("[names]\nservers = [\"{text}\"]")));
+        let [server] = config.names.servers.as_slice() else {
+            panic!("{text}");
+        };
+        let name = match &server.transport {
+            NameTransport::Plain => None,
+            NameTransport::Tls(name) => Some(name.clone()),
+        };
+        assert_eq!((server.address.to_string(), name), expected, "{text}");
+        let again = meant(&with_policy(&format!("[names]\nservers = [\"{server}\"]")));
+        assert_eq!(again.names, config.names, "{server} is printed as it may be written");
+    }
+}
+
+#[test]
+fn names_are_looked_up_by_the_system_unless_servers_are_named() {
+    assert_eq!(meant(LEAST).names, Naming::default());
+    assert_eq!(Naming::default().servers, []);
+    let text = "[names]\nservers = [\"10.0.0.53\"]\nsearch = [\"Corp.Example.\", \"bücher.example\"]\nndots = 2\ntimeout = \"1s\"\n\
+                attempts = 3\ncache = { entries = 7, min-ttl = \"1s\", max-ttl = \"1m\", max-negative-ttl = \"0\" }";
+    let names = meant(&with_policy(text)).names;
+    assert_eq!(names.search, ["corp.example", "xn--bcher-kva.example"]);
+    assert_eq!(
+        (names.ndots, names.timeout, names.attempts),
+        (2, Duration::from_secs(1), 3)
+    );
+    assert_eq!(
+        names.cache,
+        NameCache {
+            entries: 7,
+            min_ttl: Duration::from_secs(1),
+            max_ttl: Duration::from_secs(60),
+            max_negative_ttl: Duration::ZERO,
+        }
+    );
+}

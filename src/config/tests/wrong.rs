@@ -35,12 +35,12 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "colour = 1",
-        "1:1 colour unknown key; expected one of: server, forwarding, auth, user, fleet, policy, algorithms, floors, via, outbound, limits, audit, admin, oci",
+        "1:1 colour unknown key; expected one of: server, forwarding, auth, user, fleet, policy, algorithms, floors, names, via, outbound, limits, audit, admin, oci",
     ),
     ("[servers]", "1:2 servers unknown key; did you mean `server`?"),
     (
         "\"a\\nb\" = 1",
-        "1:1 \"a\\nb\" unknown key; expected one of: server, forwarding, auth, user, fleet, policy, algorithms, floors, via, outbound, limits, audit, admin, oci",
+        "1:1 \"a\\nb\" unknown key; expected one of: server, forwarding, auth, user, fleet, policy, algorithms, floors, names, via, outbound, limits, audit, admin, oci",
     ),
     (
         "[policy.gates]\nmax-closed = \"5\"",
@@ -53,6 +53,71 @@ const WRONG: &[(&str, &str)] = &[
     (
         "[policy.gates]\nburn-in = { for = \"0\" }",
         "2:19 policy.gates.burn-in.for must be a duration from 1s to 1d, found \"0\"",
+    ),
+    (
+        "[names]\nservers = []",
+        "2:11 names.servers must name at least one server; leave the key out for the system's resolver",
+    ),
+    (
+        "[names]\nservers = [\"10.0.0.53\", \"dns.example.com\"]",
+        "2:25 names.servers[1] must be an address, because a name would need a server first: write \"10.0.0.53\", \
+         \"10.0.0.53:5353\", \"[2001:db8::53]:5353\" or \"tls://10.0.0.53#dns.example.com\"",
+    ),
+    (
+        "[names]\nservers = [\"https://10.0.0.53/dns-query\"]",
+        "2:12 names.servers[0] has the unknown scheme `https`: write \"10.0.0.53\", \"10.0.0.53:5353\", \
+         \"[2001:db8::53]:5353\" or \"tls://10.0.0.53#dns.example.com\"",
+    ),
+    (
+        "[names]\nservers = [\"10.0.0.53#dns.example.com\"]",
+        "2:12 names.servers[0] only a server with tls:// has a name after `#`: write \"10.0.0.53\", \"10.0.0.53:5353\", \
+         \"[2001:db8::53]:5353\" or \"tls://10.0.0.53#dns.example.com\"",
+    ),
+    (
+        "[names]\nservers = [\"tls://10.0.0.53#\"]",
+        "2:12 names.servers[0] after `#` must be the name in the server's certificate",
+    ),
+    (
+        "[names]\nservers = [\"0.0.0.0\"]",
+        "2:12 names.servers[0] `0.0.0.0:53` is not the address of one server: write \"10.0.0.53\", \"10.0.0.53:5353\", \
+         \"[2001:db8::53]:5353\" or \"tls://10.0.0.53#dns.example.com\"",
+    ),
+    (
+        "[names]\nservers = [\"10.0.0.53:0\"]",
+        "2:12 names.servers[0] `10.0.0.53:0` is not the address of one server: write \"10.0.0.53\", \"10.0.0.53:5353\", \
+         \"[2001:db8::53]:5353\" or \"tls://10.0.0.53#dns.example.com\"",
+    ),
+    (
+        "[names]\nservers = [\"10.0.0.53\", \"10.0.0.53:53\"]",
+        "2:25 names.servers[1] `10.0.0.53:53` is already used on line 2",
+    ),
+    (
+        "[names]\nsearch = [\"corp.example\"]",
+        "2:1 names.search needs `servers`, the name servers to ask",
+    ),
+    (
+        "[names]\nservers = [\"10.0.0.53\"]\nsearch = [\"10.0.0.1\"]",
+        "3:11 names.search[0] must be a domain, as in \"corp.example\", found \"10.0.0.1\"",
+    ),
+    (
+        "[names]\nservers = [\"10.0.0.53\"]\nndots = 16",
+        "3:9 names.ndots must be a whole number from 0 to 15, found 16",
+    ),
+    (
+        "[names]\nservers = [\"10.0.0.53\"]\ntimeout = \"1ms\"",
+        "3:11 names.timeout must be a duration from 50ms to 30s, found \"1ms\"",
+    ),
+    (
+        "[names]\nservers = [\"10.0.0.53\"]\nattempts = 0",
+        "3:12 names.attempts must be a whole number from 1 to 5, found 0",
+    ),
+    (
+        "[names]\nservers = [\"10.0.0.53\"]\ncache = { min-ttl = \"1m\", max-ttl = \"1s\" }",
+        "3:11 names.cache.min-ttl must not be longer than `max-ttl`",
+    ),
+    (
+        "[names]\nserver = [\"10.0.0.53\"]",
+        "2:1 names.server unknown key; did you mean `servers`?",
     ),
     (
         "[outbound]\nvia = \"office\"",
