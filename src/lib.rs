@@ -36,8 +36,8 @@
 //! | [`confined`] | processing of untrusted bytes, in a separate process with limits | what the work is |
 //! | [`judgement`] | from the switches to the addresses that may be dialled | packets, sockets |
 //! | [`policy`] | load, ask and swap components; the only room that names wasmtime; rooms of its own (below) | SSH, sockets |
-//! | `machine` | which addresses are this machine's own | who asks |
-//! | [`names`] | look names up, within limits, and once for each decision | who asks |
+//! | `machine` | which addresses are this machine's own, and from which it would connect | who asks |
+//! | [`names`] | look names up, through the system or at configured servers, within limits, and once for each decision | who asks |
 //! | [`paths`] | follow the path of a Unix socket, and hold on to what is there | who asks |
 //! | [`outbound`] | proxies, socket options and the PROXY header on the way to a target | who asks, how a connection is made |
 //! | [`relay`] | dial and bind with a permit, copy both ways, keep the terms | SSH, who asks |

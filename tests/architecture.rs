@@ -41,7 +41,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("logging",      &["outlet", "request"]),
     ("machine",      &[]),
     ("metrics",      &["audit", "events", "request", "sessions"]),
-    ("names",        &["config", "request", "shares"]),
+    ("names",        &["config", "machine", "request", "shares"]),
     ("notify",       &[]),
     ("open_files",   &[]),
     ("origin",       &["config", "embedded", "gateway", "plugin"]),
@@ -243,6 +243,12 @@ fn only_the_policy_room_names_wasmtime() {
 #[test]
 fn only_the_fleet_names_redis() {
     let strays = words_outside(&["redis::", "use redis"], "fleet");
+    assert!(strays.is_empty(), "{strays:#?}");
+}
+
+#[test]
+fn only_the_room_of_names_names_the_client_of_name_servers() {
+    let strays = words_outside(&["hickory"], "names");
     assert!(strays.is_empty(), "{strays:#?}");
 }
 

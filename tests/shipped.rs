@@ -53,6 +53,7 @@ fn the_complete_example_states_the_defaults() {
     assert_eq!(complete.forwarding, least.forwarding);
     assert_eq!(complete.auth, least.auth);
     assert_eq!(complete.floors, least.floors);
+    assert_eq!(complete.names, least.names);
     assert_eq!(complete.outbound, least.outbound);
     assert_eq!(complete.proxies, least.proxies);
     assert_eq!(complete.limits, least.limits);

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::judgement::{Current, House, Judge, OwnListeners};
+use crate::names::Resolver;
 use crate::outbound::Routes;
 use crate::policy::Generation;
 
@@ -22,6 +23,8 @@ pub(super) struct Settled {
     pub(super) config: Arc<Config>,
     /// Who may log in.
     pub(super) accounts: Arc<Accounts>,
+    /// Who is asked for names.
+    pub(super) names: Resolver,
     /// How targets are connected to.
     pub(super) routes: Arc<Routes>,
 }
@@ -152,6 +155,7 @@ impl InForce {
                 number: settled.number,
                 config: Arc::clone(&settled.config),
                 accounts: Arc::new(settled.accounts.with_authorities_again()?),
+                names: settled.names.clone(),
                 routes: Arc::clone(&settled.routes),
             }))
         };
@@ -191,6 +195,7 @@ impl Ledger {
             return Current {
                 house: Arc::new(house(&whole.config)),
                 generation,
+                names: whole.names.clone(),
                 routes: Arc::clone(&whole.routes),
                 accounts: Arc::clone(&whole.accounts),
                 limits: Arc::new(whole.config.limits.clone()),
@@ -202,6 +207,7 @@ impl Ledger {
             house: Arc::new(house(&newest.config).narrowed_by(&house(&whole.config))),
             generation,
             // Neither way is stricter than the other: those of the policies in force count.
+            names: whole.names.clone(),
             routes: Arc::clone(&whole.routes),
             accounts: Arc::new(newest.accounts.narrowed_by(&whole.accounts)),
             limits: Arc::new(newest.config.limits.narrowed_by(&whole.config.limits)),

@@ -22,6 +22,8 @@ pub struct Prepared {
     pub config: Config,
     /// Who may log in.
     pub accounts: Accounts,
+    /// Who is asked for names.
+    pub names: Resolver,
     /// How targets are connected to.
     pub routes: Routes,
     /// The gateway's keys.
@@ -77,6 +79,7 @@ impl Prepared {
         let open_forwards: OpenForwards = Arc::new(move |user| counted.open_forwards(user));
         let accounts = Accounts::new(&config, file).map_err(|found| faults.extend(found)).ok();
         let routes = Routes::new(&config, file).map_err(|found| faults.extend(found)).ok();
+        let names = resolver(&config, file).map_err(|found| faults.push(found)).ok();
         let host_keys = host_keys(&config, file).map_err(|found| faults.extend(found)).ok();
         let policies = match workshop(&config, file, compiler).map(used) {
             Ok(workshop) => {
@@ -93,13 +96,16 @@ impl Prepared {
                 None
             }
         };
-        match (accounts, routes, host_keys, policies) {
-            (Some(accounts), Some(routes), Some(host_keys), Some((policies, generation))) if faults.is_empty() => {
+        match (accounts, names, routes, host_keys, policies) {
+            (Some(accounts), Some(names), Some(routes), Some(host_keys), Some((policies, generation)))
+                if faults.is_empty() =>
+            {
                 Ok(Self {
                     warnings: unpulled.warnings(&config),
                     _aside: None,
                     config,
                     accounts,
+                    names,
                     routes,
                     host_keys,
                     policies,
@@ -141,13 +147,14 @@ impl Prepared {
         let current = Current {
             house: Arc::new(House::new(self.config.forwarding, self.config.floors, own)),
             generation: self.generation,
+            names: self.names,
             routes: Arc::new(self.routes),
             accounts: Arc::clone(&accounts),
             limits: Arc::new(self.config.limits),
             on_swap: self.config.policy.on_swap,
             on_doubt: self.config.policy.on_doubt,
         };
-        let judge = Judge::new(current, Arc::new(self.policies), Resolver::system());
+        let judge = Judge::new(current, Arc::new(self.policies));
         (judge, accounts)
     }
 }
@@ -167,6 +174,11 @@ pub(super) fn host_keys(config: &Config, file: &Path) -> Result<HostKeys, Vec<Fa
         return Err(vec![Fault::of_key(file, "server.host-keys", words)]);
     };
     HostKeys::keep(&path).map_err(|error| vec![Fault::of_key(file, "server.host-keys", error)])
+}
+
+/// Who is asked for names.
+pub(super) fn resolver(config: &Config, file: &Path) -> Result<Resolver, Fault> {
+    Resolver::new(&config.names).map_err(|words| Fault::of_key(file, "names.servers", words))
 }
 
 /// What is configured must be usable. Where nothing is, a state directory that cannot be had costs

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::Shared;
 use super::changes::changes;
 use super::current::Settled;
-use super::prepare::{host_keys, policy_faults, signers_fault};
+use super::prepare::{host_keys, policy_faults, resolver, signers_fault};
 use super::pulls::{Unpulled, pull_aside};
 use super::reload::Reloaded;
 use crate::accounts::Accounts;
 use crate::config::{Config, Draft, Fault, Faults};
+use crate::names::Resolver;
 use crate::outbound::Routes;
 
 impl Shared {
@@ -19,7 +20,7 @@ impl Shared {
             let _turn = self.reading.lock().await;
             self.read_aside()
         };
-        let (mut config, accounts, routes, faults) = match read {
+        let (mut config, accounts, names, routes, faults) = match read {
             Ok(read) => read,
             Err(faults) => return Reloaded::nothing(faults),
         };
@@ -29,17 +30,19 @@ impl Shared {
             number: 0,
             config: Arc::new(config),
             accounts: Arc::new(accounts),
+            names,
             routes: Arc::new(routes),
         });
         let outcome = self.prepare_aside(&settled, faults, &unpulled).await;
         Reloaded::new(changes(&self.in_force.config(), &meant), outcome)
     }
 
-    fn read_aside(&self) -> Result<(Config, Accounts, Routes, Vec<Fault>), Faults> {
+    fn read_aside(&self) -> Result<(Config, Accounts, Resolver, Routes, Vec<Fault>), Faults> {
         let Draft { config, settings_files } = self.origin.draft()?;
         let accounts = Accounts::new(&config, self.origin.file()).map_err(|faults| self.invalid(faults))?;
         let routes = Routes::new(&config, self.origin.file()).map_err(|faults| self.invalid(faults))?;
-        Ok((config, accounts, routes, settings_files))
+        let names = resolver(&config, self.origin.file()).map_err(|fault| self.invalid(vec![fault]))?;
+        Ok((config, accounts, names, routes, settings_files))
     }
 
     async fn prepare_aside(

@@ -11,7 +11,7 @@ use super::Shared;
 use super::changes::{Applies, changes};
 use super::current::{Settled, Settling};
 use super::gates::{Change, Stopped};
-use super::prepare::{host_keys, policy_faults, signers_fault};
+use super::prepare::{host_keys, policy_faults, resolver, signers_fault};
 use super::pulls::Unpulled;
 use super::rollout::Way;
 use super::start::settings;
@@ -89,10 +89,13 @@ impl Shared {
         let file = self.origin.file();
         let accounts = Accounts::new(&config, file).map_err(|faults| self.invalid(faults))?;
         let routes = Routes::new(&config, file).map_err(|faults| self.invalid(faults))?;
+        let names = resolver(&config, file).map_err(|fault| self.invalid(vec![fault]))?;
         let settled = Settled {
             number,
             config: Arc::new(config),
             accounts: Arc::new(accounts),
+            // The one in force if nothing of it has changed, with its connections and what it keeps.
+            names: names.after(&self.judge.current().names),
             routes: Arc::new(routes),
         };
         Ok((Arc::new(settled), settings_files))

@@ -141,7 +141,9 @@ impl Witness for Memory {
         }
         let heard = Heard::new(request, &opinion.lookups);
         if asks {
-            self.shadows.ask(&heard, &heard.outcome(opinion.verdict.clone()));
+            let resolver = opinion.lookups.resolver();
+            self.shadows
+                .ask(&heard, &heard.outcome(opinion.verdict.clone()), &resolver);
         }
         if keeps {
             self.ring.push(heard);

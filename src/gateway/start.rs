@@ -29,7 +29,6 @@ use crate::history::History;
 use crate::judgement::{Judge, OwnListeners};
 use crate::locks::{Locks, LocksError};
 use crate::metrics::Metrics;
-use crate::names::Resolver;
 use crate::open_files;
 use crate::shares::Shares;
 use crate::ssh::{HostKeys, Serves, Service, Settings};
@@ -89,6 +88,7 @@ impl Gateway {
         let Prepared {
             config,
             accounts,
+            names,
             routes,
             host_keys,
             policies,
@@ -123,6 +123,7 @@ impl Gateway {
             number: 0,
             config: Arc::new(config),
             accounts,
+            names,
             routes: Arc::new(routes),
         };
         let in_force = InForce::new(own, settled);
@@ -130,7 +131,6 @@ impl Gateway {
         let judge = Arc::new(Judge::new(
             in_force.first(Arc::clone(&generation)),
             Arc::clone(&policies),
-            Resolver::system(),
         ));
         let observers = Observers(Arc::clone(&judge));
         let metrics = Metrics::default();

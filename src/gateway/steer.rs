@@ -261,7 +261,7 @@ impl Steered for Shared {
     }
 
     fn metrics(&self) -> String {
-        let generation = Arc::clone(&self.judge.current().generation);
+        let current = self.judge.current();
         let component = |(policy, name): (&PolicyRef, &str)| Component {
             plugin: policy.name.clone(),
             name: name.to_owned(),
@@ -272,11 +272,10 @@ impl Steered for Shared {
             totals: self.sessions.totals(),
             buffered_bytes: self.service.buffered(),
             unauthenticated: self.doorway.count(),
-            penalised_sources: self
-                .doorway
-                .full_sources(self.judge.current().limits.unauthenticated_per_source),
+            penalised_sources: self.doorway.full_sources(current.limits.unauthenticated_per_source),
             audit: self.events.audit().lines(),
-            policies: generation.components().map(component).collect(),
+            lookups: current.names.outcomes(),
+            policies: current.generation.components().map(component).collect(),
             redis: self.redis(),
         })
     }

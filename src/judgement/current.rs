@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::House;
 use crate::accounts::Accounts;
 use crate::config::{Limits, OnDoubt, OnSwap};
+use crate::names::Resolver;
 use crate::outbound::Routes;
 use crate::policy::Generation;
 
@@ -17,6 +18,8 @@ pub struct Current {
     pub house: Arc<House>,
     /// The policies.
     pub generation: Arc<Generation>,
+    /// Who is asked for names.
+    pub names: Resolver,
     /// How targets are connected to.
     pub routes: Arc<Routes>,
     /// Who may log in.
@@ -53,6 +56,8 @@ impl Current {
         if self.routes == before.routes {
             self.routes = Arc::clone(&before.routes);
         }
+        // What is open stays as it was judged: an answer may change at any time, with the same servers too.
+        self.names = self.names.after(&before.names);
         self
     }
 

@@ -43,7 +43,7 @@ use question::{Occasion, Sorted};
 use reuse::Answer;
 
 use crate::accounts::Rights;
-use crate::names::{Lookups, Resolver};
+use crate::names::Lookups;
 use crate::policy::{Opinion, Policies};
 use crate::request::{By, Denial, Endpoint, ForwardRequest, Refusal, Unreached, Verdict};
 
@@ -52,7 +52,6 @@ pub struct Judge {
     current: ArcSwap<Current>,
     /// Where generations are made, and what they run on.
     policies: Arc<Policies>,
-    resolver: Resolver,
     system: System,
     witness: OnceLock<Box<dyn Witness>>,
 }
@@ -66,11 +65,10 @@ pub(crate) trait Witness: Send + Sync {
 impl Judge {
     /// A judge by what is in force now.
     #[must_use]
-    pub fn new(current: Current, policies: Arc<Policies>, resolver: Resolver) -> Self {
+    pub fn new(current: Current, policies: Arc<Policies>) -> Self {
         Self {
             current: ArcSwap::from_pointee(current),
             policies,
-            resolver,
             system: System::new(),
             witness: OnceLock::new(),
         }
@@ -262,7 +260,7 @@ impl Judge {
     async fn opinion(&self, current: &Current, request: &Arc<ForwardRequest>, verdicts: Option<&Verdicts>) -> Opinion {
         let generation = &current.generation;
         let user = &request.principal.user;
-        let mut lookups = Lookups::of(self.resolver.clone(), user, current.limits.lookup_timeout);
+        let mut lookups = Lookups::of(current.names.clone(), user, current.limits.lookup_timeout);
         lookups.concern(&request.target);
         if let Some(kept) = verdicts.and_then(|verdicts| verdicts.find(request, generation)) {
             lookups.pin(kept.names);

@@ -26,6 +26,7 @@ use super::*;
 use crate::accounts::{Accounts, Proof, Standing};
 use crate::auth::{ForwardLimits, parse_line};
 use crate::config::{self, Config};
+use crate::names::Resolver;
 use crate::policy::Generation;
 use crate::request::{Action, Requested};
 
@@ -49,6 +50,7 @@ fn judge_asking(resolver: Resolver, config: Config, house: House, (policies, gen
     let current = Current {
         house: Arc::new(house),
         generation,
+        names: resolver,
         routes: Arc::new(
             crate::outbound::Routes::new(&config, Path::new("test.toml"))
                 .map_err(|_| ())
@@ -59,7 +61,7 @@ fn judge_asking(resolver: Resolver, config: Config, house: House, (policies, gen
         on_swap: config.policy.on_swap,
         on_doubt: config.policy.on_doubt,
     };
-    Judge::new(current, policies, resolver)
+    Judge::new(current, policies)
 }
 
 /// The switches and floors of a configuration.

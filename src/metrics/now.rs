@@ -25,6 +25,8 @@ pub(crate) struct Now {
     pub penalised_sources: usize,
     /// What became of audit lines.
     pub audit: Lines,
+    /// Look-ups of names by what became of them, since the start.
+    pub lookups: Vec<(&'static str, u64)>,
     /// The policies in force.
     pub policies: Vec<Component>,
     /// The Redis that is shared with other gateways, where there is one.
@@ -60,6 +62,8 @@ impl Now {
             (Outcome { result: "dropped" }, self.audit.dropped),
         ]);
         registry.register("audit_lines", help, audit);
+        let lookups = counters(self.lookups.iter().map(|(result, count)| (Outcome { result }, *count)));
+        registry.register("name_lookups", "Look-ups of names, by what became of them", lookups);
         if let Some(redis) = &self.redis {
             redis.register(&mut registry);
         }

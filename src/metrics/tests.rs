@@ -126,6 +126,7 @@ fn now(bytes_up: u64, bytes_down: u64) -> Now {
             failed: 9,
             dropped: 10,
         },
+        lookups: vec![("kept", 14), ("found", 15)],
         policies: vec![Component {
             plugin: "rules".to_owned(),
             name: "portreeve-\"rules\"".to_owned(),
@@ -217,6 +218,8 @@ fn a_scrape_says_what_the_gateway_is_at_that_moment() {
         "portreeve_audit_lines_total{result=\"written\"} 8",
         "portreeve_audit_lines_total{result=\"failed\"} 9",
         "portreeve_audit_lines_total{result=\"dropped\"} 10",
+        "portreeve_name_lookups_total{result=\"kept\"} 14",
+        "portreeve_name_lookups_total{result=\"found\"} 15",
         "portreeve_relayed_bytes_total{direction=\"up\"} 11",
         "portreeve_relayed_bytes_total{direction=\"down\"} 12",
         "portreeve_policy_info{plugin=\"rules\",name=\"portreeve-\\\"rules\\\"\",version=\"1.2.3\",sha256=\"abc\"} 1",

@@ -1,6 +1,10 @@
+use std::time::Duration;
+
 use futures_util::FutureExt;
 
 use super::*;
+use crate::config::Limits;
+use crate::request::{Endpoint, Host};
 
 fn name(text: &str) -> Host {
     Host::parse(text).unwrap()

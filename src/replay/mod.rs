@@ -106,10 +106,11 @@ impl Replay {
         let policies = self.candidate.references();
         let against = self.baseline.as_ref().map(Side::references);
         let sessions = sessions(&self.candidate.config);
+        let resolver = Resolver::new(&self.candidate.config.names).map_err(AskError::Failed)?;
         let asker = Asker {
             candidate: self.candidate.policies,
             baseline: self.baseline.map(|side| side.policies),
-            resolver: Resolver::system(),
+            resolver,
             names: Arc::new(names),
             elsewhere: manner.elsewhere,
             open: self.open,

@@ -49,6 +49,8 @@ pub(crate) struct Shadow {
 struct Sample {
     heard: Heard,
     served: Outcome,
+    /// Whom it asks for other names.
+    resolver: Resolver,
 }
 
 /// What a shadow has found so far.
@@ -125,9 +127,9 @@ impl Shadows {
     }
 
     /// Asks every candidate what was just decided, unless it is behind.
-    pub(crate) fn ask(&self, heard: &Heard, served: &Outcome) {
+    pub(crate) fn ask(&self, heard: &Heard, served: &Outcome, resolver: &Resolver) {
         for shadow in self.lock().values() {
-            shadow.take(heard, served);
+            shadow.take(heard, served, resolver);
         }
     }
 
@@ -147,13 +149,14 @@ impl Shadow {
     }
 
     /// Never waits. One user has at most a quarter of what may wait.
-    fn take(&self, heard: &Heard, served: &Outcome) {
+    fn take(&self, heard: &Heard, served: &Outcome, resolver: &Resolver) {
         let user = &heard.request.principal.user;
         let mut by_user = self.by_user();
         let waiting = by_user.get(user).copied().unwrap_or(0);
         let sample = Sample {
             heard: heard.clone(),
             served: served.clone(),
+            resolver: resolver.clone(),
         };
         if waiting >= QUEUE / 4 || self.waiting.try_send(sample).is_err() {
             self.skipped.fetch_add(1, Ordering::Relaxed);
@@ -164,17 +167,21 @@ impl Shadow {
 
     /// Ends with the shadow, whose end of the queue goes with it.
     async fn run(this: Weak<Self>, mut samples: Receiver<Sample>, events: Events) {
-        let resolver = Resolver::system();
         let nothing = Arc::new(Names::new());
         let mut lines = Lines::default();
-        while let Some(Sample { heard, served }) = samples.recv().await {
+        while let Some(sample) = samples.recv().await {
+            let Sample {
+                heard,
+                served,
+                resolver,
+            } = sample;
             let Some(shadow) = this.upgrade() else { return };
             shadow.has_taken(&heard.request.principal.user);
             let apart = Arc::clone(&*shadow.apart());
-            let mut found = heard.ask(&apart, &resolver, &nothing, Elsewhere::System).await;
+            let mut found = heard.ask(&apart, &resolver, &nothing, Elsewhere::Resolver).await;
             if found == Outcome::Failed(DEADLINE.to_owned()) && served != found {
                 // This thread gets what the others leave: it may have been the machine that was late.
-                found = heard.ask(&apart, &resolver, &nothing, Elsewhere::System).await;
+                found = heard.ask(&apart, &resolver, &nothing, Elsewhere::Resolver).await;
             }
             shadow.compare(&heard, served, found, &mut lines, &events);
         }

@@ -228,9 +228,15 @@ file = "{audit}"
             .expect("the gateway starts")
     }
 
-    pub fn try_start(self) -> Result<Running, StartError> {
+    /// Its configuration, in a file.
+    pub fn written(&self) -> PathBuf {
         let file = self.path("portreeve.toml");
         fs::write(&file, self.config()).expect("write the configuration");
+        file
+    }
+
+    pub fn try_start(self) -> Result<Running, StartError> {
+        let file = self.written();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

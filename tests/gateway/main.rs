@@ -33,6 +33,10 @@ mod metrics;
 mod misbehaving;
 mod misdeeds;
 mod mute;
+#[allow(dead_code, reason = "the room of names uses the rest")]
+#[path = "../../src/names/server_tests.rs"]
+mod name_server;
+mod names;
 #[allow(dead_code, reason = "the suite of odd components uses the rest")]
 #[path = "../odd/mod.rs"]
 mod odd;

@@ -84,6 +84,7 @@ async fn what_a_change_can_concern_is_told_by_what_it_replaced() {
         Current {
             house: Arc::new(house),
             generation: Arc::clone(generation),
+            names: Resolver::silent(),
             routes: Arc::new(
                 crate::outbound::Routes::new(&config, Path::new("test.toml"))
                     .map_err(|_| ())

@@ -79,7 +79,7 @@ pub(super) async fn run(command: Replay) -> u8 {
     };
     let manner = Manner {
         elsewhere: match command.resolve {
-            true => Elsewhere::System,
+            true => Elsewhere::Resolver,
             false => Elsewhere::Nobody,
         },
         dry_run: !command.no_dry_run,
