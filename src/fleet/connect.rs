@@ -1,30 +1,42 @@
-//! Connects to Redis as the configuration says: one server, the primary that sentinels name, or a cluster.
+//! Connects to Redis as the configuration says: one server, the primary that sentinels name, or a cluster. Whatever Redis sends is
+//! bounded ([`Bounded`]); only what sentinels say is read by the library alone.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::select_ok;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClientBuilder;
-use redis::cluster_async::ClusterConnection;
+use redis::cluster_async::{ClusterConnection, Connect};
 use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, ProtocolVersion,
-    RedisConnectionInfo, RedisResult, ServerErrorKind, TlsMode, Value,
+    AsyncConnectionConfig, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, ProtocolVersion,
+    RedisConnectionInfo, RedisFuture, RedisResult, ServerErrorKind, TlsMode, Value,
 };
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
 
+use super::bounded::Bounded;
 use super::scripts::{ALL, Script};
 use crate::config::{RedisNode, RedisServers, Topology};
 
 /// One connection that many calls share: they are sent as they come, and the replies are told apart by their order.
 pub(super) enum Connection {
-    One(MultiplexedConnection),
-    Cluster(ClusterConnection),
+    One(Wire),
+    Cluster(ClusterConnection<Wire>),
 }
 
 impl Connection {
     /// Connects and logs in. The caller bounds the time.
-    pub(super) async fn open(servers: &RedisServers, password: Option<&str>, timeout: Duration) -> RedisResult<Self> {
+    pub(super) async fn open(servers: &RedisServers, password: Option<&str>, patience: Duration) -> RedisResult<Self> {
         if servers.tls {
             // The library takes the process' provider. An error says that there is one already.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -42,7 +54,7 @@ impl Connection {
                 let mut builder = ClusterClientBuilder::new(nodes?)
                     .retries(1)
                     .connection_timeout(CONNECT)
-                    .response_timeout(timeout.max(PROBE))
+                    .response_timeout(patience.max(PROBE))
                     .tcp_settings(tcp())
                     .use_protocol(ProtocolVersion::RESP2);
                 if let Some(user) = login.username() {
@@ -54,7 +66,7 @@ impl Connection {
                 if servers.tls {
                     builder = builder.tls(TlsMode::Secure);
                 }
-                Self::Cluster(builder.build()?.get_async_connection().await?)
+                Self::Cluster(builder.build()?.get_async_generic_connection().await?)
             }
             Topology::Sentinel { nodes, service } => {
                 let mut builder =
@@ -72,8 +84,9 @@ impl Connection {
                     builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
                     builder = builder.set_client_to_sentinel_tls_mode(TlsMode::Secure);
                 }
-                let mut client = builder.build()?;
-                Self::One(client.get_async_connection_with_config(&settings()).await?)
+                let primary = builder.build()?.async_get_client().await?;
+                let primary = primary.get_connection_info().clone();
+                Self::One(Wire::connect_with_config(primary, settings()).await?)
             }
         };
         opened.prepare().await?;
@@ -82,9 +95,8 @@ impl Connection {
 
     async fn one(address: ConnectionAddr, login: RedisConnectionInfo) -> RedisResult<Self> {
         let info = address.into_connection_info()?;
-        let client = Client::open(info.set_redis_settings(login).set_tcp_settings(tcp()))?;
-        let made = client.get_multiplexed_async_connection_with_config(&settings()).await;
-        Ok(Self::One(made?))
+        let info = info.set_redis_settings(login).set_tcp_settings(tcp());
+        Ok(Self::One(Wire::connect_with_config(info, settings()).await?))
     }
 
     /// Loads the scripts, so that no call has to. In a cluster each call may go to another server, and the first there loads its
@@ -147,6 +159,112 @@ impl Connection {
         };
         answer.extract_error()
     }
+}
+
+/// A connection to one server, whose replies are bounded. It is closed with the last clone.
+#[derive(Clone)]
+pub(super) struct Wire {
+    connection: MultiplexedConnection,
+    _driver: Arc<AbortOnDropHandle<()>>,
+}
+
+impl Wire {
+    async fn over(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        login: &RedisConnectionInfo,
+        config: AsyncConnectionConfig,
+    ) -> RedisResult<Self> {
+        let made = MultiplexedConnection::new_with_config(login, Bounded::new(stream), config);
+        let (connection, driver) = made.await?;
+        #[expect(clippy::disallowed_methods, reason = "it lives no longer than the connection")]
+        let driver = tokio::spawn(driver);
+        Ok(Self {
+            connection,
+            _driver: Arc::new(AbortOnDropHandle::new(driver)),
+        })
+    }
+}
+
+impl Connect for Wire {
+    fn connect_with_config<'a, T>(info: T, config: AsyncConnectionConfig) -> RedisFuture<'a, Self>
+    where
+        T: IntoConnectionInfo + Send + 'a,
+    {
+        let connected = async move {
+            let info = info.into_connection_info()?;
+            let login = info.redis_settings();
+            match info.addr() {
+                ConnectionAddr::Tcp(host, port) => Self::over(dial(host, *port).await?, login, config).await,
+                ConnectionAddr::TcpTls { host, port, .. } => {
+                    let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
+                    let stream = authorities()?.connect(name, dial(host, *port).await?).await?;
+                    Self::over(stream, login, config).await
+                }
+                ConnectionAddr::Unix(path) => Self::over(dial_socket(path).await?, login, config).await,
+                _ => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
+            }
+        };
+        Box::pin(async move { timeout(CONNECT, connected).await.map_err(io::Error::from)? })
+    }
+}
+
+impl ConnectionLike for Wire {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        self.connection.req_packed_command(command)
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        self.connection.req_packed_commands(pipeline, offset, count)
+    }
+
+    fn get_db(&self) -> i64 {
+        self.connection.get_db()
+    }
+}
+
+/// To whichever address of a name answers first.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the administrator names Redis: it is no forward"
+)]
+async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+    let addresses = lookup_host((host, port)).await?;
+    let tried: Vec<_> = addresses.map(|address| Box::pin(TcpStream::connect(address))).collect();
+    if tried.is_empty() {
+        return Err(io::Error::other("the name has no address"));
+    }
+    let (stream, _) = select_ok(tried).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the administrator names Redis: it is no forward"
+)]
+async fn dial_socket(path: &std::path::Path) -> io::Result<UnixStream> {
+    UnixStream::connect(path).await
+}
+
+/// TLS with the authorities that the system trusts, which are read for each connection.
+fn authorities() -> io::Result<TlsConnector> {
+    let mut found = rustls_native_certs::load_native_certs();
+    if let Some(error) = found.errors.pop() {
+        return Err(io::Error::other(error));
+    }
+    let mut roots = RootCertStore::empty();
+    for certificate in found.certs {
+        roots.add(certificate).map_err(io::Error::other)?;
+    }
+    let config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 fn login(servers: &RedisServers, password: Option<&str>) -> RedisConnectionInfo {

@@ -2,12 +2,13 @@
 //!
 //! The only room that names redis. It must not know SSH, nor what a policy or a user asks for. Redis and the network to it are not
 //! trusted to be there, to be quick or to answer right: every call has a deadline, what waits has a bound, and nothing of the
-//! gateway waits for a connection. `link.rs` keeps one connection and says whether it is there; `state.rs` keeps the state of
-//! policies, `counts.rs` what is open, `orders.rs` what administrators tell all gateways, `notices.rs` what a
-//! gateway says of itself. All changes are made by scripts (`scripts.rs`), each atomic and one round trip.
+//! gateway waits for a connection; no reply is larger than `bounded.rs` allows. `link.rs` keeps one connection and says whether it
+//! is there; `state.rs` keeps the state of policies, `counts.rs` what is open, `orders.rs` what administrators tell all gateways,
+//! `notices.rs` what a gateway says of itself. All changes are made by scripts (`scripts.rs`), each atomic and one round trip.
 //!
 //! Invariant: a call returns within its deadline, whatever Redis does. Without an answer it is unavailable, never a guess.
 
+mod bounded;
 mod connect;
 mod counts;
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! State on a real Redis: the same as in memory, over several clients, and whatever becomes of the server.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
@@ -317,4 +320,60 @@ async fn a_certificate_that_nobody_trusts_is_refused() {
     part.until(|condition| matches!(condition, Condition::Away(_))).await;
     let condition = format!("{:?}", part.fleet.link.condition());
     assert!(condition.contains("certificate"), "{condition}");
+}
+
+/// Passes everything on to a Redis and back, but sends what a test says in the place of one reply.
+async fn between(port: u16) -> (u16, Arc<Mutex<Option<&'static [u8]>>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    let odd = Arc::new(Mutex::new(None::<&'static [u8]>));
+    let sent = Arc::clone(&odd);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else {
+                return;
+            };
+            let (mut asked, mut answered) = client.into_split();
+            let (mut replies, mut questions) = server.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut asked, &mut questions).await });
+            let odd = Arc::clone(&sent);
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 1 << 16];
+                while let Ok(count @ 1..) = replies.read(&mut bytes).await {
+                    let odd = odd.lock().unwrap().take();
+                    let passed = answered.write_all(odd.unwrap_or(&bytes[..count])).await;
+                    if passed.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (own, odd)
+}
+
+#[tokio::test]
+async fn a_reply_without_an_end_ends_the_connection_and_the_next_one_is_good() {
+    let server = Server::on_a_port(&[]);
+    let mut config = configured(&server);
+    let redis = config.redis.as_mut().unwrap();
+    let Topology::One(node) = &mut redis.topology else {
+        panic!("a port");
+    };
+    let (port, odd) = between(node.port).await;
+    node.port = port;
+    let part = Part::connected(&config).await;
+    part.add("k", 1, HOUR).await.unwrap();
+    for (number, reply) in ["*99999999\r\n", "$9999999999\r\n"].into_iter().enumerate() {
+        let mut conditions = part.fleet.link.conditions();
+        conditions.mark_unchanged();
+        *odd.lock().unwrap() = Some(reply.as_bytes());
+        assert_eq!(part.add("k", 1, HOUR).await, Err(StateError::Unavailable));
+        conditions.changed().await.unwrap();
+        let away = format!("{:?}", *conditions.borrow_and_update());
+        assert!(away.contains("redis sends a reply"), "{away}");
+        part.until(Condition::is_connected).await;
+        assert_eq!(part.add("k", 1, HOUR).await, Ok(3 + 2 * i64::try_from(number).unwrap()));
+    }
+    assert_eq!(part.count("timed-out"), 0);
 }
