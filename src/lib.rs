@@ -1,7 +1,8 @@
 //! portreeve: an SSH server that only forwards ports, every forward decided by a WebAssembly policy.
 //!
 //! This page is for readers of the code (`cargo doc --document-private-items`). The manual for administrators is in `docs/`, that for
-//! policy authors in `docs/` and `wit/policy.wit`. Public is what the program, its tests and its benchmarks use, and no interface.
+//! policy authors in `docs/` and `wit/policy.wit`. Public is what the program, its tests and its benchmarks use, and no interface:
+//! `fleet` is public for the benchmark that plays a thousand gateways on one Redis.
 //!
 //! # The one idea
 //!
@@ -43,7 +44,7 @@
 //! | [`relay`] | dial and bind with a permit, copy both ways, keep the terms | SSH, who asks |
 //! | [`signature`] | who signed a component, and whether that counts | what a component is |
 //! | `rates` | bytes a second of what is counted again and again, and how people read sizes | what is counted |
-//! | `fleet` | what several gateways share on Redis: the state of policies, counts; the only room that names redis | who asks |
+//! | [`fleet`] | what several gateways share on Redis: the state of policies, counts; the only room that names redis | who asks |
 //! | [`sessions`] | what is open, for whom, how much of it there may be, and how it is ended | why, and how it is carried |
 //! | [`events`] | announces each fact once, to all listeners: audit log, log, status channels, administrators, observers, metrics | why it happens |
 //! | [`metrics`] | counts what happens, for Prometheus | HTTP, where its numbers come from |
@@ -184,7 +185,7 @@ mod embedded;
 mod events;
 mod explain;
 mod files;
-mod fleet;
+pub mod fleet;
 mod forwarder;
 pub mod gateway;
 mod handover;

@@ -1,9 +1,10 @@
 //! What is open over all gateways, by user.
 //!
 //! Each gateway notes for each user what it has open, in a hash with a field for each gateway, whenever that changes: a task of its
-//! own writes, and nothing that carries bytes waits for it. That the gateway is alive is a lease, one for all users: what a gateway
-//! noted whose lease has ended does not count, and the first gateway that sees it removes it. So a gateway costs Redis a call for each change
-//! and a few for each lease, however many users it has.
+//! own writes, and nothing that carries bytes waits for it. What changes again and again is written now and then, and what has
+//! changed back is not. That the gateway is alive is a lease, one for all users: what a gateway noted whose lease has ended does not
+//! count, and the first gateway that sees it removes it. So a gateway costs Redis a call for each change and a few for each lease,
+//! however many users and gateways there are.
 //!
 //! Invariant: what this gateway has open is counted here, not read from Redis. Without Redis its own counts are the counts.
 
@@ -14,27 +15,41 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, join_all};
 use redis::Value;
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use ulid::Ulid;
 
 use super::keys;
 use super::link::{Condition, Link, Unavailable};
-use super::scripts::{FORGET, LEAVE, NOTE, OPEN, RENEW};
+use super::scripts::{ADMIT, FORGET, LEAVE, NOTE, OPEN, RENEW};
 use crate::policy::CountsElsewhere;
 
 /// What a user has open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Open {
+pub struct Open {
     /// Tunnels and listeners.
-    pub(crate) forwards: u64,
-    pub(crate) sessions: u64,
+    pub forwards: u64,
+    /// Sessions.
+    pub sessions: u64,
+}
+
+impl Open {
+    /// As it is noted: nothing is noted of who has nothing.
+    fn note(self) -> String {
+        match self {
+            Self {
+                forwards: 0,
+                sessions: 0,
+            } => String::new(),
+            Self { forwards, sessions } => format!("{forwards} {sessions}"),
+        }
+    }
 }
 
 /// What this gateway has open of a user.
-pub(crate) type Own = Box<dyn Fn(&str) -> Open + Send + Sync>;
+type Own = Box<dyn Fn(&str) -> Open + Send + Sync>;
 
 /// The counts of all gateways.
-pub(crate) struct Counts {
+pub struct Counts {
     link: Arc<Link>,
     /// This process, among all that ever took part.
     gateway: String,
@@ -52,15 +67,26 @@ pub(crate) struct Counts {
 struct Changes {
     users: HashSet<String>,
     /// Users of whom Redis may know something.
-    known: HashSet<String>,
+    known: HashMap<String, Known>,
     /// What gateways noted that are gone.
     gone: HashMap<String, HashSet<String>>,
+}
+
+/// What Redis knows of a user.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// The number of the last note whose end is known.
+    number: u64,
+    /// What it says; none if Redis may have lost it, or never had it.
+    open: Option<Open>,
 }
 
 /// Which gateways there are.
 #[derive(Default)]
 struct Gateways {
     alive: HashSet<String>,
+    /// Which list that is, in Redis' words.
+    list: String,
     /// Those without a lease, with the number of the look at which they were first missed.
     missed: HashMap<String, u64>,
     looks: u64,
@@ -84,11 +110,14 @@ impl Gateways {
         missed.is_some_and(|missed| self.looks.saturating_sub(*missed) >= 2 * u64::from(ROUNDS))
     }
 
-    /// Those that have a lease now. Where this gateway has lost its own, others may have lost theirs in the same way: they still
-    /// count until the next look.
-    fn look(&mut self, alive: HashSet<String>, lost: bool) {
+    /// Those that have a lease now; none if they are the same as before. Where this gateway has lost its own, others may have lost
+    /// theirs in the same way: they still count until the next look.
+    fn look(&mut self, alive: Option<HashSet<String>>, lost: bool) {
         let looks = self.looks;
         self.looks += 1;
+        let Some(alive) = alive else {
+            return;
+        };
         let missed = if lost { self.looks } else { looks };
         let ended: Vec<_> = self.alive.difference(&alive).cloned().collect();
         self.missed.extend(ended.into_iter().map(|gateway| (gateway, missed)));
@@ -112,12 +141,12 @@ impl Counts {
     }
 
     /// Says how this gateway counts; once.
-    pub(crate) fn counted_by(&self, own: impl Fn(&str) -> Open + Send + Sync + 'static) {
+    pub fn counted_by(&self, own: impl Fn(&str) -> Open + Send + Sync + 'static) {
         let _ = self.own.set(Box::new(own));
     }
 
     /// What this gateway has open of a user has changed. Waits for nothing.
-    pub(crate) fn changed(&self, user: &str) {
+    pub fn changed(&self, user: &str) {
         let mut changes = lock(&self.changes);
         if !changes.users.contains(user) {
             changes.users.insert(user.to_owned());
@@ -128,14 +157,45 @@ impl Counts {
 
     /// Whether a user has no more than `most` sessions over all gateways, with those that are counted here already. Of two gateways
     /// that ask at once, the second sees the first one's.
-    pub(crate) async fn admits(&self, user: &str, most: usize) -> bool {
-        match self.note(user).await {
-            Ok(open) => open.sessions <= most as u64,
-            Err(Unavailable) => {
+    ///
+    /// Redis decides, and notes no session that is refused.
+    pub async fn admits(&self, user: &str, most: usize) -> bool {
+        let mut gone = Vec::new();
+        loop {
+            let Ok((admitted, open, dead)) = self.admit(user, most, &gone).await else {
                 self.changed(user);
-                self.own(user).sessions <= most as u64
+                return self.own(user).sessions <= most as u64;
+            };
+            // Gateways that are gone have had the last places: once more, without them.
+            if admitted || open.sessions > most as u64 || !gone.is_empty() || dead.is_empty() {
+                return admitted;
             }
+            gone = dead;
         }
+    }
+
+    /// Asks for a session that is counted here already. Whether it is admitted, what the user has open on all gateways with it, and
+    /// which gateways of those that noted something do not count.
+    async fn admit(&self, user: &str, most: usize, gone: &[String]) -> Result<(bool, Open, Vec<String>), Unavailable> {
+        let (number, own) = self.number(user);
+        let without = Open {
+            sessions: own.sessions.saturating_sub(1),
+            ..own
+        };
+        let mut arguments = self.arguments(number, own);
+        arguments.extend([without.note(), own.sessions.to_string(), most.to_string()]);
+        arguments.extend_from_slice(gone);
+        let answer = self.link.run(&ADMIT, &[keys::open(user)], &arguments).await;
+        let (answer, all) = answer.map(first).inspect_err(|_| self.settle(user, number, None))?;
+        let admitted = match answer.as_str() {
+            "yes" => true,
+            "no" => false,
+            _ => return Err(self.link.odd("a login")),
+        };
+        self.confirm(user, number, if admitted { own } else { without });
+        let mut dead = Vec::new();
+        let open = self.added(user, own, all, &mut dead);
+        Ok((admitted, open, dead))
     }
 
     fn own(&self, user: &str) -> Open {
@@ -145,41 +205,73 @@ impl Counts {
     /// What a user has open on all gateways.
     async fn open(&self, user: &str) -> Result<Open, Unavailable> {
         let others = self.link.run(&OPEN, &[keys::open(user)], NOTHING).await?;
-        Ok(self.added(user, self.own(user), others))
+        Ok(self.added(user, self.own(user), texts(others), &mut Vec::new()))
     }
 
-    /// Notes what this gateway has open of a user; what they have open on all.
-    async fn note(&self, user: &str) -> Result<Open, Unavailable> {
-        lock(&self.changes).known.insert(user.to_owned());
-        let (number, own) = {
-            let mut noted = lock(&self.noted);
-            *noted += 1;
-            (*noted, self.own(user))
-        };
-        let value = match own {
-            Open {
-                forwards: 0,
-                sessions: 0,
-            } => String::new(),
-            Open { forwards, sessions } => format!("{forwards} {sessions}"),
-        };
-        let arguments = [
-            self.gateway.clone(),
-            number.to_string(),
-            value,
-            KEPT.as_millis().to_string(),
-        ];
-        let all = self.link.run(&NOTE, &[keys::open(user)], &arguments).await?;
-        if self.own(user) != own {
-            self.changed(user);
-        } else if own == Open::default() {
-            lock(&self.changes).known.remove(user);
+    /// Notes what this gateway has open of a user, unless that is noted.
+    async fn note(&self, user: &str) -> Result<(), Unavailable> {
+        if self.is_noted(user) {
+            return Ok(());
         }
-        Ok(self.added(user, own, all))
+        let (number, own) = self.number(user);
+        let arguments = self.arguments(number, own);
+        let noted = self
+            .link
+            .run_within(PATIENCE, &NOTE, &[keys::open(user)], &arguments)
+            .await;
+        match noted {
+            Ok(_) => self.confirm(user, number, own),
+            Err(Unavailable) => self.settle(user, number, None),
+        }
+        noted.map(|_| ())
     }
 
-    /// This gateway's own, and what others noted that are alive.
-    fn added(&self, user: &str, own: Open, all: Value) -> Open {
+    /// A new number, and what this gateway has open of a user, which a note with that number says.
+    fn number(&self, user: &str) -> (u64, Open) {
+        lock(&self.changes).known.entry(user.to_owned()).or_default();
+        let mut noted = lock(&self.noted);
+        *noted += 1;
+        (*noted, self.own(user))
+    }
+
+    fn arguments(&self, number: u64, own: Open) -> Vec<String> {
+        let kept = KEPT.as_millis().to_string();
+        vec![self.gateway.clone(), number.to_string(), own.note(), kept]
+    }
+
+    /// Whether the last note says what is true.
+    fn is_noted(&self, user: &str) -> bool {
+        let own = self.own(user);
+        match lock(&self.changes).known.get(user) {
+            Some(known) => known.open == Some(own),
+            None => own == Open::default(),
+        }
+    }
+
+    /// Redis has this note, or a later one.
+    fn confirm(&self, user: &str, number: u64, noted: Open) {
+        self.settle(user, number, Some(noted));
+        if self.own(user) != noted {
+            self.changed(user);
+        } else if noted == Open::default() {
+            let mut changes = lock(&self.changes);
+            if changes.known.get(user).is_some_and(|known| known.number == number) {
+                changes.known.remove(user);
+            }
+        }
+    }
+
+    /// The end of a note: what it says, or none if Redis may have it or not. One with a later number counts more.
+    fn settle(&self, user: &str, number: u64, open: Option<Open>) {
+        let mut changes = lock(&self.changes);
+        let known = changes.known.entry(user.to_owned()).or_default();
+        if known.number <= number {
+            *known = Known { number, open };
+        }
+    }
+
+    /// This gateway's own, and what others noted that are alive; those that are not are added to `dead`.
+    fn added(&self, user: &str, own: Open, all: Vec<String>, dead: &mut Vec<String>) -> Open {
         let mut sum = own;
         let mut gone = HashSet::new();
         {
@@ -188,8 +280,11 @@ impl Counts {
                 if gateways.is_alive(&gateway) {
                     sum.forwards = sum.forwards.saturating_add(open.forwards);
                     sum.sessions = sum.sessions.saturating_add(open.sessions);
-                } else if gateways.is_gone(&gateway) {
-                    gone.insert(gateway);
+                } else {
+                    if gateways.is_gone(&gateway) {
+                        gone.insert(gateway.clone());
+                    }
+                    dead.push(gateway);
                 }
             }
         }
@@ -210,7 +305,13 @@ impl Counts {
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut conditions = self.link.conditions();
         let mut noted_all = Instant::now();
+        let mut next = Instant::now();
         loop {
+            // In this order: a notice that was taken is acted on.
+            let changed = async {
+                sleep_until(next).await;
+                self.changed.notified().await;
+            };
             tokio::select! {
                 _ = rounds.tick() => drop(self.renew().await),
                 changed = conditions.changed() => {
@@ -223,8 +324,9 @@ impl Counts {
                         self.note_all();
                     }
                 }
-                () = self.changed.notified(), if matches!(self.link.condition(), Condition::Connected(_)) => {
+                () = changed, if matches!(self.link.condition(), Condition::Connected(_)) => {
                     self.write().await;
+                    next = Instant::now() + REST;
                 }
             }
             if noted_all.elapsed() > KEPT / 4 {
@@ -250,19 +352,27 @@ impl Counts {
 
     /// Ends the lease, so that nothing of this gateway counts any more.
     pub(crate) async fn leave(&self) {
-        let _ = self
-            .link
-            .run(&LEAVE, &[keys::GATEWAYS], &[self.gateway.as_bytes()])
-            .await;
+        let _ = self.link.run(&LEAVE, &keys::GATEWAYS, &[self.gateway.as_bytes()]).await;
     }
 
     async fn renew(&self) -> Result<(), Unavailable> {
         let millis = (self.lease / ROUNDS * (ROUNDS - 1)).as_millis().to_string();
-        let arguments = [&self.gateway, &millis];
-        let answer = self.link.run(&RENEW, &[keys::GATEWAYS], &arguments).await?;
+        let known = lock(&self.gateways).list.clone();
+        let arguments = [&self.gateway, &millis, &known];
+        let patience = PATIENCE.min(self.lease / ROUNDS);
+        let answer = self
+            .link
+            .run_within(patience, &RENEW, &keys::GATEWAYS, &arguments)
+            .await?;
         let mut words = texts(answer).into_iter();
         let lost = words.next().as_deref() != Some("yes");
-        lock(&self.gateways).look(words.collect(), lost);
+        let list = words.next().unwrap_or_default();
+        {
+            let mut gateways = lock(&self.gateways);
+            let alive = (list != known).then(|| words.collect());
+            gateways.look(alive, lost);
+            gateways.list = list;
+        }
         // Redis knows nothing any more, or others have taken this gateway for gone.
         if lost {
             self.note_all();
@@ -272,8 +382,17 @@ impl Counts {
 
     fn note_all(&self) {
         let mut changes = lock(&self.changes);
-        let known: Vec<_> = changes.known.iter().cloned().collect();
-        changes.users.extend(known);
+        // Of a note that is still under way nobody knows whether Redis has lost it.
+        let number = {
+            let mut noted = lock(&self.noted);
+            *noted += 1;
+            *noted
+        };
+        let Changes { users, known, .. } = &mut *changes;
+        for (user, known) in known {
+            *known = Known { number, open: None };
+            users.insert(user.clone());
+        }
         drop(changes);
         self.changed.notify_one();
     }
@@ -308,7 +427,7 @@ impl Counts {
         }
         if failed {
             // A slow server is not asked without a pause; one that is away is heard of when it is back.
-            tokio::time::sleep(PAUSE).await;
+            sleep(PAUSE).await;
             self.changed.notify_one();
         }
     }
@@ -324,8 +443,8 @@ impl CountsElsewhere for Counts {
 }
 
 /// What each gateway noted. What is no note is left out.
-fn fields(all: Value) -> impl Iterator<Item = (String, Open)> {
-    let mut texts = texts(all).into_iter();
+fn fields(all: Vec<String>) -> impl Iterator<Item = (String, Open)> {
+    let mut texts = all.into_iter();
     std::iter::from_fn(move || Some((texts.next()?, texts.next()?))).filter_map(|(gateway, note)| {
         let mut numbers = note.splitn(3, ' ').skip(1).map(str::parse);
         let open = Open {
@@ -336,7 +455,16 @@ fn fields(all: Value) -> impl Iterator<Item = (String, Open)> {
     })
 }
 
-fn texts(value: Value) -> Vec<String> {
+/// The first text, and the others.
+fn first(value: Value) -> (String, Vec<String>) {
+    let mut texts = texts(value);
+    match texts.is_empty() {
+        true => (String::new(), texts),
+        false => (texts.remove(0), texts),
+    }
+}
+
+pub(super) fn texts(value: Value) -> Vec<String> {
     let Value::Array(values) = value else {
         return Vec::new();
     };
@@ -365,6 +493,10 @@ const AT_ONCE: usize = 64;
 /// So often between two looks at the lease.
 const MOST_CHUNKS: usize = 16;
 const PAUSE: Duration = Duration::from_millis(50);
+/// Between two rounds of writing: what changes more often is written as it is then.
+const REST: Duration = Duration::from_millis(20);
+/// One write or renewal: nobody waits for it, and one that is late is not sent once more.
+const PATIENCE: Duration = Duration::from_secs(1);
 const MOST_MISSED: usize = 4096;
 /// Bytes of the name of a gateway or of a note.
 const MOST_NAME: usize = 256;
@@ -381,22 +513,22 @@ mod tests {
     fn a_gateway_counts_until_its_lease_is_missed() {
         let mut gateways = Gateways::default();
         assert!(gateways.is_alive("a"), "new since the last look");
-        gateways.look(set(&["a", "b"]), true);
+        gateways.look(Some(set(&["a", "b"])), true);
         assert!(gateways.is_alive("a") && gateways.is_alive("b"));
         assert!(gateways.is_alive("c"), "new since the last look");
-        gateways.look(set(&["a"]), false);
+        gateways.look(Some(set(&["a"])), false);
         assert!(gateways.is_alive("a"));
         assert!(!gateways.is_alive("b"), "its lease has ended");
         assert!(!gateways.is_alive("c"), "it never had one");
-        gateways.look(set(&["a", "b"]), false);
+        gateways.look(Some(set(&["a", "b"])), false);
         assert!(gateways.is_alive("b"), "it is back");
-        gateways.look(set(&["a"]), true);
+        gateways.look(Some(set(&["a"])), true);
         assert!(gateways.is_alive("b"), "all leases were lost");
-        gateways.look(set(&["a"]), false);
+        gateways.look(Some(set(&["a"])), false);
         assert!(!gateways.is_alive("b"), "it did not come back");
         assert!(!gateways.is_gone("b"), "it may still");
         for _ in 0..2 * ROUNDS {
-            gateways.look(set(&["a"]), false);
+            gateways.look(Some(set(&["a"])), false);
         }
         assert!(gateways.is_gone("b") && !gateways.is_gone("a"));
     }
@@ -417,12 +549,13 @@ mod tests {
             "9 18446744073709551615 1",
             "f",
         ];
-        let found: Vec<_> = fields(Value::Array(all.iter().map(|text| bulk(text)).collect())).collect();
+        let found: Vec<_> = fields(texts(Value::Array(all.iter().map(|text| bulk(text)).collect()))).collect();
         let open = |forwards, sessions| Open { forwards, sessions };
         assert_eq!(
             found,
             [("a".to_owned(), open(2, 1)), ("e".to_owned(), open(u64::MAX, 1))]
         );
-        assert_eq!(fields(Value::Int(3)).count(), 0);
+        assert_eq!(fields(texts(Value::Int(3))).count(), 0);
+        assert_eq!(first(Value::Int(3)), (String::new(), Vec::new()));
     }
 }

@@ -7,6 +7,9 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
+use super::counts::texts;
+use super::keys;
+use super::scripts::RENEW;
 use super::server_tests::Server;
 use super::state_tests::configured;
 use super::{Condition, Fleet, Open};
@@ -188,4 +191,95 @@ async fn without_redis_a_gateway_counts_its_own_and_afterwards_all_again() {
     one.until_it_counts("alice", 6).await;
     two.until_it_counts("alice", 6).await;
     assert!(!two.admit("alice", 1).await);
+}
+
+#[tokio::test]
+async fn a_refused_login_leaves_nothing_behind_and_an_admitted_one_is_noted_at_once() {
+    let server = Server::start();
+    let config = configured(&server);
+    let (one, two) = (Gateway::of(&config).await, Gateway::of(&config).await);
+    // Nothing is written but by the logins themselves.
+    one.tasks[1].abort();
+    two.tasks[1].abort();
+    assert!(one.admit("alice", 1).await);
+    for _ in 0..3 {
+        assert!(!two.admit("alice", 1).await);
+        assert_eq!(server.cli(&["HLEN", "portreeve:open:{alice}"]), "1");
+    }
+    assert!(two.admit("alice", 2).await);
+    assert_eq!(server.cli(&["HLEN", "portreeve:open:{alice}"]), "2");
+    assert!(!two.admit("alice", 2).await);
+    let noted = server.cli(&["HVALS", "portreeve:open:{alice}"]);
+    assert!(noted.lines().all(|note| note.ends_with(" 0 1")), "{noted}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_gone_has_no_last_place() {
+    let server = Server::start();
+    let config = configured(&server);
+    let (one, two) = (Gateway::of(&config).await, Gateway::of(&config).await);
+    assert!(two.admit("alice", 1).await);
+    assert!(!one.admit("alice", 1).await);
+    two.die();
+    while server.cli(&["ZCARD", "portreeve:{gateways}"]) != "1" {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let admitted = async {
+        while !one.admit("alice", 1).await {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, admitted).await.expect("the place is free again");
+}
+
+#[tokio::test]
+async fn what_has_changed_back_is_not_written() {
+    let server = Server::start();
+    let gateway = Gateway::of(&configured(&server)).await;
+    let noted = || server.cli(&["HVALS", "portreeve:open:{alice}"]);
+    let until_it_is = async |forwards: u64| {
+        gateway.forwards("alice", forwards);
+        while !noted().ends_with(&format!(" {forwards} 0")) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    until_it_is(3).await;
+    // Also what the confirmation of the last note has begun is over.
+    until_it_is(4).await;
+    let before = noted();
+    for forwards in [5, 6, 4] {
+        gateway.forwards("alice", forwards);
+    }
+    gateway.forwards("bob", 1);
+    while server.cli(&["HLEN", "portreeve:open:{bob}"]) != "1" {
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(noted(), before);
+}
+
+#[tokio::test]
+async fn a_renewal_lists_the_gateways_only_if_one_has_come_or_gone() {
+    let server = Server::start();
+    let gateway = Gateway::of(&configured(&server)).await;
+    gateway.tasks[1].abort();
+    let renew = async |name: &str, known: &str| {
+        let answer = gateway
+            .fleet
+            .link
+            .run(&RENEW, &keys::GATEWAYS, &[name, "60000", known])
+            .await;
+        let words = texts(answer.unwrap());
+        (words[0].clone(), words[1].clone(), words.len() - 2)
+    };
+    let (had, list, there) = renew("a", "").await;
+    assert_eq!((had.as_str(), there), ("no", 2));
+    assert_eq!(renew("a", &list).await, ("yes".to_owned(), list.clone(), 0));
+    let (had, second, there) = renew("b", &list).await;
+    assert_eq!((had.as_str(), there), ("no", 3));
+    assert_eq!(renew("a", &list).await, ("yes".to_owned(), second.clone(), 3));
+    assert_eq!(renew("a", &second).await, ("yes".to_owned(), second.clone(), 0));
+    gateway.fleet.counts.leave().await;
+    let (_, third, there) = renew("a", &second).await;
+    assert_eq!(there, 2);
+    assert_eq!(renew("b", &third).await, ("yes".to_owned(), third, 0));
 }

@@ -20,8 +20,8 @@ pub(super) fn notice(plugin: &str, gateway: &str) -> String {
     format!("portreeve:notice:{{{}}}:{}", encoded(plugin), encoded(gateway))
 }
 
-/// The gateways with the ends of their leases.
-pub(super) const GATEWAYS: &str = "portreeve:{gateways}";
+/// The gateways with the ends of their leases, and which list of them holds.
+pub(super) const GATEWAYS: [&str; 2] = ["portreeve:{gateways}", "portreeve:{gateways}:list"];
 
 /// Everything but letters, digits, `.`, `_` and `-` as in a URL, so that no two names become one and none has a brace. An empty
 /// name is `%`: an empty pair of braces would be no hash tag.

@@ -17,7 +17,7 @@ use crate::config::RedisServers;
 use crate::request::printable;
 
 /// The connection to Redis, which may be there or not.
-pub(crate) struct Link {
+pub struct Link {
     servers: RedisServers,
     password_file: Option<PathBuf>,
     timeout: Duration,
@@ -38,7 +38,7 @@ pub(crate) struct Link {
 
 /// Whether Redis is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Condition {
+pub enum Condition {
     /// It has not been tried yet.
     Unknown,
     /// It is. The number grows with every connection.
@@ -48,14 +48,16 @@ pub(crate) enum Condition {
 }
 
 impl Condition {
-    pub(crate) fn is_connected(&self) -> bool {
+    /// Whether it is there.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
         matches!(self, Self::Connected(_))
     }
 }
 
 /// There is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unavailable;
+pub struct Unavailable;
 
 /// What became of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +194,7 @@ impl Link {
     }
 
     /// What became of all calls so far.
-    pub(crate) fn outcomes(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+    pub fn outcomes(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let counted = self.counters.iter().map(|counter| counter.load(Ordering::Relaxed));
         Outcome::ALL.into_iter().map(Outcome::as_str).zip(counted)
     }
@@ -203,7 +205,8 @@ impl Link {
     }
 
     /// Whether Redis is there.
-    pub(crate) fn condition(&self) -> Condition {
+    #[must_use]
+    pub fn condition(&self) -> Condition {
         self.condition.borrow().clone()
     }
 

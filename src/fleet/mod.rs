@@ -35,18 +35,23 @@ use tokio_util::sync::CancellationToken;
 use crate::config;
 use crate::files;
 
-pub(crate) use counts::{Counts, Open};
-pub(crate) use link::{Condition, Link};
+pub use counts::{Counts, Open};
+pub use link::{Condition, Link};
 pub(crate) use notices::Notices;
-pub(crate) use orders::{Answered, Heard, Hears, Orders};
-pub(crate) use state::SharedState;
+pub(crate) use orders::Answered;
+pub use orders::{Heard, Hears, Orders};
+pub use state::SharedState;
 
 /// This gateway's part in a fleet. Cheap to clone; clones are one.
 #[derive(Clone)]
-pub(crate) struct Fleet {
-    pub(crate) link: Arc<Link>,
-    pub(crate) counts: Arc<Counts>,
-    pub(crate) orders: Arc<Orders>,
+pub struct Fleet {
+    /// The connection to Redis.
+    pub link: Arc<Link>,
+    /// What is open on all gateways.
+    pub counts: Arc<Counts>,
+    /// What administrators tell all gateways.
+    pub orders: Arc<Orders>,
+    /// What each gateway says of itself.
     pub(crate) notices: Arc<Notices>,
     when_cut_off: config::WhenCutOff,
 }
@@ -56,7 +61,7 @@ impl Fleet {
     ///
     /// # Errors
     /// If the file of the password cannot be used, in words that name it and the fix.
-    pub(crate) fn new(config: &config::Fleet) -> Result<Option<Self>, String> {
+    pub fn new(config: &config::Fleet) -> Result<Option<Self>, String> {
         let Some(servers) = &config.redis else {
             return Ok(None);
         };
@@ -78,7 +83,8 @@ impl Fleet {
     }
 
     /// The state of policies.
-    pub(crate) fn state(&self) -> Arc<SharedState> {
+    #[must_use]
+    pub fn state(&self) -> Arc<SharedState> {
         Arc::new(SharedState::new(Arc::clone(&self.link)))
     }
 
@@ -88,7 +94,7 @@ impl Fleet {
     }
 
     /// Keeps the connection until `ending`.
-    pub(crate) async fn keep_link(self, ending: CancellationToken) {
+    pub async fn keep_link(self, ending: CancellationToken) {
         tokio::select! {
             () = self.link.keep() => {}
             () = ending.cancelled() => {}
@@ -96,7 +102,7 @@ impl Fleet {
     }
 
     /// Hears what all gateways are told, until `ending`.
-    pub(crate) async fn keep_hearing(self, hears: Hears, ending: CancellationToken) {
+    pub async fn keep_hearing(self, hears: Hears, ending: CancellationToken) {
         tokio::select! {
             () = self.orders.hear(&hears) => {}
             () = ending.cancelled() => {}
@@ -104,7 +110,7 @@ impl Fleet {
     }
 
     /// Keeps the counts until `ending`; then nothing of this gateway counts any more.
-    pub(crate) async fn keep_counts(self, ending: CancellationToken) {
+    pub async fn keep_counts(self, ending: CancellationToken) {
         tokio::select! {
             () = self.counts.keep() => {}
             () = ending.cancelled() => self.counts.leave().await,

@@ -19,7 +19,7 @@ use super::scripts::{ANSWER, ANSWERS, HEAR, KEPT, TELL};
 use crate::request::printable;
 
 /// The orders of one fleet.
-pub(crate) struct Orders {
+pub struct Orders {
     link: Arc<Link>,
     counts: Arc<Counts>,
     /// The last entry of the stream that was read.
@@ -28,15 +28,20 @@ pub(crate) struct Orders {
 
 /// What is heard.
 #[derive(Debug)]
-pub(crate) enum Heard {
+pub enum Heard {
     /// An order, and when it was given, in milliseconds of Unix time by the clock of Redis.
-    Order { at: i64, order: Vec<u8> },
+    Order {
+        /// When.
+        at: i64,
+        /// What.
+        order: Vec<u8>,
+    },
     /// What is kept for good of some user.
     Kept(Vec<u8>),
 }
 
 /// Does what is heard. It must not take long: the next order waits for it.
-pub(crate) type Hears = Arc<dyn Fn(Heard) -> BoxFuture<'static, ()> + Send + Sync>;
+pub type Hears = Arc<dyn Fn(Heard) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// What one gateway answered.
 #[derive(Debug)]
@@ -60,7 +65,7 @@ impl Orders {
     ///
     /// # Errors
     /// If Redis does not answer; then it may have been told.
-    pub(crate) async fn tell(&self, order: &[u8], kept: Option<(&str, &[u8])>) -> Result<(), Unavailable> {
+    pub async fn tell(&self, order: &[u8], kept: Option<(&str, &[u8])>) -> Result<(), Unavailable> {
         let (user, kept) = kept.unwrap_or(("", b""));
         let arguments = [order, user.as_bytes(), kept];
         let told = self.link.run_within(PATIENCE, &TELL, &[STREAM, LOCKS], &arguments);

@@ -119,6 +119,24 @@ end
     };
 }
 
+/// What a gateway has open of a user is a field of a hash: the number of the note, tunnels and listeners, sessions.
+macro_rules! note {
+    () => {
+        "local function note(value)
+  local old = redis.call('HGET', KEYS[1], ARGV[1])
+  local number = old and tonumber(string.match(old, '^%d+'))
+  if number and number >= tonumber(ARGV[2]) then return end
+  if value == '' then
+    redis.call('HDEL', KEYS[1], ARGV[1])
+  else
+    redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. value)
+    redis.call('PEXPIRE', KEYS[1], ARGV[4])
+  end
+end
+"
+    };
+}
+
 scripts! {
     /// The value of the field in `ARGV[1]`, or nil.
     GET = concat!(clock!(), "local ends = redis.call('ZSCORE', KEYS[2], ARGV[1])
@@ -162,20 +180,28 @@ return delta
 ");
 
     /// Notes as number `ARGV[2]` what gateway `ARGV[1]` has open of a user: `ARGV[3]`, or nothing if that is empty. For `ARGV[4]`
-    /// milliseconds, unless it is noted again; not if a later number was noted before. What all gateways have, as name and value in
-    /// turn.
-    NOTE = "local old = redis.call('HGET', KEYS[1], ARGV[1])
-local number = old and tonumber(string.match(old, '^%d+'))
-if not number or number < tonumber(ARGV[2]) then
-  if ARGV[3] == '' then
-    redis.call('HDEL', KEYS[1], ARGV[1])
-  else
-    redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. ARGV[3])
-    redis.call('PEXPIRE', KEYS[1], ARGV[4])
+    /// milliseconds, unless it is noted again; not if a later number was noted before.
+    NOTE = concat!(note!(), "note(ARGV[3])
+return 1
+");
+
+    /// The same with one more session, if the user has no more than `ARGV[7]` with it over all gateways but those from `ARGV[8]` on:
+    /// `ARGV[6]` are those of this gateway. Otherwise what it has without that session, `ARGV[5]`. First whether there is one more,
+    /// then what all gateways had, as name and value in turn.
+    ADMIT = concat!(note!(), "local gone = {}
+for i = 8, #ARGV do gone[ARGV[i]] = true end
+local all = redis.call('HGETALL', KEYS[1])
+local sessions = tonumber(ARGV[6])
+for i = 1, #all, 2 do
+  if all[i] ~= ARGV[1] and not gone[all[i]] then
+    sessions = sessions + (tonumber(string.match(all[i + 1], '^%d+ %d+ (%d+)$')) or 0)
   end
 end
-return redis.call('HGETALL', KEYS[1])
-";
+local admitted = sessions <= tonumber(ARGV[7])
+note(admitted and ARGV[3] or ARGV[5])
+table.insert(all, 1, admitted and 'yes' or 'no')
+return all
+");
 
     /// What all gateways have open of a user, as name and value in turn.
     OPEN = "return redis.call('HGETALL', KEYS[1])
@@ -185,13 +211,21 @@ return redis.call('HGETALL', KEYS[1])
     FORGET = "return redis.call('HDEL', KEYS[1], unpack(ARGV))
 ";
 
-    /// Renews the lease of gateway `ARGV[1]` for `ARGV[2]` milliseconds. First whether it had one, then every gateway that has.
-    RENEW = concat!(clock!(), "redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-local had = redis.call('ZSCORE', KEYS[1], ARGV[1])
-redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
+    /// Renews the lease of gateway `ARGV[1]` for `ARGV[2]` milliseconds. First whether it had one, then which list of gateways holds
+    /// now, and that list, unless it is the one that is known, `ARGV[3]`. So while none comes or goes, a renewal costs the same
+    /// however many there are.
+    RENEW = concat!(clock!(), "local ended = redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local new = redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
+local list = redis.call('HGET', KEYS[2], 'list')
+if ended + new > 0 or not list then
+  list = ARGV[1] .. ' ' .. now
+  redis.call('HSET', KEYS[2], 'list', list)
+end
 redis.call('PEXPIRE', KEYS[1], tonumber(ARGV[2]))
-local there = redis.call('ZRANGE', KEYS[1], 0, 9999)
-table.insert(there, 1, had and 'yes' or 'no')
+redis.call('PEXPIRE', KEYS[2], tonumber(ARGV[2]))
+local there = list ~= ARGV[3] and redis.call('ZRANGE', KEYS[1], 0, 9999) or {}
+table.insert(there, 1, list)
+table.insert(there, 1, new == 0 and 'yes' or 'no')
 return there
 ");
 
@@ -222,8 +256,17 @@ return kept
 return redis.call('PEXPIRE', KEYS[1], 10000)
 ";
 
-    /// The answers from the one with the number `ARGV[1]` on.
-    ANSWERS = "return redis.call('LRANGE', KEYS[1], ARGV[1], -1)
+    /// The answers from the one with the number `ARGV[1]` on, up to a few megabytes.
+    ANSWERS = "local found, bytes, from = {}, 0, tonumber(ARGV[1])
+repeat
+  local some = redis.call('LRANGE', KEYS[1], from, from + 7)
+  for _, answer in ipairs(some) do
+    table.insert(found, answer)
+    bytes = bytes + #answer
+  end
+  from = from + 8
+until #some < 8 or bytes > 8388608
+return found
 ";
 
     /// Keeps the words `ARGV[1]` for `ARGV[2]` milliseconds.
@@ -238,6 +281,7 @@ return said
 ";
 
     /// Ends the lease of gateway `ARGV[1]`.
-    LEAVE = "return redis.call('ZREM', KEYS[1], ARGV[1])
+    LEAVE = "redis.call('HDEL', KEYS[2], 'list')
+return redis.call('ZREM', KEYS[1], ARGV[1])
 ";
 }

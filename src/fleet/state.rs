@@ -12,7 +12,7 @@ use super::scripts::{ADD, GET, PUT};
 use crate::policy::{MAX_BYTES, MAX_ENTRIES, MAX_KEY, MAX_VALUE, Remembers, StateError};
 
 /// The state of policies that all gateways of a fleet share. It goes by the clock of Redis.
-pub(crate) struct SharedState {
+pub struct SharedState {
     link: Arc<Link>,
 }
 
