@@ -306,6 +306,7 @@ impl Counts {
         let mut conditions = self.link.conditions();
         let mut noted_all = Instant::now();
         let mut next = Instant::now();
+        let mut width = Width::default();
         loop {
             // In this order: a notice that was taken is acted on.
             let changed = async {
@@ -325,7 +326,7 @@ impl Counts {
                     }
                 }
                 () = changed, if matches!(self.link.condition(), Condition::Connected(_)) => {
-                    self.write().await;
+                    self.write(&mut width).await;
                     next = Instant::now() + REST;
                 }
             }
@@ -398,16 +399,24 @@ impl Counts {
     }
 
     /// Writes what has changed, many users at once. What could not be written stays for later.
-    async fn write(&self) {
+    async fn write(&self, width: &mut Width) {
         let (users, gone) = {
             let mut changes = lock(&self.changes);
             (std::mem::take(&mut changes.users), std::mem::take(&mut changes.gone))
         };
         let users: Vec<_> = users.into_iter().collect();
         let mut failed = false;
-        let mut chunks = users.chunks(AT_ONCE);
-        for some in chunks.by_ref().take(MOST_CHUNKS) {
+        let mut left = users.as_slice();
+        // The lease has its turn between.
+        for _ in 0..MOST_CHUNKS {
+            let (some, rest) = left.split_at(width.0.min(left.len()));
+            if some.is_empty() {
+                break;
+            }
+            left = rest;
+            let began = Instant::now();
             let noted = join_all(some.iter().map(|user| self.note(user))).await;
+            width.took(began.elapsed());
             let unwritten = some.iter().zip(noted).filter(|(_, noted)| noted.is_err());
             let unwritten: Vec<_> = unwritten.map(|(user, _)| user.clone()).collect();
             failed = !unwritten.is_empty();
@@ -416,9 +425,8 @@ impl Counts {
                 break;
             }
         }
-        // The lease has its turn between.
-        for some in chunks {
-            lock(&self.changes).users.extend(some.iter().cloned());
+        if !left.is_empty() {
+            lock(&self.changes).users.extend(left.iter().cloned());
             self.changed.notify_one();
         }
         for (user, gateways) in gone {
@@ -429,6 +437,27 @@ impl Counts {
             // A slow server is not asked without a pause; one that is away is heard of when it is back.
             sleep(PAUSE).await;
             self.changed.notify_one();
+        }
+    }
+}
+
+/// How many users are written at once: fewer while Redis is slow, because all gateways of a large fleet may write at the same time, as
+/// after a restart of Redis. What they all ask at once must not take longer than what decisions and probes wait for.
+struct Width(usize);
+
+impl Default for Width {
+    fn default() -> Self {
+        Self(FEW_AT_ONCE)
+    }
+}
+
+impl Width {
+    /// So many took so long.
+    fn took(&mut self, time: Duration) {
+        if time > SLOW {
+            self.0 = (self.0 / 2).max(1);
+        } else if time < SWIFT {
+            self.0 = (self.0 * 2).min(MOST_AT_ONCE);
         }
     }
 }
@@ -488,8 +517,12 @@ const NOTHING: &[&str] = &[];
 const ROUNDS: u32 = 6;
 /// How long Redis keeps what a gateway noted of a user; it is noted again four times as often.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
-/// Users that are written at once: under the bound on calls that wait.
-const AT_ONCE: usize = 64;
+/// Users that are written at once: to begin with, and under the bound on calls that wait.
+const FEW_AT_ONCE: usize = 4;
+const MOST_AT_ONCE: usize = 64;
+/// When more are written at once, and when fewer.
+const SWIFT: Duration = Duration::from_millis(5);
+const SLOW: Duration = Duration::from_millis(20);
 /// So often between two looks at the lease.
 const MOST_CHUNKS: usize = 16;
 const PAUSE: Duration = Duration::from_millis(50);
@@ -531,6 +564,19 @@ mod tests {
             gateways.look(Some(set(&["a"])), false);
         }
         assert!(gateways.is_gone("b") && !gateways.is_gone("a"));
+    }
+
+    #[test]
+    fn a_slow_server_is_asked_one_at_a_time_and_a_quick_one_many() {
+        let mut width = Width::default();
+        let after = |width: &mut Width, time: Duration| {
+            (0..20).for_each(|_| width.took(time));
+            width.0
+        };
+        assert_eq!(after(&mut width, SLOW * 2), 1);
+        assert_eq!(after(&mut width, (SWIFT + SLOW) / 2), 1);
+        assert_eq!(after(&mut width, SWIFT / 2), MOST_AT_ONCE);
+        assert_eq!(after(&mut width, PATIENCE), 1);
     }
 
     #[test]
