@@ -1,4 +1,5 @@
-//! `GET /v1/events`: the audit log's lines as they happen, as server-sent events (WHATWG HTML, section 9.2).
+//! `GET /v1/events`: the audit log's lines as they happen, as server-sent events (WHATWG HTML, section 9.2); of this gateway, or of
+//! all of the fleet.
 
 use std::collections::{HashSet, VecDeque};
 use std::convert::Infallible;
@@ -13,11 +14,12 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Steered;
 use super::filter::{Filter, Wanted};
+use super::follow::Everywhere;
 use super::lists::filter;
 use super::routes::{Answer, Failed};
 use super::serve::Until;
+use super::{Steered, everywhere};
 use crate::events::{Fact, Missed, Reading};
 
 /// Places of those who read along: they stay, and others want to ask something, too.
@@ -33,28 +35,31 @@ pub(super) async fn events<S: Steered>(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Answer<Response> {
     let Query(wanted) = wanted?;
-    if wanted.fleet {
-        let words = "events are of one gateway: ask each for its own";
-        return Err(Failed::new(StatusCode::BAD_REQUEST, words));
-    }
-    let filter = filter(wanted)?;
-    let after = match headers.get("last-event-id") {
-        None => None,
-        Some(id) => {
-            let id = id.to_str().unwrap_or_default().parse();
-            Some(id.map_err(|words: String| Failed::new(StatusCode::BAD_REQUEST, format!("Last-Event-ID: {words}")))?)
-        }
+    let filter = filter(wanted.clone())?;
+    let last = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
+    let place = || {
+        places.try_acquire_owned().map_err(|_| {
+            let words = format!("{READERS} clients already read events: close one of them first");
+            Failed::new(StatusCode::CONFLICT, words)
+        })
     };
-    let place = places.try_acquire_owned().map_err(|_| {
-        let words = format!("{READERS} clients already read events: close one of them first");
-        Failed::new(StatusCode::CONFLICT, words)
-    })?;
-    let reader = Reader {
-        reading: gateway.events().live().read(after),
-        filter,
-        followed: Followed::default(),
-        waiting: VecDeque::new(),
-        _place: place,
+    let reader = if wanted.fleet {
+        let fleet = everywhere::fleet(&*gateway)?;
+        let after = last.map(str::parse).transpose();
+        let after = after.map_err(|()| wrong_id("it is not of a stream of all gateways"))?;
+        Reader::Everywhere(Box::new(Everywhere::begin(fleet, wanted, after, place()?).await?))
+    } else {
+        let after = last
+            .map(str::parse)
+            .transpose()
+            .map_err(|words: String| wrong_id(&words))?;
+        Reader::Here(Box::new(Here {
+            reading: gateway.events().live().read(after),
+            filter,
+            followed: Followed::default(),
+            waiting: VecDeque::new(),
+            _place: place()?,
+        }))
     };
     let stream = stream::unfold((reader, until), |(mut reader, until)| async move {
         // Where another process takes over, its events are the ones to read.
@@ -69,7 +74,27 @@ pub(super) async fn events<S: Steered>(
         .into_response())
 }
 
-struct Reader {
+fn wrong_id(words: &str) -> Failed {
+    Failed::new(StatusCode::BAD_REQUEST, format!("Last-Event-ID: {words}"))
+}
+
+/// Whose events are read.
+enum Reader {
+    Here(Box<Here>),
+    Everywhere(Box<Everywhere>),
+}
+
+impl Reader {
+    async fn next(&mut self) -> Event {
+        match self {
+            Self::Here(reader) => reader.next().await,
+            Self::Everywhere(reader) => reader.next().await,
+        }
+    }
+}
+
+/// Reads the events of this gateway.
+struct Here {
     reading: Reading,
     filter: Filter,
     followed: Followed,
@@ -77,7 +102,7 @@ struct Reader {
     _place: OwnedSemaphorePermit,
 }
 
-impl Reader {
+impl Here {
     async fn next(&mut self) -> Event {
         loop {
             if let Some(event) = self.waiting.pop_front() {
@@ -106,13 +131,13 @@ fn shown(fact: &Fact) -> Event {
 
 /// Forwards of which something was wanted: their end is wanted, too, although it says less of them.
 #[derive(Default)]
-struct Followed {
+pub(super) struct Followed {
     ids: HashSet<String>,
     order: VecDeque<String>,
 }
 
 impl Followed {
-    fn wants(&mut self, filter: &Filter, fact: &Fact) -> bool {
+    pub(super) fn wants(&mut self, filter: &Filter, fact: &Fact) -> bool {
         let forward = fact.subject.forward.as_ref();
         if forward.is_some_and(|forward| self.ids.contains(forward)) {
             return true;

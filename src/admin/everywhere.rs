@@ -7,15 +7,16 @@ use axum::response::Response;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use ulid::Ulid;
 
-use super::Steered;
 use super::close::{Closing, close_here};
 use super::filter::Wanted;
 use super::lists::{filter, listed};
 use super::locks::{lift_here, lock_out};
 use super::peer::Administrator;
 use super::routes::{Answer, Failed, MAX_REASON, json as shown, set};
-use crate::fleet::{Answered, Fleet, Heard};
+use super::{Steered, follow};
+use crate::fleet::{Answered, Fleet, Heard, Unavailable};
 use crate::locks::Lock;
 use crate::request::printable;
 
@@ -39,6 +40,11 @@ enum Order {
     Show {
         question: String,
         what: What,
+        wanted: Wanted,
+    },
+    /// Publish what happens to this stream, until it ends.
+    Follow {
+        stream: String,
         wanted: Wanted,
     },
 }
@@ -133,6 +139,19 @@ pub(super) async fn unlock<S: Steered>(gateway: &S, user: &str, at: Timestamp, b
     tell(fleet(gateway)?, user, &order).await
 }
 
+/// Asks all gateways, this one too, to publish their events to a stream.
+///
+/// # Errors
+/// If Redis does not answer.
+pub(super) async fn ask_for_events(fleet: &Fleet, stream: Ulid, wanted: &Wanted) -> Result<(), Unavailable> {
+    let order = Order::Follow {
+        stream: stream.to_string(),
+        wanted: wanted.clone(),
+    };
+    let order = serde_json::to_vec(&order).unwrap_or_default();
+    fleet.orders.tell(&order, None).await
+}
+
 /// The fleet that this gateway belongs to.
 pub(super) fn fleet<S: Steered>(gateway: &S) -> Answer<&Fleet> {
     let words = "this gateway shares nothing with others: set fleet.redis";
@@ -222,6 +241,14 @@ pub(crate) async fn obey<S: Steered>(gateway: Arc<S>, heard: Heard) {
             let closed = close_here(&*gateway, closing, &by);
             if late.is_none() {
                 reply(&gateway, question, closed.map(|closed| json!(closed)));
+            }
+        }
+        // An old one is of a stream that has ended, or of one that still waits for this gateway.
+        Order::Follow { stream, wanted } => {
+            if let (Some(fleet), Ok(stream)) = (gateway.fleet(), stream.parse())
+                && let Some(publishing) = follow::publish(fleet, gateway.events().live(), stream, &wanted)
+            {
+                gateway.tasks().spawn(publishing);
             }
         }
         // The administrator has stopped waiting for an old question.

@@ -13,6 +13,7 @@ mod close;
 mod events;
 mod everywhere;
 mod filter;
+mod follow;
 mod health;
 mod lists;
 mod locks;

@@ -67,7 +67,8 @@ fn documented<S: Steered>() -> Documented<Arc<S>> {
             "/v1/events",
             events::events::<S>,
             text(
-                "The lines of the audit log as they happen, as server-sent events.",
+                "The lines of the audit log as they happen, as server-sent events. With `fleet`, those of all gateways, each with the \
+                 name of its `gateway`.",
                 "text/event-stream",
             )
             .queried_by::<Wanted>()
@@ -75,7 +76,7 @@ fn documented<S: Steered>() -> Documented<Arc<S>> {
                 "Last-Event-ID",
                 "The `id` of the last event that was read: what followed it comes first.",
             )
-            .fails(&[BadRequest, Conflict]),
+            .fails(&[BadRequest, Conflict, Unavailable]),
         )
         .post(
             "/v1/close",

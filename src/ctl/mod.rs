@@ -34,7 +34,7 @@ pub(crate) struct Ctl {
     /// Print the answer as JSON.
     #[arg(long, global = true)]
     json: bool,
-    /// All gateways of the fleet: for status, sessions, tunnels, listeners, close, lock and unlock.
+    /// All gateways of the fleet: for status, sessions, tunnels, listeners, events, close, lock and unlock.
     #[arg(long, global = true)]
     fleet: bool,
     #[command(subcommand)]
@@ -181,11 +181,11 @@ pub(crate) async fn run(asked: Ctl) -> u8 {
         Err(words) => return say(INVALID, &words, asked.json),
     };
     if asked.fleet && !asked.command.is_of_fleet() {
-        let words = "--fleet is for status, sessions, tunnels, listeners, close, lock and unlock";
+        let words = "--fleet is for status, sessions, tunnels, listeners, events, close, lock and unlock";
         return say(INVALID, words, asked.json);
     }
     if let Command::Events { wanted } = &asked.command {
-        return follow(&path, &wanted.query(), asked.json).await;
+        return follow(&path, &with(asked.fleet, wanted.query()), asked.json).await;
     }
     loop {
         let code = once(&asked, &path).await;
@@ -295,6 +295,7 @@ impl Command {
                 | Self::Sessions { .. }
                 | Self::Tunnels { .. }
                 | Self::Listeners { .. }
+                | Self::Events { .. }
                 | Self::Close { .. }
                 | Self::Lock { .. }
                 | Self::Unlock { .. }

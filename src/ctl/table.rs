@@ -261,14 +261,28 @@ fn locked(user: &str, body: &Value) -> String {
 
 /// One line: when, what, whose, of which place, and what was said of it.
 pub(super) fn event(name: &str, body: &Value) -> String {
+    let of = body
+        .get("gateway")
+        .map(|gateway| format!("{}: ", word(gateway)))
+        .unwrap_or_default();
     if let Some(missed) = body.get("missed").and_then(Value::as_u64) {
-        return format!("(missed {missed} events: they came faster than they were read)\n");
+        return format!("({of}missed {missed} events: they came faster than they were read)\n");
+    }
+    if let Some(why) = body.get("interrupted") {
+        return format!("(events may be missing: {})\n", word(why));
+    }
+    if name == "following" {
+        return following(body);
     }
     let time = text(body, "time");
     let time = time.get(11..19).unwrap_or(&time);
     let said = |key: &str| body.get(key).map(word);
     let mut words = vec![time.to_owned(), name.to_owned()];
-    words.extend(["user", "verdict", "action", "requested"].into_iter().filter_map(said));
+    words.extend(
+        ["gateway", "user", "verdict", "action", "requested"]
+            .into_iter()
+            .filter_map(said),
+    );
     let requested = body.get("requested").or_else(|| body.get("target"));
     if let Some(effective) = body.get("effective").filter(|effective| Some(*effective) != requested) {
         words.push(format!("-> {}", word(effective)));
@@ -283,6 +297,18 @@ pub(super) fn event(name: &str, body: &Value) -> String {
     words.extend(said("repeated").map(|times| format!("{times} times")));
     words.extend(said("forward").map(|forward| format!("[{forward}]")));
     words.join(" ") + "\n"
+}
+
+/// Which gateways of a fleet publish their events.
+fn following(body: &Value) -> String {
+    let names = |key: &str| {
+        let names = body.get(key).and_then(Value::as_array).into_iter().flatten();
+        names.map(word).collect::<Vec<_>>().join(", ")
+    };
+    match names("missing") {
+        missing if missing.is_empty() => format!("(following {})\n", names("following")),
+        missing => format!("(following {}; no answer from {missing})\n", names("following")),
+    }
 }
 
 fn reloaded(body: &Value, dry_run: bool) -> String {
@@ -402,6 +428,39 @@ mod tests {
     fn columns_are_aligned_and_lines_end_at_their_last_word() {
         let rows = [row("a", "b"), row("long", "")];
         assert_eq!(columns(&rows), "a     b\nlong\n");
+    }
+
+    #[test]
+    fn events_of_a_fleet_name_their_gateway_and_what_is_missing() {
+        for (name, body, line) in [
+            (
+                "following",
+                json!({ "following": ["a", "b"], "missing": [] }),
+                "(following a, b)\n",
+            ),
+            (
+                "following",
+                json!({ "following": ["a"], "missing": ["b"] }),
+                "(following a; no answer from b)\n",
+            ),
+            (
+                "missed",
+                json!({ "gateway": "b", "missed": 3 }),
+                "(b: missed 3 events: they came faster than they were read)\n",
+            ),
+            (
+                "interrupted",
+                json!({ "interrupted": "why" }),
+                "(events may be missing: why)\n",
+            ),
+            (
+                "auth-succeeded",
+                json!({ "time": "2026-11-22T09:11:25.346909Z", "user": "alice", "gateway": "a" }),
+                "09:11:25 auth-succeeded a alice\n",
+            ),
+        ] {
+            assert_eq!(event(name, &body), line);
+        }
     }
 
     #[test]

@@ -21,5 +21,6 @@ pub(crate) use event::{Differs, Ended, Event, Swap};
 pub(crate) use followers::{Decision, Followers, News};
 pub(crate) use live::{Fact, Live, Missed, Reading};
 pub(crate) use login::LoggedIn;
+pub(crate) use printable::printable_json;
 pub(crate) use stream::{Events, Listener};
 pub(crate) use subject::Subject;

@@ -4,6 +4,7 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize;
 use serde_json::ser::{CharEscape, Formatter};
 
 use crate::request::seen;
@@ -45,12 +46,19 @@ impl Formatter for Printable {
     }
 }
 
+/// The same of JSON that others have written.
+pub(crate) fn printable_json(value: &impl Serialize) -> serde_json::Result<String> {
+    let mut text = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut text, Printable::default());
+    value.serialize(&mut serializer)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
 /// Longer than anything that is said of an honest request.
 const MOST: usize = 8192;
 
 #[cfg(test)]
 mod tests {
-    use serde::Serialize;
     use serde_json::Value;
 
     use super::*;

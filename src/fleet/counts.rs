@@ -8,7 +8,7 @@
 //!
 //! Invariant: what this gateway has open is counted here, not read from Redis. Without Redis its own counts are the counts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -338,7 +338,7 @@ impl Counts {
     }
 
     /// This process, among all that ever took part.
-    pub(super) fn gateway(&self) -> &str {
+    pub(crate) fn gateway(&self) -> &str {
         &self.gateway
     }
 
@@ -346,9 +346,14 @@ impl Counts {
     ///
     /// # Errors
     /// If Redis does not answer.
-    pub(super) async fn look(&self) -> Result<Vec<String>, Unavailable> {
+    pub(crate) async fn look(&self) -> Result<Vec<String>, Unavailable> {
         self.renew().await?;
         Ok(lock(&self.gateways).alive.iter().cloned().collect())
+    }
+
+    /// Which gateways there were at the last look.
+    pub(crate) fn alive(&self) -> BTreeSet<String> {
+        lock(&self.gateways).alive.iter().cloned().collect()
     }
 
     /// Ends the lease, so that nothing of this gateway counts any more.

@@ -4,7 +4,8 @@
 //! trusted to be there, to be quick or to answer right: every call has a deadline, what waits has a bound, and nothing of the
 //! gateway waits for a connection; no reply is larger than `bounded.rs` allows. `link.rs` keeps one connection and says whether it
 //! is there; `state.rs` keeps the state of policies, `counts.rs` what is open, `orders.rs` what administrators tell all gateways,
-//! `notices.rs` what a gateway says of itself. All changes are made by scripts (`scripts.rs`), each atomic and one round trip.
+//! `notices.rs` what a gateway says of itself, `streams.rs` what gateways tell one that follows them. All changes are made by
+//! scripts (`scripts.rs`), each atomic and one round trip.
 //!
 //! Invariant: a call returns within its deadline, whatever Redis does. Without an answer it is unavailable, never a guess.
 
@@ -27,6 +28,9 @@ mod server_tests;
 mod state;
 #[cfg(test)]
 mod state_tests;
+mod streams;
+#[cfg(test)]
+mod streams_tests;
 
 use std::sync::Arc;
 
@@ -36,11 +40,13 @@ use crate::config;
 use crate::files;
 
 pub use counts::{Counts, Open};
+pub(crate) use link::Unavailable;
 pub use link::{Condition, Link};
 pub(crate) use notices::Notices;
-pub(crate) use orders::Answered;
 pub use orders::{Heard, Hears, Orders};
+pub(crate) use orders::{Answered, name};
 pub use state::SharedState;
+pub(crate) use streams::{AT_ONCE, Bookmark, Entry, Published, Streams, Wish};
 
 /// This gateway's part in a fleet. Cheap to clone; clones are one.
 #[derive(Clone)]
@@ -53,6 +59,8 @@ pub struct Fleet {
     pub orders: Arc<Orders>,
     /// What each gateway says of itself.
     pub(crate) notices: Arc<Notices>,
+    /// What gateways tell one that follows them.
+    pub(crate) streams: Arc<Streams>,
     when_cut_off: config::WhenCutOff,
 }
 
@@ -73,11 +81,13 @@ impl Fleet {
         let counts = Arc::new(Counts::new(Arc::clone(&link), &name, config.lease));
         let orders = Arc::new(Orders::new(Arc::clone(&link), Arc::clone(&counts)));
         let notices = Arc::new(Notices::new(Arc::clone(&link), name));
+        let streams = Arc::new(Streams::new(Arc::clone(&link)));
         Ok(Some(Self {
             link,
             counts,
             orders,
             notices,
+            streams,
             when_cut_off: config.when_cut_off,
         }))
     }
@@ -101,11 +111,11 @@ impl Fleet {
         }
     }
 
-    /// Hears what all gateways are told, until `ending`.
+    /// Hears what all gateways are told, until `ending`; then nothing is published to readers of all gateways any more.
     pub async fn keep_hearing(self, hears: Hears, ending: CancellationToken) {
         tokio::select! {
             () = self.orders.hear(&hears) => {}
-            () = ending.cancelled() => {}
+            () = ending.cancelled() => self.streams.end(),
         }
     }
 

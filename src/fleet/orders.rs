@@ -204,7 +204,7 @@ fn parts(answer: &[u8]) -> Option<(&str, &[u8])> {
 }
 
 /// The name that a gateway is configured with.
-fn name(gateway: &str) -> String {
+pub(crate) fn name(gateway: &str) -> String {
     let name = gateway.rsplit_once('/').map_or(gateway, |(name, _)| name);
     printable(name, 64)
 }
@@ -231,8 +231,8 @@ const SOON: Duration = Duration::from_millis(30);
 /// How long gateways may take to answer.
 const ANSWERING: Duration = Duration::from_secs(2);
 /// One call: what administrators do may take longer than a policy's call.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// Orders of one call, as the script says.
 const AT_ONCE: usize = 100;
 const MOST_GATEWAYS: usize = 10_000;
-const MOST_BYTES: usize = 1 << 20;
+pub(super) const MOST_BYTES: usize = 1 << 20;

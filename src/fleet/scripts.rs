@@ -284,4 +284,31 @@ return said
     LEAVE = "redis.call('HDEL', KEYS[2], 'list')
 return redis.call('ZREM', KEYS[1], ARGV[1])
 ";
+
+    /// Begins a stream that ends in `ARGV[1]` milliseconds: the id of its first entry.
+    BEGIN = "local id = redis.call('XADD', KEYS[1], '*', 'o', '')
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return id
+";
+
+    /// `ARGV[4]` entries after the one with the id `ARGV[1]`, id and entry in turn; nil if that one is gone. Removes what is before the
+    /// id `ARGV[2]`, and puts the end of the stream off by `ARGV[3]` milliseconds.
+    READ = "if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return false end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+redis.call('XTRIM', KEYS[1], 'MINID', ARGV[2])
+local found = {}
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[4])) do
+  table.insert(found, entry[1])
+  table.insert(found, entry[2][2])
+end
+return found
+";
+
+    /// Adds the entry `ARGV[1]` to a stream, unless it is empty: 1. 0 if too many wait to be read, -1 if the stream has ended.
+    PUBLISH = "if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
+if ARGV[1] == '' then return 1 end
+if redis.call('XLEN', KEYS[1]) >= 128 then return 0 end
+redis.call('XADD', KEYS[1], '*', 'o', ARGV[1])
+return 1
+";
 }

@@ -283,13 +283,13 @@ fn administrators_read_along_and_those_who_come_back_miss_nothing() {
 }
 
 /// `portreeve ctl --json events`, which goes on until it is dropped.
-struct Events {
+pub struct Events {
     child: std::process::Child,
     lines: std::sync::mpsc::Receiver<String>,
 }
 
 impl Events {
-    fn of(gateway: &Running, arguments: &[&str]) -> Self {
+    pub fn of(gateway: &Running, arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portreeve"));
         command
             .args(["ctl", "--json", "--socket"])
@@ -307,7 +307,7 @@ impl Events {
         Self { child, lines }
     }
 
-    fn told(&mut self) -> Option<Value> {
+    pub fn told(&mut self) -> Option<Value> {
         let line = self.lines.recv_timeout(std::time::Duration::from_millis(100)).ok()?;
         Some(serde_json::from_str(&line).unwrap())
     }

@@ -2,7 +2,9 @@
 
 use std::thread;
 
-use crate::admin::{asked, ctl, get};
+use serde_json::Value;
+
+use crate::admin::{Events, asked, ctl, get};
 use crate::guests::{Does, Guest, allows};
 use crate::harness::{Running, Server, Setup, eventually, ping};
 use crate::redis::Server as Redis;
@@ -273,11 +275,125 @@ fn what_is_open_on_all_gateways_is_listed_and_closed_from_one() {
     assert!(told.code == 2 && told.err.contains("--fleet is for"), "{}", told.err);
 }
 
+/// Reads until there is a line like this one.
+fn told(reader: &mut Events, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+    eventually(what, || reader.told().filter(|line| is_it(line)))
+}
+
+/// Reads until it is said that these gateways are followed, and no other one is there.
+fn follows(reader: &mut Events, gateways: &[&str]) {
+    told(reader, &format!("{gateways:?} are followed"), |line| {
+        line["following"] == Value::from(gateways) && line["missing"] == Value::Array(Vec::new())
+    });
+}
+
+/// The key of the one stream that is read.
+fn stream(redis: &Redis) -> String {
+    redis.cli(&["--scan", "--pattern", "portreeve:{events:*"])
+}
+
+#[test]
+fn events_of_all_gateways_are_followed_from_one_also_of_one_that_starts_later() {
+    let redis = Redis::start();
+    let [one, two] = two_gateways(&redis);
+    assert_eq!(login(&two), ADMITTED);
+    assert_eq!(stream(&redis), "", "nothing is published where nobody reads");
+    let mut all = Events::of(&one, &["--fleet"]);
+    let mut bobs = Events::of(&two, &["--fleet", "--user", "bob"]);
+    for reader in [&mut all, &mut bobs] {
+        follows(reader, &["gw-1", "gw-2"]);
+    }
+    let target = Server::echo();
+    for (gateway, name) in [(&one, "gw-1"), (&two, "gw-2")] {
+        assert!(ping(&mut gateway.local(&target.address()).connect()));
+        for event in [
+            "auth-succeeded",
+            "forward-decided",
+            "tunnel-opened",
+            "tunnel-closed",
+            "session-closed",
+        ] {
+            let line = told(&mut all, event, |line| line["event"] == event);
+            assert_eq!(
+                (&line["gateway"], &line["user"]),
+                (&name.into(), &"alice".into()),
+                "{line}"
+            );
+        }
+    }
+    let three = shares(alone(), &redis, "name = \"gw-3\"\ntimeout = \"1s\"").start();
+    follows(&mut all, &["gw-1", "gw-2", "gw-3"]);
+    assert_eq!(login(&three), ADMITTED);
+    told(&mut all, "a login on the third", |line| {
+        line["gateway"] == "gw-3" && line["event"] == "auth-succeeded"
+    });
+    follows(&mut bobs, &["gw-1", "gw-2", "gw-3"]);
+    assert_eq!(bobs.told(), None, "alice is not bob");
+}
+
+#[test]
+fn who_follows_all_gateways_hears_of_what_was_lost_and_goes_on() {
+    let redis = Redis::start();
+    let [one, two] = two_gateways(&redis);
+    let mut reader = Events::of(&one, &["--fleet"]);
+    follows(&mut reader, &["gw-1", "gw-2"]);
+    redis.cli(&["FLUSHALL"]);
+    told(&mut reader, "what was lost", |line| line["interrupted"].is_string());
+    follows(&mut reader, &["gw-1", "gw-2"]);
+    assert_eq!(login(&two), ADMITTED);
+    told(&mut reader, "a login", |line| {
+        line["gateway"] == "gw-2" && line["event"] == "auth-succeeded"
+    });
+}
+
+#[test]
+fn what_others_write_to_a_stream_is_bounded_and_printable() {
+    let redis = Redis::start();
+    let [one, two] = two_gateways(&redis);
+    let mut reader = Events::of(&one, &["--fleet"]);
+    follows(&mut reader, &["gw-1", "gw-2"]);
+    let key = stream(&redis);
+    let long = format!(
+        "{{\"gateway\":\"x/1\",\"missed\":0,\"events\":[{{\"event\":\"{}\"}}]}}",
+        "a".repeat(10_000)
+    );
+    for entry in [
+        "",
+        "no JSON",
+        "[]",
+        "{\"gateway\":7}",
+        &long,
+        r#"{"gateway":"x/1","missed":0,"events":[{"event":"a\nb"},{"event":"data: x"},{"event":7},{}]}"#,
+        r#"{"gateway":"ev\u001bil/1","missed":3,"events":[{"event":"tunnel-opened","gateway":"gw-1","user":"\u009b2Jx"}]}"#,
+    ] {
+        assert!(redis.cli(&["XADD", &key, "*", "o", entry]).contains('-'), "{entry}");
+    }
+    let missed = told(&mut reader, "what is understood", |line| {
+        line.get("following").is_none()
+    });
+    assert_eq!(
+        (&missed["missed"], &missed["gateway"]),
+        (&3.into(), &"ev il".into()),
+        "{missed}"
+    );
+    let event = told(&mut reader, "its event", |line| line.get("following").is_none());
+    assert_eq!(
+        (&event["gateway"], &event["user"]),
+        (&"ev il".into(), &" 2Jx".into()),
+        "{event}"
+    );
+    assert_eq!(login(&two), ADMITTED);
+    told(&mut reader, "a login", |line| {
+        line["gateway"] == "gw-2" && line["event"] == "auth-succeeded"
+    });
+}
+
 #[test]
 fn a_gateway_without_a_fleet_says_so() {
     let gateway = alone().tables("[admin]\nsocket = \"admin.sock\"").start();
     for command in [
         &["sessions"][..],
+        &["events"],
         &["lock", "alice", "--reason", "x"],
         &["unlock", "alice"],
     ] {

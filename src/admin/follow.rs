@@ -1,0 +1,462 @@
+//! The events of all gateways of a fleet: each publishes its own to a stream on Redis, from which one gateway reads them.
+//!
+//! Nothing is published unless an administrator reads. Then each gateway has one task for each reader, which reads the gateway's own
+//! ring as a reader of the control socket does: it delays nothing, and what the ring no longer has when Redis or the reader is slow is
+//! counted. What comes from Redis is not trusted: it is bounded, read as JSON, and printed only after it was made printable.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::response::sse::Event;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Instant, sleep};
+use ulid::Ulid;
+
+use super::events::Followed;
+use super::everywhere;
+use super::filter::{Filter, Wanted};
+use super::routes::{Answer, Failed};
+use crate::events::{Fact, Live, Missed, Reading, printable_json};
+use crate::fleet::{AT_ONCE, Bookmark, Entry, Fleet, Published, Wish, name};
+
+/// Reads what all gateways publish, for one administrator.
+pub(super) struct Everywhere {
+    fleet: Fleet,
+    wanted: Wanted,
+    /// The last entry that was read.
+    at: Bookmark,
+    /// What is before this one has been sent to the administrator, and is not asked for again.
+    done: Entry,
+    gateways: Gateways,
+    away: Option<Instant>,
+    is_away_told: bool,
+    waiting: VecDeque<Event>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Which gateways publish.
+#[derive(Default)]
+struct Gateways {
+    /// Those that have published something.
+    heard: BTreeSet<String>,
+    /// Since when one is silent, and when all are asked again.
+    silent: Option<(Instant, Instant)>,
+    pause: Duration,
+    /// What the administrator was told.
+    told: Option<[Vec<String>; 2]>,
+}
+
+/// What a gateway publishes at once.
+#[derive(Deserialize)]
+struct Batch {
+    gateway: String,
+    missed: u64,
+    events: Vec<Map<String, Value>>,
+}
+
+impl Everywhere {
+    /// Goes on after a bookmark, or begins a stream of its own.
+    ///
+    /// # Errors
+    /// If this gateway has no fleet, or Redis does not answer.
+    pub(super) async fn begin(
+        fleet: &Fleet,
+        wanted: Wanted,
+        after: Option<Bookmark>,
+        place: OwnedSemaphorePermit,
+    ) -> Answer<Self> {
+        let away = |_| {
+            let words = "the other gateways cannot be followed: redis is not reachable";
+            Failed::new(StatusCode::SERVICE_UNAVAILABLE, words)
+        };
+        fleet.counts.look().await.map_err(away)?;
+        let at = match after {
+            Some(after) => after,
+            None => fleet.streams.begin().await.map_err(away)?,
+        };
+        let wanted = Wanted { fleet: false, ..wanted };
+        everywhere::ask_for_events(fleet, at.stream, &wanted)
+            .await
+            .map_err(away)?;
+        Ok(Self {
+            fleet: fleet.clone(),
+            wanted,
+            at,
+            done: at.entry,
+            gateways: Gateways::default(),
+            away: None,
+            is_away_told: false,
+            waiting: VecDeque::new(),
+            _place: place,
+        })
+    }
+
+    /// The next event of any gateway.
+    pub(super) async fn next(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return event;
+            }
+            let is_full = self.read().await;
+            self.look_at_gateways().await;
+            if !is_full && self.waiting.is_empty() {
+                sleep(EACH).await;
+            }
+        }
+    }
+
+    /// Reads some entries. Whether there may be more at once.
+    async fn read(&mut self) -> bool {
+        match self.fleet.streams.read(self.at, self.done).await {
+            Ok(Some(entries)) => {
+                self.away = None;
+                self.is_away_told = false;
+                // One read later they have gone out, or wait for the administrator's client.
+                self.done = self.at.entry;
+                let is_full = entries.len() >= AT_ONCE;
+                for (bookmark, entry) in entries {
+                    self.at = bookmark;
+                    self.take(bookmark, &entry);
+                }
+                is_full
+            }
+            Ok(None) => {
+                self.begin_again().await;
+                false
+            }
+            Err(_) => {
+                let since = *self.away.get_or_insert_with(Instant::now);
+                if !self.is_away_told && since.elapsed() > ANSWERING {
+                    self.is_away_told = true;
+                    self.interrupted("redis is not reachable");
+                }
+                false
+            }
+        }
+    }
+
+    fn take(&mut self, bookmark: Bookmark, entry: &[u8]) {
+        // The first entry is empty, and what nobody understands is left out.
+        let Ok(Batch {
+            gateway,
+            missed,
+            events,
+        }) = serde_json::from_slice(entry)
+        else {
+            return;
+        };
+        let name = name(&gateway);
+        self.gateways.hears(gateway);
+        if missed > 0 {
+            let data = json!({ "gateway": name, "missed": missed }).to_string();
+            self.waiting.push_back(Event::default().event("missed").data(data));
+        }
+        for mut event in events {
+            let kind = event.get("event").and_then(Value::as_str).unwrap_or_default();
+            let kind = Some(kind.to_owned()).filter(|kind| is_word(kind));
+            event.insert("gateway".to_owned(), name.clone().into());
+            if let (Some(kind), Ok(data)) = (kind, printable_json(&event)) {
+                self.waiting.push_back(Event::default().event(kind).data(data));
+            }
+        }
+        // Whoever comes back after it gets what follows the whole entry.
+        if let Some(last) = self.waiting.pop_back() {
+            self.waiting.push_back(last.id(bookmark.to_string()));
+        }
+    }
+
+    /// The stream is gone: Redis has lost it, or this reader was away for too long.
+    async fn begin_again(&mut self) {
+        let Ok(at) = self.fleet.streams.begin().await else {
+            return;
+        };
+        (self.at, self.done) = (at, at.entry);
+        self.gateways = Gateways::default();
+        self.interrupted("redis has lost the stream, or it was not read for too long");
+        let _ = everywhere::ask_for_events(&self.fleet, at.stream, &self.wanted).await;
+    }
+
+    fn interrupted(&mut self, why: &str) {
+        let data = json!({ "interrupted": why }).to_string();
+        self.waiting.push_back(Event::default().event("interrupted").data(data));
+    }
+
+    /// Tells the administrator who publishes and who does not, when that changes; and asks those again who do not.
+    async fn look_at_gateways(&mut self) {
+        let alive = self.fleet.counts.alive();
+        if self.gateways.must_ask(&alive, Instant::now()) {
+            let _ = everywhere::ask_for_events(&self.fleet, self.at.stream, &self.wanted).await;
+        }
+        if let Some([following, missing]) = self.gateways.news(&alive, Instant::now()) {
+            let data = json!({ "following": following, "missing": missing }).to_string();
+            self.waiting.push_back(Event::default().event("following").data(data));
+        }
+    }
+}
+
+impl Gateways {
+    fn hears(&mut self, gateway: String) {
+        if self.heard.len() < MOST_GATEWAYS {
+            self.heard.insert(gateway);
+        }
+    }
+
+    /// Whether one is silent, and all should be asked again: a gateway that has just started may not have heard the question.
+    fn must_ask(&mut self, alive: &BTreeSet<String>, now: Instant) -> bool {
+        if alive.is_subset(&self.heard) {
+            self.silent = None;
+            return false;
+        }
+        match &mut self.silent {
+            Some((_, next)) if *next > now => false,
+            Some((_, next)) => {
+                self.pause = (2 * self.pause).min(LONGEST_PAUSE);
+                *next = now + self.pause;
+                true
+            }
+            None => {
+                // The first question is under way, or this is a gateway that is new.
+                self.pause = FIRST_PAUSE;
+                self.silent = Some((now, now + FIRST_PAUSE));
+                self.told.is_some()
+            }
+        }
+    }
+
+    /// Who publishes and who does not, if the administrator was told otherwise. One that is new has some time to answer.
+    fn news(&mut self, alive: &BTreeSet<String>, now: Instant) -> Option<[Vec<String>; 2]> {
+        if self
+            .silent
+            .is_some_and(|(since, _)| now.duration_since(since) < ANSWERING)
+        {
+            return None;
+        }
+        let names = |is_heard: bool| -> Vec<String> {
+            let wanted = alive.iter().filter(|one| self.heard.contains(*one) == is_heard);
+            let names: BTreeSet<String> = wanted.map(|one| name(one)).collect();
+            names.into_iter().collect()
+        };
+        let news = [names(true), names(false)];
+        if self.told.as_ref() == Some(&news) {
+            return None;
+        }
+        self.told = Some(news.clone());
+        Some(news)
+    }
+}
+
+/// As the audit log names its events.
+fn is_word(kind: &str) -> bool {
+    !kind.is_empty() && kind.len() <= MOST_WORD && kind.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+}
+
+/// Publishes what happens here to a reader, if that is new here.
+pub(super) fn publish(
+    fleet: &Fleet,
+    live: &Live,
+    stream: Ulid,
+    wanted: &Wanted,
+) -> Option<impl Future<Output = ()> + use<>> {
+    let wish = serde_json::to_vec(wanted).unwrap_or_default();
+    match fleet.streams.wish(stream, wish) {
+        Wish::New(wishes) => {
+            let publisher = Publisher {
+                fleet: fleet.clone(),
+                stream,
+                reading: live.read(None),
+                filter: None,
+                followed: Followed::default(),
+                waiting: VecDeque::new(),
+                missed: 0,
+            };
+            Some(publisher.run(wishes))
+        }
+        Wish::Told => None,
+        Wish::TooMany => {
+            tracing::warn!("events are not published to one more reader of all gateways: there are too many");
+            None
+        }
+    }
+}
+
+/// Publishes this gateway's events to one reader.
+struct Publisher {
+    fleet: Fleet,
+    stream: Ulid,
+    reading: Reading,
+    /// None if the reader wants what cannot be wanted.
+    filter: Option<Filter>,
+    followed: Followed,
+    waiting: VecDeque<Arc<Fact>>,
+    /// What could not be published.
+    missed: u64,
+}
+
+impl Publisher {
+    /// Until the reader is gone, or this gateway ends.
+    async fn run(mut self, mut wishes: watch::Receiver<Vec<u8>>) {
+        wishes.mark_changed();
+        // An entry without an event says that from here on nothing is left out that is not counted.
+        let mut must_greet = false;
+        loop {
+            match wishes.has_changed() {
+                Err(_) => return,
+                Ok(false) => {}
+                Ok(true) => {
+                    let wish = serde_json::from_slice(&wishes.borrow_and_update());
+                    self.filter = wish.ok().and_then(|wanted| Filter::new(wanted).ok());
+                    must_greet = true;
+                }
+            }
+            if must_greet || self.missed > 0 || !self.waiting.is_empty() {
+                let (entry, taken) = self.entry();
+                match self.fleet.streams.publish(self.stream, &entry).await {
+                    Ok(Published::Taken) => {
+                        self.waiting.drain(..taken);
+                        self.missed = 0;
+                        must_greet = false;
+                    }
+                    Ok(Published::Ended) => return,
+                    Ok(Published::Full) | Err(_) => {}
+                }
+                // What happens meanwhile goes with the next entry.
+                if self.waiting.len() < MANY || self.missed > 0 || must_greet {
+                    sleep(EACH).await;
+                }
+                continue;
+            }
+            tokio::select! {
+                read = self.reading.next() => self.take(read),
+                changed = wishes.changed() => match changed {
+                    Ok(()) => wishes.mark_changed(),
+                    Err(_) => return,
+                },
+                () = sleep(LOOK) => {
+                    if let Ok(Published::Ended) = self.fleet.streams.publish(self.stream, b"").await {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, read: Result<Vec<Arc<Fact>>, Missed>) {
+        match (read, &self.filter) {
+            (Ok(facts), Some(filter)) => {
+                let wanted = facts.into_iter().filter(|fact| self.followed.wants(filter, fact));
+                self.waiting.extend(wanted);
+            }
+            (Ok(_), None) => {}
+            (Err(Missed(missed)), _) => self.missed += missed,
+        }
+    }
+
+    /// What is published next, and how many of the events that wait are in it.
+    fn entry(&mut self) -> (Vec<u8>, usize) {
+        // Such a line says more than any reader wants.
+        let before = self.waiting.len();
+        self.waiting.retain(|fact| fact.line.len() <= MOST_LINE);
+        self.missed += (before - self.waiting.len()) as u64;
+        let (mut bytes, mut taken) = (0, 0);
+        for fact in &self.waiting {
+            bytes += fact.line.len();
+            if taken > 0 && bytes > USUAL_ENTRY {
+                break;
+            }
+            taken += 1;
+        }
+        let lines: Vec<&str> = self.waiting.iter().take(taken).map(|fact| fact.line.as_str()).collect();
+        let gateway = Value::from(self.fleet.counts.gateway());
+        let entry = format!(
+            "{{\"gateway\":{gateway},\"missed\":{},\"events\":[{}]}}",
+            self.missed,
+            lines.join(",")
+        );
+        (entry.into_bytes(), taken)
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.fleet.streams.forget(self.stream);
+    }
+}
+
+/// Between two looks at a stream in which nothing was, and between two entries of few events.
+const EACH: Duration = Duration::from_millis(50);
+/// How often a gateway on which nothing happens looks whether it is still read.
+const LOOK: Duration = Duration::from_secs(10);
+/// How long a gateway may take to begin.
+const ANSWERING: Duration = Duration::from_secs(2);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Events that go without a pause.
+const MANY: usize = 32;
+/// Bytes of the lines of one entry, if it has more than one. Policies' calls wait for it on the same connection.
+const USUAL_ENTRY: usize = 16 << 10;
+/// Bytes of a line.
+const MOST_LINE: usize = 256 << 10;
+const MOST_GATEWAYS: usize = 10_000;
+/// Bytes of the name of an event.
+const MOST_WORD: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    fn told(following: &[&str], missing: &[&str]) -> Option<[Vec<String>; 2]> {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        Some([names(following), names(missing)])
+    }
+
+    #[test]
+    fn it_says_who_publishes_and_asks_those_again_who_do_not() {
+        let mut gateways = Gateways::default();
+        let two = set(&["a/1", "b/1"]);
+        let mut now = Instant::now();
+        let look = |gateways: &mut Gateways, alive: &BTreeSet<String>, now: Instant| {
+            (gateways.must_ask(alive, now), gateways.news(alive, now))
+        };
+        assert_eq!(
+            look(&mut gateways, &two, now),
+            (false, None),
+            "they have just been asked"
+        );
+        gateways.hears("a/1".to_owned());
+        now += FIRST_PAUSE;
+        assert_eq!(look(&mut gateways, &two, now), (true, None), "b may not have heard it");
+        now += ANSWERING;
+        assert_eq!(look(&mut gateways, &two, now), (true, told(&["a"], &["b"])));
+        assert_eq!(look(&mut gateways, &two, now), (false, None), "that was said");
+        gateways.hears("b/1".to_owned());
+        assert_eq!(look(&mut gateways, &two, now), (false, told(&["a", "b"], &[])));
+        // One is replaced: it has a new process, and the same name.
+        let three = set(&["a/1", "b/1", "b/2"]);
+        assert_eq!(look(&mut gateways, &three, now), (true, None), "it is asked at once");
+        gateways.hears("b/2".to_owned());
+        assert_eq!(look(&mut gateways, &three, now), (false, None), "all is as it was said");
+        let others = set(&["b/2", "c/1"]);
+        for _ in 0..20 {
+            gateways.must_ask(&others, now);
+            now += gateways.pause;
+        }
+        assert_eq!(gateways.pause, LONGEST_PAUSE, "one that never answers costs little");
+        assert_eq!(look(&mut gateways, &set(&["b/2"]), now), (false, told(&["b"], &[])));
+    }
+
+    #[test]
+    fn only_words_are_names_of_events() {
+        assert!(is_word("tunnel-opened"));
+        for wrong in ["", "a\nb", "A", "a b", "ä", &"a".repeat(65)] {
+            assert!(!is_word(wrong), "{wrong}");
+        }
+    }
+}
