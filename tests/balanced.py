@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Three gateways behind a real HAProxy are replaced one after the other, while real `ssh` clients make 100 forwards a second.
 
-The configurations are those of examples/load-balancer. Each gateway is replaced in three ways: by SIGUSR2 (an upgrade); after the
-balancer sends it no new sessions; and by SIGTERM alone, as a service manager does it (only the first gateway). No connection may be
-refused, no open forward may be lost, and each line of the audit log must have the client's own address.
+The configurations are those of examples/load-balancer. Each gateway is replaced after the balancer sends it no new sessions, and the
+first one by SIGTERM alone, as a service manager does it. No connection may be refused, no open forward may be lost, and each line of
+the audit log must have the client's own address. tests/fleet.py replaces them by SIGUSR2 (an upgrade), and uses what is here.
 
 The program is target/debug/portreeve (`cargo build` first), or the one that PORTREEVE names. Without haproxy nothing is checked, and
 with CI set in the environment that is a failure (tests/install.sh installs it).
@@ -63,22 +63,27 @@ class Gateway:
     """One of the three."""
 
     def __init__(self, name, folder, shared, stack):
-        self.name, self.folder, self.stack = name, folder, stack
+        self.name, self.folder, self.shared, self.stack = name, folder, shared, stack
         self.address = GATEWAYS[name]
         self.ssh_port, self.http_port = free_port(self.address), free_port(self.address)
         folder.mkdir()
+        self.configure()
+        self.child = None
+        self.start()
+
+    def configure(self, more_changes=(), more_tables=""):
+        """Writes the example's configuration, with further changes and tables."""
         changes = {
+            **dict(more_changes),
             "0.0.0.0:2222": f"{self.address}:{self.ssh_port}",
             "10.0.0.11:9464": f"{self.address}:{self.http_port}",
             '"10.0.0.5"': f'"{FROM}"',
-            "/etc/portreeve": shared,
-            "/var/lib/portreeve": folder,
-            "/var/log/portreeve": folder,
-            "/run/portreeve": folder,
+            "/etc/portreeve": self.shared,
+            "/var/lib/portreeve": self.folder,
+            "/var/log/portreeve": self.folder,
+            "/run/portreeve": self.folder,
         }
-        (folder / "portreeve.toml").write_text(filled_in("portreeve.toml", changes))
-        self.child = None
-        self.start()
+        (self.folder / "portreeve.toml").write_text(filled_in("portreeve.toml", changes) + more_tables)
 
     def start(self):
         """Starts the program, and waits until it is ready."""
@@ -168,6 +173,10 @@ class Lost(Exception):
     """A forward that ended after it had carried something."""
 
 
+class NoSession(Exception):
+    """An `ssh` client that could not log in."""
+
+
 class Forward:
     """One forwarded connection, through the socket of an `ssh` client."""
 
@@ -203,20 +212,37 @@ def opening(path):
     return None
 
 
+class Door:
+    """Where clients connect to: the balancer, or one gateway."""
+
+    def __init__(self, folder, shared, address, port, target):
+        self.folder, self.shared, self.address, self.port, self.target = folder, shared, address, port, target
+
+    def ssh(self, address, *arguments, user="alice"):
+        """The command of a client with this address."""
+        options = ["BatchMode=yes", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "ExitOnForwardFailure=yes"]
+        options.append(f"UserKnownHostsFile={self.shared / 'known_hosts'}")
+        words = [word for option in options for word in ("-o", option)]
+        command = ["ssh", "-F", "none", *words, "-b", address, "-i", self.shared / "id", "-p", str(self.port)]
+        return [*command, *arguments, f"{user}@{self.address}"]
+
+
 class Session:
-    """A real `ssh` client that is logged in through the balancer, with one forward that stays open as long as the session."""
+    """A real `ssh` client that is logged in, with one forward that stays open as long as the session."""
 
     numbers = itertools.count()
 
-    def __init__(self, fleet, address):
-        self.path = fleet.folder / f"session-{next(self.numbers)}"
+    def __init__(self, door, address, user="alice"):
+        self.path = door.folder / f"session-{next(self.numbers)}"
         self.errors = self.path.with_suffix(".errors")
         self.stack, self.busy = contextlib.ExitStack(), 0
-        command = fleet.ssh(address, "-N", "-L", f"{self.path}:127.0.0.1:{fleet.target.port}")
+        command = door.ssh(address, "-N", "-L", f"{self.path}:127.0.0.1:{door.target.port}", user=user)
         errors = self.stack.enter_context(open(self.errors, "w"))
         child = self.stack.enter_context(process(command, stdin=subprocess.DEVNULL, stderr=errors))
         opened = eventually("a session", lambda: opening(self.path) or child.poll() is not None)
-        assert child.poll() is None, f"no session: {self.errors.read_text()}"
+        if child.poll() is not None:
+            self.stack.close()
+            raise NoSession(self.errors.read_text())
         self.kept, self.exchanges = opened, 0
         self.beat()
 
@@ -239,7 +265,7 @@ class User:
     def __init__(self, fleet, address):
         self.fleet, self.address = fleet, address
         self.lock, self.renewing = threading.Lock(), threading.Lock()
-        self.current = Session(fleet, address)
+        self.current = Session(fleet.door, address)
         self.left = []
 
     def renew(self, instead_of=None):
@@ -247,7 +273,7 @@ class User:
         with self.renewing:
             old = self.current
             if instead_of in (None, old):
-                new = Session(self.fleet, self.address)
+                new = Session(self.fleet.door, self.address)
                 with self.lock:
                     self.current = new
                 self.left.append(old)
@@ -278,8 +304,8 @@ class User:
 class Fleet:
     """The users, their clients, and what they saw."""
 
-    def __init__(self, folder, shared, port, target):
-        self.folder, self.shared, self.port, self.target = folder, shared, port, target
+    def __init__(self, door):
+        self.door = door
         self.counts = dict.fromkeys(KINDS, 0)
         self.counting, self.times, self.faults = threading.Lock(), [], []
         self.over = threading.Event()
@@ -300,13 +326,6 @@ class Fleet:
             user.left.append(user.current)
             with contextlib.suppress(Refused, Lost):
                 user.leave()
-
-    def ssh(self, address, *arguments):
-        options = ["BatchMode=yes", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "ExitOnForwardFailure=yes"]
-        options.append(f"UserKnownHostsFile={self.shared / 'known_hosts'}")
-        words = [word for option in options for word in ("-o", option)]
-        command = ["ssh", "-F", "none", *words, "-b", address, "-i", self.shared / "id", "-p", str(self.port)]
-        return [*command, *arguments, f"alice@{BALANCER}"]
 
     def guarded(self, work):
         try:
@@ -346,7 +365,7 @@ class Fleet:
         """One new client after the other, each with one forward."""
         while not self.over.is_set():
             sent = os.urandom(MESSAGE)
-            ssh = self.ssh(NEWCOMER, "-W", f"127.0.0.1:{self.target.port}")
+            ssh = self.door.ssh(NEWCOMER, "-W", f"127.0.0.1:{self.door.target.port}")
             ran = subprocess.run(ssh, input=sent, capture_output=True, timeout=PATIENCE)
             self.count("new connections")
             if ran.stdout != sent:
@@ -443,9 +462,8 @@ def terminate(gateway, fleet, balancer):
     balancer.expect(gateway, "UP")
 
 
-def check_audit(gateways, fleet):
-    """Who, what and how it ended, as the audit logs have it."""
-    lines = [line for gateway in gateways for line in gateway.audit()]
+def check_audit(lines, fleet):
+    """Who, what and how it ended, as the lines of the audit logs have it."""
     addresses = {line["client"].rsplit(":", 1)[0] for line in lines if "client" in line and "user" in line}
     assert addresses == {*CLIENTS, NEWCOMER}, addresses
     opened = sum(line["event"] == "tunnel-opened" for line in lines)
@@ -462,30 +480,35 @@ def check_audit(gateways, fleet):
     return opened, sum(line.get("repeated", 1) for line in refused)
 
 
-def check_all(folder, stack):
+def prepare(folder, users=("alice",)):
+    """What all gateways have: keys, the key of the users, rules."""
     shared = folder / "etc"
     (shared / "keys").mkdir(parents=True)
     for name in ("id", "ssh_host_ed25519_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", shared / name], check=True)
-    shutil.copy(shared / "id.pub", shared / "keys" / "alice")
+    for user in users:
+        shutil.copy(shared / "id.pub", shared / "keys" / user)
+    (shared / "known_hosts").write_text("* " + (shared / "ssh_host_ed25519_key.pub").read_text())
     (shared / "rules.toml").write_text(RULES)
     (shared / "token").write_text("not used here, as the health paths need none\n")
     (shared / "token").chmod(0o600)
+    return shared
+
+
+def check_all(folder, stack):
+    shared = prepare(folder)
     with ThreadPoolExecutor(len(GATEWAYS)) as all_at_once:
         gateways = list(all_at_once.map(lambda name: Gateway(name, folder / name, shared, stack), GATEWAYS))
     balancer = Balancer(folder, gateways, stack)
     for gateway in gateways:
         balancer.expect(gateway, "UP")
-    host_key = (shared / "ssh_host_ed25519_key.pub").read_text()
-    (shared / "known_hosts").write_text(f"[{BALANCER}]:{balancer.port} {host_key}")
 
     began = time.monotonic()
-    with Fleet(folder, shared, balancer.port, Echo()) as fleet:
-        for way in (upgrade, take_out):
-            for gateway in gateways:
-                way(gateway, fleet, balancer)
-                fleet.go_on()
-                print(f"{time.monotonic() - began:5.1f} s  {gateway.name}: {way.__doc__}", flush=True)
+    with Fleet(Door(folder, shared, BALANCER, balancer.port, Echo())) as fleet:
+        for gateway in gateways:
+            take_out(gateway, fleet, balancer)
+            fleet.go_on()
+            print(f"{time.monotonic() - began:5.1f} s  {gateway.name}: {take_out.__doc__}", flush=True)
         fleet.expect_none("refused in a session", "lost", "new connections refused")
         terminate(gateways[0], fleet, balancer)
         fleet.go_on()
@@ -494,7 +517,7 @@ def check_all(folder, stack):
     fleet.expect_none("refused again in a new session", "lost", "new connections refused")
     for gateway in gateways:
         stop(gateway)
-    opened, refused = check_audit(gateways, fleet)
+    opened, refused = check_audit([line for gateway in gateways for line in gateway.audit()], fleet)
     report(fleet, balancer, seconds)
     print(f"{opened:8}  tunnels in the audit logs, all of them ended by their clients")
     print(f"{refused:8}  refusals in the audit logs, all because the gateway was stopping")

@@ -36,6 +36,7 @@ need c++ g++
 need python3 python3
 need docker-registry docker-registry
 need redis-server redis-server
+need redis-cli redis-tools
 need openssl openssl
 # Targets, and proxies on the way to them: the tests start their own.
 PATH=$PATH:/usr/sbin need nginx nginx-light
@@ -93,7 +94,7 @@ python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
 need chromium chromium
 need chromedriver chromium-driver
 
-# A load balancer in front of gateways (tests/balanced.py).
+# A load balancer in front of gateways (tests/balanced.py, tests/fleet.py).
 PATH=$PATH:/usr/sbin need haproxy haproxy
 # A container of the image, and what reads the image (tests/deployment.py).
 need crun crun

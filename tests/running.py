@@ -1,4 +1,4 @@
-"""A running gateway with real `ssh` clients, for the checks in Python: tests/page.py and tests/prometheus.py."""
+"""A running gateway with real `ssh` clients, for the checks in Python, and what they all use."""
 import contextlib
 import os
 import signal
