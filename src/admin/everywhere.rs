@@ -1,6 +1,7 @@
 //! What is said to all gateways of a fleet, or asked of them: the same as here, done by each.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -16,7 +17,7 @@ use super::locks::{lift_here, lock_out};
 use super::peer::Administrator;
 use super::routes::{Answer, Failed, MAX_REASON, json as shown, set};
 use super::{Steered, follow};
-use crate::fleet::{Answered, Fleet, Heard, Unavailable};
+use crate::fleet::{Answered, Fleet, Heard, Keep, Unavailable};
 use crate::locks::Lock;
 use crate::request::printable;
 
@@ -126,7 +127,10 @@ pub(super) async fn close<S: Steered>(
 
 /// Locks a user out on all gateways; here they are locked out already.
 pub(super) async fn lock<S: Steered>(gateway: &S, lock: &Lock) -> Answer<()> {
-    tell(fleet(gateway)?, &lock.user, &Order::Lock(lock.clone())).await
+    // A gateway that knows an older lock from its own file needs this one for a while after its end.
+    let left = lock.until.map(|until| until.duration_since(Timestamp::now()));
+    let lasts = left.map(|left| Duration::try_from(left).unwrap_or_default() + MARKED);
+    tell(fleet(gateway)?, &lock.user, lasts, &Order::Lock(lock.clone())).await
 }
 
 /// Lets a user in again on all gateways; here the lock is lifted already.
@@ -136,7 +140,7 @@ pub(super) async fn unlock<S: Steered>(gateway: &S, user: &str, at: Timestamp, b
         at,
         by: by.clone(),
     };
-    tell(fleet(gateway)?, user, &order).await
+    tell(fleet(gateway)?, user, Some(MARKED), &order).await
 }
 
 /// Asks all gateways, this one too, to publish their events to a stream.
@@ -158,9 +162,14 @@ pub(super) fn fleet<S: Steered>(gateway: &S) -> Answer<&Fleet> {
     gateway.fleet().ok_or_else(|| Failed::new(StatusCode::CONFLICT, words))
 }
 
-async fn tell(fleet: &Fleet, user: &str, order: &Order) -> Answer<()> {
+async fn tell(fleet: &Fleet, user: &str, lasts: Option<Duration>, order: &Order) -> Answer<()> {
     let order = serde_json::to_vec(order).unwrap_or_default();
-    let told = fleet.orders.tell(&order, Some((user, &order))).await;
+    let keep = Keep {
+        user,
+        order: &order,
+        lasts,
+    };
+    let told = fleet.orders.tell(&order, Some(keep)).await;
     told.map_err(|_| {
         let words = "it holds on this gateway, but the others could not be told: redis is not reachable; try again";
         Failed::new(StatusCode::SERVICE_UNAVAILABLE, words)
@@ -307,5 +316,7 @@ fn reply<S: Steered>(gateway: &Arc<S>, question: String, found: Answer<Value>) {
 
 /// Seconds after which an administrator has stopped waiting. A close that arrives later ends only what was open when it was asked for.
 const LATE: i64 = 10;
+/// How long it is kept that a lock was lifted, or has ended: a gateway that was away for longer keeps what it knew.
+const MARKED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Bytes of one gateway's answer.
 const MOST_ANSWER: usize = 1 << 20;

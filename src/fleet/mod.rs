@@ -43,8 +43,8 @@ pub use counts::{Counts, Open};
 pub(crate) use link::Unavailable;
 pub use link::{Condition, Link};
 pub(crate) use notices::Notices;
-pub use orders::{Heard, Hears, Orders};
 pub(crate) use orders::{Answered, name};
+pub use orders::{Heard, Hears, Keep, Orders};
 pub use state::SharedState;
 pub(crate) use streams::{AT_ONCE, Bookmark, Entry, Published, Streams, Wish};
 

@@ -1,8 +1,9 @@
 //! What administrators say to all gateways, and what they ask them.
 //!
 //! Orders are entries of a stream, which each gateway reads after the last one that it has read: one that was away hears all that
-//! it missed, in order. What must hold for good, who is locked out, is also kept in a hash, which a gateway reads whenever it
-//! connects: so a new gateway knows it, too. Answers go to a list of their own, which ends by itself.
+//! it missed, in order. What must hold for longer, who is locked out, is also kept in a hash, which a gateway reads whenever it
+//! connects: so a new gateway knows it, too. It goes when no gateway needs it any more. Answers go to a list of their own, which ends
+//! by itself.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,6 +44,17 @@ pub enum Heard {
 /// Does what is heard. It must not take long: the next order waits for it.
 pub type Hears = Arc<dyn Fn(Heard) -> BoxFuture<'static, ()> + Send + Sync>;
 
+/// What is kept of a user for gateways that come later.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep<'a> {
+    /// The user.
+    pub user: &'a str,
+    /// What they hear.
+    pub order: &'a [u8],
+    /// How long; none is for good.
+    pub lasts: Option<Duration>,
+}
+
 /// What one gateway answered.
 #[derive(Debug)]
 pub(crate) struct Answered {
@@ -61,14 +73,17 @@ impl Orders {
         }
     }
 
-    /// Tells all gateways, this one too. `kept` is what holds of a user from now on for those that come later.
+    /// Tells all gateways, this one too. `kept` is what holds of a user from now on for those that come later, and for how long.
     ///
     /// # Errors
     /// If Redis does not answer; then it may have been told.
-    pub async fn tell(&self, order: &[u8], kept: Option<(&str, &[u8])>) -> Result<(), Unavailable> {
-        let (user, kept) = kept.unwrap_or(("", b""));
-        let arguments = [order, user.as_bytes(), kept];
-        let told = self.link.run_within(PATIENCE, &TELL, &[STREAM, LOCKS], &arguments);
+    pub async fn tell(&self, order: &[u8], kept: Option<Keep<'_>>) -> Result<(), Unavailable> {
+        let (user, kept, lasts) = kept.map_or(("", &b""[..], None), |keep| (keep.user, keep.order, keep.lasts));
+        let lasts = lasts.map(|lasts| lasts.as_millis().to_string()).unwrap_or_default();
+        let arguments = [order, user.as_bytes(), kept, lasts.as_bytes()];
+        let told = self
+            .link
+            .run_within(PATIENCE, &TELL, &[STREAM, LOCKS, ENDS], &arguments);
         told.await.map(|_| ())
     }
 
@@ -223,6 +238,8 @@ fn bytes(value: Value) -> Vec<Vec<u8>> {
 
 const STREAM: &str = "portreeve:{orders}";
 const LOCKS: &str = "portreeve:{orders}:locks";
+/// When those end that end.
+const ENDS: &str = "portreeve:{orders}:ends";
 const NOTHING: &[&str] = &[];
 /// Between two looks for orders: what is told takes effect within this time.
 const EACH: Duration = Duration::from_millis(100);

@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::server_tests::Server;
 use super::state_tests::configured;
-use super::{Fleet, Heard, Hears};
+use super::{Fleet, Heard, Hears, Keep};
 use crate::config;
 
 /// A gateway that notes what it hears, and answers each order with itself.
@@ -83,7 +83,15 @@ impl Gateway {
     }
 
     async fn tell(&self, order: &str, user: Option<&str>) {
-        let kept = user.map(|user| (user, order.as_bytes()));
+        self.tell_for(order, user, None).await;
+    }
+
+    async fn tell_for(&self, order: &str, user: Option<&str>, lasts: Option<Duration>) {
+        let kept = user.map(|user| Keep {
+            user,
+            order: order.as_bytes(),
+            lasts,
+        });
         while self.fleet.orders.tell(order.as_bytes(), kept).await.is_err() {
             sleep(Duration::from_millis(5)).await;
         }
@@ -144,6 +152,32 @@ async fn who_comes_later_knows_what_is_kept_and_nothing_else() {
     let mut heard = later.heard.lock().unwrap().clone();
     heard.sort();
     assert_eq!(heard, ["kept: lock bob", "kept: unlock alice"]);
+}
+
+#[tokio::test]
+async fn what_is_kept_for_a_while_ends_and_a_later_order_may_last() {
+    let server = Server::start();
+    let one = Gateway::of(&server);
+    let kept = |user: &str| server.cli(&["HGET", "portreeve:{orders}:locks", user]);
+    let soon = Some(Duration::from_millis(1));
+    let late = Some(Duration::from_secs(60));
+    one.tell_for("unlock alice", Some("alice"), soon).await;
+    one.tell_for("unlock bob", Some("bob"), soon).await;
+    one.tell_for("unlock carol", Some("carol"), late).await;
+    // What lasts for good no longer ends.
+    one.tell("lock bob", Some("bob")).await;
+    // Each order removes what has ended.
+    loop {
+        one.tell_for("unlock dave", Some("dave"), late).await;
+        if kept("alice").is_empty() {
+            break;
+        }
+    }
+    assert_eq!(
+        [kept("bob"), kept("carol"), kept("dave")],
+        ["lock bob", "unlock carol", "unlock dave"]
+    );
+    assert_eq!(server.cli(&["ZCARD", "portreeve:{orders}:ends"]), "2");
 }
 
 #[tokio::test]

@@ -229,11 +229,22 @@ table.insert(there, 1, new == 0 and 'yes' or 'no')
 return there
 ");
 
-    /// Tells all gateways `ARGV[1]`. If `ARGV[2]` is not empty, `ARGV[3]` is kept for good of that user.
-    TELL = "local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', 10000, '*', 'o', ARGV[1])
-if ARGV[2] ~= '' then redis.call('HSET', KEYS[2], ARGV[2], ARGV[3]) end
+    /// Tells all gateways `ARGV[1]`. If `ARGV[2]` is not empty, `ARGV[3]` is kept of that user, for `ARGV[4]` milliseconds or, if that
+    /// is empty, for good.
+    TELL = concat!(clock!(), "local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', 10000, '*', 'o', ARGV[1])
+if ARGV[2] == '' then return id end
+redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
+if ARGV[4] == '' then
+  redis.call('ZREM', KEYS[3], ARGV[2])
+else
+  redis.call('ZADD', KEYS[3], now + tonumber(ARGV[4]), ARGV[2])
+end
+for _, user in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, 100)) do
+  redis.call('HDEL', KEYS[2], user)
+  redis.call('ZREM', KEYS[3], user)
+end
 return id
-";
+");
 
     /// A hundred orders after the one with the id `ARGV[1]`: id and order in turn.
     HEAR = "local found = {}

@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::server_tests::{Program, Server, free_port};
-use super::{Condition, Fleet, Open, SharedState};
+use super::{Condition, Fleet, Keep, Open, Published, SharedState};
 use crate::config::{self, RedisNode, Topology};
 use crate::policy::suite::Bench;
 use crate::policy::{Remembers, StateError};
@@ -270,9 +270,27 @@ async fn a_cluster_runs_every_script_within_one_slot() {
     });
     assert!(counts.admits("alice", 1).await);
     assert!(!counts.admits("alice", 0).await);
-    let told = part.fleet.orders.tell(b"lock", Some(("alice", b"lock"))).await;
+    let keep = Keep {
+        user: "alice",
+        order: b"lock",
+        lasts: Some(Duration::from_secs(60)),
+    };
+    let told = part.fleet.orders.tell(b"lock", Some(keep)).await;
     assert!(told.is_ok());
     assert_eq!(server.cli(&["XLEN", "portreeve:{orders}"]), "1");
+    let begun = part.fleet.streams.begin().await.unwrap();
+    let published = part.fleet.streams.publish(begun.stream, b"event").await;
+    assert_eq!(published, Ok(Published::Taken));
+    assert_eq!(
+        part.fleet
+            .streams
+            .read(begun, begun.entry)
+            .await
+            .unwrap()
+            .unwrap()
+            .len(),
+        1
+    );
     assert!(!part.fleet.link.is_refused());
 }
 
