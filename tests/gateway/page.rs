@@ -48,6 +48,29 @@ fn look(gateway: &Running) -> String {
     body
 }
 
+#[test]
+fn a_site_whose_name_resolves_to_this_machine_reads_nothing() {
+    let gateway = monitored(&picky());
+    let address = gateway.monitored().unwrap();
+    for (path, status) in [
+        ("/", 403),
+        ("/metrics", 403),
+        ("/data", 403),
+        ("/healthz", 200),
+        ("/readyz", 200),
+    ] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: rebound.example:9464\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {text}");
+    }
+}
+
 /// Looks until the page has all of these.
 fn until(gateway: &Running, parts: &[&str]) -> String {
     eventually(format!("a page with {parts:?}"), || {
