@@ -155,14 +155,9 @@ impl Everywhere {
             let data = json!({ "gateway": name, "missed": missed }).to_string();
             self.waiting.push_back(Event::default().event("missed").data(data));
         }
-        for mut event in events {
-            let kind = event.get("event").and_then(Value::as_str).unwrap_or_default();
-            let kind = Some(kind.to_owned()).filter(|kind| is_word(kind));
-            event.insert("gateway".to_owned(), name.clone().into());
-            if let (Some(kind), Ok(data)) = (kind, printable_json(&event)) {
-                self.waiting.push_back(Event::default().event(kind).data(data));
-            }
-        }
+        let shown = events.into_iter().filter_map(|event| shown(event, &name));
+        self.waiting
+            .extend(shown.map(|(kind, data)| Event::default().event(kind).data(data)));
         // Whoever comes back after it gets what follows the whole entry.
         if let Some(last) = self.waiting.pop_back() {
             self.waiting.push_back(last.id(bookmark.to_string()));
@@ -247,6 +242,17 @@ impl Gateways {
         self.told = Some(news.clone());
         Some(news)
     }
+}
+
+/// The name of an event and its line, with the name of its gateway; none if it is no event.
+fn shown(mut event: Map<String, Value>, gateway: &str) -> Option<(String, String)> {
+    let kind = event
+        .get("event")
+        .and_then(Value::as_str)
+        .filter(|kind| is_word(kind))?;
+    let kind = kind.to_owned();
+    event.insert("gateway".to_owned(), gateway.into());
+    Some((kind, printable_json(&event).ok()?))
 }
 
 /// As the audit log names its events.
@@ -450,6 +456,17 @@ mod tests {
         }
         assert_eq!(gateways.pause, LONGEST_PAUSE, "one that never answers costs little");
         assert_eq!(look(&mut gateways, &set(&["b/2"]), now), (false, told(&["b"], &[])));
+    }
+
+    #[test]
+    fn an_event_is_shown_with_its_gateway_and_printable() {
+        let shown = |text: &str| shown(serde_json::from_str(text).unwrap(), "gw-1");
+        let told = shown(r#"{"event":"tunnel-opened","gateway":"other","user":"a\u001b\u009b\nb"}"#).unwrap();
+        assert_eq!(told.0, "tunnel-opened");
+        assert_eq!(told.1, r#"{"event":"tunnel-opened","gateway":"gw-1","user":"a   b"}"#);
+        for wrong in ["{}", r#"{"event":7}"#, r#"{"event":"a\nb"}"#] {
+            assert_eq!(shown(wrong), None, "{wrong}");
+        }
     }
 
     #[test]
