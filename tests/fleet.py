@@ -183,7 +183,8 @@ class Gateway(balanced.Gateway):
         super().__init__(name, folder, shared, stack)
 
     def configure(self, **options):
-        """`sessions` of each user, what to do when `cut_off`, and `more` tables; what is not given stays as it was."""
+        """`sessions` of each user, what to do when `cut_off`, the `cases` that must hold, and `more` tables; what is not given stays as it
+        was."""
         self.options.update(options)
         changes = {
             'name = "rules"\ncomponent = "builtin:rules"\nsettings-file = "/etc/portreeve/rules.toml"\n': HOURS.format(self.registry.address),
@@ -204,7 +205,7 @@ when-cut-off = "{self.options.get('cut_off', 'serve')}"
 poll = "1s"
 
 [policy.gates]
-cases = ["{self.shared / 'invariants.toml'}"]
+cases = {json.dumps(self.options.get('cases', [str(self.shared / 'invariants.toml')]))}
 {self.options.get('more', '')}"""
         super().configure(changes, tables)
 
@@ -424,6 +425,38 @@ def tag(lab, _):
     lab.registry.push(good, "hours:stable")
     for session in sessions:
         session.finish(1)
+
+
+def canary(lab, _):
+    """a new policy decides on one gateway first; the others follow if it does well there, and stop if it is taken back"""
+    first, *others = lab.gateways
+    before = first.serves()
+    lab.reconfigure(cases=[], more=f'[policy.rollout]\ncanary = ["{first.name}"]\nwait = "3s"\n')
+    good = lab.version(3)
+    lab.registry.push(good, "hours:stable")
+    began = time.monotonic()
+    eventually(f"{first.name} with the new policy", lambda: first.serves() == digest(good))
+    at_first = time.monotonic() - began
+    assert all(gateway.serves() == before for gateway in others), "one did not wait"
+    for gateway in others:
+        eventually(f"{gateway.name} with the new policy", lambda: gateway.serves() == digest(good))
+    lab.say(f"it decided on {first.name} {at_first:.1f} s after the push, and on all three after {time.monotonic() - began:.1f} s (wait = 3 s)")
+
+    marks = lab.marks()
+    lab.registry.push(DENYING, "hours:stable")
+    eventually(f"{first.name} with the bad policy", lambda: first.serves() == digest(DENYING))
+    began = time.monotonic()
+    first.ctl("policy", "rollback", "hours", "--reason", "it denies everybody")
+
+    def stopped():
+        lines = [line["reason"] for lines in lab.since(marks)[1:] for line in lines if line["event"] == "policy-rejected"]
+        return [line for line in lines if f"stopped at the gate `canary`: not on {first.name}: it denies everybody" in line]
+
+    eventually("the others to stop", lambda: len(stopped()) == len(others))
+    assert all(gateway.serves() == digest(good) for gateway in lab.gateways)
+    lab.say(f"one that denies everybody was taken back on {first.name}, and {time.monotonic() - began:.1f} s later the others had stopped; it never decided there")
+    lab.registry.push(good, "hours:stable")
+    lab.reconfigure(cases=[str(lab.shared / "invariants.toml")], more="")
 
 
 class Users:
@@ -759,7 +792,7 @@ def allowed(session):
 
 
 # A bad one that stops at the canary belongs after `tag`.
-SCENARIOS = [rate, lock, events, tag, faults, partition, rolling, sentinels, cluster]
+SCENARIOS = [rate, lock, events, tag, canary, faults, partition, rolling, sentinels, cluster]
 
 
 def run(lab, asked):
