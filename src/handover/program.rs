@@ -107,9 +107,12 @@ impl Program {
             sockets: sockets.labels(),
             processes,
         };
-        if let Err(error) = end.say(&word, &sockets.files()) {
+        match end.say(&word, &sockets.files()) {
+            // It has closed its end, or is gone: which of these is found below.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             // One that has ended already says more by how it did.
-            return Err(starting.ended().unwrap_or(Unserved::Unpassed(error)));
+            Err(error) => return Err(starting.ended().unwrap_or(Unserved::Unpassed(error))),
+            Ok(()) => {}
         }
         starting.wait(&end, patience, stopped)?;
         Ok(Successor {
