@@ -230,6 +230,8 @@ async fn a_gateway_that_is_gone_has_no_last_place() {
         }
     };
     timeout(PATIENCE, admitted).await.expect("the place is free again");
+    // What it noted is still there: nobody has removed it for good.
+    assert_eq!(server.cli(&["HLEN", "portreeve:open:{alice}"]), "2");
 }
 
 #[tokio::test]
