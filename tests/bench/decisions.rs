@@ -2,14 +2,26 @@
 //!
 //! `cargo bench --bench decisions [-- [--quick] COMPONENT…]` prints one row for the embedded rules with 10 and with 1,000
 //! rules, one for each component file that is named, and one for the same question asked of a webhook on this machine.
+//! `--state` measures only decisions that call `state.add`, in memory and on a Redis of its own; with `--pause` that one is stopped,
+//! too. Both need `redis-server` and `redis-cli`.
 #![allow(
     missing_docs,
     clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing
 )]
 
+#[allow(dead_code, unreachable_pub, reason = "the tests use the rest")]
+#[path = "../gateway/abi.rs"]
+mod abi;
+#[allow(dead_code, unreachable_pub, reason = "the tests use the rest")]
+#[path = "../gateway/guests.rs"]
+mod guests;
+#[allow(dead_code, reason = "the benchmark of the fleet uses the rest")]
+mod redis;
+mod shared;
 mod webhook;
 
 use std::path::Path;
@@ -41,6 +53,16 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
+    if arguments.iter().any(|argument| argument == "--state") {
+        runtime.block_on(async {
+            shared::rows(counts.0).await;
+            if arguments.iter().any(|argument| argument == "--pause") {
+                shared::pause().await;
+            }
+        });
+        runtime.shutdown_background();
+        return;
+    }
     println!(
         "{:<34} {:>9} {:>8} {:>8} {:>9} {:>9} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7}",
         "policy",
