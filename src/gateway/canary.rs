@@ -30,7 +30,9 @@ impl Shared {
         let mut swaps = self.swaps.subscribe();
         loop {
             let config = self.in_force.config();
-            if config.policy.rollout.as_ref().is_some_and(|rollout| !rollout.follows) {
+            let is_canary = config.policy.rollout.as_ref().is_some_and(|rollout| !rollout.follows);
+            // Its successor has the same name, and speaks for it.
+            if is_canary && !self.is_leaving() {
                 for plugin in &config.policy.plugins {
                     self.say_how_it_is(&plugin.name).await;
                 }
@@ -94,14 +96,13 @@ impl Shared {
                 Some(fleet) => fleet.notices.said(plugin, &rollout.canary).await.ok(),
                 None => None,
             };
-            rulings.push(match said {
-                Some(said) => {
-                    let accounts = said.into_iter().map(|said| Account::read(&said?));
-                    let canaries: Vec<_> = rollout.canary.iter().cloned().zip(accounts).collect();
-                    Ruling::on(wanted, rollout.wait, &canaries)
-                }
-                None => Ruling::Wait("redis is not reachable".to_owned()),
-            });
+            // The others are not asked for: each would wait for Redis once more.
+            let Some(said) = said else {
+                return Ruling::Wait("redis is not reachable".to_owned());
+            };
+            let accounts = said.into_iter().map(|said| Account::read(&said?));
+            let canaries: Vec<_> = rollout.canary.iter().cloned().zip(accounts).collect();
+            rulings.push(Ruling::on(wanted, rollout.wait, &canaries));
         }
         Ruling::of_all(rulings)
     }

@@ -113,8 +113,18 @@ impl Rollouts {
 
     /// This gate of this plugin waits no more.
     fn wait_no_more(&self, plugin: &str, gate: &'static str) {
-        if let Some(token) = self.waiting().remove(&(plugin.to_owned(), gate)) {
+        let mut waiting = self.waiting();
+        if let Some(token) = waiting.remove(&(plugin.to_owned(), gate)) {
             token.cancel();
+        }
+    }
+
+    /// What this waited for is known. Nothing happens if another change has taken its place.
+    fn waited(&self, plugin: &str, gate: &'static str, token: &CancellationToken) {
+        let mut waiting = self.waiting();
+        // Whoever takes it out of the map cancels it under the same lock.
+        if !token.is_cancelled() {
+            waiting.remove(&(plugin.to_owned(), gate));
         }
     }
 
@@ -210,7 +220,9 @@ impl Shared {
             let (gateway, plugin) = (Arc::clone(self), plugin.to_owned());
             self.tasks.spawn(async move {
                 tokio::select! {
-                    () = gateway.burn_in(&plugin, number, &counts, burn_in) => {}
+                    () = gateway.burn_in(&plugin, number, &counts, burn_in) => {
+                        gateway.rollouts.waited(&plugin, BURN_IN, &stop);
+                    }
                     () = stop.cancelled() => {}
                     () = gateway.ending.cancelled() => {}
                 }

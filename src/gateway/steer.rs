@@ -200,7 +200,7 @@ impl Bound {
 }
 
 impl Shared {
-    fn is_leaving(&self) -> bool {
+    pub(super) fn is_leaving(&self) -> bool {
         self.forwarder.refuses_all() || self.succession.leaving.is_cancelled()
     }
 }

@@ -21,7 +21,7 @@ impl Shared {
             let config = self.in_force.config();
             let mut watch = Watch::new(&config.policy);
             let mut rejected = Groups::default();
-            let mut waiting = BTreeSet::new();
+            let mut waiting = Groups::default();
             // What changed after the files were read and before they were watched.
             let watched = config
                 .policy
@@ -32,13 +32,13 @@ impl Shared {
             while Arc::ptr_eq(&config, &self.in_force.config()) {
                 if !changed.is_empty() {
                     let names = rejected.joined_by(std::mem::take(&mut changed));
-                    waiting.retain(|name| !names.contains(name));
+                    waiting.without(&names);
                     match self.swap(&config, &watch, &names).await {
                         Looked::Moving => changed = names,
                         Looked::Done => {}
                         Looked::Rejected(together) => rejected.add(together),
                         Looked::Waiting(together) => {
-                            waiting.extend(together.iter().cloned());
+                            waiting.add(together.clone());
                             rejected.add(together);
                         }
                     }
@@ -48,8 +48,12 @@ impl Shared {
                     () = self.ending.cancelled() => return,
                     () = sleep(RECHECK_CONFIG) => {}
                 }
-                if !waiting.is_empty() && !self.still_wait(&config, &waiting).await {
-                    changed.append(&mut waiting);
+                // What waits by itself holds up no other.
+                for together in std::mem::take(&mut waiting.0) {
+                    match self.still_wait(&config, &together).await {
+                        true => waiting.add(together),
+                        false => changed.extend(together),
+                    }
                 }
             }
         }
@@ -251,6 +255,11 @@ impl Groups {
         names
     }
 
+    /// None of these waits any more.
+    fn without(&mut self, names: &BTreeSet<String>) {
+        self.0.retain(|group| group.is_disjoint(names));
+    }
+
     fn add(&mut self, names: BTreeSet<String>) {
         self.0.push(names);
     }
@@ -286,5 +295,10 @@ mod tests {
         groups.add(names("a b d"));
         assert_eq!(groups.joined_by(names("a c")), names("a b c d"));
         assert_eq!(groups.joined_by(names("a")), names("a"), "nothing waits any more");
+        groups.add(names("a b"));
+        groups.add(names("c"));
+        groups.without(&names("b d"));
+        assert_eq!(groups.joined_by(names("a")), names("a"));
+        assert_eq!(groups.joined_by(names("c")), names("c"));
     }
 }

@@ -53,7 +53,10 @@ fn waits_for(gateway: &Reached, words: &str) {
 #[test]
 fn what_changes_decides_on_the_canary_first_and_the_others_follow() {
     let redis = Redis::start();
-    let (canary, other) = (started(member(&redis, "gw-1", "")), started(member(&redis, "gw-2", "")));
+    // Longer than `wait`: the others follow when it has passed, and not before.
+    let burn_in = "[policy.gates]\nburn-in = { for = \"3s\", min-decisions = 1 }\n";
+    let canary = started(member(&redis, "gw-1", burn_in));
+    let other = started(member(&redis, "gw-2", burn_in));
     let waits = other.swap(&second());
     assert_eq!(waits["event"], "policy-rejected", "{waits}");
     assert!(
@@ -77,6 +80,10 @@ fn what_changes_decides_on_the_canary_first_and_the_others_follow() {
         gate["words"].as_str().unwrap().contains("gw-1 has served it for"),
         "{gate}"
     );
+    let shown = asked(&canary, &["policy", "show", "test"]);
+    let gates = shown["gates"]["gates"].as_array().unwrap();
+    let burned_in = gates.iter().find(|one| one["gate"] == "burn-in").unwrap();
+    assert_eq!(burned_in["result"], "passed", "{shown}");
 }
 
 #[test]
