@@ -16,7 +16,7 @@ use super::lists::{filter, listed};
 use super::locks::{lift_here, lock_out};
 use super::peer::Administrator;
 use super::routes::{Answer, Failed, MAX_REASON, json as shown, set};
-use super::{Steered, follow};
+use super::{Steered, publish};
 use crate::fleet::{Answered, Fleet, Heard, Keep, Unavailable};
 use crate::locks::Lock;
 use crate::request::printable;
@@ -255,7 +255,7 @@ pub(crate) async fn obey<S: Steered>(gateway: Arc<S>, heard: Heard) {
         // An old one is of a stream that has ended, or of one that still waits for this gateway.
         Order::Follow { stream, wanted } => {
             if let (Some(fleet), Ok(stream)) = (gateway.fleet(), stream.parse())
-                && let Some(publishing) = follow::publish(fleet, gateway.events().live(), stream, &wanted)
+                && let Some(publishing) = publish::publish(fleet, gateway.events().live(), stream, &wanted)
             {
                 gateway.tasks().spawn(publishing);
             }

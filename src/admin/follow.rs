@@ -1,27 +1,23 @@
-//! The events of all gateways of a fleet: each publishes its own to a stream on Redis, from which one gateway reads them.
+//! The events of all gateways of a fleet: each publishes its own to a stream on Redis (`publish.rs`), from which one gateway reads
+//! them.
 //!
-//! Nothing is published unless an administrator reads. Then each gateway has one task for each reader, which reads the gateway's own
-//! ring as a reader of the control socket does: it delays nothing, and what the ring no longer has when Redis or the reader is slow is
-//! counted. What comes from Redis is not trusted: it is bounded, read as JSON, and printed only after it was made printable.
+//! What comes from Redis is not trusted: it is bounded, read as JSON, and printed only after it was made printable.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::sse::Event;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
-use ulid::Ulid;
 
-use super::events::Followed;
 use super::everywhere;
-use super::filter::{Filter, Wanted};
+use super::filter::Wanted;
 use super::routes::{Answer, Failed};
-use crate::events::{Fact, Live, Missed, Reading, printable_json};
-use crate::fleet::{AT_ONCE, Bookmark, Entry, Fleet, Published, Wish, name};
+use crate::events::printable_json;
+use crate::fleet::{AT_ONCE, Bookmark, Entry, Fleet, name};
 
 /// Reads what all gateways publish, for one administrator.
 pub(super) struct Everywhere {
@@ -260,152 +256,12 @@ fn is_word(kind: &str) -> bool {
     !kind.is_empty() && kind.len() <= MOST_WORD && kind.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
 }
 
-/// Publishes what happens here to a reader, if that is new here.
-pub(super) fn publish(
-    fleet: &Fleet,
-    live: &Live,
-    stream: Ulid,
-    wanted: &Wanted,
-) -> Option<impl Future<Output = ()> + use<>> {
-    let wish = serde_json::to_vec(wanted).unwrap_or_default();
-    match fleet.streams.wish(stream, wish) {
-        Wish::New(wishes) => {
-            let publisher = Publisher {
-                fleet: fleet.clone(),
-                stream,
-                reading: live.read(None),
-                filter: None,
-                followed: Followed::default(),
-                waiting: VecDeque::new(),
-                missed: 0,
-            };
-            Some(publisher.run(wishes))
-        }
-        Wish::Told => None,
-        Wish::TooMany => {
-            tracing::warn!("events are not published to one more reader of all gateways: there are too many");
-            None
-        }
-    }
-}
-
-/// Publishes this gateway's events to one reader.
-struct Publisher {
-    fleet: Fleet,
-    stream: Ulid,
-    reading: Reading,
-    /// None if the reader wants what cannot be wanted.
-    filter: Option<Filter>,
-    followed: Followed,
-    waiting: VecDeque<Arc<Fact>>,
-    /// What could not be published.
-    missed: u64,
-}
-
-impl Publisher {
-    /// Until the reader is gone, or this gateway ends.
-    async fn run(mut self, mut wishes: watch::Receiver<Vec<u8>>) {
-        wishes.mark_changed();
-        // An entry without an event says that from here on nothing is left out that is not counted.
-        let mut must_greet = false;
-        loop {
-            match wishes.has_changed() {
-                Err(_) => return,
-                Ok(false) => {}
-                Ok(true) => {
-                    let wish = serde_json::from_slice(&wishes.borrow_and_update());
-                    self.filter = wish.ok().and_then(|wanted| Filter::new(wanted).ok());
-                    must_greet = true;
-                }
-            }
-            if must_greet || self.missed > 0 || !self.waiting.is_empty() {
-                let (entry, taken) = self.entry();
-                match self.fleet.streams.publish(self.stream, &entry).await {
-                    Ok(Published::Taken) => {
-                        self.waiting.drain(..taken);
-                        self.missed = 0;
-                        must_greet = false;
-                    }
-                    Ok(Published::Ended) => return,
-                    Ok(Published::Full) | Err(_) => {}
-                }
-                // What happens meanwhile goes with the next entry.
-                if self.waiting.len() < MANY || self.missed > 0 || must_greet {
-                    sleep(EACH).await;
-                }
-                continue;
-            }
-            tokio::select! {
-                read = self.reading.next() => self.take(read),
-                changed = wishes.changed() => match changed {
-                    Ok(()) => wishes.mark_changed(),
-                    Err(_) => return,
-                },
-                () = sleep(LOOK) => {
-                    if let Ok(Published::Ended) = self.fleet.streams.publish(self.stream, b"").await {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    fn take(&mut self, read: Result<Vec<Arc<Fact>>, Missed>) {
-        match (read, &self.filter) {
-            (Ok(facts), Some(filter)) => {
-                let wanted = facts.into_iter().filter(|fact| self.followed.wants(filter, fact));
-                self.waiting.extend(wanted);
-            }
-            (Ok(_), None) => {}
-            (Err(Missed(missed)), _) => self.missed += missed,
-        }
-    }
-
-    /// What is published next, and how many of the events that wait are in it.
-    fn entry(&mut self) -> (Vec<u8>, usize) {
-        // Such a line says more than any reader wants.
-        let before = self.waiting.len();
-        self.waiting.retain(|fact| fact.line.len() <= MOST_LINE);
-        self.missed += (before - self.waiting.len()) as u64;
-        let (mut bytes, mut taken) = (0, 0);
-        for fact in &self.waiting {
-            bytes += fact.line.len();
-            if taken > 0 && bytes > USUAL_ENTRY {
-                break;
-            }
-            taken += 1;
-        }
-        let lines: Vec<&str> = self.waiting.iter().take(taken).map(|fact| fact.line.as_str()).collect();
-        let gateway = Value::from(self.fleet.counts.gateway());
-        let entry = format!(
-            "{{\"gateway\":{gateway},\"missed\":{},\"events\":[{}]}}",
-            self.missed,
-            lines.join(",")
-        );
-        (entry.into_bytes(), taken)
-    }
-}
-
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        self.fleet.streams.forget(self.stream);
-    }
-}
-
-/// Between two looks at a stream in which nothing was, and between two entries of few events.
+/// Between two looks at a stream in which nothing was.
 const EACH: Duration = Duration::from_millis(50);
-/// How often a gateway on which nothing happens looks whether it is still read.
-const LOOK: Duration = Duration::from_secs(10);
 /// How long a gateway may take to begin.
 const ANSWERING: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Events that go without a pause.
-const MANY: usize = 32;
-/// Bytes of the lines of one entry, if it has more than one. Policies' calls wait for it on the same connection.
-const USUAL_ENTRY: usize = 16 << 10;
-/// Bytes of a line.
-const MOST_LINE: usize = 256 << 10;
 const MOST_GATEWAYS: usize = 10_000;
 /// Bytes of the name of an event.
 const MOST_WORD: usize = 64;

@@ -23,6 +23,7 @@ mod openapi;
 mod page;
 mod peer;
 mod policies;
+mod publish;
 mod relatives;
 mod routes;
 mod serve;

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use ulid::Ulid;
 
+use super::gateways::{Gateways, MOST_MISSED, ROUNDS};
 use super::keys;
 use super::link::{Condition, Link, Unavailable};
 use super::scripts::{ADMIT, FORGET, LEAVE, NOTE, OPEN, RENEW};
@@ -79,51 +80,6 @@ struct Known {
     number: u64,
     /// What it says; none if Redis may have lost it, or never had it.
     open: Option<Open>,
-}
-
-/// Which gateways there are.
-#[derive(Default)]
-struct Gateways {
-    alive: HashSet<String>,
-    /// Which list that is, in Redis' words.
-    list: String,
-    /// Those without a lease, with the number of the look at which they were first missed.
-    missed: HashMap<String, u64>,
-    looks: u64,
-}
-
-impl Gateways {
-    /// Whether what it noted counts. One that is new since the last look does.
-    fn is_alive(&mut self, gateway: &str) -> bool {
-        if self.alive.contains(gateway) {
-            return true;
-        }
-        if self.missed.len() >= MOST_MISSED {
-            self.missed.clear();
-        }
-        *self.missed.entry(gateway.to_owned()).or_insert(self.looks) == self.looks
-    }
-
-    /// Whether it was missed for so long that what it noted can be removed. One that was only cut off has come back before.
-    fn is_gone(&self, gateway: &str) -> bool {
-        let missed = self.missed.get(gateway);
-        missed.is_some_and(|missed| self.looks.saturating_sub(*missed) >= 2 * u64::from(ROUNDS))
-    }
-
-    /// Those that have a lease now; none if they are the same as before. Where this gateway has lost its own, others may have lost
-    /// theirs in the same way: they still count until the next look.
-    fn look(&mut self, alive: Option<HashSet<String>>, lost: bool) {
-        let looks = self.looks;
-        self.looks += 1;
-        let Some(alive) = alive else {
-            return;
-        };
-        let missed = if lost { self.looks } else { looks };
-        let ended: Vec<_> = self.alive.difference(&alive).cloned().collect();
-        self.missed.extend(ended.into_iter().map(|gateway| (gateway, missed)));
-        self.missed.retain(|gateway, _| !alive.contains(gateway));
-        self.alive = alive;
-    }
 }
 
 impl Counts {
@@ -518,8 +474,6 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 const NOTHING: &[&str] = &[];
-/// Rounds of a lease: it is renewed in each. On Redis it is shorter by one round, so that others see its end in time.
-const ROUNDS: u32 = 6;
 /// How long Redis keeps what a gateway noted of a user; it is noted again four times as often.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Users that are written at once: to begin with, and under the bound on calls that wait.
@@ -535,41 +489,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 const REST: Duration = Duration::from_millis(20);
 /// One write or renewal: nobody waits for it, and one that is late is not sent once more.
 const PATIENCE: Duration = Duration::from_secs(1);
-const MOST_MISSED: usize = 4096;
 /// Bytes of the name of a gateway or of a note.
 const MOST_NAME: usize = 256;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn set(names: &[&str]) -> HashSet<String> {
-        names.iter().map(|&name| name.to_owned()).collect()
-    }
-
-    #[test]
-    fn a_gateway_counts_until_its_lease_is_missed() {
-        let mut gateways = Gateways::default();
-        assert!(gateways.is_alive("a"), "new since the last look");
-        gateways.look(Some(set(&["a", "b"])), true);
-        assert!(gateways.is_alive("a") && gateways.is_alive("b"));
-        assert!(gateways.is_alive("c"), "new since the last look");
-        gateways.look(Some(set(&["a"])), false);
-        assert!(gateways.is_alive("a"));
-        assert!(!gateways.is_alive("b"), "its lease has ended");
-        assert!(!gateways.is_alive("c"), "it never had one");
-        gateways.look(Some(set(&["a", "b"])), false);
-        assert!(gateways.is_alive("b"), "it is back");
-        gateways.look(Some(set(&["a"])), true);
-        assert!(gateways.is_alive("b"), "all leases were lost");
-        gateways.look(Some(set(&["a"])), false);
-        assert!(!gateways.is_alive("b"), "it did not come back");
-        assert!(!gateways.is_gone("b"), "it may still");
-        for _ in 0..2 * ROUNDS {
-            gateways.look(Some(set(&["a"])), false);
-        }
-        assert!(gateways.is_gone("b") && !gateways.is_gone("a"));
-    }
 
     #[test]
     fn a_slow_server_is_asked_one_at_a_time_and_a_quick_one_many() {

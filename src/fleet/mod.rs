@@ -3,7 +3,7 @@
 //! The only room that names redis. It must not know SSH, nor what a policy or a user asks for. Redis and the network to it are not
 //! trusted to be there, to be quick or to answer right: every call has a deadline, what waits has a bound, and nothing of the
 //! gateway waits for a connection; no reply is larger than `bounded.rs` allows. `link.rs` keeps one connection and says whether it
-//! is there; `state.rs` keeps the state of policies, `counts.rs` what is open, `orders.rs` what administrators tell all gateways,
+//! is there; `state.rs` keeps the state of policies, `counts.rs` what is open, `gateways.rs` who is alive, `orders.rs` what administrators tell all gateways,
 //! `notices.rs` what a gateway says of itself, `streams.rs` what gateways tell one that follows them. All changes are made by
 //! scripts (`scripts.rs`), each atomic and one round trip.
 //!
@@ -14,6 +14,7 @@ mod connect;
 mod counts;
 #[cfg(test)]
 mod counts_tests;
+mod gateways;
 mod keys;
 mod link;
 mod notices;

@@ -2,6 +2,7 @@
 
 mod accept;
 mod canary;
+mod candidates;
 mod changes;
 mod current;
 mod doorway;
@@ -52,9 +53,9 @@ use crate::ssh::Service;
 use crate::vital::{Vital, Vitals};
 use crate::workers::Workers;
 
+use candidates::Rollouts;
 use current::InForce;
 use doorway::{Doorway, Sparing};
-use rollout::Rollouts;
 use upgrade::Succession;
 
 pub(crate) use changes::{Applies, changes};

@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::candidates::Rollouts;
 use super::current::{InForce, Settled};
 use super::observers::Observers;
 use super::prepare::locks_of;
-use super::rollout::Rollouts;
 use super::steer::Bound;
 use super::{Gateway, Origin, Prepared, Shared, fleet};
 use crate::accounts::Accounts;
