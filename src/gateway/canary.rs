@@ -1,10 +1,9 @@
 //! Policies that canaries of the fleet serve first: a canary says how it is with them, and the others wait for that.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tokio::time::sleep;
 
 use super::Shared;
@@ -13,6 +12,9 @@ use crate::policy::Identity;
 use crate::request::printable;
 use crate::rollout::{Account, CANARY, NotThere, Row, Ruling, Serves, Verdict};
 use crate::vital::Vital;
+
+/// The generation of each plugin that decides, and since when this process has seen that: a clock that is set changes nothing.
+type Seen = HashMap<String, (u64, Instant)>;
 
 impl Shared {
     /// Says how this gateway is with its policies until it has stopped, whenever it is a canary.
@@ -28,13 +30,14 @@ impl Shared {
 
     async fn inform(self: Arc<Self>) {
         let mut swaps = self.swaps.subscribe();
+        let mut seen = Seen::new();
         loop {
             let config = self.in_force.config();
             let is_canary = config.policy.rollout.as_ref().is_some_and(|rollout| !rollout.follows);
             // Its successor has the same name, and speaks for it.
             if is_canary && !self.is_leaving() {
                 for plugin in &config.policy.plugins {
-                    self.say_how_it_is(&plugin.name).await;
+                    self.say_how_it_is(&plugin.name, &mut seen).await;
                 }
             }
             tokio::select! {
@@ -45,29 +48,28 @@ impl Shared {
         }
     }
 
-    async fn say_how_it_is(&self, plugin: &str) {
+    async fn say_how_it_is(&self, plugin: &str, seen: &mut Seen) {
         let Some(fleet) = &self.fleet else { return };
-        let words = serde_json::to_vec(&self.account_of(plugin)).unwrap_or_default();
+        let words = serde_json::to_vec(&self.account_of(plugin, seen)).unwrap_or_default();
         // What is not heard is said again.
         let _ = fleet.notices.say(plugin, &words, LASTS).await;
     }
 
-    fn account_of(&self, plugin: &str) -> Account {
+    fn account_of(&self, plugin: &str, seen: &mut Seen) -> Account {
         let Some(known) = self.judge.policies().known(plugin) else {
             return Account::default();
         };
+        let (generation, since) = seen.entry(plugin.to_owned()).or_insert((known.active, Instant::now()));
+        if *generation != known.active {
+            (*generation, *since) = (known.active, Instant::now());
+        }
         let in_force = known.entries.iter().find(|(entry, _)| entry.generation == known.active);
-        let serves = in_force.map(|(entry, counted)| {
-            // What it did before this process began may have ended with it.
-            let since = entry.since.max(self.started);
-            let seconds = Timestamp::now().duration_since(since).as_secs();
-            Serves {
-                identity: entry.identity.clone(),
-                seconds: u64::try_from(seconds).unwrap_or(0),
-                may_go_back: self.rollouts.may_go_back(plugin),
-                decisions: counted.decisions,
-                failures: counted.failures,
-            }
+        let serves = in_force.map(|(entry, counted)| Serves {
+            identity: entry.identity.clone(),
+            seconds: since.elapsed().as_secs(),
+            may_go_back: self.rollouts.may_go_back(plugin),
+            decisions: counted.decisions,
+            failures: counted.failures,
         });
         let taken_back = known.quarantined.iter().rev().take(MOST_REFUSED);
         let taken_back = taken_back.map(|one| (one.identity.clone(), one.reason.clone()));
