@@ -18,6 +18,7 @@ use super::routes::{Answer, Failed, MAX_REASON, announce, json, said, set};
 use super::view::Closed;
 use super::{Steered, everywhere};
 use crate::request::{Cause, printable};
+use crate::sessions::end_all;
 
 /// At least one of the filters must be there, and all of them must match.
 #[derive(Deserialize, ToSchema)]
@@ -116,16 +117,12 @@ pub(super) fn close_here<S: Steered>(gateway: &S, asked: Closing, by: &Administr
     }
     let reason = said(asked.reason)?;
     announce(gateway, by, "close", Some(&reason), detail);
-    for session in &ending {
-        session.end(
-            Cause::Killed,
-            format!("an administrator ended the session: {}", printable(&reason, MAX_REASON)),
-        );
-    }
-    let why = format!("an administrator closed it: {}", printable(&reason, MAX_REASON));
+    let reason = printable(&reason, MAX_REASON);
+    let why = format!("an administrator closed it: {reason}");
     for forward in &found {
         gateway.events().followers().say_closed(&forward.request, &why);
-        forward.stop.end(Cause::Killed);
     }
+    let sentence = format!("an administrator ended the session: {reason}");
+    end_all(&ending, &sentence, &found, Cause::Killed);
     Ok(closed)
 }

@@ -21,7 +21,7 @@ use super::view::{Closed, Locked, Unlocked};
 use super::{Steered, everywhere};
 use crate::locks::{Lock, Locks, LocksError};
 use crate::request::{Cause, is_unseen, printable};
-use crate::sessions::lock_sentence;
+use crate::sessions::{end_all, lock_sentence};
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -115,12 +115,7 @@ pub(super) fn lock_out<S: Steered>(
     let mut ending = gateway.sessions().all();
     ending.retain(|session| session.user == user);
     let open = gateway.sessions().forwards_of(&user);
-    for session in &ending {
-        session.end(Cause::Killed, lock_sentence(&reason));
-    }
-    for forward in &open {
-        forward.stop.end(Cause::Killed);
-    }
+    end_all(&ending, &lock_sentence(&reason), &open, Cause::Killed);
     Ok((Closed::new(&open, &ending), keep(gateway.locks().clone(), user)))
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use super::{Forwarder, millis};
@@ -47,10 +48,10 @@ impl Forwarder {
                 mut source,
                 mut sink,
                 queue,
-                stream,
+                mut stream,
             },
         ) = self.open(session, joined);
-        let carried = relay::run(&mut source, &mut sink, stream, &closing.guard, queue, &patience);
+        let carried = relay::run(&mut source, &mut sink, &mut stream, &closing.guard, queue, &patience);
         closing.cause = tokio::select! {
             cause = carried => cause,
             cause = self.review.recheck(judged_by, &closing.guard) => cause,
@@ -60,8 +61,14 @@ impl Forwarder {
         if let (Cause::Closed, Some(ended @ (Cause::Revoked | Cause::Killed))) = (closing.cause, session.stop.cause()) {
             closing.cause = ended;
         }
+        let alone = matches!(closing.cause, Cause::Closed | Cause::Failed);
         // It is over and recorded, even where the client takes no message any more.
         drop(closing);
+        if !alone {
+            // What was ended with it is over, too, before clients and targets hear of the first and keep the machine busy.
+            yield_now().await;
+        }
+        drop(stream);
         if !relay::part(&mut source, &mut sink, patience.close).await {
             session.litter();
         }

@@ -8,6 +8,7 @@ use tokio::time::{sleep, timeout};
 use super::Shared;
 use crate::events::{Event, Subject};
 use crate::request::{Action, Cause};
+use crate::sessions::end_all;
 
 impl Shared {
     pub(super) async fn drain(self: &Arc<Self>) {
@@ -17,14 +18,9 @@ impl Shared {
         let began = Instant::now();
         tracing::info!(patience = ?self.patience(), open = self.sessions.forwards().len(), "draining");
         let listens = |action| action == Action::Listen;
-        for forward in self
-            .sessions
-            .forwards()
-            .iter()
-            .filter(|forward| listens(forward.request.action))
-        {
-            forward.stop.end(Cause::Drained);
-        }
+        let mut listeners = self.sessions.forwards();
+        listeners.retain(|forward| listens(forward.request.action));
+        end_all(&[], "", &listeners, Cause::Drained);
         while !self.sessions.forwards().is_empty() && began.elapsed() < self.patience() {
             sleep(DRAIN_LOOK).await;
         }
@@ -47,9 +43,7 @@ impl Shared {
 
     /// Ends everything that is open, and waits until it is recorded.
     pub(super) async fn cut(&self) {
-        for forward in self.sessions.forwards() {
-            forward.stop.end(Cause::Drained);
-        }
+        end_all(&[], "", &self.sessions.forwards(), Cause::Drained);
         let _ = timeout(DRAIN_END, async {
             while !self.sessions.forwards().is_empty() {
                 sleep(DRAIN_LOOK).await;

@@ -18,7 +18,7 @@ use crate::admin::{Ownership, Relatives};
 use crate::events::{Event, Subject};
 use crate::handover::{Predecessor, Program, Sockets, Successor, Unserved};
 use crate::request::Cause;
-use crate::sessions::lock_sentence;
+use crate::sessions::{end_all, lock_sentence};
 
 /// What a successor gets, and whether there is one.
 pub(super) struct Succession {
@@ -183,12 +183,7 @@ impl Shared {
             let mut ending = self.sessions.all();
             ending.retain(|session| session.user == lock.user);
             let open = self.sessions.forwards_of(&lock.user);
-            for session in &ending {
-                session.end(Cause::Killed, lock_sentence(&lock.reason));
-            }
-            for forward in &open {
-                forward.stop.end(Cause::Killed);
-            }
+            end_all(&ending, &lock_sentence(&lock.reason), &open, Cause::Killed);
         }
     }
 }

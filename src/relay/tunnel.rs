@@ -35,12 +35,12 @@ pub(crate) enum Stream {
 pub(crate) async fn run(
     source: &mut impl Source,
     sink: &mut impl Sink,
-    mut stream: Stream,
+    stream: &mut Stream,
     forward: &Forward,
     queue: impl Queue,
     patience: &Patience,
 ) -> Cause {
-    match &mut stream {
+    match stream {
         Stream::Tcp(stream) => {
             let (read, write) = stream.split();
             copy(source, sink, read, write, forward, queue, patience).await

@@ -22,4 +22,4 @@ pub(crate) use pace::Pace;
 pub(crate) use place::{Full, Place};
 pub(crate) use quota::{Counted, Quota};
 pub(crate) use session::{Session, lock_sentence};
-pub(crate) use stop::Stop;
+pub(crate) use stop::{Stop, end_all};

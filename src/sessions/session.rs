@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -26,6 +27,8 @@ pub struct Session {
     pub subject: Subject,
     /// Ends with the session.
     pub stop: Stop,
+    /// Which serves it with all that it has open.
+    pub(super) thread: Option<Handle>,
     /// What its client is told at the end, where somebody ended it.
     sentence: OnceLock<String>,
     /// Kept by status channels.
@@ -50,7 +53,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session of this user.
+    /// A session of this user, which the thread serves that this is called on.
     #[must_use]
     pub fn new(standing: Standing, connection: Connection, ceilings: &Limits, quota: Arc<Quota>) -> Self {
         let user = standing.rights().principal.user.clone();
@@ -66,6 +69,7 @@ impl Session {
             standing: Arc::new(standing),
             connection: Arc::new(connection),
             stop: Stop::default(),
+            thread: Handle::try_current().ok(),
             sentence: OnceLock::new(),
             uses: Arc::default(),
             verdicts: Arc::default(),
@@ -89,15 +93,20 @@ impl Session {
     }
 
     /// Ends the session with all it has open, and tells its client why.
-    pub fn end(&self, cause: Cause, sentence: String) {
-        if self.sentence.set(sentence).is_ok() {
+    pub fn end(&self, cause: Cause, sentence: &str) {
+        if self.will_say(sentence) {
             self.stop.end(cause);
         }
     }
 
+    /// Takes what its client is told at the end; false where somebody has ended it before.
+    pub(super) fn will_say(&self, sentence: &str) -> bool {
+        self.sentence.set(sentence.to_owned()).is_ok()
+    }
+
     /// Ends the session, because its user may no longer log in.
     pub fn revoke(&self, reason: &str) {
-        self.end(Cause::Revoked, format!("the user may no longer log in: {reason}"));
+        self.end(Cause::Revoked, &format!("the user may no longer log in: {reason}"));
     }
 
     /// What its client is told, if somebody ended it.

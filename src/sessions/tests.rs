@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::Instant;
 
 use super::session::MOST_LITTER;
@@ -275,9 +276,54 @@ async fn the_first_cause_of_an_end_counts() {
     let (config, sessions) = (configured(""), Sessions::default());
     let alice = session(&sessions, &config, "alice");
     alice.revoke("her key");
-    alice.end(Cause::Killed, "an administrator".to_owned());
+    alice.end(Cause::Killed, "an administrator");
+    let bob = session(&sessions, &config, "bob");
+    end_all(
+        &[Arc::clone(&alice), Arc::clone(&bob)],
+        "all of them",
+        &[],
+        Cause::Drained,
+    );
     let told = Some("the user may no longer log in: her key");
     assert_eq!((alice.sentence(), alice.stop.cause()), (told, Some(Cause::Revoked)));
+    assert_eq!(
+        (bob.sentence(), bob.stop.cause()),
+        (Some("all of them"), Some(Cause::Drained))
+    );
+    assert_eq!(bob.stop.ended().await, Cause::Drained);
+}
+
+#[tokio::test]
+async fn what_ends_together_is_over_before_the_first_goes_on() {
+    const MANY: usize = 200;
+    let (config, sessions) = (configured(""), Sessions::default());
+    let alice = session(&sessions, &config, "alice");
+    let forwards: Vec<_> = (0..MANY).map(|_| Arc::new(forward(&alice))).collect();
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let mut tasks = JoinSet::new();
+    for forward in &forwards {
+        let (stop, steps) = (forward.stop.clone(), Arc::clone(&steps));
+        tasks.spawn(async move {
+            let cause = stop.ended().await;
+            steps.lock().unwrap().push("is over");
+            yield_now().await;
+            steps.lock().unwrap().push("goes on");
+            cause
+        });
+    }
+    yield_now().await;
+    // Another thread ends them, while the one that serves them is busy.
+    std::thread::scope(|scope| {
+        scope.spawn(|| end_all(&[], "", &forwards, Cause::Killed));
+    });
+    let known = forwards
+        .iter()
+        .filter(|forward| forward.stop.cause() == Some(Cause::Killed));
+    assert_eq!(known.count(), MANY, "as soon as somebody said so");
+    assert!(tasks.join_all().await.iter().all(|cause| *cause == Cause::Killed));
+    let steps = steps.lock().unwrap();
+    let first = steps.iter().position(|step| *step == "goes on");
+    assert_eq!((first, steps.len()), (Some(MANY), 2 * MANY));
 }
 
 #[tokio::test]

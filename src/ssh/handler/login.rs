@@ -305,7 +305,7 @@ impl Client {
         ));
         // A lock or a reload from here on finds the session; one since the key was looked up did not.
         if let Some(lock) = serves.locks.of(&ours.user) {
-            ours.end(Cause::Killed, lock_sentence(&lock.reason));
+            ours.end(Cause::Killed, &lock_sentence(&lock.reason));
         }
         if !ours.standing.is_current(&serves.judge.current().accounts) {
             let (review, ours) = (serves.forwarder.review().clone(), Arc::clone(&ours));
