@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use rustix::fs::{FlockOperation, flock};
 
 /// Where lines go.
 pub(crate) struct Outlet {
-    file: File,
+    file: Arc<File>,
     /// Device and number, to know it again.
     identity: (u64, u64),
     kind: Kind,
@@ -62,7 +63,7 @@ impl Outlet {
         Ok(Self {
             identity: (found.dev(), found.ino()),
             kind: if found.is_file() { Kind::File } else { Kind::Stream },
-            file,
+            file: Arc::new(file),
         })
     }
 
@@ -83,7 +84,7 @@ impl Outlet {
         if !self.is_file() {
             return Ok(Turn(None));
         }
-        let file = self.file.try_clone()?;
+        let file = Arc::clone(&self.file);
         let began = Instant::now();
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -108,7 +109,7 @@ impl Outlet {
             if self.kind == Kind::Stream && !self.takes_some(patience)? {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            match self.file.write(some) {
+            match (&*self.file).write(some) {
                 Ok(0) if !some.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
                 // Another process that has the same pipe was quicker.
                 Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
@@ -136,7 +137,7 @@ impl Outlet {
 }
 
 /// The turn to write a file.
-pub(crate) struct Turn(Option<File>);
+pub(crate) struct Turn(Option<Arc<File>>);
 
 impl Drop for Turn {
     fn drop(&mut self) {

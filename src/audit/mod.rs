@@ -6,9 +6,11 @@
 //! [`Audit::takes_lines`] says so before anything is decided, and [`Audit::has_room`] before anybody is let in: what could not
 //! be recorded is refused, not dropped.
 
+mod call;
 mod queue;
 mod sink;
 mod target;
+mod waiter;
 mod writer;
 
 pub(crate) use sink::{Audit, Haste, Lines, Written};

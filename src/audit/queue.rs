@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::runtime::Id;
+
+use super::waiter::Waiter;
 
 /// What the thread has before it.
 #[derive(Default)]
@@ -15,22 +17,53 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 pub(super) struct Orders {
-    pub(super) lines: VecDeque<(Vec<u8>, Option<oneshot::Sender<()>>)>,
-    /// The thread waits for whatever comes.
-    asleep: bool,
+    pub(super) lines: VecDeque<(Vec<u8>, Option<Waiter>)>,
+    waits: Waits,
+    /// The threads on which a task is going to call.
+    pub(super) calls: Vec<Id>,
     /// Something of this must not wait.
     pub(super) urgent: bool,
     pub(super) reopen: bool,
     pub(super) finish: bool,
 }
 
+impl Orders {
+    /// Whether the thread waits, and nobody has called it.
+    pub(super) fn waits(&self) -> bool {
+        !matches!(self.waits, Waits::No)
+    }
+}
+
+/// What the thread waits for, until somebody calls it for that.
+#[derive(Default)]
+enum Waits {
+    /// It is at work, or has been called.
+    #[default]
+    No,
+    ForUrgent,
+    ForAnything,
+}
+
 impl Queue {
-    /// Wakes the thread where the line is urgent, or where there is no rest to wait for.
-    pub(super) fn add_line(&self, line: Vec<u8>, done: Option<oneshot::Sender<()>>, urgent: bool) {
+    /// Adds a line, and tells nobody: [`call`](Self::call) must follow.
+    pub(super) fn put_line(&self, line: Vec<u8>, waiter: Option<Waiter>, urgent: bool) -> MutexGuard<'_, Orders> {
         let mut orders = self.lock();
         orders.urgent |= urgent;
-        orders.lines.push_back((line, done));
-        if orders.urgent || orders.asleep {
+        orders.lines.push_back((line, waiter));
+        orders
+    }
+
+    /// Wakes the thread where it waits for what there is now. To wake it is a call to the system, so it is done once.
+    pub(super) fn call(&self, mut orders: MutexGuard<'_, Orders>) {
+        let is_due = match orders.waits {
+            Waits::No => false,
+            Waits::ForUrgent => orders.urgent,
+            Waits::ForAnything => orders.urgent || !orders.lines.is_empty(),
+        };
+        if is_due {
+            orders.waits = Waits::No;
+            // Woken before that, the thread would wait for the lock.
+            drop(orders);
             self.called.notify_one();
         }
     }
@@ -66,8 +99,11 @@ impl Queue {
     }
 
     /// Waits until something is urgent, but no longer than a line may wait.
-    fn rest<'a>(&'a self, orders: MutexGuard<'a, Orders>) -> MutexGuard<'a, Orders> {
-        self.wait(orders, REST, |orders| orders.urgent)
+    fn rest<'a>(&'a self, mut orders: MutexGuard<'a, Orders>) -> MutexGuard<'a, Orders> {
+        orders.waits = Waits::ForUrgent;
+        let mut orders = self.wait(orders, REST, |orders| orders.urgent);
+        orders.waits = Waits::No;
+        orders
     }
 
     fn wait<'a>(
@@ -82,12 +118,12 @@ impl Queue {
 
     /// Waits until there is anything to do.
     fn sleep<'a>(&'a self, mut orders: MutexGuard<'a, Orders>) -> MutexGuard<'a, Orders> {
-        orders.asleep = true;
+        orders.waits = Waits::ForAnything;
         let woken = self
             .called
             .wait_while(orders, |orders| orders.lines.is_empty() && !orders.urgent);
         let mut orders = woken.unwrap_or_else(PoisonError::into_inner);
-        orders.asleep = false;
+        orders.waits = Waits::No;
         orders
     }
 }

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::call::call_soon;
 use super::queue::Queue;
 use super::target::Target;
+use super::waiter::Waiter;
 use super::writer::Writer;
 use crate::config;
 use crate::vital::{Pulse, Vital, keep_thread};
@@ -144,7 +146,7 @@ impl Audit {
             return Written { shared, done: None };
         }
         let (sender, done) = oneshot::channel();
-        self.send(line, haste, Some(sender));
+        self.send(line, haste, Some(Waiter::new(sender)));
         Written {
             shared,
             done: Some(done),
@@ -219,7 +221,7 @@ impl Audit {
         }
     }
 
-    fn send(&self, line: Vec<u8>, haste: Haste, done: Option<oneshot::Sender<()>>) {
+    fn send(&self, line: Vec<u8>, haste: Haste, waiter: Option<Waiter>) {
         let Shared { queue, state, .. } = &*self.0.shared;
         if !state.required && state.waiting.load(Ordering::Acquire) >= 2 * BACKLOG {
             state.tally.dropped.fetch_add(1, Ordering::Relaxed);
@@ -229,7 +231,12 @@ impl Audit {
             return;
         }
         state.waiting.fetch_add(1, Ordering::AcqRel);
-        queue.add_line(line, done, haste == Haste::AtOnce);
+        let is_waited_for = waiter.is_some();
+        let orders = queue.put_line(line, waiter, haste == Haste::AtOnce);
+        match is_waited_for {
+            true => call_soon(&self.0.shared, orders),
+            false => queue.call(orders),
+        }
     }
 }
 
@@ -277,6 +284,59 @@ mod tests {
         audit.write(b"last\n".to_vec(), Haste::MayWait);
         audit.finish();
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 41);
+    }
+
+    #[test]
+    fn lines_of_several_threads_are_confirmed_each_where_somebody_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let audit = log(&path);
+        let wait = |name: &str| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                for round in 0..20 {
+                    let lines = (0..20).map(|line| format!("{name} {round} {line}\n").into_bytes());
+                    let written = lines.map(|line| audit.write_surely(line, Haste::AtOnce).confirmed());
+                    let confirmed = futures_util::future::join_all(written).await;
+                    assert_eq!(confirmed, [true; 20]);
+                }
+            });
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| wait("one"));
+            scope.spawn(|| wait("other"));
+        });
+        let lines = std::fs::read_to_string(&path).unwrap();
+        for name in ["one", "other"] {
+            let expected: Vec<_> = (0..400)
+                .map(|line| format!("{name} {} {}", line / 20, line % 20))
+                .collect();
+            let found: Vec<_> = lines.lines().filter(|line| line.starts_with(name)).collect();
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn a_line_is_written_even_where_the_thread_that_recorded_it_ends_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let audit = log(&path);
+        for round in 1..=20 {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            {
+                let _there = runtime.enter();
+                drop(audit.write_surely(b"a line\n".to_vec(), Haste::AtOnce));
+            }
+            drop(runtime);
+            let deadline = std::time::Instant::now() + Duration::from_secs(30);
+            while audit.lines().written < round {
+                assert!(std::time::Instant::now() < deadline, "line {round} is not written");
+                std::thread::yield_now();
+            }
+        }
     }
 
     #[tokio::test]

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
-use tokio::sync::oneshot;
-
 use super::sink::Shared;
 use super::target::{Target, Written};
+use super::waiter::{Waiter, confirm};
 
 /// The thread that writes the log.
 pub(super) struct Writer {
@@ -27,7 +26,7 @@ struct Batch {
     /// Bytes that a stream has taken already.
     sent: usize,
     lines: usize,
-    confirmations: Vec<oneshot::Sender<()>>,
+    waiters: Vec<Waiter>,
 }
 
 impl Writer {
@@ -51,11 +50,11 @@ impl Writer {
             }
             let finishing = orders.finish;
             while self.batch.bytes.len() < BATCH
-                && let Some((line, done)) = orders.lines.pop_front()
+                && let Some((line, waiter)) = orders.lines.pop_front()
             {
                 self.batch.bytes.extend_from_slice(&line);
                 self.batch.lines += 1;
-                self.batch.confirmations.extend(done);
+                self.batch.waiters.extend(waiter);
             }
             let more = !orders.lines.is_empty();
             drop(orders);
@@ -105,9 +104,7 @@ impl Writer {
         state
             .waiting
             .fetch_sub(std::mem::take(&mut self.batch.lines), Ordering::AcqRel);
-        for done in self.batch.confirmations.drain(..) {
-            let _ = done.send(());
-        }
+        confirm(self.batch.waiters.drain(..));
         if state.broken.swap(false, Ordering::AcqRel) {
             let dropped = state.dropped.swap(0, Ordering::AcqRel);
             tracing::warn!(dropped, "the audit log can be written again");
