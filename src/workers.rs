@@ -21,7 +21,7 @@ use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The threads; they end when this is dropped, and what runs on them is cut short.
@@ -114,12 +114,18 @@ impl Worker {
         let handle = runtime.handle().clone();
         thread::Builder::new()
             .name("worker".to_owned())
-            .spawn(move || runtime.block_on(ending.cancelled()))?;
+            .spawn(move || runtime.block_on(until(ending)))?;
         Ok(Self {
             handle,
             connections: Arc::default(),
         })
     }
+}
+
+/// Ends with the threads. Until then a timer is due soon: where none is before one that is set, the library wakes its own
+/// thread for that, a call to the system for each, and each forward sets some that last for seconds.
+async fn until(ending: CancellationToken) {
+    while timeout(DUE, ending.cancelled()).await.is_err() {}
 }
 
 /// Lets the allocator give back what ended connections held. It does so some time after memory was freed, but only where
@@ -137,6 +143,15 @@ async fn give_back(ended: Arc<Notify>) {
 thread_local! {
     /// Bytes that were relayed since this thread last had nothing to do, and when that was.
     static TURN: Cell<(usize, Option<Instant>)> = const { Cell::new((0, None)) };
+    /// When a client of this thread last sent so little that it probably waits for the answer.
+    static ASKED: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// A client sent so many bytes at once.
+pub(crate) fn received(bytes: usize) {
+    if bytes <= LITTLE {
+        ASKED.set(Some(Instant::now()));
+    }
 }
 
 /// Bytes were relayed on this thread.
@@ -145,20 +160,28 @@ pub(crate) fn carried(bytes: usize) {
     TURN.set((sum + bytes, began));
 }
 
-/// Lets more arrive where much does. A thread with few bytes to carry, or with bytes now and then, does not rest.
+/// Lets more arrive where much does. A thread with few bytes to carry, or with bytes now and then, does not rest, and neither
+/// does one with a client that waits for small answers.
 fn rest() {
     let (bytes, began) = TURN.get();
-    if bytes >= MUCH && began.is_some_and(|began| began.elapsed() < SOON) {
+    let since = |when: Option<Instant>, most| when.is_some_and(|when| when.elapsed() < most);
+    if bytes >= MUCH && since(began, SOON) && !since(ASKED.get(), PRESENCE) {
         thread::sleep(REST);
     }
     TURN.set((0, (bytes >= MUCH).then(Instant::now)));
 }
 
+/// Shorter than what forwards wait for, and rare enough to cost nothing.
+const DUE: Duration = Duration::from_secs(1);
 /// Longer than the allocator waits with what was freed.
 const CALM: Duration = Duration::from_secs(2);
 /// One full SSH packet.
 const MUCH: usize = 32 << 10;
 const SOON: Duration = Duration::from_millis(1);
+/// What somebody sends who waits for an answer.
+const LITTLE: usize = 4 << 10;
+/// How long a client counts as waiting for small answers after it has sent something little.
+const PRESENCE: Duration = Duration::from_millis(100);
 /// The system makes about twice of it. Longer rests save little more, and small messages wait for them.
 const REST: Duration = Duration::from_micros(100);
 

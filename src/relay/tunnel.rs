@@ -243,6 +243,7 @@ impl<S: Source, W: AsyncWrite + Unpin, Q: Queue> Upward<'_, S, W, Q> {
                     if self.inbox.is_empty() {
                         self.clock.progress();
                     }
+                    workers::received(bytes.len());
                     self.queue.add(bytes.len());
                     self.clock.waiting(self.queue.bytes());
                     self.inbox.push(bytes);
