@@ -11,7 +11,7 @@ use super::engine::TICK;
 use crate::vital::{Pulse, Vital, keep_thread};
 
 /// Increments the engine's epoch every [`TICK`] while a guest runs, and sleeps once none does: ticking on for a second cost
-/// eight milliseconds after each decision, waking up costs microseconds.
+/// eight milliseconds after each decision, waking up costs microseconds. Where it would be woken again at once, it goes on.
 pub(super) struct Ticker {
     activity: Arc<Activity>,
     thread: Thread,
@@ -21,6 +21,8 @@ pub(super) struct Ticker {
 #[derive(Default)]
 struct Activity {
     running: AtomicUsize,
+    /// Guests that began since the last tick.
+    began: AtomicUsize,
     asleep: AtomicBool,
 }
 
@@ -41,6 +43,7 @@ impl Ticker {
 
     pub(super) fn enter(&self) -> Running {
         self.activity.running.fetch_add(1, Ordering::SeqCst);
+        self.activity.began.fetch_add(1, Ordering::Relaxed);
         if self.activity.asleep.load(Ordering::SeqCst) {
             self.thread.unpark();
         }
@@ -74,7 +77,8 @@ fn tick(engine: &EngineWeak, activity: &Activity) {
             engine.increment_epoch();
         }
         drop(engine);
-        if !runs {
+        let began = activity.began.swap(0, Ordering::Relaxed);
+        if !runs && began < CROWD {
             activity.asleep.store(true, Ordering::SeqCst);
             if activity.running.load(Ordering::SeqCst) == 0 {
                 thread::park_timeout(Duration::from_secs(1));
@@ -84,3 +88,6 @@ fn tick(engine: &EngineWeak, activity: &Activity) {
         thread::sleep(TICK);
     }
 }
+
+/// So many guests between two ticks: to be woken for each costs more than to tick.
+const CROWD: usize = 2;
