@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
 use super::Review;
-use super::refusals::{Cause, MOST_SESSION_WAIT, MOST_WAIT, OfUser, Record, Refusals};
+use super::refusals::{Cause, LINES, MOST_SESSION_WAIT, MOST_WAIT, OfUser, Record, Refusals, speeds};
 use crate::events::{ConnectFailed, Decided, Event, Events, Subject};
 use crate::judgement::{Allowed, Connect, Direction, Judge, Judgement, Permit, Question, unrecorded};
 use crate::request::{Action, Refusal, Step, Unreached};
@@ -252,7 +252,7 @@ impl Decisions {
         self.slow(session, &user, most).await;
         let cause = Cause::of(&subject, decided);
         let mut record = user.count(Instant::now(), cause.clone(), &subject, decided);
-        if record == Record::Alone && !wait_for(user.lines.turn(Instant::now(), most), most).await {
+        if record == Record::Alone && !wait_for(user.lines.turn(Instant::now(), most, LINES), most).await {
             record = user.count_widely(Instant::now(), cause, &subject, decided);
         }
         match record {
@@ -277,7 +277,12 @@ impl Decisions {
     /// Waits until an answer that gives nothing has its turn, of the session's and of the user's.
     async fn slow(&self, session: &Session, user: &OfUser, most: Duration) {
         let now = Instant::now();
-        let turns = (session.pace.turn(now, most), user.pace.turn(now, most));
+        let limit = self.judging().current().limits.decisions_per_user_per_second;
+        let (of_session, of_user) = speeds(limit);
+        let turns = (
+            session.pace.turn(now, most, of_session),
+            user.pace.turn(now, most, of_user),
+        );
         let turn = turns.0.zip(turns.1).map(|(session, user)| session.max(user));
         wait_for(turn, most).await;
     }
@@ -304,7 +309,7 @@ impl Decisions {
     pub(super) async fn slow_down(&self, session: &Session) {
         let user = self.refusals.of(&session.user);
         self.slow(session, &user, MOST_WAIT).await;
-        wait_for(user.lines.turn(Instant::now(), MOST_WAIT), MOST_WAIT).await;
+        wait_for(user.lines.turn(Instant::now(), MOST_WAIT, LINES), MOST_WAIT).await;
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::events::{Decided, Event, Events, Subject};
 use crate::request::{Action, By, Requested, VerdictWord};
-use crate::sessions::Pace;
+use crate::sessions::{Pace, Speed};
 
 /// The refusals of all users that are of the last while.
 #[derive(Default)]
@@ -48,6 +48,18 @@ pub(super) struct OfUser {
     /// Of the lines.
     pub(super) lines: Pace,
     counts: Mutex<Counts>,
+}
+
+/// How fast the answers to one session and to one user come after a rush, where a user may have so many decisions in a second:
+/// a quarter of them, and half. A small limit of decisions is one already.
+pub(super) fn speeds(decisions_per_second: usize) -> (Speed, Speed) {
+    let quarter = u32::try_from(decisions_per_second / 4).unwrap_or(u32::MAX / 2);
+    let of_session = quarter.clamp(LEAST_OF_SESSION, u32::MAX / 2);
+    let speed = |each_second| Speed {
+        at_once: each_second,
+        each_second,
+    };
+    (speed(of_session), speed(of_session * 2))
 }
 
 /// How a refusal goes on record.
@@ -141,8 +153,8 @@ impl Count {
 impl OfUser {
     fn new(now: Instant) -> Self {
         Self {
-            pace: Pace::new(USER_RUSH, USER_EACH_SECOND),
-            lines: Pace::new(LINES_RUSH, LINES_EACH_SECOND),
+            pace: Pace::default(),
+            lines: Pace::default(),
             counts: Mutex::new(Counts {
                 cleaned: Some(now),
                 ..Counts::default()
@@ -260,12 +272,13 @@ pub(super) const MOST_SESSION_WAIT: Duration = Duration::from_millis(250);
 const ALONE: u32 = 3;
 /// What one line stands for at most.
 const WINDOW: Duration = Duration::from_secs(1);
-/// Twice what one session may.
-const USER_RUSH: u32 = 1000;
-const USER_EACH_SECOND: u32 = 1000;
+/// A browser that is refused a page with all that is on it stays below this; a scan of ports does not.
+const LEAST_OF_SESSION: u32 = 500;
 /// A line has about 1 KB.
-const LINES_RUSH: u32 = 300;
-const LINES_EACH_SECOND: u32 = 100;
+pub(super) const LINES: Speed = Speed {
+    at_once: 300,
+    each_second: 100,
+};
 /// Causes of one user that are told apart where targets are not.
 const MOST_CAUSES: usize = 512;
 /// Who was refused nothing for so long begins anew.
@@ -281,6 +294,29 @@ mod tests {
     use super::*;
     use crate::audit::Audit;
     use crate::config;
+
+    #[test]
+    fn refusals_come_as_fast_as_a_user_may_ask() {
+        #[rustfmt::skip]
+        let table = [
+            // decisions a second, of a session, of a user
+            (1,          500,          1_000),
+            (2_000,      500,          1_000),
+            (2_003,      500,          1_000),
+            (2_400,      600,          1_200),
+            (1_000_000,  250_000,      500_000),
+            (usize::MAX, u32::MAX / 2, u32::MAX - 1),
+        ];
+        for (decisions, of_session, of_user) in table {
+            let (session, user) = speeds(decisions);
+            assert_eq!(
+                (session.at_once, session.each_second),
+                (of_session, of_session),
+                "{decisions}"
+            );
+            assert_eq!((user.at_once, user.each_second), (of_user, of_user), "{decisions}");
+        }
+    }
 
     fn subject(session: &str, forward: usize) -> Subject {
         Subject {

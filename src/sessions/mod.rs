@@ -18,7 +18,7 @@ mod tests;
 pub(crate) use elsewhere::Elsewhere;
 pub(crate) use forward::{Bytes, Forward, SHORTEST};
 pub(crate) use open::{Entry, ForwardGuard, Seat, Sessions, Share, Totals};
-pub(crate) use pace::Pace;
+pub(crate) use pace::{Pace, Speed};
 pub(crate) use place::{Full, Place};
 pub(crate) use quota::{Counted, Quota};
 pub(crate) use session::{Session, lock_sentence};

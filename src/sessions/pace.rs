@@ -4,30 +4,38 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// So many at once, and so many each second after that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speed {
+    /// At once; at least one.
+    pub at_once: u32,
+    /// Each second; at least one.
+    pub each_second: u32,
+}
+
+/// Gives turns at a speed.
 pub struct Pace {
-    step: Duration,
-    rush: Duration,
     /// When all turns that were given are used up.
     used_up: Mutex<Instant>,
 }
 
-impl Pace {
-    /// A pace of which nothing is used up.
-    #[must_use]
-    pub fn new(at_once: u32, each_second: u32) -> Self {
-        let step = Duration::from_secs(1) / each_second.max(1);
+impl Default for Pace {
+    /// Nothing is used up.
+    fn default() -> Self {
         Self {
-            step,
-            rush: step * at_once,
             used_up: Mutex::new(Instant::now()),
         }
     }
+}
 
-    /// How long the next one has to wait for its turn; none where that is longer than `most`, and then it takes no turn.
-    pub fn turn(&self, now: Instant, most: Duration) -> Option<Duration> {
+impl Pace {
+    /// How long the next one has to wait for its turn at this speed; none where that is longer than `most`, and then it takes no
+    /// turn.
+    pub fn turn(&self, now: Instant, most: Duration, speed: Speed) -> Option<Duration> {
+        let step = Duration::from_secs(1) / speed.each_second.max(1);
+        let rush = step * speed.at_once.max(1);
         let mut used_up = self.used_up.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = (*used_up).max(now) + self.step;
-        let wait = next.saturating_duration_since(now).saturating_sub(self.rush);
+        let next = (*used_up).max(now) + step;
+        let wait = next.saturating_duration_since(now).saturating_sub(rush);
         if wait > most {
             return None;
         }
@@ -42,23 +50,27 @@ mod tests {
 
     #[test]
     fn after_a_rush_each_waits_for_its_turn() {
-        let pace = Pace::new(10, 100);
+        let pace = Pace::default();
+        let speed = Speed {
+            at_once: 10,
+            each_second: 100,
+        };
         let now = Instant::now();
         let most = Duration::from_millis(50);
         for _ in 0..10 {
-            assert_eq!(pace.turn(now, most), Some(Duration::ZERO));
+            assert_eq!(pace.turn(now, most, speed), Some(Duration::ZERO));
         }
         for number in 1..=5 {
-            assert_eq!(pace.turn(now, most), Some(Duration::from_millis(10 * number)));
+            assert_eq!(pace.turn(now, most, speed), Some(Duration::from_millis(10 * number)));
         }
-        assert_eq!(pace.turn(now, most), None, "more would wait than may");
-        assert_eq!(pace.turn(now, most), None, "and those took no turn");
+        assert_eq!(pace.turn(now, most, speed), None, "more would wait than may");
+        assert_eq!(pace.turn(now, most, speed), None, "and those took no turn");
         let later = now + Duration::from_millis(20);
-        assert_eq!(pace.turn(later, most), Some(Duration::from_millis(40)));
+        assert_eq!(pace.turn(later, most, speed), Some(Duration::from_millis(40)));
         let much_later = now + Duration::from_secs(10);
         for _ in 0..10 {
-            assert_eq!(pace.turn(much_later, most), Some(Duration::ZERO));
+            assert_eq!(pace.turn(much_later, most, speed), Some(Duration::ZERO));
         }
-        assert_eq!(pace.turn(much_later, most), Some(Duration::from_millis(10)));
+        assert_eq!(pace.turn(much_later, most, speed), Some(Duration::from_millis(10)));
     }
 }

@@ -80,7 +80,7 @@ impl Session {
             tunnels: Arc::new(Semaphore::new(ceilings.tunnels_per_session)),
             most_tunnels: ceilings.tunnels_per_session,
             listeners: Arc::new(Semaphore::new(ceilings.listeners_per_session)),
-            pace: Pace::new(RUSH, EACH_SECOND),
+            pace: Pace::default(),
             waiting: Arc::new(Semaphore::new(MOST_WAITING)),
             most_listeners: ceilings.listeners_per_session,
         }
@@ -213,9 +213,6 @@ const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
 pub(super) const MOST_LITTER: usize = 4096;
 /// Refusals that may wait without a place among the tunnels.
 const MOST_WAITING: usize = 256;
-/// A browser that is refused a page with all that is on it stays below these; a scan of ports does not.
-const RUSH: u32 = 500;
-const EACH_SECOND: u32 = 500;
 
 /// What the client of a user is told who is locked out.
 #[must_use]
