@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
-use redis::Value;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use ulid::Ulid;
@@ -21,30 +20,10 @@ use ulid::Ulid;
 use super::gateways::{Gateways, MOST_MISSED, ROUNDS};
 use super::keys;
 use super::link::{Condition, Link, Unavailable};
+use super::notes::{Open, fields, first, texts};
 use super::scripts::{ADMIT, FORGET, LEAVE, NOTE, OPEN, RENEW};
+use super::width::Width;
 use crate::policy::CountsElsewhere;
-
-/// What a user has open.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Open {
-    /// Tunnels and listeners.
-    pub forwards: u64,
-    /// Sessions.
-    pub sessions: u64,
-}
-
-impl Open {
-    /// As it is noted: nothing is noted of who has nothing.
-    fn note(self) -> String {
-        match self {
-            Self {
-                forwards: 0,
-                sessions: 0,
-            } => String::new(),
-            Self { forwards, sessions } => format!("{forwards} {sessions}"),
-        }
-    }
-}
 
 /// What this gateway has open of a user.
 type Own = Box<dyn Fn(&str) -> Open + Send + Sync>;
@@ -370,7 +349,7 @@ impl Counts {
         let mut left = users.as_slice();
         // The lease has its turn between.
         for _ in 0..MOST_CHUNKS {
-            let (some, rest) = left.split_at(width.0.min(left.len()));
+            let (some, rest) = left.split_at(width.users().min(left.len()));
             if some.is_empty() {
                 break;
             }
@@ -402,27 +381,6 @@ impl Counts {
     }
 }
 
-/// How many users are written at once: fewer while Redis is slow, because all gateways of a large fleet may write at the same time, as
-/// after a restart of Redis. What they all ask at once must not take longer than what decisions and probes wait for.
-struct Width(usize);
-
-impl Default for Width {
-    fn default() -> Self {
-        Self(FEW_AT_ONCE)
-    }
-}
-
-impl Width {
-    /// So many took so long.
-    fn took(&mut self, time: Duration) {
-        if time > SLOW {
-            self.0 = (self.0 / 2).max(1);
-        } else if time < SWIFT {
-            self.0 = (self.0 * 2).min(MOST_AT_ONCE);
-        }
-    }
-}
-
 impl CountsElsewhere for Counts {
     fn open_forwards<'a>(&'a self, user: &'a str) -> BoxFuture<'a, u32> {
         Box::pin(async move {
@@ -432,43 +390,6 @@ impl CountsElsewhere for Counts {
     }
 }
 
-/// What each gateway noted. What is no note is left out.
-fn fields(all: Vec<String>) -> impl Iterator<Item = (String, Open)> {
-    let mut texts = all.into_iter();
-    std::iter::from_fn(move || Some((texts.next()?, texts.next()?))).filter_map(|(gateway, note)| {
-        let mut numbers = note.splitn(3, ' ').skip(1).map(str::parse);
-        let open = Open {
-            forwards: numbers.next()?.ok()?,
-            sessions: numbers.next()?.ok()?,
-        };
-        Some((gateway, open))
-    })
-}
-
-/// The first text, and the others.
-fn first(value: Value) -> (String, Vec<String>) {
-    let mut texts = texts(value);
-    match texts.is_empty() {
-        true => (String::new(), texts),
-        false => (texts.remove(0), texts),
-    }
-}
-
-pub(super) fn texts(value: Value) -> Vec<String> {
-    let Value::Array(values) = value else {
-        return Vec::new();
-    };
-    let text = |value| match value {
-        Value::BulkString(bytes) => String::from_utf8(bytes).ok().filter(|text| text.len() <= MOST_NAME),
-        Value::SimpleString(text) => Some(text),
-        _ => None,
-    };
-    values
-        .into_iter()
-        .map(|value| text(value).unwrap_or_default())
-        .collect()
-}
-
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -476,12 +397,6 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 const NOTHING: &[&str] = &[];
 /// How long Redis keeps what a gateway noted of a user; it is noted again four times as often.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
-/// Users that are written at once: to begin with, and under the bound on calls that wait.
-const FEW_AT_ONCE: usize = 4;
-const MOST_AT_ONCE: usize = 64;
-/// When more are written at once, and when fewer.
-const SWIFT: Duration = Duration::from_millis(5);
-const SLOW: Duration = Duration::from_millis(20);
 /// So often between two looks at the lease.
 const MOST_CHUNKS: usize = 16;
 const PAUSE: Duration = Duration::from_millis(50);
@@ -489,49 +404,3 @@ const PAUSE: Duration = Duration::from_millis(50);
 const REST: Duration = Duration::from_millis(20);
 /// One write or renewal: nobody waits for it, and one that is late is not sent once more.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Bytes of the name of a gateway or of a note.
-const MOST_NAME: usize = 256;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slow_server_is_asked_one_at_a_time_and_a_quick_one_many() {
-        let mut width = Width::default();
-        let after = |width: &mut Width, time: Duration| {
-            (0..20).for_each(|_| width.took(time));
-            width.0
-        };
-        assert_eq!(after(&mut width, SLOW * 2), 1);
-        assert_eq!(after(&mut width, (SWIFT + SLOW) / 2), 1);
-        assert_eq!(after(&mut width, SWIFT / 2), MOST_AT_ONCE);
-        assert_eq!(after(&mut width, PATIENCE), 1);
-    }
-
-    #[test]
-    fn what_is_no_note_counts_nothing() {
-        let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
-        let all = [
-            "a",
-            "7 2 1",
-            "b",
-            "",
-            "c",
-            "x y z",
-            "d",
-            "8 3",
-            "e",
-            "9 18446744073709551615 1",
-            "f",
-        ];
-        let found: Vec<_> = fields(texts(Value::Array(all.iter().map(|text| bulk(text)).collect()))).collect();
-        let open = |forwards, sessions| Open { forwards, sessions };
-        assert_eq!(
-            found,
-            [("a".to_owned(), open(2, 1)), ("e".to_owned(), open(u64::MAX, 1))]
-        );
-        assert_eq!(fields(texts(Value::Int(3))).count(), 0);
-        assert_eq!(first(Value::Int(3)), (String::new(), Vec::new()));
-    }
-}

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::counts::texts;
 use super::keys;
+use super::notes::texts;
 use super::scripts::RENEW;
 use super::server_tests::Server;
 use super::state_tests::configured;

@@ -17,6 +17,7 @@ mod counts_tests;
 mod gateways;
 mod keys;
 mod link;
+mod notes;
 mod notices;
 #[cfg(test)]
 mod notices_tests;
@@ -32,6 +33,7 @@ mod state_tests;
 mod streams;
 #[cfg(test)]
 mod streams_tests;
+mod width;
 
 use std::sync::Arc;
 
@@ -40,9 +42,10 @@ use tokio_util::sync::CancellationToken;
 use crate::config;
 use crate::files;
 
-pub use counts::{Counts, Open};
+pub use counts::Counts;
 pub(crate) use link::Unavailable;
 pub use link::{Condition, Link};
+pub use notes::Open;
 pub(crate) use notices::Notices;
 pub(crate) use orders::{Answered, name};
 pub use orders::{Heard, Hears, Keep, Orders};
