@@ -122,8 +122,8 @@ impl Worker {
     }
 }
 
-/// Ends with the threads. Until then a timer is due soon: where none is before one that is set, the library wakes its own
-/// thread for that, a call to the system for each, and each forward sets some that last for seconds.
+/// Waits for the end of the threads, and always keeps a timer that is due within a second. Each forward sets timers of several
+/// seconds, and if no earlier one exists, tokio wakes its own thread for each of them with a system call.
 async fn until(ending: CancellationToken) {
     while timeout(DUE, ending.cancelled()).await.is_err() {}
 }
@@ -143,11 +143,11 @@ async fn give_back(ended: Arc<Notify>) {
 thread_local! {
     /// Bytes that were relayed since this thread last had nothing to do, and when that was.
     static TURN: Cell<(usize, Option<Instant>)> = const { Cell::new((0, None)) };
-    /// When a client of this thread last sent so little that it probably waits for the answer.
+    /// When a client of this thread last sent a small message, to which it probably waits for an answer.
     static ASKED: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// A client sent so many bytes at once.
+/// Notes the size of a message from a client.
 pub(crate) fn received(bytes: usize) {
     if bytes <= LITTLE {
         ASKED.set(Some(Instant::now()));
@@ -160,8 +160,8 @@ pub(crate) fn carried(bytes: usize) {
     TURN.set((sum + bytes, began));
 }
 
-/// Lets more arrive where much does. A thread with few bytes to carry, or with bytes now and then, does not rest, and neither
-/// does one with a client that waits for small answers.
+/// Pauses the thread under load, so that more arrives before it looks again. A thread does not pause if it carries few bytes, or
+/// if one of its clients waits for small answers.
 fn rest() {
     let (bytes, began) = TURN.get();
     let since = |when: Option<Instant>, most| when.is_some_and(|when| when.elapsed() < most);
@@ -171,16 +171,16 @@ fn rest() {
     TURN.set((0, (bytes >= MUCH).then(Instant::now)));
 }
 
-/// Shorter than what forwards wait for, and rare enough to cost nothing.
+/// Shorter than the timers of forwards, and too rare to cost anything.
 const DUE: Duration = Duration::from_secs(1);
 /// Longer than the allocator waits with what was freed.
 const CALM: Duration = Duration::from_secs(2);
 /// One full SSH packet.
 const MUCH: usize = 32 << 10;
 const SOON: Duration = Duration::from_millis(1);
-/// What somebody sends who waits for an answer.
+/// The largest message that counts as small.
 const LITTLE: usize = 4 << 10;
-/// How long a client counts as waiting for small answers after it has sent something little.
+/// How long a client counts as waiting after a small message.
 const PRESENCE: Duration = Duration::from_millis(100);
 /// The system makes about twice of it. Longer rests save little more, and small messages wait for them.
 const REST: Duration = Duration::from_micros(100);

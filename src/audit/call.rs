@@ -1,4 +1,4 @@
-//! When the thread that writes the log hears of lines that somebody waits for.
+//! Wakes the writing thread for lines that a task waits for: once for all that one thread records in a turn.
 
 use std::sync::{Arc, MutexGuard};
 
@@ -7,17 +7,16 @@ use tokio::runtime::{Handle, Id, RuntimeFlavor};
 use super::queue::Orders;
 use super::sink::Shared;
 
-/// Calls the thread that writes the log when it is dropped, whether its task has run or was cut short.
+/// Wakes the writing thread when dropped, so also if the runtime ends before the task runs.
 struct Call {
     shared: Arc<Shared>,
     from: Id,
 }
 
-/// Calls the thread that writes once all tasks of this thread have had a turn that can go on now, so that what they record
-/// meanwhile is written together. Otherwise each of the decisions that one packet asks for wakes the other thread, and is
-/// woken by it.
+/// Queues a task that wakes the writing thread. Tasks of this thread that are ready now run first, and their lines are written
+/// in the same batch. Waking it for each line would cost two system calls for every decision that one packet asks for.
 pub(super) fn call_soon(shared: &Arc<Shared>, mut orders: MutexGuard<'_, Orders>) {
-    // Tasks of other runtimes go on somewhere else meanwhile.
+    // On a runtime with several threads, other tasks do not wait for this one.
     let here = Handle::try_current().ok();
     let Some(here) = here.filter(|here| here.runtime_flavor() == RuntimeFlavor::CurrentThread) else {
         return shared.queue.call(orders);

@@ -19,7 +19,7 @@ pub(super) struct Queue {
 pub(super) struct Orders {
     pub(super) lines: VecDeque<(Vec<u8>, Option<Waiter>)>,
     waits: Waits,
-    /// The threads on which a task is going to call.
+    /// The runtimes with a queued task that will wake the thread.
     pub(super) calls: Vec<Id>,
     /// Something of this must not wait.
     pub(super) urgent: bool,
@@ -28,16 +28,16 @@ pub(super) struct Orders {
 }
 
 impl Orders {
-    /// Whether the thread waits, and nobody has called it.
+    /// Whether the thread waits and has not been woken yet.
     pub(super) fn waits(&self) -> bool {
         !matches!(self.waits, Waits::No)
     }
 }
 
-/// What the thread waits for, until somebody calls it for that.
+/// What the thread waits for.
 #[derive(Default)]
 enum Waits {
-    /// It is at work, or has been called.
+    /// Nothing: it works, or has been woken.
     #[default]
     No,
     ForUrgent,
@@ -45,7 +45,7 @@ enum Waits {
 }
 
 impl Queue {
-    /// Adds a line, and tells nobody: [`call`](Self::call) must follow.
+    /// Adds a line without waking the thread: the caller must then [`call`](Self::call).
     pub(super) fn put_line(&self, line: Vec<u8>, waiter: Option<Waiter>, urgent: bool) -> MutexGuard<'_, Orders> {
         let mut orders = self.lock();
         orders.urgent |= urgent;
@@ -53,7 +53,7 @@ impl Queue {
         orders
     }
 
-    /// Wakes the thread where it waits for what there is now. To wake it is a call to the system, so it is done once.
+    /// Wakes the thread if it waits for what the queue holds now. Each wake-up is a system call, so there is one for each wait.
     pub(super) fn call(&self, mut orders: MutexGuard<'_, Orders>) {
         let is_due = match orders.waits {
             Waits::No => false,
@@ -62,7 +62,7 @@ impl Queue {
         };
         if is_due {
             orders.waits = Waits::No;
-            // Woken before that, the thread would wait for the lock.
+            // The thread takes the lock first thing when it wakes.
             drop(orders);
             self.called.notify_one();
         }

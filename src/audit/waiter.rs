@@ -1,17 +1,17 @@
-//! Whoever waits until a line is in the log.
+//! Tasks that wait until their line is in the log.
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-/// Whoever waits until a line is in the log.
+/// A task that waits until its line is in the log.
 pub(super) struct Waiter {
     done: oneshot::Sender<()>,
-    /// The thread that it waits on, where that is known.
+    /// The runtime of the task; none outside of one.
     thread: Option<Handle>,
 }
 
 impl Waiter {
-    /// Whoever waits for what comes through the other half on this thread.
+    /// A task of the current runtime, which holds the receiver.
     pub(super) fn new(done: oneshot::Sender<()>) -> Self {
         Self {
             done,
@@ -20,8 +20,8 @@ impl Waiter {
     }
 }
 
-/// Tells all of them that their lines are in the log. A thread on which several wait is woken once: to wake it for each is a
-/// call to the system for each.
+/// Tells them that their lines are in the log. Several tasks of one runtime are told by one task there, because each wake-up of
+/// another thread is a system call.
 pub(super) fn confirm(waiters: impl Iterator<Item = Waiter>) {
     let mut threads: Vec<(Handle, Vec<oneshot::Sender<()>>)> = Vec::new();
     for Waiter { done, thread } in waiters {

@@ -66,7 +66,8 @@ pub struct Limits {
     /// Connections to targets that are being made for one user at once. Default 1000; further ones are refused.
     pub dials_per_user: usize,
     /// Decisions on requests of one user in each second. Default 2000; as many may come at once, further ones wait for up to a
-    /// second, and are then refused.
+    /// second, and are then refused. A quarter and half of it, but at least 500 and 1,000, is how fast a session and a user get
+    /// refusals.
     pub decisions_per_user_per_second: usize,
     /// How long a dial may take, up to 10m. Default 10s; the forward then fails.
     pub dial_timeout: Duration,

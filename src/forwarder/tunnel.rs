@@ -65,7 +65,8 @@ impl Forwarder {
         // It is over and recorded, even where the client takes no message any more.
         drop(closing);
         if !alone {
-            // What was ended with it is over, too, before clients and targets hear of the first and keep the machine busy.
+            // All tunnels that end together are on record before any of their clients and targets, once told, compete for the
+            // processors.
             yield_now().await;
         }
         drop(stream);

@@ -27,7 +27,7 @@ pub struct Session {
     pub subject: Subject,
     /// Ends with the session.
     pub stop: Stop,
-    /// Which serves it with all that it has open.
+    /// The runtime of the thread that serves the session and everything it has open; none outside of one.
     pub(super) thread: Option<Handle>,
     /// What its client is told at the end, where somebody ended it.
     sentence: OnceLock<String>,
@@ -53,7 +53,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session of this user, which the thread serves that this is called on.
+    /// A session of this user, served by the current thread.
     #[must_use]
     pub fn new(standing: Standing, connection: Connection, ceilings: &Limits, quota: Arc<Quota>) -> Self {
         let user = standing.rights().principal.user.clone();

@@ -1,4 +1,4 @@
-//! Ends something once, and much at once.
+//! Ends one thing once, or many together.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -11,8 +11,8 @@ use crate::request::Cause;
 
 /// Ends these sessions, whose clients are told the sentence, and these tunnels and listeners.
 ///
-/// Each is woken on the thread that serves it. From another thread every one of them would be a message, and the thread would
-/// take those up one by one between the work that the first of them make.
+/// One task on each serving thread wakes all that the thread serves. If the caller woke each of them from its own thread, the last
+/// would wait until the first had closed their targets and channels: tokio takes one such message for every 31 local tasks.
 pub(crate) fn end_all(sessions: &[Arc<Session>], sentence: &str, forwards: &[Arc<Forward>], cause: Cause) {
     let sessions = sessions.iter().filter(|session| session.will_say(sentence));
     let sessions = sessions.map(|session| (&**session, &session.stop));
@@ -53,7 +53,7 @@ impl Stop {
         self.token.cancel();
     }
 
-    /// It is going to end with this cause, and no other.
+    /// Sets the cause; the first one stays.
     fn begin(&self, cause: Cause) {
         let _ = self.cause.set(cause);
     }
@@ -71,5 +71,5 @@ impl Stop {
     }
 }
 
-/// So many are woken before others have a turn: some milliseconds.
+/// How many are woken before other tasks get a turn, after a few milliseconds.
 const AT_ONCE: usize = 8192;

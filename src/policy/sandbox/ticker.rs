@@ -11,7 +11,7 @@ use super::engine::TICK;
 use crate::vital::{Pulse, Vital, keep_thread};
 
 /// Increments the engine's epoch every [`TICK`] while a guest runs, and sleeps once none does: ticking on for a second cost
-/// eight milliseconds after each decision, waking up costs microseconds. Where it would be woken again at once, it goes on.
+/// eight milliseconds after each decision, waking up costs microseconds. It does not sleep if guests begin so often that it would be woken at once.
 pub(super) struct Ticker {
     activity: Arc<Activity>,
     thread: Thread,
@@ -89,5 +89,5 @@ fn tick(engine: &EngineWeak, activity: &Activity) {
     }
 }
 
-/// So many guests between two ticks: to be woken for each costs more than to tick.
+/// From so many new guests between two ticks on, ticking costs less than being woken.
 const CROWD: usize = 2;
