@@ -27,7 +27,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from running import PATIENCE, PORTREEVE, ROOT, alone, eventually, process
+from running import PATIENCE, PORTREEVE, ROOT, Works, alone, eventually, process
 
 EXAMPLES = ROOT / "examples" / "load-balancer"
 # All of 127.0.0.0/8 is loopback. HAProxy connects from 127.0.0.1, and no outgoing connection has a port of the other addresses.
@@ -301,37 +301,23 @@ class User:
                 session.busy -= 1
 
 
-class Fleet:
+class Fleet(Works):
     """The users, their clients, and what they saw."""
 
     def __init__(self, door):
+        super().__init__(self.load, self.newcomers, self.beats)
         self.door = door
         self.counts = dict.fromkeys(KINDS, 0)
-        self.counting, self.times, self.faults = threading.Lock(), [], []
-        self.over = threading.Event()
+        self.counting, self.times = threading.Lock(), []
         with ThreadPoolExecutor(len(CLIENTS)) as all_at_once:
             self.users = list(all_at_once.map(lambda address: User(self, address), CLIENTS))
-        self.threads = [threading.Thread(target=self.guarded, args=(work,)) for work in (self.load, self.newcomers, self.beats)]
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
 
     def __exit__(self, *_):
-        self.over.set()
-        for thread in self.threads:
-            thread.join()
+        super().__exit__()
         for user in self.users:
             user.left.append(user.current)
             with contextlib.suppress(Refused, Lost):
                 user.leave()
-
-    def guarded(self, work):
-        try:
-            work()
-        except Exception as error:
-            self.faults.append(f"{work.__name__}: {error!r}")
 
     def count(self, kind, number=1):
         with self.counting:

@@ -33,7 +33,7 @@ if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
 import balanced
 from balanced import BALANCER, CLIENTS, GATEWAYS, Balancer, Door, Echo, Fleet, Forward, Lost, NoSession, Refused, Session
 from balanced import check_audit, free_port, prepare, stop, upgrade
-from running import PATIENCE, PORTREEVE, ROOT, TARGET, alone, eventually, process
+from running import PATIENCE, PORTREEVE, ROOT, TARGET, Server, Works, alone, eventually, process
 
 COMPONENTS = TARGET / "guests" / "components"
 POLICY, LIMITING, DENYING = (COMPONENTS / f"{name}.wasm" for name in ("office-hours", "rate-limit", "only-port-22"))
@@ -139,23 +139,16 @@ class Registry:
         subprocess.run(command, check=True, capture_output=True)
 
 
-class Wire:
+class Wire(Server):
     """One gateway's connections to Redis. While it is cut, what is sent waits, as in a network that has lost its way."""
 
     def __init__(self, port):
         self.far, self.whole = port, threading.Event()
         self.whole.set()
-        self.server = socket.create_server(("127.0.0.1", 0))
-        self.port = self.server.getsockname()[1]
-        threading.Thread(target=self.serve, daemon=True).start()
+        super().__init__()
 
-    def serve(self):
-        while True:
-            near, _ = self.server.accept()
-            near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self.connect, args=(near,), daemon=True).start()
-
-    def connect(self, near):
+    def answer(self, near):
+        near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             far = socket.create_connection(("127.0.0.1", self.far))
         except OSError:
@@ -459,29 +452,13 @@ def canary(lab, _):
     lab.reconfigure(cases=[str(lab.shared / "invariants.toml")], more="")
 
 
-class Users:
+class Users(Works):
     """Users behind the balancer, with a forward that stays open, new forwards, and new logins; whatever happens, they go on."""
 
     def __init__(self, lab):
-        self.lab, self.over, self.faults, self.seen = lab, threading.Event(), [], []
+        self.lab, self.seen = lab, []
         works = [lambda name=name, address=address: self.use(name, address) for name, address in zip(USERS, CLIENTS)]
-        self.threads = [threading.Thread(target=self.guarded, args=(work,)) for work in [*works, self.come]]
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        for thread in self.threads:
-            thread.join()
-
-    def guarded(self, work):
-        try:
-            work()
-        except Exception as error:
-            self.faults.append(repr(error))
+        super().__init__(*works, self.come)
 
     def note(self, kind, began=None):
         now = time.monotonic()

@@ -46,8 +46,32 @@ def process(command, **options):
             child.stdout.close()
 
 
-class Target:
-    """A server on loopback that reads `UP` bytes, sends `DOWN` bytes, and keeps the connection."""
+class Works:
+    """Threads that work until the end of a `with` block sets `over`, and the errors that ended any of them."""
+
+    def __init__(self, *works):
+        self.over, self.faults = threading.Event(), []
+        self.threads = [threading.Thread(target=self.guarded, args=(work,)) for work in works]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+
+    def guarded(self, work):
+        try:
+            work()
+        except Exception as error:
+            self.faults.append(f"{work.__name__}: {error!r}")
+
+
+class Server:
+    """A server on loopback with a thread for each connection, which `answer` serves."""
 
     def __init__(self):
         self.server = socket.create_server(("127.0.0.1", 0))
@@ -58,6 +82,10 @@ class Target:
         while True:
             near, _ = self.server.accept()
             threading.Thread(target=self.answer, args=(near,), daemon=True).start()
+
+
+class Target(Server):
+    """Reads `UP` bytes, sends `DOWN` bytes, and keeps the connection."""
 
     @staticmethod
     def answer(near):
