@@ -13,6 +13,7 @@ guests=(
     "portreeve-rules plugins/rules/rules.wasm"
     "only-port-22 -"
     "office-hours -"
+    "host-patterns -"
     "two-person -"
     "rate-limit -"
 )

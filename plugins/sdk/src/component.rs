@@ -20,6 +20,7 @@ pub trait Policy: 'static {
 
     fn configured() -> &'static Configured<Self::Settings>;
     fn check(settings: &Self::Settings) -> Vec<Problem>;
+    fn warm(_: &Self::Settings) {}
     fn decide(request: &Request, settings: &Self::Settings) -> Verdict;
 }
 
@@ -73,6 +74,7 @@ impl<P: Policy> lifecycle::Guest for P {
             return Err(problems);
         }
         P::configured().set(Some(settings));
+        let _ = P::configured().with(P::warm);
         Ok(())
     }
 }
@@ -124,6 +126,10 @@ mod tests {
             }
         }
 
+        fn warm(settings: &Limits) {
+            let _ = state::add("warmed", settings.most.into(), 60);
+        }
+
         fn decide(request: &Request, settings: &Limits) -> Verdict {
             match request.port() {
                 Some(port) if port <= settings.most => Verdict::allow(),
@@ -148,10 +154,17 @@ mod tests {
     fn a_component_decides_by_the_settings_that_it_accepted() {
         let configure = |text: &str| <UpTo as lifecycle::Guest>::configure(text.into());
         assert_eq!(ask(1).as_deref(), Some("not-configured"));
+        let _host = testing::Host::new().install();
+        assert!(configure(r#"{ "most": 0 }"#).is_err());
+        assert_eq!(
+            state::add("warmed", 0, 60),
+            Ok(0),
+            "only with settings that it accepted"
+        );
         assert_eq!(configure(r#"{ "most": 100 }"#), Ok(()));
+        assert_eq!(state::add("warmed", 0, 60), Ok(100), "once");
         assert_eq!((ask(100), ask(101).as_deref()), (None, Some("too-high")));
 
-        let _host = testing::Host::new().install();
         <UpTo as observer::Guest>::on_ended(Ended {
             id: "f-1".into(),
             cause: "closed".into(),

@@ -32,7 +32,8 @@
 //! | [`settings`] | reads the settings, and says where a fault is |
 //! | [`log`], [`calendar`], [`names`], [`state`], [`view`] | what the gateway offers; the last three must be granted in its configuration |
 //! | [`time`], [`Network`] | weekdays, times of day and networks, for settings and conditions |
-//! | [`testing`] | requests, and a gateway's answers, for unit tests on the host |
+//! | [`sample`] | requests that nobody made |
+//! | [`testing`] | the same, and a gateway's answers, for unit tests on the host |
 //!
 //! The types are those of `wit/policy.wit`, the contract, with helpers. The crate compiles on every target: a policy's unit
 //! tests need no WebAssembly. In a test, [`names`], [`state`] and [`view`] answer what [`testing::Host`] was told.
@@ -50,6 +51,7 @@ mod host;
 mod macros;
 mod network;
 mod request;
+pub mod sample;
 pub mod settings;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;

@@ -10,11 +10,38 @@
 /// | `settings:` | the type of the settings, anything that serde reads; left out: no settings, and `decide` takes the request alone |
 /// | `schema:` | a JSON Schema of the settings, as text, for example `include_str!("../settings.schema.json")` |
 /// | `check:` | `fn(&Settings) -> Vec<Problem>`: what serde cannot say of the settings |
+/// | `warm:` | `fn(&Settings)`: called once after the settings were accepted, and before the copy that decisions start from |
 /// | `decide:` | `fn(&Request, &Settings) -> Verdict` |
 /// | `on_ended:` | `fn(&Ended, &Settings)`: told of each tunnel and listener that ended |
 ///
 /// The settings are read once, and every decision starts from a copy of the memory as it was then: what is prepared there
-/// (by a `#[serde(try_from = "…")]`, say) costs a decision nothing.
+/// (by a `#[serde(try_from = "…")]`, say) costs a decision nothing. What is made at its first use (a table in a `LazyLock`, the
+/// caches of a rule engine) would be made anew in each decision: use it once in `warm`, for example by deciding a
+/// [`sample`](crate::sample). Whatever a decision may change in the policy's memory is then in that copy too. Of the host,
+/// `log` and `calendar` answer there; `names`, `state` and `view` say that they do not.
+///
+/// ```
+/// use std::collections::HashSet;
+/// use std::sync::LazyLock;
+///
+/// use portreeve_policy::{Request, Verdict, policy, sample};
+///
+/// static OPEN: LazyLock<HashSet<u16>> = LazyLock::new(|| (8000..9000).collect());
+///
+/// fn decide(request: &Request) -> Verdict {
+///     match request.port() {
+///         Some(port) if OPEN.contains(&port) => Verdict::allow(),
+///         _ => Verdict::deny("other-port", "not one of the ports"),
+///     }
+/// }
+///
+/// fn warm() {
+///     let _ = decide(&sample::connect("db.internal:8000").build());
+/// }
+///
+/// policy!(name: "thousand-ports", summary: "a thousand ports", warm: warm, decide: decide);
+/// # fn main() {}
+/// ```
 ///
 /// ```
 /// use portreeve_policy::{Request, Verdict, policy};
@@ -35,6 +62,7 @@ macro_rules! policy {
         settings: $settings:ty,
         $(schema: $schema:expr,)?
         $(check: $check:expr,)?
+        $(warm: $warm:expr,)?
         decide: $decide:expr
         $(, on_ended: $on_ended:expr)?
         $(,)?
@@ -59,6 +87,12 @@ macro_rules! policy {
                 fn check(settings: &$settings) -> ::std::vec::Vec<$crate::Problem> {
                     $crate::policy!(@check settings $($check)?)
                 }
+
+                $(
+                    fn warm(settings: &$settings) {
+                        ($warm)(settings)
+                    }
+                )?
 
                 fn decide(request: &$crate::Request, settings: &$settings) -> $crate::Verdict {
                     ($decide)(request, settings)
@@ -89,6 +123,7 @@ macro_rules! policy {
         name: $name:expr,
         $(version: $version:expr,)?
         summary: $summary:expr,
+        $(warm: $warm:expr,)?
         decide: $decide:expr
         $(, on_ended: $on_ended:expr)?
         $(,)?
@@ -98,6 +133,7 @@ macro_rules! policy {
             $(version: $version,)?
             summary: $summary,
             settings: $crate::settings::NoSettings,
+            $(warm: |_: &$crate::settings::NoSettings| ($warm)(),)?
             decide: |request: &$crate::Request, _: &$crate::settings::NoSettings| -> $crate::Verdict { ($decide)(request) }
             $(, on_ended: |ended: &$crate::Ended, _: &$crate::settings::NoSettings| ($on_ended)(ended))?
         );

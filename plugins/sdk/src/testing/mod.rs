@@ -14,8 +14,7 @@
 //! What is written wrongly in a test, such as a target without a port, panics there and says so.
 
 mod host;
-mod request;
 
+pub use crate::sample::{RequestBuilder, accept, connect, listen};
 pub(crate) use host::gateway;
 pub use host::{Host, Installed};
-pub use request::{RequestBuilder, accept, connect, listen};
