@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -18,6 +19,8 @@ use super::value::Value;
 pub(crate) struct Document<'a> {
     file: &'a Path,
     text: &'a str,
+    /// Where each line begins: a large file is asked for thousands of places.
+    lines: Vec<usize>,
     /// Each with its byte offset, for they are not found in the order of the file.
     faults: RefCell<Vec<(usize, Fault)>>,
 }
@@ -27,6 +30,9 @@ impl<'a> Document<'a> {
         Document {
             file,
             text,
+            lines: iter::once(0)
+                .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+                .collect(),
             faults: RefCell::default(),
         }
     }
@@ -71,11 +77,11 @@ impl<'a> Document<'a> {
 
     /// Line and column of a byte offset, both from 1, the column in characters.
     pub(crate) fn place(&self, at: usize) -> (usize, usize) {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
+        let at = at.min(self.text.len());
+        let line = self.lines.partition_point(|begins| *begins <= at);
+        let begins = line.checked_sub(1).and_then(|line| self.lines.get(line));
+        let before = begins.and_then(|begins| self.text.get(*begins..at));
         let column = before
-            .rsplit('\n')
-            .next()
             .unwrap_or_default()
             .trim_start_matches('\u{feff}')
             .chars()
@@ -236,5 +242,34 @@ impl<'a> Table<'a> {
             self.document
                 .fault(key.span().start, &self.path(name), format_args!("unknown key; {hint}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_line_and_a_character_of_it() {
+        let text = "\u{feff}a = 1\nb = \"é\" # x\n\nlast";
+        let document = Document::new("a.toml".as_ref(), text);
+        #[rustfmt::skip]
+        let table = [
+            ("a = 1", (1, 1)),
+            ("1",     (1, 5)),
+            ("\nb",   (1, 6)),
+            ("b = ",  (2, 1)),
+            ("# x",   (2, 9)),
+            ("\nlast", (3, 1)),
+            ("last",  (4, 1)),
+            ("ast",   (4, 2)),
+        ];
+        for (there, place) in table {
+            assert_eq!(document.place(text.find(there).unwrap()), place, "{there:?}");
+        }
+        for end in [text.len(), text.len() + 10] {
+            assert_eq!(document.place(end), (4, 5));
+        }
+        assert_eq!(Document::new("a.toml".as_ref(), "").place(0), (1, 1));
     }
 }
