@@ -5,6 +5,7 @@ mod passwords;
 mod refused;
 mod standing;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::io;
@@ -29,7 +30,9 @@ pub(crate) use standing::{Answer, Rights, Standing};
 /// The users who may log in, as configured.
 #[derive(Clone)]
 pub struct Accounts {
-    users: HashMap<String, Account>,
+    users: Arc<HashMap<String, Account>>,
+    /// One of their lines is an authority.
+    some_trust: bool,
     key_files: Vec<String>,
     modes: Modes,
     authority_files: Vec<PathBuf>,
@@ -87,12 +90,14 @@ impl Accounts {
     pub fn new(config: &Config, file: &Path) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
         let mut users = HashMap::new();
+        let mut some_trust = false;
         for user in &config.users {
             let mut keys = Vec::new();
             for inline in &user.authorized_keys {
                 match parse_line(&inline.text) {
                     Ok(Some(line)) => {
                         warn_of_entries(&line, &inline.key);
+                        some_trust |= line.options.cert_authority;
                         keys.push(line);
                     }
                     Ok(None) => {
@@ -127,7 +132,8 @@ impl Accounts {
             return Err(faults);
         }
         Ok(Self {
-            users,
+            users: Arc::new(users),
+            some_trust,
             key_files: config.auth.authorized_keys.clone(),
             modes: match config.auth.strict_modes {
                 true => Modes::Checked,
@@ -227,8 +233,7 @@ impl Accounts {
     /// files of users say is not looked at, so that the answer says nothing of any user.
     #[must_use]
     pub fn take_certificates(&self) -> bool {
-        let trusts = |account: &Account| account.keys.iter().any(|line| line.options.cert_authority);
-        !self.authorities.is_empty() || !self.key_files.is_empty() || self.users.values().any(trusts)
+        !self.authorities.is_empty() || !self.key_files.is_empty() || self.some_trust
     }
 
     /// Whether there is any credential with which this user could log in. Where [`Accounts::read_files`], call it where
@@ -325,13 +330,10 @@ impl Accounts {
     }
 
     /// The inline lines of a user, then those of the files; and whether a file could not be read, for whom its lines matter.
-    fn lines_of(&self, user: &str) -> (Vec<KeyLine>, Option<NotIn>) {
+    fn lines_of(&self, user: &str) -> (Cow<'_, [KeyLine]>, Option<NotIn>) {
         let mut unread = None;
-        let mut lines = self
-            .users
-            .get(user)
-            .map(|account| account.keys.clone())
-            .unwrap_or_default();
+        let account = self.users.get(user);
+        let mut lines = Cow::Borrowed(account.map_or(&[][..], |account| account.keys.as_slice()));
         if can_be_a_user(user).is_err() {
             return (lines, None);
         }
@@ -354,7 +356,7 @@ impl Accounts {
                         tracing::warn!(path = %path.display(), line, error, "a line in a key file is ignored");
                     }
                     found.iter().for_each(|line| warn_of_entries(line, &path.display()));
-                    lines.extend(found);
+                    lines.to_mut().extend(found);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a key file is ignored");

@@ -133,10 +133,10 @@ pub fn admit_key(key: &KeyBlob, lines: &[KeyLine], visitor: &Visitor<'_>) -> Res
 ///
 /// # Errors
 /// Why the certificate does not let this user in.
-pub fn admit_certificate(
+pub fn admit_certificate<L: AsRef<[KeyLine]>>(
     presented: &Presented,
     trusted: &[KeyLine],
-    lines: impl FnOnce() -> Vec<KeyLine>,
+    lines: impl FnOnce() -> L,
     visitor: &Visitor<'_>,
 ) -> Result<Permitted, Refusal> {
     let certificate = &presented.certificate;
@@ -155,7 +155,7 @@ pub fn admit_certificate(
     // a key file has to agree, as in OpenSSH.
     let found = match choose(presented, trusted, visitor, &mut refusal) {
         Some(line) => Some((line.options.clone(), line.options.touch != Touch::Required)),
-        None => choose(presented, &lines(), visitor, &mut refusal)
+        None => choose(presented, lines().as_ref(), visitor, &mut refusal)
             .map(|line| (line.options.clone(), line.options.touch == Touch::NotRequired)),
     };
     let (options, without_touch) = found.ok_or(refusal)?;
