@@ -17,7 +17,7 @@ pub enum Failure {
     #[error("the policy did not decide within its deadline{0}")]
     Overdue(String),
     /// The guest asked for more memory than `policy.memory` and then gave up.
-    #[error("the policy needs more memory than it may have: {0}")]
+    #[error("the policy needs more memory than `policy.memory` permits: {0}")]
     Memory(String),
     /// The guest recursed too deeply.
     #[error("the policy overflowed its stack{0}")]

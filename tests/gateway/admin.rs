@@ -275,7 +275,8 @@ fn administrators_read_along_and_those_who_come_back_miss_nothing() {
             reader.told().filter(|told| told["forward"] == first["forward"])
         })
     };
-    assert_eq!(next(&mut reader)["event"], "tunnel-opened");
+    let opened = next(&mut reader);
+    assert_eq!(opened["event"], "tunnel-opened", "{opened}");
     // Its end says nothing of the target, and belongs to it all the same.
     drop(local);
     assert_eq!(next(&mut reader)["event"], "tunnel-closed");
