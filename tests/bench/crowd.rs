@@ -6,6 +6,7 @@
 //! | line | what happens | answer |
 //! |---|---|---|
 //! | `connect SESSIONS PORT` | so many more sessions, each with a tunnel to HOST:PORT that echoed a byte; port 0: none | held, failed, seconds |
+//! | `hold TUNNELS PORT` | so many more tunnels in each session, to HOST:PORT, one after the other | held, failed, seconds |
 //! | `open SECONDS WIDTH PORT` | opens and closes forwards, WIDTH at a time in each session | opened, refused, failed, seconds |
 //! | `close` | ends all sessions | held |
 #![allow(
@@ -87,7 +88,7 @@ struct Crowd {
 
 struct Session {
     handle: Handle<Anyone>,
-    _tunnel: Option<Channel<Msg>>,
+    tunnels: Vec<Channel<Msg>>,
 }
 
 /// Trusts any server: it is the one that was just started.
@@ -108,6 +109,7 @@ impl Crowd {
             let number = |index: usize| words[index].parse::<u32>().unwrap();
             let answer = match words[0] {
                 "connect" => self.connect(number(1) as usize, number(2)).await,
+                "hold" => self.hold(number(1), number(2)).await,
                 "open" => self.open(number(1), number(2), number(3)).await,
                 _ => {
                     self.sessions.clear();
@@ -148,27 +150,35 @@ impl Crowd {
         }
         let tunnel = match port {
             0 => None,
-            port => Some(self.tunnel(&handle, port).await?),
+            port => Some(tunnel(&handle, &self.host, port).await?),
         };
         Ok(Session {
             handle,
-            _tunnel: tunnel,
+            tunnels: tunnel.into_iter().collect(),
         })
     }
 
-    /// A tunnel that has carried a byte to the target and back.
-    async fn tunnel(&self, handle: &Handle<Anyone>, port: u32) -> Result<Channel<Msg>, Error> {
-        let mut tunnel = handle
-            .channel_open_direct_tcpip(&self.host, port, "127.0.0.1", 1)
-            .await?;
-        tunnel.data(b"ex".as_slice()).await?;
-        loop {
-            match tunnel.wait().await {
-                Some(ChannelMsg::Data { .. }) => return Ok(tunnel),
-                Some(_) => {}
-                None => return Err(Error::Disconnect),
+    async fn hold(&mut self, more: u32, port: u32) -> String {
+        let began = Instant::now();
+        let host = &self.host;
+        let filled = self.sessions.iter_mut().map(async |session| {
+            let mut failed = 0;
+            for _ in 0..more {
+                match timeout(PATIENCE, tunnel(&session.handle, host, port)).await {
+                    Ok(Ok(tunnel)) => session.tunnels.push(tunnel),
+                    Ok(Err(_)) | Err(_) => failed += 1,
+                }
             }
-        }
+            failed
+        });
+        let failed: u32 = filled
+            .collect::<FuturesUnordered<_>>()
+            .collect::<Vec<_>>()
+            .await
+            .iter()
+            .sum();
+        let held: usize = self.sessions.iter().map(|session| session.tunnels.len()).sum();
+        format!("{held} {failed} {}", began.elapsed().as_secs_f64())
     }
 
     async fn open(&self, seconds: u32, width: u32, port: u32) -> String {
@@ -213,6 +223,19 @@ impl Crowd {
             }
         }
         lane
+    }
+}
+
+/// A tunnel that has carried a byte to the target and back.
+async fn tunnel(handle: &Handle<Anyone>, host: &str, port: u32) -> Result<Channel<Msg>, Error> {
+    let mut tunnel = handle.channel_open_direct_tcpip(host, port, "127.0.0.1", 1).await?;
+    tunnel.data(b"ex".as_slice()).await?;
+    loop {
+        match tunnel.wait().await {
+            Some(ChannelMsg::Data { .. }) => return Ok(tunnel),
+            Some(_) => {}
+            None => return Err(Error::Disconnect),
+        }
     }
 }
 

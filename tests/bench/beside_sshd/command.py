@@ -99,7 +99,7 @@ def connect(house, _crowd, options, table):
 
 
 def opens(house, crowd, options, table):
-    pairs = in_turn(house, options.rounds, lambda server: works.opens(house, server, crowd, 2))
+    pairs = in_turn(house, options.rounds, lambda server: works.opens(house, server, crowd, 1))
     table.compare("forwards (sshd decides nothing)", pairs)
 
 
