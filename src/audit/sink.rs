@@ -235,6 +235,8 @@ impl Audit {
         let orders = queue.put_line(line, waiter, haste == Haste::AtOnce);
         match is_waited_for {
             true => call_soon(&self.0.shared, orders),
+            // It is about to be woken for a line that somebody waits for.
+            false if haste == Haste::MayWait && !orders.calls.is_empty() => drop(orders),
             false => queue.call(orders),
         }
     }
@@ -317,6 +319,21 @@ mod tests {
             let found: Vec<_> = lines.lines().filter(|line| line.starts_with(name)).collect();
             assert_eq!(found, expected);
         }
+    }
+
+    #[tokio::test]
+    async fn a_line_that_may_wait_does_not_wake_the_thread_that_is_about_to_be_woken() {
+        let folder = tempfile::tempdir().unwrap();
+        let audit = log(&folder.path().join("audit.jsonl"));
+        let queue = &audit.0.shared.queue;
+        while !queue.lock().waits() {
+            std::thread::yield_now();
+        }
+        let written = audit.write_surely(b"surely\n".to_vec(), Haste::AtOnce);
+        audit.write(b"later\n".to_vec(), Haste::MayWait);
+        assert!(queue.lock().waits(), "it is woken at the end of this turn");
+        assert!(written.confirmed().await);
+        assert_eq!(audit.lines().written, 2, "in one batch");
     }
 
     #[test]
