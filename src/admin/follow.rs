@@ -30,8 +30,21 @@ pub(super) struct Everywhere {
     gateways: Gateways,
     away: Option<Instant>,
     is_away_told: bool,
-    waiting: VecDeque<Event>,
+    waiting: Waiting,
     _place: OwnedSemaphorePermit,
+}
+
+/// What goes to the administrator next.
+#[derive(Default)]
+struct Waiting(VecDeque<Told>);
+
+/// An event as the administrator gets it.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    kind: String,
+    data: String,
+    /// Whoever comes back after it goes on from there.
+    bookmark: Option<Bookmark>,
 }
 
 /// Which gateways publish.
@@ -86,7 +99,7 @@ impl Everywhere {
             gateways: Gateways::default(),
             away: None,
             is_away_told: false,
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             _place: place,
         })
     }
@@ -94,12 +107,12 @@ impl Everywhere {
     /// The next event of any gateway.
     pub(super) async fn next(&mut self) -> Event {
         loop {
-            if let Some(event) = self.waiting.pop_front() {
-                return event;
+            if let Some(told) = self.waiting.0.pop_front() {
+                return told.into();
             }
             let is_full = self.read().await;
             self.look_at_gateways().await;
-            if !is_full && self.waiting.is_empty() {
+            if !is_full && self.waiting.0.is_empty() {
                 sleep(EACH).await;
             }
         }
@@ -116,7 +129,8 @@ impl Everywhere {
                 let is_full = entries.len() >= AT_ONCE;
                 for (bookmark, entry) in entries {
                     self.at = bookmark;
-                    self.take(bookmark, &entry);
+                    let publisher = self.waiting.take(bookmark, &entry);
+                    publisher.into_iter().for_each(|gateway| self.gateways.hears(gateway));
                 }
                 is_full
             }
@@ -135,31 +149,6 @@ impl Everywhere {
         }
     }
 
-    fn take(&mut self, bookmark: Bookmark, entry: &[u8]) {
-        // The first entry is empty, and what nobody understands is left out.
-        let Ok(Batch {
-            gateway,
-            missed,
-            events,
-        }) = serde_json::from_slice(entry)
-        else {
-            return;
-        };
-        let name = name(&gateway);
-        self.gateways.hears(gateway);
-        if missed > 0 {
-            let data = json!({ "gateway": name, "missed": missed }).to_string();
-            self.waiting.push_back(Event::default().event("missed").data(data));
-        }
-        let shown = events.into_iter().filter_map(|event| shown(event, &name));
-        self.waiting
-            .extend(shown.map(|(kind, data)| Event::default().event(kind).data(data)));
-        // Whoever comes back after it gets what follows the whole entry.
-        if let Some(last) = self.waiting.pop_back() {
-            self.waiting.push_back(last.id(bookmark.to_string()));
-        }
-    }
-
     /// The stream is gone: Redis has lost it, or this reader was away for too long.
     async fn begin_again(&mut self) {
         let Ok(at) = self.fleet.streams.begin().await else {
@@ -172,8 +161,8 @@ impl Everywhere {
     }
 
     fn interrupted(&mut self, why: &str) {
-        let data = json!({ "interrupted": why }).to_string();
-        self.waiting.push_back(Event::default().event("interrupted").data(data));
+        self.waiting
+            .put("interrupted", json!({ "interrupted": why }).to_string());
     }
 
     /// Tells the administrator who publishes and who does not, when that changes; and asks those again who do not.
@@ -183,8 +172,51 @@ impl Everywhere {
             let _ = everywhere::ask_for_events(&self.fleet, self.at.stream, &self.wanted).await;
         }
         if let Some([following, missing]) = self.gateways.news(&alive, Instant::now()) {
-            let data = json!({ "following": following, "missing": missing }).to_string();
-            self.waiting.push_back(Event::default().event("following").data(data));
+            let data = json!({ "following": following, "missing": missing });
+            self.waiting.put("following", data.to_string());
+        }
+    }
+}
+
+impl Waiting {
+    /// Takes the events of an entry, and says who published it.
+    fn take(&mut self, bookmark: Bookmark, entry: &[u8]) -> Option<String> {
+        // The first entry is empty, and what nobody understands is left out.
+        let Batch {
+            gateway,
+            missed,
+            events,
+        } = serde_json::from_slice(entry).ok()?;
+        let name = name(&gateway);
+        if missed > 0 {
+            self.put("missed", json!({ "gateway": name, "missed": missed }).to_string());
+        }
+        for (kind, data) in events.into_iter().filter_map(|event| shown(event, &name)) {
+            self.put(&kind, data);
+        }
+        // The last event of this entry, or of one before it if this one has none, is followed by what follows the whole entry.
+        if let Some(last) = self.0.back_mut() {
+            last.bookmark = Some(bookmark);
+        }
+        Some(gateway)
+    }
+
+    fn put(&mut self, kind: &str, data: String) {
+        self.0.push_back(Told {
+            kind: kind.to_owned(),
+            data,
+            bookmark: None,
+        });
+    }
+}
+
+impl From<Told> for Event {
+    /// Each part is set once: the library panics if one is set again.
+    fn from(told: Told) -> Self {
+        let event = Self::default().event(told.kind).data(told.data);
+        match told.bookmark {
+            Some(bookmark) => event.id(bookmark.to_string()),
+            None => event,
         }
     }
 }
@@ -312,6 +344,27 @@ mod tests {
         }
         assert_eq!(gateways.pause, LONGEST_PAUSE, "one that never answers costs little");
         assert_eq!(look(&mut gateways, &set(&["b/2"]), now), (false, told(&["b"], &[])));
+    }
+
+    #[test]
+    fn an_entry_without_events_moves_the_place_of_those_before_it() {
+        let stream = ulid::Ulid::new();
+        let place = |entry: u64| -> Bookmark { format!("{stream}-{entry}-0").parse().unwrap() };
+        let mut waiting = Waiting::default();
+        let one = br#"{"gateway":"a/1","missed":2,"events":[{"event":"tunnel-opened"},{"event":"no word"}]}"#;
+        let none = br#"{"gateway":"b/1","missed":0,"events":[]}"#;
+        assert_eq!(waiting.take(place(1), none).as_deref(), Some("b/1"));
+        assert!(waiting.0.is_empty());
+        assert_eq!(waiting.take(place(2), one).as_deref(), Some("a/1"));
+        assert_eq!(waiting.take(place(3), none).as_deref(), Some("b/1"));
+        assert_eq!(waiting.take(place(4), b""), None, "it began");
+        let told: Vec<_> = waiting
+            .0
+            .iter()
+            .map(|told| (told.kind.as_str(), told.bookmark))
+            .collect();
+        assert_eq!(told, [("missed", None), ("tunnel-opened", Some(place(3)))]);
+        waiting.0.into_iter().map(Event::from).for_each(drop);
     }
 
     #[test]
