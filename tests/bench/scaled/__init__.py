@@ -2,13 +2,8 @@
 import base64, os, pathlib, struct, subprocess, sys, time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-from beside_sshd.servers import Server, free_port
+from beside_sshd.servers import House, Server, free_port
 
-LIMITS = (
-    "sessions = 20000\nsessions-per-user = 20000\nunauthenticated = 2000\nunauthenticated-per-source = 2000\n"
-    "tunnels-per-user = 20000\ndecisions-per-user-per-second = 1000000\n"
-    'drain-timeout = "0"\nunused-connection-timeout = "0"\n'
-)
 USER = "alice"
 
 
@@ -36,7 +31,7 @@ class Gateway:
         self.write(
             "gateway.toml",
             f'[server]\nlisten = ["127.0.0.1:{port}"]\nhost-keys = ["{folder}/host"]\n[auth]\n{revoked}'
-            f'[limits]\n{LIMITS}[policy]\nmemory = "512 MiB"\n{chain}[admin]\nsocket = "{folder}/admin.sock"\n'
+            f'[limits]\n{House.LIMITS}[policy]\nmemory = "512 MiB"\n{chain}[admin]\nsocket = "{folder}/admin.sock"\n'
             f'[audit]\nfile = "{folder}/audit.jsonl"\n' + "".join(everybody),
         )
         own = [f"{variable}={folder}/own" for variable in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR")]
