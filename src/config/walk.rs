@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::iter;
+use std::mem;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -19,8 +20,10 @@ use super::value::Value;
 pub(crate) struct Document<'a> {
     file: &'a Path,
     text: &'a str,
-    /// Where each line begins: a large file is asked for thousands of places.
+    /// Where each line begins: a large file is asked for thousands of places, and its lines may be long.
     lines: Vec<usize>,
+    /// Characters before each [`STEP`] of the text.
+    characters: Vec<usize>,
     /// Each with its byte offset, for they are not found in the order of the file.
     faults: RefCell<Vec<(usize, Fault)>>,
 }
@@ -32,6 +35,11 @@ impl<'a> Document<'a> {
             text,
             lines: iter::once(0)
                 .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+                .collect(),
+            characters: text
+                .as_bytes()
+                .chunks(STEP)
+                .scan(0, |before, step| Some(mem::replace(before, *before + characters(step))))
                 .collect(),
             faults: RefCell::default(),
         }
@@ -79,15 +87,22 @@ impl<'a> Document<'a> {
     pub(crate) fn place(&self, at: usize) -> (usize, usize) {
         let at = at.min(self.text.len());
         let line = self.lines.partition_point(|begins| *begins <= at);
-        let begins = line.checked_sub(1).and_then(|line| self.lines.get(line));
-        let before = begins.and_then(|begins| self.text.get(*begins..at));
-        let column = before
-            .unwrap_or_default()
-            .trim_start_matches('\u{feff}')
-            .chars()
-            .count()
-            + 1;
+        let begins = line.checked_sub(1).and_then(|line| self.lines.get(line)).copied();
+        let begins = begins.unwrap_or_default();
+        // The mark at the head of a file is no character of its first line.
+        let marked = self
+            .text
+            .get(begins..at)
+            .is_some_and(|before| before.starts_with('\u{feff}'));
+        let column = self.before(at) - self.before(begins) - usize::from(marked) + 1;
         (line, column)
+    }
+
+    /// How many characters begin before this byte offset.
+    fn before(&self, at: usize) -> usize {
+        let steps = (at / STEP).min(self.characters.len().saturating_sub(1));
+        let counted = self.characters.get(steps).copied().unwrap_or_default();
+        counted + self.text.as_bytes().get(steps * STEP..at).map_or(0, characters)
     }
 
     /// A path as meant: relative ones start at the folder of the file.
@@ -100,6 +115,14 @@ impl<'a> Document<'a> {
         self.file.parent().unwrap_or(Path::new(""))
     }
 }
+
+/// How many characters of UTF-8 begin in these bytes.
+fn characters(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
+}
+
+/// Bytes between two places up to which characters are counted ahead.
+const STEP: usize = 1024;
 
 /// One table of the file, present or not.
 pub(crate) struct Table<'a> {
@@ -271,5 +294,11 @@ mod tests {
             assert_eq!(document.place(end), (4, 5));
         }
         assert_eq!(Document::new("a.toml".as_ref(), "").place(0), (1, 1));
+        for length in [STEP / 2 - 1, STEP / 2, STEP, 5 * STEP] {
+            let text = format!("x\n{}end", "é".repeat(length));
+            let document = Document::new("a.toml".as_ref(), &text);
+            assert_eq!(document.place(text.find("end").unwrap()), (2, length + 1));
+            assert_eq!(document.place(text.len()), (2, length + 4));
+        }
     }
 }
