@@ -43,7 +43,7 @@ struct Waiting(VecDeque<Told>);
 struct Told {
     kind: String,
     data: String,
-    /// Whoever comes back after it goes on from there.
+    /// A client that reconnects after this event continues from here.
     bookmark: Option<Bookmark>,
 }
 
@@ -181,7 +181,7 @@ impl Everywhere {
 impl Waiting {
     /// Takes the events of an entry, and says who published it.
     fn take(&mut self, bookmark: Bookmark, entry: &[u8]) -> Option<String> {
-        // The first entry is empty, and what nobody understands is left out.
+        // The first entry is empty. Entries that cannot be parsed are skipped.
         let Batch {
             gateway,
             missed,
@@ -194,7 +194,7 @@ impl Waiting {
         for (kind, data) in events.into_iter().filter_map(|event| shown(event, &name)) {
             self.put(&kind, data);
         }
-        // The last event of this entry, or of one before it if this one has none, is followed by what follows the whole entry.
+        // If this entry has no events, the client continues after it from the last event of an earlier one.
         if let Some(last) = self.0.back_mut() {
             last.bookmark = Some(bookmark);
         }

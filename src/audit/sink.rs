@@ -235,7 +235,7 @@ impl Audit {
         let orders = queue.put_line(line, waiter, haste == Haste::AtOnce);
         match is_waited_for {
             true => call_soon(&self.0.shared, orders),
-            // It is about to be woken for a line that somebody waits for.
+            // The thread is about to be woken for an urgent line, and will write this one with it.
             false if haste == Haste::MayWait && !orders.calls.is_empty() => drop(orders),
             false => queue.call(orders),
         }

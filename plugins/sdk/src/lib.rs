@@ -32,7 +32,7 @@
 //! | [`settings`] | reads the settings, and says where a fault is |
 //! | [`log`], [`calendar`], [`names`], [`state`], [`view`] | what the gateway offers; the last three must be granted in its configuration |
 //! | [`time`], [`Network`] | weekdays, times of day and networks, for settings and conditions |
-//! | [`sample`] | requests that nobody made |
+//! | [`sample`] | made-up requests |
 //! | [`testing`] | the same, and a gateway's answers, for unit tests on the host |
 //!
 //! The types are those of `wit/policy.wit`, the contract, with helpers. The crate compiles on every target: a policy's unit

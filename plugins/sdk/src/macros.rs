@@ -15,10 +15,10 @@
 /// | `on_ended:` | `fn(&Ended, &Settings)`: told of each tunnel and listener that ended |
 ///
 /// The settings are read once, and every decision starts from a copy of the memory as it was then: what is prepared there
-/// (by a `#[serde(try_from = "…")]`, say) costs a decision nothing. What is made at its first use (a table in a `LazyLock`, the
-/// caches of a rule engine) would be made anew in each decision: use it once in `warm`, for example by deciding a
-/// [`sample`](crate::sample). Whatever a decision may change in the policy's memory is then in that copy too. Of the host,
-/// `log` and `calendar` answer there; `names`, `state` and `view` say that they do not.
+/// (by a `#[serde(try_from = "…")]`, say) costs a decision nothing. Values that are built at their first use (a table in a `LazyLock`,
+/// the caches of a rule engine) would be built again in each decision: use them once in `warm`, for example by deciding a
+/// [`sample`](crate::sample). Everything that this changes in the policy's memory becomes part of the copy. In `warm`, `log` and
+/// `calendar` work as usual; `names`, `state` and `view` return an error.
 ///
 /// ```
 /// use std::collections::HashSet;

@@ -1,11 +1,11 @@
-//! Requests that nobody made: for unit tests (as part of [`testing`](crate::testing)), and for `warm:` of [`policy!`](crate::policy!).
+//! Made-up requests for unit tests (also in [`testing`](crate::testing)) and for `warm:` of [`policy!`](crate::policy!).
 //!
 //! ```
 //! let request = portreeve_policy::sample::connect("db.internal:5432").user("bob").group("dba").build();
 //! assert!(request.dry_run && request.in_group("dba"));
 //! ```
 //!
-//! What is written wrongly, such as a target without a port, panics and says so: in a test, or when the gateway loads the policy.
+//! Malformed arguments, such as a target without a port, panic with a message: in a test, or when the gateway loads the policy.
 #![allow(clippy::panic, reason = "what is written wrongly should say so where it is")]
 
 use std::net::SocketAddr;

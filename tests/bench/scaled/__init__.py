@@ -8,7 +8,7 @@ USER = "alice"
 
 
 class Gateway:
-    """With so many of each; what is not said is as few as can be."""
+    """A gateway with so many of each, by default as few as possible."""
 
     def __init__(self, folder, binary, target_port, rules=1, users=1, keys=1, fingerprints=0, serials=0, plugins=1):
         self.folder, self.binary = folder, os.path.abspath(binary)
@@ -74,7 +74,7 @@ class Gateway:
 
 
 def stranger():
-    """The line of a key that nobody has."""
+    """The line of a random key."""
     blob = b"".join(struct.pack(">I", len(part)) + part for part in (b"ssh-ed25519", os.urandom(32)))
     return f"ssh-ed25519 {base64.b64encode(blob).decode()}"
 

@@ -71,7 +71,7 @@ fn check(settings: &Settings) -> Vec<Problem> {
     wrong
 }
 
-/// The automaton of the patterns is made while it is used. What one request has made is there for all decisions.
+/// Matching builds the automaton of the patterns. Here it is built once, for all decisions.
 fn warm(settings: &Settings) {
     for host in ["db-orders-1.internal", "web01.eu-north-1.internal", "192.0.2.1"] {
         let _ = decide(&sample::connect(&format!("{host}:22")).build(), settings);
