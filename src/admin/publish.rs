@@ -77,17 +77,18 @@ impl Publisher {
             }
             if must_greet || self.missed > 0 || !self.waiting.is_empty() {
                 let (entry, taken) = self.entry();
-                match self.fleet.streams.publish(self.stream, &entry).await {
+                let is_taken = match self.fleet.streams.publish(self.stream, &entry).await {
                     Ok(Published::Taken) => {
                         self.waiting.drain(..taken);
                         self.missed = 0;
                         must_greet = false;
+                        true
                     }
                     Ok(Published::Ended) => return,
-                    Ok(Published::Full) | Err(_) => {}
-                }
-                // What happens meanwhile goes with the next entry.
-                if self.waiting.len() < MANY || self.missed > 0 || must_greet {
+                    Ok(Published::Full) | Err(_) => false,
+                };
+                // What happens meanwhile goes with the next entry. What was not taken is not tried again at once.
+                if !is_taken || self.waiting.len() < MANY {
                     sleep(EACH).await;
                 }
                 continue;

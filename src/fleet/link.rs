@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::coop::consume_budget;
 use tokio::time::{sleep, timeout};
 
 use super::connect::{CONNECT, Connection, PROBE};
@@ -131,6 +132,9 @@ impl Link {
         keys: &[impl AsRef<str>],
         arguments: &[impl AsRef<[u8]>],
     ) -> Result<Value, Unavailable> {
+        // Without a connection nothing is waited for. Who asks again and again would keep a thread from everything else, of
+        // which connecting again is part.
+        consume_budget().await;
         let Ok(_place) = self.places.try_acquire() else {
             return Err(self.count(Outcome::Full));
         };
@@ -326,7 +330,30 @@ const MOST_WORDS: usize = 256;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
+    use crate::config::parse;
+    use crate::fleet::Fleet;
+
+    #[tokio::test]
+    async fn calls_without_a_connection_let_others_run() {
+        let text = "[fleet]\nname = \"gw\"\nredis = \"redis+unix:///run/none/redis.sock\"\n\
+                    [[policy.plugin]]\nname = \"rules\"\ncomponent = \"builtin:rules\"";
+        let config = parse(text, std::path::Path::new("/portreeve.toml")).unwrap();
+        let fleet = Fleet::new(&config.fleet).unwrap().unwrap();
+        let has_run = Arc::new(AtomicBool::new(false));
+        let other = Arc::clone(&has_run);
+        tokio::spawn(async move { other.store(true, Ordering::Relaxed) });
+        let stream = ulid::Ulid::new();
+        for _ in 0..1000 {
+            assert!(fleet.streams.publish(stream, b"").await.is_err());
+        }
+        assert!(
+            has_run.load(Ordering::Relaxed),
+            "a thousand calls gave no turn to anybody else"
+        );
+    }
 
     #[test]
     fn pauses_grow_to_two_seconds_and_differ() {
