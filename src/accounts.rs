@@ -1,28 +1,27 @@
 //! The users of this gateway: whom a key, a certificate or a password belongs to, and with which limits.
 
 mod authorities;
+mod lines;
 mod passwords;
 mod refused;
 mod standing;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt::Display;
-use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use nix::errno::Errno;
 
+use self::lines::KeyFiles;
 use self::passwords::Passwords;
 use crate::auth::{
-    ForwardLimits, KeyBlob, KeyLine, Modes, PathError, Permitted, Presented, ReadError, Refusal, Revocations,
-    RevokedKeys, Visitor, admit_certificate, admit_key, authorized_keys_path, parse_line, read_keys_of,
+    ForwardLimits, KeyBlob, KeyLine, Permitted, Presented, Refusal, Revocations, RevokedKeys, Visitor,
+    admit_certificate, admit_key,
 };
 use crate::config::{Config, Fault, Secret};
-use crate::request::{Credential, Fact, Principal, printable};
+use crate::request::{Credential, Fact, Principal};
 
 pub(crate) use refused::{NotIn, Refused};
 pub(crate) use standing::{Answer, Rights, Standing};
@@ -33,8 +32,7 @@ pub struct Accounts {
     users: Arc<HashMap<String, Account>>,
     /// One of their lines is an authority.
     some_trust: bool,
-    key_files: Vec<String>,
-    modes: Modes,
+    key_files: KeyFiles,
     authority_files: Vec<PathBuf>,
     /// Their lines: authorities for every user.
     authorities: Vec<KeyLine>,
@@ -92,20 +90,8 @@ impl Accounts {
         let mut users = HashMap::new();
         let mut some_trust = false;
         for user in &config.users {
-            let mut keys = Vec::new();
-            for inline in &user.authorized_keys {
-                match parse_line(&inline.text) {
-                    Ok(Some(line)) => {
-                        warn_of_entries(&line, &inline.key);
-                        some_trust |= line.options.cert_authority;
-                        keys.push(line);
-                    }
-                    Ok(None) => {
-                        faults.push(inline.fault(file, "it is empty: expected a line as in an authorized_keys file"))
-                    }
-                    Err(error) => faults.push(inline.fault(file, printable(&error.to_string(), MAX_FAULT))),
-                }
-            }
+            let keys = lines::configured(user, file, &mut faults);
+            some_trust |= keys.iter().any(|line| line.options.cert_authority);
             let account = Account {
                 groups: user.groups.clone(),
                 claims: user.claims.clone(),
@@ -134,11 +120,7 @@ impl Accounts {
         Ok(Self {
             users: Arc::new(users),
             some_trust,
-            key_files: config.auth.authorized_keys.clone(),
-            modes: match config.auth.strict_modes {
-                true => Modes::Checked,
-                false => Modes::Unchecked,
-            },
+            key_files: KeyFiles::new(&config.auth),
             authority_files: config.auth.trusted_user_ca_keys.clone(),
             authorities,
             revoked: config.auth.revoked_keys.as_deref().map(Revocations::at).map(Arc::new),
@@ -184,8 +166,7 @@ impl Accounts {
     /// The key files of a user, which are read at each login.
     #[must_use]
     pub fn key_files_of(&self, user: &str) -> Vec<PathBuf> {
-        let paths = self.key_files.iter().map(|pattern| authorized_keys_path(pattern, user));
-        paths.filter_map(|path| path.ok().flatten()).collect()
+        self.key_files.of(user)
     }
 
     /// Whether the user is configured.
@@ -197,7 +178,7 @@ impl Accounts {
     /// Whether a login reads files: those of users' keys, and the list of what is revoked.
     #[must_use]
     pub fn read_files(&self) -> bool {
-        !self.key_files.is_empty() || self.revoked.is_some()
+        !self.key_files.are_none() || self.revoked.is_some()
     }
 
     /// Whether any user has a password.
@@ -233,7 +214,7 @@ impl Accounts {
     /// files of users say is not looked at, so that the answer says nothing of any user.
     #[must_use]
     pub fn take_certificates(&self) -> bool {
-        !self.authorities.is_empty() || !self.key_files.is_empty() || self.some_trust
+        !self.authorities.is_empty() || !self.key_files.are_none() || self.some_trust
     }
 
     /// Whether there is any credential with which this user could log in. Where [`Accounts::read_files`], call it where
@@ -331,53 +312,11 @@ impl Accounts {
 
     /// The inline lines of a user, then those of the files; and whether a file could not be read, for whom its lines matter.
     fn lines_of(&self, user: &str) -> (Cow<'_, [KeyLine]>, Option<NotIn>) {
-        let mut unread = None;
         let account = self.users.get(user);
         let mut lines = Cow::Borrowed(account.map_or(&[][..], |account| account.keys.as_slice()));
-        if can_be_a_user(user).is_err() {
-            return (lines, None);
-        }
-        for pattern in &self.key_files {
-            let path = match authorized_keys_path(pattern, user) {
-                Ok(Some(path)) => path,
-                Ok(None) => continue,
-                Err(error) => {
-                    tracing::debug!(user, %error, "no key file");
-                    if let PathError::Lookup(..) = &error {
-                        unread = Some(NotIn::Unsure(error.to_string()));
-                    }
-                    continue;
-                }
-            };
-            match read_keys_of(&path, user, self.modes) {
-                Ok((found, faults)) => {
-                    for (line, error) in faults {
-                        let error = printable(&error.to_string(), MAX_FAULT);
-                        tracing::warn!(path = %path.display(), line, error, "a line in a key file is ignored");
-                    }
-                    found.iter().for_each(|line| warn_of_entries(line, &path.display()));
-                    lines.to_mut().extend(found);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a key file is ignored");
-                    if let ReadError::Io { source, .. } = &error
-                        && may_pass(source)
-                    {
-                        unread = Some(NotIn::Unsure(format!("{error}: {source}")));
-                    }
-                }
-            }
-        }
+        let unread = self.key_files.add_lines_of(user, &mut lines);
         (lines, unread)
     }
-}
-
-/// Whether the file may be readable in a moment. What may not be read counts as not there: somebody has decided that.
-fn may_pass(error: &io::Error) -> bool {
-    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
-    let lasting = [IsADirectory, NotADirectory, NotFound, PermissionDenied];
-    let is_loop = error.raw_os_error() == Some(Errno::ELOOP as i32);
-    !is_loop && !lasting.contains(&error.kind())
 }
 
 /// A line in a file that could not be read might have permitted it.
@@ -393,14 +332,6 @@ fn can_be_a_user(name: &str) -> Result<(), Refused> {
     match name.len() {
         0..=MOST_NAME => Ok(()),
         bytes => Err(Refused::Name { bytes }),
-    }
-}
-
-/// Says which entries of a line permit nothing: they are meant to permit something.
-fn warn_of_entries(line: &KeyLine, place: &dyn Display) {
-    for entry in line.options.never_match() {
-        let entry = printable(&entry, MAX_FAULT);
-        tracing::warn!(%place, entry, "a key option can never match");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::auth::parse_line;
 use crate::config;
 
 const ALICE: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINeq1q2UHWOiofHWo3o7mlNRgIcRSGImWFtTdN+oza4v";
