@@ -118,8 +118,8 @@ def memory(house, crowd, options, table):
 
 
 def crowd(house, crowd, options, table):
-    # As many as wanted, as long as at least half of them can have a tunnel.
-    count = min(options.sessions, (FILES - works.OTHER_FILES) * 2 // 3)
+    # As many as wanted, as long as the gateway has files for them.
+    count = min(options.sessions, FILES // 2)
     figures = works.crowded(house, house.servers[0], crowd, count)
     print()
     if figures["of them with a tunnel"] < options.sessions:

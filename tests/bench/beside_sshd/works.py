@@ -116,7 +116,8 @@ def left_over(server, before):
 
 def crowded(house, server, crowd, count):
     """Holds `count` sessions with a tunnel each, as far as there are files, and serves new ones meanwhile."""
-    tunnels = min(count, FILES - OTHER_FILES - count)
+    # The new ones have one, too.
+    tunnels = min(count, MOST_TUNNELS - 10)
     server.restart()
     for _ in range(3):
         connect(house, server)
@@ -145,9 +146,9 @@ def crowded(house, server, crowd, count):
 
 
 def most_sessions(wanted):
-    """A session with a tunnel takes two files of the gateway."""
-    return min(wanted, (FILES - OTHER_FILES) // 2)
+    """With a tunnel each."""
+    return min(wanted, MOST_TUNNELS)
 
 
-# Of the gateway, besides those of sessions and tunnels.
-OTHER_FILES = 150
+# The gateway keeps half of its files for as many sessions as are configured here, and gives one user three quarters of the rest.
+MOST_TUNNELS = FILES // 2 * 3 // 4
