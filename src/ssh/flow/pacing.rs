@@ -6,13 +6,13 @@
 //! takes in one round trip, or half more while no queue is seen, as congestion control of the BBR kind does. While it is
 //! alone it may fill the window, which costs the least time per byte.
 //!
-//! The bytes on their way follow from the windows that the client grants, and from the largest, which is that of a client that has
-//! taken everything. It is guessed from the first grant: clients have windows of round sizes. From each grant follows how long its
-//! last byte took, and how much the client takes in the shortest such time. More must be on its way than that: clients grant in
-//! steps, and do not say what they have taken since the last.
+//! What is on its way is the client's full window without what it grants now. The first grant tells how large the full window
+//! is, because clients use round sizes; a larger grant corrects that. Each grant also tells how long its last byte took and how
+//! much the client took meanwhile. That speed, times the shortest such time, is what the way holds. Clients grant in steps and do
+//! not say what they have taken since the last, so one step more may be on its way.
 //!
-//! The first bytes of a tunnel are few, until the first grant has told how large a window may be. A wait that lasts too long
-//! doubles what may always be on its way, so a client that grants in another way is not waited for in vain.
+//! The first bytes of a tunnel are few, until the first grant has told how large a window may be. If a grant takes too long, the
+//! limit doubles, so that no client that grants in another way is waited for in vain.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -355,7 +355,7 @@ mod tests {
             (20, 512 << 10, 96 << 10, 2 << 20, 200 << 10),
             (100, 1 << 20, 96 << 10, 2 << 20, 300 << 10),
             (250, 100 << 10, 96 << 10, 2 << 20, 250 << 10),
-            // Far away little is enough only if the way itself holds little: 1 MiB and more is at work here.
+            // Long ways, which hold 1 MiB and more.
             (1000, 512 << 10, 96 << 10, 2 << 20, 1200 << 10),
             (20_000, 30 << 10, 96 << 10, 2 << 20, 1400 << 10),
             (50_000, 10 << 10, 96 << 10, 2 << 20, 1200 << 10),

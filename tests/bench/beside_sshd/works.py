@@ -146,7 +146,7 @@ def crowded(house, server, crowd, count):
 
 
 def most_sessions(wanted):
-    """With a tunnel each."""
+    """How many of the wanted sessions one user may have with a tunnel each."""
     return min(wanted, MOST_TUNNELS)
 
 

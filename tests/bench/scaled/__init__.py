@@ -31,7 +31,8 @@ class Gateway:
         self.write(
             "gateway.toml",
             f'[server]\nlisten = ["127.0.0.1:{port}"]\nhost-keys = ["{folder}/host"]\n[auth]\n{revoked}'
-            f'[limits]\n{House.LIMITS}listeners-per-session = 5000\nlisteners-per-user = 5000\n[policy]\nmemory = "512 MiB"\n{chain}[admin]\nsocket = "{folder}/admin.sock"\n'
+            f'[limits]\n{House.LIMITS}listeners-per-session = 5000\nlisteners-per-user = 5000\n'
+            f'[policy]\nmemory = "512 MiB"\n{chain}[admin]\nsocket = "{folder}/admin.sock"\n'
             f'[audit]\nfile = "{folder}/audit.jsonl"\n' + "".join(everybody),
         )
         own = [f"{variable}={folder}/own" for variable in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR")]
