@@ -52,6 +52,14 @@ class Session:
         command = [sys.executable, HERE / "load.py", self.port, word, total, piece, tunnels]
         return subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
+    @staticmethod
+    def moved(load):
+        """The time, and the bytes that a load has moved by then."""
+        load.stdin.write("\n")
+        load.stdin.flush()
+        when, moved = load.stdout.readline().split()
+        return float(when), int(moved)
+
     def bulk(self, word, total, piece, tunnels):
         """The seconds that it took."""
         load = self.load(word, total, piece, tunnels)

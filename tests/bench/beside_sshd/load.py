@@ -2,11 +2,14 @@
 
     load.py PORT u|d TOTAL PIECE TUNNELS
 
-Moves TOTAL bytes through that many connections together and prints the seconds it took. Stops at end of file on its input.
+Moves TOTAL bytes through that many connections together and prints the seconds it took. For each line of its input it
+prints the time and how many bytes were moved by then. Stops at the end of its input.
 """
 import os, socket, sys, threading, time
 
 from target import MIB, pour
+
+MOVED = [0]
 
 
 def main():
@@ -27,7 +30,7 @@ def main():
 def up(link, share, piece):
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     link.sendall(b"u%-16d" % share)
-    pour(link, share, piece)
+    pour(link, share, piece, MOVED)
     if link.recv(1) != b"k":
         os._exit(1)
 
@@ -40,11 +43,13 @@ def down(link, share, piece):
         if not length:
             os._exit(1)
         left -= length
+        MOVED[0] += length
     link.close()
 
 
 def end_with_input():
-    sys.stdin.read()
+    for _ in sys.stdin:
+        print(time.monotonic(), MOVED[0], flush=True)
     os._exit(0)
 
 

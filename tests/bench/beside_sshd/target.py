@@ -89,8 +89,9 @@ def give(connection):
     connection.recv(1)
 
 
-def pour(connection, total, piece):
-    """Sends zeros, `piece` bytes in each call."""
+def pour(connection, total, piece, moved=None):
+    """Sends zeros, `piece` bytes in each call; large pieces are added up in `moved`."""
+    moved = moved or [0]
     if piece < 4096:
         message = bytes(piece)
         for _ in range(total // piece):
@@ -98,7 +99,9 @@ def pour(connection, total, piece):
         return
     left = total
     while left > 0:
-        left -= os.sendfile(connection.fileno(), ZEROS, 0, min(piece, left))
+        sent = os.sendfile(connection.fileno(), ZEROS, 0, min(piece, left))
+        moved[0] += sent
+        left -= sent
 
 
 def mirror(connection):

@@ -47,7 +47,10 @@ def latency(house, server, most):
         for word, name in (UP, DOWN):
             load = session.load(word, 1 << 40, 32 << 10)
             time.sleep(0.3)
+            began, before = session.moved(load)
             note(figures, f"beside bulk {name}", trips(link, most, 2.5))
+            ended, after = session.moved(load)
+            figures[f"bulk {name} meanwhile"] = (after - before) / (ended - began)
             load.stdin.close()
             load.wait()
     return figures
