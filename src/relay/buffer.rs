@@ -111,7 +111,9 @@ mod tests {
 
         fn hold(&self, _bytes: usize) {}
 
-        async fn send(&self, _bytes: usize) {}
+        async fn send(&self, bytes: usize) -> usize {
+            bytes
+        }
     }
 
     #[test]

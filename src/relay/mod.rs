@@ -81,6 +81,6 @@ pub(crate) trait Outlet: Send + Sync {
     fn open(&self, bytes: usize) -> impl Future<Output = ()> + Send;
     /// Counts bytes that were read while they are held.
     fn hold(&self, bytes: usize) -> Self::Held;
-    /// Waits until so many bytes may be sent. Cancel-safe.
-    fn send(&self, bytes: usize) -> impl Future<Output = ()> + Send;
+    /// Waits until some of so many bytes may be sent, and returns how many. Cancel-safe.
+    fn send(&self, bytes: usize) -> impl Future<Output = usize> + Send;
 }

@@ -312,8 +312,9 @@ async fn downward(
         meter.passed(bytes.len());
         clock.progress_down();
         let mut unsent = Unsent::new(bytes, &budget.forward.bytes.down, outlet);
-        while unsent.next(PIECE) {
-            outlet.send(unsent.piece.len()).await;
+        while !unsent.rest.is_empty() {
+            let bytes = outlet.send(unsent.rest.len().min(PIECE)).await;
+            unsent.next(bytes);
             if !sink.data(&mut unsent.piece).await {
                 return Ended::Closed;
             }
@@ -342,10 +343,9 @@ impl<'a, H> Unsent<'a, H> {
         }
     }
 
-    /// Goes on with the next piece, of so many bytes at most; false at the end.
-    fn next(&mut self, most: usize) -> bool {
-        self.piece = self.rest.split_to(self.rest.len().min(most));
-        !self.piece.is_empty()
+    /// Goes on with the next piece, of so many bytes.
+    fn next(&mut self, bytes: usize) {
+        self.piece = self.rest.split_to(self.rest.len().min(bytes));
     }
 }
 

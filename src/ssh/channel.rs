@@ -83,6 +83,9 @@ impl Sink for Outgoing {
             let Some(sent) = sent else {
                 return false;
             };
+            if let Some(way) = &self.way {
+                way.gives(sent);
+            }
             bytes.advance(sent);
         }
         true

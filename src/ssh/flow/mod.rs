@@ -244,6 +244,11 @@ impl Way {
         self.0.lead.grants()
     }
 
+    /// The session was given so many bytes of the target.
+    pub(in crate::ssh) fn gives(&self, bytes: usize) {
+        self.0.lead.gives(bytes);
+    }
+
     /// Waits until the client has granted something more often than that.
     pub(in crate::ssh) async fn granted_since(&self, grants: u64) {
         self.0.lead.granted_since(grants).await;
@@ -281,9 +286,9 @@ impl Outlet for Back {
         Holding { memory, bytes }
     }
 
-    /// Waits until so many bytes may be sent.
-    async fn send(&self, bytes: usize) {
-        self.flow.lead.send(self.channel, bytes, &self.flows.0.company).await;
+    /// Waits until some of so many bytes may be sent, and returns how many.
+    async fn send(&self, bytes: usize) -> usize {
+        self.flow.lead.send(self.channel, bytes, &self.flows.0.company).await
     }
 }
 

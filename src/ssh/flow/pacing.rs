@@ -6,10 +6,12 @@
 //! takes in one round trip, or half more while no queue is seen, as congestion control of the BBR kind does. While it is
 //! alone it may fill the window, which costs the least time per byte.
 //!
-//! What is on its way is the client's full window without what it grants now. The first grant tells how large the full window
-//! is, because clients use round sizes; a larger grant corrects that. Each grant also tells how long its last byte took and how
-//! much the client took meanwhile. That speed, times the shortest such time, is what the way holds. Clients grant in steps and do
-//! not say what they have taken since the last, so one step more may be on its way.
+//! What is on its way is the client's full window without what it grants now. Nobody says how large the full window is, but
+//! the first grant says up to where the client may be sent, which is the full window and what it grants at once, and later
+//! grants say how much that is. Each grant also tells how long its last byte took and how much the client took meanwhile. That
+//! speed, times the shortest such time, is what the way holds. Clients grant in steps and do not say what they have taken since
+//! the last, so one step more may be on its way. Where they grant in bursts, a byte may have to wait for the next one; so of the
+//! last few times, that counts by which the way holds most.
 //!
 //! The first bytes of a tunnel are few, until the first grant has told how large a window may be. If a grant takes too long, the
 //! limit doubles, so that no client that grants in another way is waited for in vain.
@@ -42,19 +44,29 @@ pub(in crate::ssh) struct Company(Mutex<Option<(u32, Instant)>>);
 
 struct Count {
     sent: u64,
+    /// Of these, what the session was given.
+    given: u64,
     /// Bytes on their way: sent, and not granted anew by the client.
     ahead: u64,
-    /// The largest window, as far as that is known.
+    /// The client's full window: an estimate, rather too large than too small. Where it is too small, bytes seem to arrive
+    /// at once, and the way to hold nothing.
     window: u64,
-    granted: bool,
+    /// The full window is not smaller.
+    window_at_least: u64,
+    /// Up to which byte the client may be sent, as it granted last.
+    edge: u64,
+    /// The same as it granted first, and when.
+    first: Option<(u64, Instant)>,
     /// What may be on its way beside others.
     limit: u64,
     /// Where less would never be granted anew.
     least: u64,
     /// The shortest time from sending a byte to the grant that shows that it was taken.
     shortest: Duration,
-    /// The least that the client granted at once; 0 where that is not known.
-    step: u64,
+    /// The least that the client granted at once, after the first time.
+    step: Option<u64>,
+    /// What was at work by the last times, the latest first.
+    lately: [u64; 4],
     /// Bytes on their way whose time is taken, oldest first.
     timed: VecDeque<Timed>,
 }
@@ -64,21 +76,25 @@ struct Timed {
     /// How many were sent up to it.
     place: u64,
     began: Instant,
-    /// How many the client had taken when it was sent.
-    taken: u64,
+    /// The client's edge when it was sent.
+    edge: u64,
 }
 
 impl Default for Count {
     fn default() -> Self {
         Self {
             sent: 0,
+            given: 0,
             ahead: 0,
             window: 0,
-            granted: false,
+            window_at_least: 0,
+            edge: 0,
+            first: None,
             limit: FIRST,
             least: LEAST,
             shortest: Duration::MAX,
-            step: 0,
+            step: None,
+            lately: [0; 4],
             timed: VecDeque::new(),
         }
     }
@@ -100,28 +116,36 @@ impl Company {
 }
 
 impl Lead {
-    /// Waits until this tunnel may send more, and counts what it sends.
-    pub(in crate::ssh) async fn send(&self, number: u32, bytes: usize, company: &Company) {
+    /// Waits until this tunnel may send some of so many bytes, returns how many, and counts them as sent.
+    pub(in crate::ssh) async fn send(&self, number: u32, bytes: usize, company: &Company) -> usize {
         loop {
             let now = Instant::now();
             if bytes <= LITTLE {
                 company.joins(number, now);
             }
-            if self.lock().may_send(number, company, now) {
-                return self.lock().sends(bytes, now);
+            let most = self.lock().allows(number, company, now);
+            if most > 0 {
+                let bytes = bytes.min(most);
+                self.lock().sends(bytes, now);
+                return bytes;
             }
-            let patience = self.lock().patience();
+            let (patience, grants) = (self.lock().patience(), self.grants());
             let granted = poll_fn(|context| {
                 self.waker.register(context.waker());
-                match self.lock().may_send(number, company, Instant::now()) {
-                    true => Poll::Ready(()),
-                    false => Poll::Pending,
+                match self.lock().allows(number, company, Instant::now()) {
+                    0 => Poll::Pending,
+                    _ => Poll::Ready(()),
                 }
             });
-            if timeout(patience, granted).await.is_err() {
+            if timeout(patience, granted).await.is_err() && self.grants() == grants {
                 self.lock().doubles();
             }
         }
+    }
+
+    /// The session was given so much of it.
+    pub(in crate::ssh) fn gives(&self, bytes: usize) {
+        self.lock().given += bytes as u64;
     }
 
     /// The client granted more, and may be sent so much now.
@@ -153,94 +177,115 @@ impl Lead {
 }
 
 impl Count {
-    fn may_send(&self, number: u32, company: &Company, now: Instant) -> bool {
-        self.ahead < self.limit || self.granted && !company.has_another(number, now)
+    /// How many bytes may be sent at once now.
+    fn allows(&self, number: u32, company: &Company, now: Instant) -> usize {
+        if self.first.is_some() && !company.has_another(number, now) {
+            usize::MAX
+        } else if self.ahead < self.limit {
+            PACKET
+        } else {
+            0
+        }
     }
 
     fn sends(&mut self, bytes: usize, now: Instant) {
-        let taken = self.taken();
         self.sent += bytes as u64;
         self.ahead += bytes as u64;
-        let after = self.timed.back().map_or(0, |last| last.place + APART);
+        let after = self
+            .timed
+            .back()
+            .map_or(0, |last| last.place + APART.max(self.ahead / 64));
         if self.sent >= after && self.timed.len() < MOST_TIMED {
             self.timed.push_back(Timed {
                 place: self.sent,
                 began: now,
-                taken,
+                edge: self.edge,
             });
         }
     }
 
     fn granted(&mut self, window: u64, now: Instant) {
-        let (largest, before) = (self.window, self.taken());
-        if !std::mem::replace(&mut self.granted, true) {
-            // The window had room for all of it.
-            self.window = self.sent.max(window.next_multiple_of(ROUND));
-            self.limit = self.least;
-        }
-        self.window = self.window.max(window);
-        self.ahead = self.window - window;
-        let taken = self.taken();
-        let Some((oldest, last)) = self.arrived(taken) else {
+        let edge = self.given + window;
+        let Some((first_edge, first_time)) = self.first else {
+            self.first = Some((edge, now));
+            self.edge = edge;
+            self.window_at_least = self.given.max(window);
+            self.window = self.full_window(edge, 1);
+            self.ahead = self.window - window + self.sent.saturating_sub(self.given);
+            // What was enough for this grant is enough for the next.
+            self.limit = self.least.max(self.sent) + (self.window - self.window_at_least);
             return;
         };
-        if self.window > largest {
-            // How much was taken before is not known, so the time is at most that of the oldest.
-            let took = now.saturating_duration_since(oldest);
-            self.shortest = self.shortest.min(took.max(TICK));
-        } else {
-            self.follows(&last, taken, taken.saturating_sub(before), now);
+        let at_once = edge.saturating_sub(self.edge).max(1);
+        self.edge = edge;
+        self.window_at_least = self.window_at_least.max(window);
+        let (before, known) = (self.window, self.step);
+        let step = known.map_or(at_once, |least| least.min(at_once));
+        self.step = Some(step);
+        self.window = self.full_window(first_edge, step);
+        self.ahead = self.window - window + self.sent.saturating_sub(self.given);
+        if known.is_none() {
+            self.arrived(first_edge.saturating_sub(self.window), first_time);
+        } else if self.window > before + UNEVEN {
+            // Bytes were taken for arrived that were not.
+            self.shortest = Duration::MAX;
+        }
+        if let Some((last, took)) = self.arrived(self.sent.saturating_sub(self.ahead), now) {
+            self.follows(&last, took, step.max(STEP));
         }
     }
 
-    /// Takes out the timed bytes that the client has taken: when the oldest was sent, and the last.
-    fn arrived(&mut self, taken: u64) -> Option<(Instant, Timed)> {
+    /// The full window of a client that granted up to that byte at first, and grants at least so much at once.
+    fn full_window(&self, first_edge: u64, step: u64) -> u64 {
+        let at_most = first_edge.saturating_sub(step).max(self.window_at_least);
+        // Most clients use a power of two, and not every step is of the same size.
+        let round = 1 << at_most.max(1).ilog2();
+        match (self.window_at_least..=at_most).contains(&round) && at_most - round <= UNEVEN {
+            true => round,
+            false => at_most,
+        }
+    }
+
+    /// Takes out the timed bytes up to that one, which were taken by then; returns the last, and how long it took.
+    fn arrived(&mut self, taken: u64, now: Instant) -> Option<(Timed, Duration)> {
         let mut last = self.timed.pop_front_if(|timed| timed.place <= taken)?;
-        let oldest = last.began;
         while let Some(next) = self.timed.pop_front_if(|timed| timed.place <= taken) {
             last = next;
         }
-        Some((oldest, last))
-    }
-
-    /// Adapts what may be on its way to the byte that was taken last; with it the client granted so many at once.
-    fn follows(&mut self, last: &Timed, taken: u64, at_once: u64, now: Instant) {
-        self.step = match self.step {
-            0 => at_once,
-            known => known.min(at_once.max(1)),
-        };
-        let step = self.step.max(STEP);
         let took = now.saturating_duration_since(last.began).max(TICK);
         self.shortest = self.shortest.min(took);
-        let meanwhile = u128::from(taken.saturating_sub(last.taken));
+        Some((last, took))
+    }
+
+    /// Adapts what may be on its way to the byte that was taken last.
+    fn follows(&mut self, last: &Timed, took: Duration, step: u64) {
+        let meanwhile = u128::from(self.edge.saturating_sub(last.edge));
         let at_work = meanwhile * self.shortest.as_nanos() / took.as_nanos();
-        let at_work = u64::try_from(at_work).unwrap_or(u64::MAX);
-        // Where it takes half as long again as on an empty way, there is a queue, which others wait behind.
+        // The byte may have waited until others were granted, so the most of some times counts.
+        let [first, second, third, _] = self.lately;
+        self.lately = [u64::try_from(at_work).unwrap_or(u64::MAX), first, second, third];
+        let at_work = self.lately.into_iter().fold(0, u64::max);
+        // A step may be taken and not granted yet. Where a byte takes no half as long again as on an empty way there is no queue,
+        // which others would wait behind, and the way may hold more.
         let more = match took > self.shortest.saturating_mul(3) / 2 {
-            true if step <= LEAST => 0,
             true => step,
-            false => (at_work / 2).max(step),
+            false => step + at_work / 2,
         };
         let fair = at_work.saturating_add(more);
         self.least = (self.least - self.least / 1024).max(LEAST);
         self.limit = (self.limit / 2).saturating_add(fair / 2).max(self.least);
     }
 
-    /// What the client has taken, as far as it has granted it anew.
-    fn taken(&self) -> u64 {
-        self.sent.saturating_sub(self.ahead)
-    }
-
     fn doubles(&mut self) {
         self.limit = self.limit.saturating_mul(2);
-        if self.granted {
+        if self.step.is_some() {
             self.least = self.limit;
         }
     }
 
     /// How long a grant may take that will come.
     fn patience(&self) -> Duration {
-        if self.granted {
+        if self.shortest < Duration::MAX {
             self.shortest.saturating_mul(4).clamp(PATIENCE, MOST_PATIENCE)
         } else {
             FIRST_PATIENCE
@@ -253,14 +298,15 @@ const FIRST: u64 = 128 << 10;
 const FIRST_PATIENCE: Duration = Duration::from_millis(5);
 /// In which OpenSSH's client grants: once it has taken more than three packets (`channel_check_window` in `channels.c`).
 const STEP: u64 = 96 << 10;
+/// The largest packet that OpenSSH's client takes.
+const PACKET: usize = 32 << 10;
 /// Such a step and a packet: with less it would never grant anew.
-const LEAST: u64 = STEP + (32 << 10);
-/// Windows of clients are multiples of this, as the 2 MiB of OpenSSH's; where one is not, it is taken for a little larger.
-const ROUND: u64 = 128 << 10;
-/// Bytes from one that is timed to the next.
+const LEAST: u64 = STEP + PACKET as u64;
+/// By how much a client's first step is larger than its least: a packet.
+const UNEVEN: u64 = PACKET as u64;
+/// Bytes from one that is timed to the next; with a great many on their way, a 64th of those.
 const APART: u64 = 16 << 10;
-/// A client with a huge window is timed at fewer places.
-const MOST_TIMED: usize = 256;
+const MOST_TIMED: usize = 1024;
 const TICK: Duration = Duration::from_micros(1);
 /// How long a tunnel counts as present after it has sent something.
 const PRESENCE: Duration = Duration::from_secs(1);
@@ -268,131 +314,5 @@ const PATIENCE: Duration = Duration::from_millis(20);
 const MOST_PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A connection on which one tunnel downloads all the time: what it had on its way, and how fast it was.
-    struct Download {
-        /// From the gateway to the client, and back.
-        way: Duration,
-        /// What the client takes in a millisecond.
-        speed: u64,
-        window: u64,
-        /// The client grants what it took in steps of so much.
-        step: u64,
-    }
-
-    impl Download {
-        /// The most that was on its way in the second half of so many milliseconds, and what was sent in it.
-        fn run(&self, millis: u64, company: &Company) -> (u64, u64) {
-            let start = Instant::now();
-            let mut count = Count::default();
-            let (mut arriving, mut grants) = (VecDeque::new(), VecDeque::new());
-            let (mut at_client, mut taken, mut granted) = (0, 0, 0);
-            let (mut waits, mut most, mut at_half) = (None, 0, 0);
-            for micros in (0..millis * 1000).step_by(50) {
-                let now = start + Duration::from_micros(micros);
-                if company.lock().is_some() {
-                    company.joins(2, now);
-                }
-                while count.sent - granted + PIECE <= self.window && count.may_send(1, company, now) {
-                    count.sends(PIECE as usize, now);
-                    arriving.push_back(now + self.way);
-                    waits = None;
-                }
-                if now.duration_since(*waits.get_or_insert(now)) > count.patience() {
-                    count.doubles();
-                    waits = None;
-                }
-                while arriving.pop_front_if(|when| *when <= now).is_some() {
-                    at_client += PIECE;
-                }
-                let part = at_client.min(self.speed * 50 / 1000);
-                at_client -= part;
-                taken += part;
-                if taken - grants.back().map_or(granted, |(_, edge)| *edge) >= self.step {
-                    grants.push_back((now + self.way, taken));
-                }
-                while let Some((_, edge)) = grants.pop_front_if(|(when, _)| *when <= now) {
-                    granted = edge;
-                    count.granted(self.window - (count.sent - granted), now);
-                }
-                if micros >= millis * 500 {
-                    most = most.max(count.sent - taken);
-                } else {
-                    at_half = count.sent;
-                }
-            }
-            (most, count.sent - at_half)
-        }
-    }
-
-    const PIECE: u64 = 32 << 10;
-    const OPENSSH: Download = Download {
-        way: Duration::from_micros(20),
-        speed: 1 << 20,
-        window: 2 << 20,
-        step: 96 << 10,
-    };
-
-    fn company() -> Company {
-        let company = Company::default();
-        company.joins(2, Instant::now());
-        company
-    }
-
-    #[test]
-    fn a_tunnel_alone_fills_the_window() {
-        let (most, _) = OPENSSH.run(200, &Company::default());
-        assert!(most >= OPENSSH.window - 4 * PIECE, "{most}");
-    }
-
-    #[test]
-    fn beside_another_little_is_on_its_way_and_no_speed_is_lost() {
-        // Way there in microseconds, bytes a millisecond, the client's step, its window.
-        for (way, speed, step, window, little) in [
-            (20, 1 << 20, 96 << 10, 2 << 20, 200 << 10),
-            (20, 512 << 10, 96 << 10, 2 << 20, 200 << 10),
-            (100, 1 << 20, 96 << 10, 2 << 20, 300 << 10),
-            (250, 100 << 10, 96 << 10, 2 << 20, 250 << 10),
-            // Long ways, which hold 1 MiB and more.
-            (1000, 512 << 10, 96 << 10, 2 << 20, 1200 << 10),
-            (20_000, 30 << 10, 96 << 10, 2 << 20, 1400 << 10),
-            (50_000, 10 << 10, 96 << 10, 2 << 20, 1200 << 10),
-            // Clients that grant what they took at once, in steps of a tenth of the window, and at half of it.
-            (20, 1 << 20, 8 << 10, 2 << 20, 200 << 10),
-            (1000, 512 << 10, 8 << 10, 2 << 20, 1200 << 10),
-            (20, 512 << 10, 200 << 10, 2 << 20, 400 << 10),
-            (1000, 512 << 10, 200 << 10, 2 << 20, 1200 << 10),
-            (20_000, 30 << 10, 200 << 10, 2 << 20, 1600 << 10),
-            (1000, 512 << 10, 1 << 20, 2 << 20, 1600 << 10),
-            // Other windows.
-            (20, 1 << 20, 96 << 10, 1_280_000, 200 << 10),
-            (1000, 512 << 10, 96 << 10, 1 << 20, 800 << 10),
-            (1000, 512 << 10, 32 << 10, (2 << 20) - 1, 1200 << 10),
-        ] {
-            let way = Duration::from_micros(way);
-            let download = Download {
-                way,
-                speed,
-                window,
-                step,
-            };
-            // Long enough for some round trips.
-            let millis = 1000 + u64::try_from(way.as_millis()).unwrap() * 40;
-            let (_, alone) = download.run(millis, &Company::default());
-            let (most, sent) = download.run(millis, &company());
-            let words = format!("{way:?}, {speed} a millisecond, steps of {step}, window {window}");
-            assert!(most <= little, "{most}: {words}");
-            assert!(sent >= alone / 100 * 88, "{sent} of {alone}: {words}");
-        }
-    }
-
-    #[test]
-    fn others_are_those_who_were_heard_a_moment_ago() {
-        let (company, now) = (company(), Instant::now());
-        assert!(company.has_another(1, now));
-        assert!(!company.has_another(2, now));
-        assert!(!company.has_another(1, now + 2 * PRESENCE));
-    }
-}
+#[path = "pacing_tests.rs"]
+mod tests;
