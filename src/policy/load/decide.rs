@@ -1,6 +1,7 @@
 //! Asks one guest for one decision, in an instance that is created for it and dropped afterwards.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,9 +43,10 @@ impl Loaded {
             }
         };
         store.data_mut().turn = turn;
-        let asked = AssertUnwindSafe(self.ask(&mut store, ready, request))
-            .catch_unwind()
-            .await;
+        let asked = {
+            let asked = pin!(self.ask(&mut store, ready, request));
+            AssertUnwindSafe(asked).catch_unwind().await
+        };
         let answer = asked.unwrap_or_else(|_| Err(Failure::Host("a panic in the host".to_owned())));
         if let Some(recorder) = &facts.recorder {
             // What a guest that was cut off has used was not added up.
@@ -73,7 +75,7 @@ impl Loaded {
     ) -> Result<wit::Verdict, Failure> {
         let policy = match ready {
             Some(policy) => policy,
-            None => configured(&self.pre, self.settings_for_each(), store).await?,
+            None => Box::pin(configured(&self.pre, self.settings_for_each(), store)).await?,
         };
         let guest = store.data_mut();
         guest.enter(Phase::Decide);
@@ -83,7 +85,10 @@ impl Loaded {
             guest.wasi.get_or_insert_with(Inert::new).begin(now, &request.id);
         }
         let request = convert::request(request);
-        let called = policy.decide(&mut *store, request).await;
+        let called = {
+            let called = pin!(policy.decide(&mut *store, request));
+            called.await
+        };
         called.map_err(|error| classify(&error, store.data()))
     }
 }

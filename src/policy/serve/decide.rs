@@ -85,9 +85,12 @@ impl Generation {
         match self.places.enter(&request.principal.user, &self.loader.sandbox).await {
             Ok(turn) => {
                 let (at, user) = (AtomicUsize::new(0), Arc::clone(&request));
-                let asked = timeout(outer, self.ask_chain(request, lookups, Some(turn), &at)).await;
+                // Pinned where it is made, here and below: what is awaited is moved first, and has its place twice. Of a
+                // decision's futures each holds the next, so they were ten times as large.
+                let asked = pin!(self.ask_chain(request, lookups, Some(turn), &at));
+                let asked = timeout(outer, asked).await;
                 if asked.is_err()
-                    && let Some(loaded) = self.chain.get(at.into_inner())
+                    && let Some(loaded) = self.chain.get(at.load(Ordering::Relaxed))
                 {
                     self.count(loaded, &user, &Err(Failure::Deadline));
                 }
@@ -120,15 +123,12 @@ impl Generation {
         for (index, loaded) in self.chain.iter().enumerate() {
             at.store(index, Ordering::Relaxed);
             let began = Instant::now();
-            let asked = loaded.decide(
-                &self.loader.sandbox,
-                &self.facts,
-                &request,
-                (lookups, turn),
-                self.deadline,
-            );
             let verdict;
-            (verdict, lookups, turn) = asked.await;
+            (verdict, lookups, turn) = {
+                let (sandbox, with) = (&self.loader.sandbox, (lookups, turn));
+                let asked = pin!(loaded.decide(sandbox, &self.facts, &request, with, self.deadline));
+                asked.await
+            };
             let verdict = without_contradiction(terms.as_ref(), verdict);
             self.count(loaded, &request, &verdict);
             times.push((Arc::clone(&loaded.label.0), began.elapsed()));
