@@ -1,7 +1,7 @@
 //! The last decisions, kept in memory to be asked again.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::replay::Heard;
 
@@ -47,14 +47,18 @@ impl Ring {
         if kept.most == 0 {
             return;
         }
-        let user = heard.request.principal.user.clone();
+        let request = Arc::clone(&heard.request);
+        let user = &request.principal.user;
         if kept.heard.len() >= kept.most {
-            kept.make_room(&user);
+            kept.make_room(user);
         }
         let number = kept.next;
         kept.next += 1;
         kept.heard.insert(number, heard);
-        kept.by_user.entry(user).or_default().push_back(number);
+        match kept.by_user.get_mut(user) {
+            Some(queue) => queue.push_back(number),
+            None => drop(kept.by_user.insert(user.clone(), VecDeque::from([number]))),
+        }
     }
 
     /// All of them, the oldest first.
@@ -72,20 +76,17 @@ impl Kept {
     fn make_room(&mut self, user: &str) {
         let share = (self.most / 4).max(1);
         let has_more = |queue: &VecDeque<u64>| queue.len() > share;
-        let asker = self.by_user.get(user).is_some_and(has_more).then(|| user.to_owned());
+        if self.by_user.get(user).is_some_and(has_more) {
+            return self.drop_of(user);
+        }
         // Only four can have more than a quarter; the first look finds the oldest decision's user, who most often is one.
-        let oldest = || {
-            self.heard
-                .values()
-                .next()
-                .map(|heard| heard.request.principal.user.clone())
-        };
-        let oldest = oldest().filter(|user| self.by_user.get(user).is_some_and(has_more));
+        let oldest = self.heard.values().next().map(|heard| &heard.request.principal.user);
+        let oldest = oldest.filter(|user| self.by_user.get(*user).is_some_and(has_more));
         let other = || {
             let found = self.by_user.iter().find(|(_, queue)| has_more(queue));
-            found.map(|(user, _)| user.clone())
+            found.map(|(user, _)| user)
         };
-        match asker.or(oldest).or_else(other) {
+        match oldest.or_else(other).cloned() {
             Some(user) => self.drop_of(&user),
             None => self.drop_oldest(),
         }
@@ -114,8 +115,6 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::request::{Action, Endpoint, ForwardRequest};
 
