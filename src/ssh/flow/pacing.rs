@@ -10,8 +10,8 @@
 //! the first grant says up to where the client may be sent, which is the full window and what it grants at once, and later
 //! grants say how much that is. Each grant also tells how long its last byte took and how much the client took meanwhile. That
 //! speed, times the shortest such time, is what the way holds. Clients grant in steps and do not say what they have taken since
-//! the last, so one step more may be on its way. Where they grant in bursts, a byte may have to wait for the next one; so of the
-//! last few times, that counts by which the way holds most.
+//! the last, so one step more may be on its way. Where they grant in bursts, a byte may have to wait for the next burst, and the
+//! way seems to hold less; so the largest of the last four results counts.
 //!
 //! The first bytes of a tunnel are few, until the first grant has told how large a window may be. If a grant takes too long, the
 //! limit doubles, so that no client that grants in another way is waited for in vain.
@@ -48,8 +48,8 @@ struct Count {
     given: u64,
     /// Bytes on their way: sent, and not granted anew by the client.
     ahead: u64,
-    /// The client's full window: an estimate, rather too large than too small. Where it is too small, bytes seem to arrive
-    /// at once, and the way to hold nothing.
+    /// The client's full window: an estimate. It may be too large, but not too small: bytes would seem to arrive at once, and
+    /// the way to hold nothing.
     window: u64,
     /// The full window is not smaller.
     window_at_least: u64,
@@ -65,7 +65,7 @@ struct Count {
     shortest: Duration,
     /// The least that the client granted at once, after the first time.
     step: Option<u64>,
-    /// What was at work by the last times, the latest first.
+    /// What the way holds by the last four measured times, the latest first.
     lately: [u64; 4],
     /// Bytes on their way whose time is taken, oldest first.
     timed: VecDeque<Timed>,
@@ -261,12 +261,11 @@ impl Count {
     fn follows(&mut self, last: &Timed, took: Duration, step: u64) {
         let meanwhile = u128::from(self.edge.saturating_sub(last.edge));
         let at_work = meanwhile * self.shortest.as_nanos() / took.as_nanos();
-        // The byte may have waited until others were granted, so the most of some times counts.
         let [first, second, third, _] = self.lately;
         self.lately = [u64::try_from(at_work).unwrap_or(u64::MAX), first, second, third];
         let at_work = self.lately.into_iter().fold(0, u64::max);
-        // A step may be taken and not granted yet. Where a byte takes no half as long again as on an empty way there is no queue,
-        // which others would wait behind, and the way may hold more.
+        // A step may be taken and not granted yet. Where a byte takes half as long again as on an empty way, there is a queue,
+        // which others wait behind. Without one, the way may hold more.
         let more = match took > self.shortest.saturating_mul(3) / 2 {
             true => step,
             false => step + at_work / 2,

@@ -20,7 +20,7 @@
 //! only so much of that: its queue and its window together may grow from thirteen sixteenths of its bound to the whole within the
 //! time after which a stalled tunnel is closed. What is staked shrinks with each loss and grows with each success.
 //!
-//! The grants of the least are counted in a [`Round`](super::Round): they are written together, once all of the last round
+//! The grants of the least are counted in a [`Round`](super::round::Round): they are written together, once all of the last round
 //! were answered, because answers to grants that were written together come in a steady order. While no channel depends on
 //! the round, it may be late.
 //!
