@@ -30,6 +30,7 @@ from pathlib import Path
 from running import PATIENCE, PORTREEVE, ROOT, Works, alone, eventually, process
 
 EXAMPLES = ROOT / "examples" / "load-balancer"
+GIVEN = set()
 # All of 127.0.0.0/8 is loopback. HAProxy connects from 127.0.0.1, and no outgoing connection has a port of the other addresses.
 BALANCER, FROM = "127.0.0.10", "127.0.0.1"
 GATEWAYS = {"gw1": "127.0.0.11", "gw2": "127.0.0.12", "gw3": "127.0.0.13"}
@@ -46,8 +47,13 @@ def program():
 
 
 def free_port(address):
-    with contextlib.closing(socket.create_server((address, 0))) as server:
-        return server.getsockname()[1]
+    """A port that nobody has, and that was given to nobody here."""
+    while True:
+        with contextlib.closing(socket.create_server((address, 0))) as server:
+            port = server.getsockname()[1]
+        if port not in GIVEN:
+            GIVEN.add(port)
+            return port
 
 
 def filled_in(file, changes):
@@ -91,7 +97,9 @@ class Gateway:
         log = self.stack.enter_context(open(self.folder / "log", "a"))
         self.child = self.stack.enter_context(process(command, stdout=subprocess.DEVNULL, stderr=log))
         eventually(f"{self.name}, ready", lambda: self.child.poll() is not None or self.ready())
-        assert self.child.poll() is None, (self.folder / "log").read_text()
+        if (ended := self.child.poll()) is not None:
+            lines = (self.folder / "log").read_text().splitlines()
+            sys.exit(f"{self.name} ended with {ended} before it was ready; the end of its log:\n" + "\n".join(lines[-5:]))
 
     def ready(self):
         with contextlib.suppress(OSError), contextlib.closing(http.client.HTTPConnection(self.address, self.http_port)) as asked:
