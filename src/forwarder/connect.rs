@@ -1,6 +1,7 @@
 //! A client asks for a connection.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::decisions::{Attempt, Refused};
@@ -30,10 +31,11 @@ impl Forwarder {
         originator: Option<SocketAddr>,
         pending: P,
     ) {
-        // In a box that is gone before the tunnel begins.
+        // Each in a box of its own: the first is gone before the tunnel begins, and a refusal has none of the second. A task is
+        // moved when it begins and when it ends, so it is small.
         let reached = Box::pin(self.reach(&session, requested, originator, pending)).await;
         if let Some(joined) = reached {
-            self.tunnel(&session, joined).await;
+            Box::pin(self.tunnel(&session, joined)).await;
         }
     }
 
@@ -47,8 +49,8 @@ impl Forwarder {
         let question = session.question(Connect::new(requested, originator));
         let place = self.tunnel_place(session);
         let judged = match &place {
-            Ok(_) => self.decisions.judge_to_dial(session, question).await,
-            Err(full) => Err(self.decisions.exhausted(session, &question, *full).await),
+            Ok(_) => pin!(self.decisions.judge_to_dial(session, question)).await,
+            Err(full) => Err(Box::pin(self.decisions.exhausted(session, &question, *full)).await),
         };
         let (permit, dialling) = match judged {
             Ok(judged) => judged,

@@ -1,6 +1,7 @@
 //! Every request is judged, and every judgement recorded before it has an effect.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -104,8 +105,9 @@ impl Decisions {
         session: &Session,
         question: Question<D>,
     ) -> Result<Permit<D>, Refused> {
-        let asked = self.ask(session, question).await?;
-        self.conclude(session, asked).await
+        // Pinned where it is made, here and below, for the same reason as in `policy::serve`.
+        let asked = pin!(self.ask(session, question)).await?;
+        pin!(self.conclude(session, asked)).await
     }
 
     /// As [`Decisions::judge`], for a connection that is to be made: with the permit comes a place among those that are made.
@@ -114,13 +116,13 @@ impl Decisions {
         session: &Session,
         question: Question<Connect>,
     ) -> Result<(Permit<Connect>, Counted), Refused> {
-        let mut asked = self.ask(session, question).await?;
+        let mut asked = pin!(self.ask(session, question)).await?;
         let place = session.dial_place(&self.judging().current().limits);
         if let Err(full) = &place {
             asked.judgement.refuse(full.refusal());
         }
         let forward = asked.id.clone();
-        let permit = self.conclude(session, asked).await?;
+        let permit = pin!(self.conclude(session, asked)).await?;
         match place {
             Ok(place) => Ok((permit, place)),
             Err(full) => Err(Refused {
@@ -175,8 +177,8 @@ impl Decisions {
             Err(refusal) => return asked(question.refused(refusal)),
         }
         asked(match D::ACTION {
-            Action::Listen => self.judging().judge_within(&current, question, LISTEN_PATIENCE).await,
-            _ => self.judging().judge(&current, question).await,
+            Action::Listen => Box::pin(self.judging().judge_within(&current, question, LISTEN_PATIENCE)).await,
+            _ => pin!(self.judging().judge(&current, question)).await,
         })
     }
 
@@ -187,16 +189,19 @@ impl Decisions {
             began,
             most,
         } = asked;
-        if let (Some(Refusal::Unreachable { why, reason }), Action::Connect) = (judgement.refusal(), D::ACTION) {
-            let failed = ConnectFailed::unresolved(&judgement.line(), *why, reason.clone(), super::millis(began));
-            let judged = self.publish(session, id, judgement, Waits::Within(most)).await;
-            if let (Some(failed), Err(refused)) = (failed, &judged) {
-                let subject = session.subject.with_forward(&refused.forward);
-                self.events().emit(&subject, &Event::ConnectFailed(Box::new(failed)));
+        let failed = match (judgement.refusal(), D::ACTION) {
+            (Some(Refusal::Unreachable { why, reason }), Action::Connect) => {
+                let failed = ConnectFailed::unresolved(&judgement.line(), *why, reason.clone(), super::millis(began));
+                failed.map(Box::new)
             }
-            return judged;
+            _ => None,
+        };
+        let judged = pin!(self.publish(session, id, judgement, Waits::Within(most))).await;
+        if let (Some(failed), Err(refused)) = (failed, &judged) {
+            let subject = session.subject.with_forward(&refused.forward);
+            self.events().emit(&subject, &Event::ConnectFailed(failed));
         }
-        self.publish(session, id, judgement, Waits::Within(most)).await
+        judged
     }
 
     /// Refuses because of a limit that is reached before anything is asked, and records it.
@@ -215,7 +220,7 @@ impl Decisions {
             Action::Listen => Waits::Within(MOST_SESSION_WAIT),
             _ => Waits::InPlace(MOST_WAIT),
         };
-        let refused = self.publish(session, forward.clone(), judgement, waits).await;
+        let refused = pin!(self.publish(session, forward.clone(), judgement, waits)).await;
         refused.err().unwrap_or_else(|| Refused {
             refusal: full.refusal(),
             forward,
@@ -230,11 +235,12 @@ impl Decisions {
         waits: Waits,
     ) -> Result<Permit<D>, Refused> {
         let Some(refusal) = judgement.refusal().cloned() else {
-            let recorded = judgement.record(self.events()).await;
+            let recorded = pin!(judgement.record(self.events())).await;
             return recorded.map_err(|refusal| Refused { refusal, forward: id });
         };
         let subject = judgement.subject().clone();
-        let forward = self.refuse(session, subject, &judgement.line(), waits).await;
+        let line = judgement.line();
+        let forward = pin!(self.refuse(session, subject, &line, waits)).await;
         Err(Refused { refusal, forward })
     }
 

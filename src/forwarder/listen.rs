@@ -1,5 +1,6 @@
 //! A client asks for a listener, and somebody connects to it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -143,10 +144,10 @@ impl Forwarder {
 
     /// Somebody connected to a listener: judge it, open a channel to the client, copy.
     async fn accepted<O: Opener>(&self, session: &Arc<Session>, listener: &Forward, accepted: Accepted, opener: O) {
-        // In a box that is gone before the tunnel begins.
+        // In boxes as in `connect`.
         let delivered = Box::pin(self.deliver(session, listener, accepted, opener)).await;
         if let Some(joined) = delivered {
-            self.tunnel(session, joined).await;
+            Box::pin(self.tunnel(session, joined)).await;
         }
     }
 
@@ -166,8 +167,8 @@ impl Forwarder {
         });
         let place = self.tunnel_place(session);
         let judged = match &place {
-            Ok(_) => self.decisions.judge(session, question).await,
-            Err(full) => Err(self.decisions.exhausted(session, &question, *full).await),
+            Ok(_) => pin!(self.decisions.judge(session, question)).await,
+            Err(full) => Err(Box::pin(self.decisions.exhausted(session, &question, *full)).await),
         };
         let permit = judged.ok()?;
         let attempt = Attempt::with(&permit);

@@ -20,6 +20,7 @@ mod question;
 mod reuse;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -101,7 +102,7 @@ impl Judge {
 
     /// Judges a request by what was in force when it came.
     pub async fn judge<D: Direction>(&self, current: &Arc<Current>, question: Question<D>) -> Judgement<D> {
-        self.judged(current, question, Occasion::Asked).await
+        pin!(self.judged(current, question, Occasion::Asked)).await
     }
 
     /// Judges a request, and gives up after `patience`: that is a failure to decide.
@@ -166,7 +167,7 @@ impl Judge {
         occasion: Occasion,
     ) -> Judgement<D> {
         let mut findings = Findings::of(&question.asked, occasion.again());
-        let outcome = self.weigh(current, &question, occasion, &mut findings).await;
+        let outcome = pin!(self.weigh(current, &question, occasion, &mut findings)).await;
         Judgement::new(question.subject(), findings, outcome)
     }
 
@@ -185,7 +186,7 @@ impl Judge {
         let endpoint = D::endpoint_of(&target);
         findings.target = Some(endpoint.clone());
         let request = Arc::new(question.request(endpoint, occasion));
-        let opinion = self.opinion(current, &request, question.verdicts.as_deref()).await;
+        let opinion = pin!(self.opinion(current, &request, question.verdicts.as_deref())).await;
         if let (Occasion::Asked, Some(witness), false) = (occasion, self.witness.get(), opinion.times.is_empty()) {
             witness.hear(&request, &opinion);
         }
@@ -237,7 +238,7 @@ impl Judge {
             findings,
             aside,
         };
-        let way = asked.way(target, weighing).await?;
+        let way = pin!(asked.way(target, weighing)).await?;
         let through = D::route(&way).map(|route| {
             terms.outbound.clone_from(&route.outbound);
             findings.outbound = Some(route.outbound.clone());

@@ -9,8 +9,12 @@ use crate::events::{Decided, Event, Events, Subject};
 use crate::request::Refusal;
 
 /// What came of a client's question. It permits nothing yet.
+///
+/// Its parts are in a box: it passes through a dozen hands, and would be copied into each.
 #[must_use = "nothing is decided before it is recorded"]
-pub struct Judgement<D: Direction> {
+pub struct Judgement<D: Direction>(Box<Parts<D>>);
+
+struct Parts<D: Direction> {
     subject: Subject,
     findings: Findings,
     outcome: Result<(Allowed, D::Way), Refusal>,
@@ -25,11 +29,11 @@ pub struct Explanation {
 
 impl<D: Direction> Judgement<D> {
     pub(super) fn new(subject: Subject, findings: Findings, outcome: Result<(Allowed, D::Way), Refusal>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             subject,
             findings,
             outcome,
-        }
+        }))
     }
 
     /// A refusal of a question that no policy has answered.
@@ -38,33 +42,33 @@ impl<D: Direction> Judgement<D> {
     }
 
     pub(super) fn with_target(mut self, target: Option<crate::request::Endpoint>) -> Self {
-        self.findings.target = target;
+        self.0.findings.target = target;
         self
     }
 
     /// Refuses what was allowed, for a reason that came up after it was judged; what was refused stays so.
     pub fn refuse(&mut self, refusal: Refusal) {
-        if self.outcome.is_ok() {
-            self.outcome = Err(refusal);
+        if self.0.outcome.is_ok() {
+            self.0.outcome = Err(refusal);
         }
     }
 
     /// Why it is refused, if it is.
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
-        self.outcome.as_ref().err()
+        self.0.outcome.as_ref().err()
     }
 
     /// Whom it is about.
     #[must_use]
     pub fn subject(&self) -> &Subject {
-        &self.subject
+        &self.0.subject
     }
 
     /// The line of the audit log.
     #[must_use]
     pub fn line(&self) -> Decided {
-        self.findings.line(self.refusal())
+        self.0.findings.line(self.refusal())
     }
 
     /// Writes the line. What was allowed is permitted once its line is in the log: there is no other way to a permit.
@@ -73,26 +77,28 @@ impl<D: Direction> Judgement<D> {
     /// The refusal, or that the log cannot be written.
     pub async fn record(self, events: &Events) -> Result<Permit<D>, Refusal> {
         let event = Event::ForwardDecided(Box::new(self.line()));
-        let (allowed, way) = match self.outcome {
+        let Parts { subject, outcome, .. } = *self.0;
+        let (allowed, way) = match outcome {
             Ok(allowed) => allowed,
             Err(refusal) => {
-                events.emit(&self.subject, &event);
+                events.emit(&subject, &event);
                 return Err(refusal);
             }
         };
-        match events.emit_surely(&self.subject, &event).confirmed().await {
+        match events.emit_surely(&subject, &event).confirmed().await {
             true => Ok(Permit::new(allowed, way)),
             false => Err(unrecorded()),
         }
     }
 
     pub(super) fn explained(self) -> Explanation {
-        let (outcome, addresses) = match self.outcome {
+        let Parts { findings, outcome, .. } = *self.0;
+        let (outcome, addresses) = match outcome {
             Ok((allowed, way)) => (Ok(allowed), D::addresses(&way)),
             Err(refusal) => (Err(refusal), Vec::new()),
         };
         Explanation {
-            findings: self.findings,
+            findings,
             outcome,
             addresses,
         }
