@@ -25,11 +25,11 @@ class Target:
 
 
 class Session:
-    """One `ssh -N -L` to a server; `port` leads to the target."""
+    """One `ssh -N -L` to a server; `port` leads to the target, or to another port of loopback."""
 
-    def __init__(self, house, server, cipher):
+    def __init__(self, house, server, cipher, far=None):
         self.port = free_port()
-        forward = f"{self.port}:127.0.0.1:{house.target_port}"
+        forward = f"{self.port}:127.0.0.1:{far or house.target_port}"
         self.process = subprocess.Popen(ssh(house, server, "-N", "-c", cipher, "-L", forward))
         wait_for(self.port)
 

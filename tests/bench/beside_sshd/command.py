@@ -36,8 +36,13 @@ def main(about):
     table = Table("the other build" if options.against else "sshd", asked=not options.against)
     extra = {}
     with tempfile.TemporaryDirectory() as folder:
-        house = House(folder, binary, target.port, options.against)
+        house = House(folder, target.port)
         try:
+            house.portreeve(binary)
+            if options.against:
+                house.portreeve(os.path.abspath(options.against), "other")
+            else:
+                house.sshd()
             for part in parts:
                 extra[part] = globals()[part](house, crowd, options, table)
         finally:

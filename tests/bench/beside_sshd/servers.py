@@ -86,7 +86,7 @@ def ended(pid):
 
 
 class House:
-    """A folder with the keys, and the two servers that use them: portreeve, and sshd or another build."""
+    """A folder with the keys, and the servers that use them."""
 
     LIMITS = (
         "sessions = 20000\nsessions-per-user = 20000\nunauthenticated = 2000\nunauthenticated-per-source = 2000\n"
@@ -95,7 +95,7 @@ class House:
     )
     STARTUPS = "5000"
 
-    def __init__(self, folder, binary, target_port, against=None):
+    def __init__(self, folder, target_port):
         self.folder, self.target_port = folder, target_port
         self.key = f"{folder}/key"
         for name in ("key", "host"):
@@ -103,10 +103,8 @@ class House:
         self.line = pathlib.Path(f"{folder}/key.pub").read_text().strip()
         self.user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
         self.servers = []
-        self.servers.append(self.portreeve("portreeve", binary))
-        self.servers.append(self.portreeve("other", os.path.abspath(against)) if against else self.sshd())
 
-    def portreeve(self, name, binary):
+    def portreeve(self, binary, name="portreeve"):
         port, config = free_port(), f"{self.folder}/{name}.toml"
         rules = (
             f'{{ name = "target", actions = "connect", ports = {self.target_port}, outcome = "allow" }}, '
@@ -122,7 +120,7 @@ class House:
         # What it keeps is its own.
         own = [f"{variable}={self.folder}/{name}" for variable in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR")]
         os.makedirs(f"{self.folder}/{name}", mode=0o700)
-        return Server(name, ["env", *own, binary, "serve", "--config", config], port)
+        return self.start(name, ["env", *own, binary, "serve", "--config", config], port)
 
     def sshd(self):
         port, keys = free_port(), f"{self.folder}/authorized_keys"
@@ -134,7 +132,11 @@ class House:
         }
         os.makedirs("/run/sshd", exist_ok=True)
         command = [shutil.which("sshd", path="/usr/sbin:/usr/local/sbin") or "sshd", "-D", "-f", "/dev/null"]
-        return Server("sshd", command + [f"-o{name}={value}" for name, value in options.items()], port)
+        return self.start("sshd", command + [f"-o{name}={value}" for name, value in options.items()], port)
+
+    def start(self, name, command, port):
+        self.servers.append(Server(name, command, port))
+        return self.servers[-1]
 
     def stop(self):
         for server in self.servers:
