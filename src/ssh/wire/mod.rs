@@ -39,6 +39,13 @@
 //! next one, and before the next read at the latest: the session always reads before it rests. While channels with stalled
 //! targets are granted two bytes at a time, these grants are written together: once all of the last round were answered if a
 //! channel depends on it, else with the next write or after a pause.
+//!
+//! # How it saves 40 ms of a login
+//!
+//! Clients log in with Nagle's algorithm (RFC 896; OpenSSH turns it off later): a second small message leaves once the first is
+//! acknowledged. The system acknowledges what a server reads with what it answers next, or after 40 ms. A client's first message
+//! of the key exchange has no answer of its own, so the next one came so much later. While a client logs in, each read is
+//! acknowledged at once (`TCP_QUICKACK`, tcp(7)).
 
 mod ahead;
 mod opening;
@@ -49,6 +56,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::net::sockopt::set_tcp_quickack;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -67,6 +75,8 @@ pub(super) struct Wire {
     ahead: Ahead,
     flows: Flows,
     opening: Opening,
+    /// So many reads are still acknowledged at once.
+    at_once: u8,
     outbox: Outbox,
     silence: Silence,
     /// What the gate was told to wait for.
@@ -85,6 +95,7 @@ impl Wire {
             ahead: Ahead::default(),
             flows,
             opening: Opening::default(),
+            at_once: READS_OF_A_LOGIN,
             outbox: Outbox::default(),
             silence: Silence::new(patience),
             told: 0,
@@ -119,6 +130,11 @@ impl Wire {
             match found {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 found => {
+                    if let Some(fewer) = self.at_once.checked_sub(1) {
+                        self.at_once = fewer;
+                        // Without it the client merely waits longer.
+                        let _ = set_tcp_quickack(&self.stream, true);
+                    }
                     self.silence.end();
                     self.opening.hears(buffer.filled().get(before..).unwrap_or_default());
                     return Poll::Ready(found.map(drop));
@@ -329,6 +345,8 @@ fn unread() -> io::Error {
 const MOST_UNREAD: usize = 4 << 20;
 /// The packet that grants a window, in the ciphers that are offered: length, padded to 16, and the tag of the cipher or MAC.
 const GRANTS: [usize; 3] = [4 + 16 + 16, 4 + 16 + 32, 4 + 16 + 64];
+/// A login takes some ten, and some more where several keys are offered.
+const READS_OF_A_LOGIN: u8 = 32;
 /// To copy it costs less than a write of its own.
 const LITTLE: usize = 4 << 10;
 

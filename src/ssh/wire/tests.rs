@@ -4,6 +4,7 @@ use std::net;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use rustix::net::sockopt::tcp_quickack;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -230,4 +231,28 @@ async fn the_new_keys_for_libssh_leave_with_what_follows_them() {
     wire.write_all(b"algorithms").await.unwrap();
     read_nothing(&mut wire).await;
     assert_eq!(arrived(&client), [&*reply, &keys, b"algorithms"].concat());
+}
+
+#[tokio::test]
+async fn what_is_read_first_is_acknowledged_at_once() {
+    let (mut wire, mut client, _cut) = connected().await;
+    let mut buffer = [0; 8];
+    let mut round = async || {
+        // An answer tells the system that it may wait for the next one.
+        wire.write_all(b"answered").await.unwrap();
+        wire.flush().await.unwrap();
+        client.write_all(b"question").unwrap();
+        let read = wire.read_exact(&mut buffer);
+        timeout(PATIENCE, read).await.unwrap().unwrap();
+        tcp_quickack(&wire.stream).unwrap()
+    };
+    for number in 0..READS_OF_A_LOGIN {
+        assert!(round().await, "read {number}");
+    }
+    for _ in 0..READS_OF_A_LOGIN {
+        if !round().await {
+            return;
+        }
+    }
+    panic!("it never ended");
 }
