@@ -47,7 +47,7 @@ def program():
 
 
 def free_port(address):
-    """A port that nobody has, and that was given to nobody here."""
+    """A free port, never the same one twice."""
     while True:
         with contextlib.closing(socket.create_server((address, 0))) as server:
             port = server.getsockname()[1]

@@ -10,7 +10,7 @@ use crate::request::Refusal;
 
 /// What came of a client's question. It permits nothing yet.
 ///
-/// Its parts are in a box: it passes through a dozen hands, and would be copied into each.
+/// Its parts are in a box, because it is moved a dozen times on its way to the record.
 #[must_use = "nothing is decided before it is recorded"]
 pub struct Judgement<D: Direction>(Box<Parts<D>>);
 

@@ -42,9 +42,9 @@
 //!
 //! # How it saves 40 ms of a login
 //!
-//! Clients log in with Nagle's algorithm (RFC 896; OpenSSH turns it off later): a second small message leaves once the first is
-//! acknowledged. The system acknowledges what a server reads with what it answers next, or after 40 ms. A client's first message
-//! of the key exchange has no answer of its own, so the next one came so much later. While a client logs in, each read is
+//! Clients log in with Nagle's algorithm (RFC 896; OpenSSH turns it off later): they send a second small message only after the
+//! first was acknowledged. Linux acknowledges data with the server's next answer, or after 40 ms. A client's first message of the
+//! key exchange gets no answer, so its second one would wait for 40 ms. The first reads of a connection are therefore
 //! acknowledged at once (`TCP_QUICKACK`, tcp(7)).
 
 mod ahead;
@@ -75,7 +75,7 @@ pub(super) struct Wire {
     ahead: Ahead,
     flows: Flows,
     opening: Opening,
-    /// So many reads are still acknowledged at once.
+    /// How many more reads are acknowledged at once.
     at_once: u8,
     outbox: Outbox,
     silence: Silence,
@@ -345,7 +345,7 @@ fn unread() -> io::Error {
 const MOST_UNREAD: usize = 4 << 20;
 /// The packet that grants a window, in the ciphers that are offered: length, padded to 16, and the tag of the cipher or MAC.
 const GRANTS: [usize; 3] = [4 + 16 + 16, 4 + 16 + 32, 4 + 16 + 64];
-/// A login takes some ten, and some more where several keys are offered.
+/// A login takes about ten, and a few more if the client offers several keys.
 const READS_OF_A_LOGIN: u8 = 32;
 /// To copy it costs less than a write of its own.
 const LITTLE: usize = 4 << 10;
