@@ -55,8 +55,7 @@ struct Count {
     window_at_least: u64,
     /// Up to which byte the client may be sent, as it granted last.
     edge: u64,
-    /// The same as it granted first, and when.
-    first: Option<(u64, Instant)>,
+    first: Option<First>,
     /// What may be on its way beside others.
     limit: u64,
     /// Where less would never be granted anew.
@@ -69,6 +68,16 @@ struct Count {
     lately: [u64; 4],
     /// Bytes on their way whose time is taken, oldest first.
     timed: VecDeque<Timed>,
+}
+
+/// The client's first grant.
+#[derive(Clone, Copy)]
+struct First {
+    when: Instant,
+    /// Bytes that the session had been given.
+    given: u64,
+    /// Up to which byte the client could be sent from then on.
+    edge: u64,
 }
 
 /// A byte whose way is timed.
@@ -206,11 +215,16 @@ impl Count {
 
     fn granted(&mut self, window: u64, now: Instant) {
         let edge = self.given + window;
-        let Some((first_edge, first_time)) = self.first else {
-            self.first = Some((edge, now));
+        let Some(first) = self.first else {
+            let first = First {
+                when: now,
+                given: self.given,
+                edge,
+            };
+            self.first = Some(first);
             self.edge = edge;
             self.window_at_least = self.given.max(window);
-            self.window = self.full_window(edge, 1);
+            self.window = self.full_window(first, 1);
             self.ahead = self.window - window + self.sent.saturating_sub(self.given);
             // What was enough for this grant is enough for the next.
             self.limit = self.least.max(self.sent) + (self.window - self.window_at_least);
@@ -222,10 +236,10 @@ impl Count {
         let (before, known) = (self.window, self.step);
         let step = known.map_or(at_once, |least| least.min(at_once));
         self.step = Some(step);
-        self.window = self.full_window(first_edge, step);
+        self.window = self.full_window(first, step);
         self.ahead = self.window - window + self.sent.saturating_sub(self.given);
         if known.is_none() {
-            self.arrived(first_edge.saturating_sub(self.window), first_time);
+            self.arrived(first.edge.saturating_sub(self.window), first.when);
         } else if self.window > before + UNEVEN {
             // Bytes were taken for arrived that were not.
             self.shortest = Duration::MAX;
@@ -235,9 +249,14 @@ impl Count {
         }
     }
 
-    /// The full window of a client that granted up to that byte at first, and grants at least so much at once.
-    fn full_window(&self, first_edge: u64, step: u64) -> u64 {
-        let at_most = first_edge.saturating_sub(step).max(self.window_at_least);
+    /// The full window of a client that granted like that at first, and grants at least so much at once.
+    fn full_window(&self, first: First, step: u64) -> u64 {
+        let at_most = first.edge.saturating_sub(step).max(self.window_at_least);
+        // A client that comes late with its first grant grants all that it was sent until then.
+        let at_least = first.edge.saturating_sub(first.given).max(self.window_at_least);
+        if (at_least..=at_most.saturating_add(UNEVEN)).contains(&USUAL) {
+            return USUAL;
+        }
         // Most clients use a power of two, and not every step is of the same size.
         let round = 1 << at_most.max(1).ilog2();
         match (self.window_at_least..=at_most).contains(&round) && at_most - round <= UNEVEN {
@@ -301,6 +320,8 @@ const STEP: u64 = 96 << 10;
 const PACKET: usize = 32 << 10;
 /// Such a step and a packet: with less it would never grant anew.
 const LEAST: u64 = STEP + PACKET as u64;
+/// The window of OpenSSH's client (`CHAN_TCP_WINDOW_DEFAULT` in `channels.h`), and of most others.
+const USUAL: u64 = 2 << 20;
 /// By how much a client's first step is larger than its least: a packet.
 const UNEVEN: u64 = PACKET as u64;
 /// Bytes from one that is timed to the next; with a great many on their way, a 64th of those.

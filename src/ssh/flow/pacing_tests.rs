@@ -132,6 +132,21 @@ fn beside_another_little_is_on_its_way_and_no_speed_is_lost() {
 }
 
 #[test]
+fn a_late_first_grant_does_not_hide_the_usual_window() {
+    // What OpenSSH's client granted first, of eight packets: after more than [`FIRST_PATIENCE`], and what is usual.
+    for first in [7 * PIECE, 229_375, 98_304] {
+        let (mut count, now) = (Count::default(), Instant::now());
+        count.sends(8 * PACKET, now);
+        count.given = 8 * PIECE;
+        count.granted(USUAL - count.given + first, now);
+        count.sends(4 * PACKET, now);
+        count.given += 4 * PIECE;
+        count.granted(USUAL - count.given + first + 98_304, now);
+        assert_eq!(count.window, USUAL, "after {first}");
+    }
+}
+
+#[test]
 fn others_are_those_who_were_heard_a_moment_ago() {
     let (company, now) = (company(), Instant::now());
     assert!(company.has_another(1, now));
