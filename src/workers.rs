@@ -182,7 +182,7 @@ const SOON: Duration = Duration::from_millis(1);
 const LITTLE: usize = 4 << 10;
 /// How long a client counts as waiting after a small message.
 const PRESENCE: Duration = Duration::from_millis(100);
-/// The system makes some 60 microseconds more of it. Longer rests save little more, and new connections wait for them.
+/// The system makes some 70 microseconds more of it. Longer rests save little more, and new connections wait for them.
 const REST: Duration = Duration::from_micros(150);
 
 struct Counted(Arc<AtomicUsize>);

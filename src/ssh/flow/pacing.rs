@@ -252,9 +252,9 @@ impl Count {
     /// The full window of a client that granted like that at first, and grants at least so much at once.
     fn full_window(&self, first: First, step: u64) -> u64 {
         let at_most = first.edge.saturating_sub(step).max(self.window_at_least);
-        // A client that comes late with its first grant grants all that it was sent until then.
+        // A client that was sent more before its first grant may have granted all of that at once.
         let at_least = first.edge.saturating_sub(first.given).max(self.window_at_least);
-        if (at_least..=at_most.saturating_add(UNEVEN)).contains(&USUAL) {
+        if first.given > FIRST && (at_least..=at_most.saturating_add(UNEVEN)).contains(&USUAL) {
             return USUAL;
         }
         // Most clients use a power of two, and not every step is of the same size.

@@ -100,7 +100,15 @@ fn a_tunnel_alone_fills_the_window() {
 #[test]
 fn beside_another_little_is_on_its_way_and_no_speed_is_lost() {
     // OpenSSH's window, libssh's, and others.
-    for window in [2 << 20, 1_280_000, (2 << 20) - 1, 1_100_000, 200_000, 10 << 20] {
+    for window in [
+        2 << 20,
+        1_280_000,
+        (2 << 20) - 1,
+        2_150_000,
+        1_100_000,
+        200_000,
+        10 << 20,
+    ] {
         // OpenSSH's step, those of clients that grant at once what they took, a tenth of the window, and a half.
         for step in [96 << 10, 8 << 10, 32 << 10, 200 << 10, 1 << 20] {
             // Way there in microseconds, and bytes a millisecond.
