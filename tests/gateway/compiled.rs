@@ -9,7 +9,7 @@ use portreeve::policy::Compiler;
 use tempfile::TempDir;
 
 use crate::guests::{Guest, allows, denies};
-use crate::harness::{Running, Server, Setup, compiler, ping};
+use crate::harness::{Running, Server, Setup, compiler, install_script, ping};
 
 /// A compiler that cannot compile anything, so that what starts was compiled before.
 fn none() -> Compiler {
@@ -142,11 +142,10 @@ fn a_compiler_that_is_killed_rejects_the_policy() {
     let script = folder.path().join("compiler");
     let program = env!("CARGO_BIN_EXE_portreeve");
     let text = format!(
-        "#!/bin/sh\n[ -e {0}/kill ] && kill -9 $$\nexec {program} \"$@\"\n",
+        "[ -e {0}/kill ] && kill -9 $$\nexec {program} \"$@\"",
         folder.path().display()
     );
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    install_script(&text, &script);
     let gateway = kept_in(&folder.path().join("policies"))
         .compiler(Compiler::program(script))
         .start();

@@ -313,6 +313,24 @@ file = "{audit}"
     }
 }
 
+/// Puts a copy of a program in `program`, at once and executable.
+///
+/// Another process writes it: a file that this one has open for writing is open for a moment in each process that
+/// another test starts just then, and the system runs no program that somebody can write (`ETXTBSY`, execve(2)).
+pub fn install(from: &Path, program: &Path) {
+    let next = program.with_extension("next");
+    let copied = Command::new("install").args(["-m", "755"]).args([from, &next]).status();
+    assert!(copied.expect("`install` of coreutils").success());
+    fs::rename(next, program).expect("the program's place");
+}
+
+/// Puts a shell script in `program`, as [`install`] does.
+pub fn install_script(text: &str, program: &Path) {
+    let source = program.with_extension("sh");
+    fs::write(&source, format!("#!/bin/sh\n{text}\n")).expect("a script");
+    install(&source, program);
+}
+
 /// What the program says first.
 fn listens(child: &mut Child) -> SocketAddr {
     let mut line = String::new();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,13 +13,15 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::harness::{Process, Server, Setup, eventually, ping, signal};
+use crate::harness::{Process, Server, Setup, eventually, install, install_script, ping, signal};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_portreeve");
 
 /// A gateway whose program is a copy in its folder, and which waits long for what is open.
 fn upgradable() -> Setup {
     let setup = Setup::allowing();
     let program = setup.path("program");
-    fs::copy(env!("CARGO_BIN_EXE_portreeve"), &program).unwrap();
+    install(PROGRAM.as_ref(), &program);
     setup.program(&program)
 }
 
@@ -29,16 +31,11 @@ fn patient() -> Setup {
 
 /// Puts another build of the program in the place of the one that was started.
 fn replace_program(gateway: &Process) {
-    let next = gateway.path("program.next");
-    fs::copy(env!("CARGO_BIN_EXE_portreeve"), &next).unwrap();
-    fs::rename(next, gateway.path("program")).unwrap();
+    install(PROGRAM.as_ref(), &gateway.path("program"));
 }
 
 fn replace_program_by_script(gateway: &Process, script: &str) {
-    let next = gateway.path("program.next");
-    fs::write(&next, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&next, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::rename(next, gateway.path("program")).unwrap();
+    install_script(script, &gateway.path("program"));
 }
 
 /// Upgrades the process that serves now, and answers the audit line of what came of it.
