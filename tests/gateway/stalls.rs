@@ -285,6 +285,8 @@ fn a_target_that_is_slow_is_not_stalled() {
 #[test]
 fn what_a_stalled_target_is_sent_is_bounded() {
     const BOUND: usize = 1 << 20;
+    // An eighth may wait before a tunnel counts as full, and until half of that is gone it is given next to nothing.
+    const LEAST: usize = BOUND / 16;
     let gateway = Setup::allowing().tables("[limits]\ntunnel-buffer = \"1MiB\"").start();
     let (proxy, sink) = (gateway.dynamic(), sink());
     let (mut pushers, mut stuck) = (Vec::new(), Stalled::new());
@@ -299,7 +301,7 @@ fn what_a_stalled_target_is_sent_is_bounded() {
                 (gateway.open() == count).then(|| gateway.buffered())
             });
             assert!(held <= count * BOUND, "{held} bytes for {count} targets");
-            (held >= count * BOUND / 8).then_some(())
+            (held >= count * LEAST).then_some(())
         });
     }
     drop((pushers, stuck));
