@@ -7,6 +7,7 @@
     clippy::cast_possible_truncation,
     unreachable_pub,
     dead_code,
+    unused_imports,
     reason = "a test that cannot go on should say so and stop; the harness serves two suites"
 )]
 
@@ -14,7 +15,7 @@
 mod abi;
 #[path = "../gateway/guests.rs"]
 mod guests;
-#[path = "../gateway/harness.rs"]
+#[path = "../gateway/harness/mod.rs"]
 mod harness;
 #[path = "../gateway/misdeeds.rs"]
 mod misdeeds;
