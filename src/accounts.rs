@@ -24,7 +24,7 @@ use crate::config::{Config, Fault, Secret};
 use crate::request::{Credential, Fact, Principal};
 
 pub(crate) use refused::{NotIn, Refused};
-pub(crate) use standing::{Answer, Rights, Standing};
+pub(crate) use standing::{Recheck, Rights, Standing};
 
 /// The users who may log in, as configured.
 #[derive(Clone)]

@@ -59,7 +59,7 @@ pub(crate) struct Explain {
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct Explained {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     #[serde(flatten)]
@@ -150,10 +150,10 @@ pub(crate) async fn run(question: Explain) -> u8 {
         answers.push(answer(key, &judge.explain(supposed).await));
     }
     let strictest = answers.iter().max_by_key(|answer| answer.code());
-    let code = strictest.map_or(UNDECIDED, Answer::code);
+    let code = strictest.map_or(UNDECIDED, Explained::code);
     let text = match question.json {
         true => document(strictest, &answers),
-        false => answers.iter().map(Answer::text).collect::<Vec<_>>().join("\n"),
+        false => answers.iter().map(Explained::text).collect::<Vec<_>>().join("\n"),
     };
     match say::print(&text) {
         say::DONE => code,
@@ -188,7 +188,7 @@ impl Explain {
 }
 
 /// The answer that the exit code stands for, with all of them under `answers`.
-fn document(strictest: Option<&Answer>, answers: &[Answer]) -> String {
+fn document(strictest: Option<&Explained>, answers: &[Explained]) -> String {
     let mut value = serde_json::to_value(strictest).unwrap_or_default();
     if let Some(object) = value.as_object_mut() {
         object.insert("ok".to_owned(), true.into());
@@ -210,9 +210,9 @@ fn requested(text: &str) -> Option<Requested> {
     })
 }
 
-fn answer(key: Option<String>, explanation: &Explanation) -> Answer {
+fn answer(key: Option<String>, explanation: &Explanation) -> Explained {
     let refusal = explanation.outcome().err();
-    Answer {
+    Explained {
         key,
         decided: explanation.line(),
         dials: explanation.addresses().to_vec(),
@@ -220,7 +220,7 @@ fn answer(key: Option<String>, explanation: &Explanation) -> Answer {
     }
 }
 
-impl Answer {
+impl Explained {
     fn code(&self) -> u8 {
         match self.decided.verdict {
             VerdictWord::Allow | VerdictWord::Rewrite => 0,

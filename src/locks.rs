@@ -72,10 +72,10 @@ pub enum LocksError {
 
 /// Who is locked out. Clones are one.
 #[derive(Clone, Default)]
-pub(crate) struct Locks(Arc<Kept>);
+pub(crate) struct Locks(Arc<LockTable>);
 
 #[derive(Default)]
-struct Kept {
+struct LockTable {
     /// None: they do not outlive the process.
     path: Option<PathBuf>,
     locks: Mutex<BTreeMap<String, Arc<Lock>>>,
@@ -92,7 +92,7 @@ impl Locks {
     /// If it cannot be read or understood.
     pub(crate) fn read(path: Option<PathBuf>) -> Result<Self, LocksError> {
         let locks = path.as_deref().map(read).transpose()?.unwrap_or_default();
-        Ok(Self(Arc::new(Kept {
+        Ok(Self(Arc::new(LockTable {
             kept: Mutex::new(locks.keys().cloned().collect()),
             locks: Mutex::new(locks),
             changing: Mutex::default(),

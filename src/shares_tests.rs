@@ -1,3 +1,5 @@
+//! How something scarce is shared among users.
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 

@@ -45,7 +45,7 @@ pub struct Rights {
 
 /// What came of asking again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Recheck {
     /// The user may still log in. True if that now gives something else than before.
     Stands(bool),
     /// The user may no longer log in, and why.
@@ -111,15 +111,15 @@ impl Standing {
     }
 
     /// Asks again unless the last answer [is current](Self::is_current).
-    pub async fn ask(self: &Arc<Self>, accounts: &Arc<Accounts>) -> Answer {
+    pub async fn ask(self: &Arc<Self>, accounts: &Arc<Accounts>) -> Recheck {
         if self.is_current(accounts) {
-            return Answer::Stands(false);
+            return Recheck::Stands(false);
         }
         self.ask_again(accounts).await
     }
 
     /// Asks again. Only an answer that the user may log in changes what the login gives.
-    pub async fn ask_again(self: &Arc<Self>, accounts: &Arc<Accounts>) -> Answer {
+    pub async fn ask_again(self: &Arc<Self>, accounts: &Arc<Accounts>) -> Recheck {
         let _turn = self.asking.lock().await;
         let answer = if accounts.read_files() {
             let (standing, accounts) = (Arc::clone(self), Arc::clone(accounts));
@@ -135,9 +135,9 @@ impl Standing {
         self.in_doubt
             .store(matches!(answer, Err(NotIn::Unsure(_))), Ordering::Relaxed);
         match answer {
-            Ok(admitted) => Answer::Stands(self.renew(admitted, accounts)),
-            Err(NotIn::Refused(reason)) => Answer::Gone(reason),
-            Err(NotIn::Unsure(reason)) => Answer::Unsure(reason),
+            Ok(admitted) => Recheck::Stands(self.renew(admitted, accounts)),
+            Err(NotIn::Refused(reason)) => Recheck::Gone(reason),
+            Err(NotIn::Unsure(reason)) => Recheck::Unsure(reason),
         }
     }
 

@@ -61,12 +61,12 @@ fn certificate() -> Presented {
 }
 
 /// In one word, what asking again came to.
-fn word(answer: &Answer) -> &'static str {
+fn word(answer: &Recheck) -> &'static str {
     match answer {
-        Answer::Stands(false) => "same",
-        Answer::Stands(true) => "changed",
-        Answer::Gone(_) => "gone",
-        Answer::Unsure(_) => "unsure",
+        Recheck::Stands(false) => "same",
+        Recheck::Stands(true) => "changed",
+        Recheck::Gone(_) => "gone",
+        Recheck::Unsure(_) => "unsure",
     }
 }
 
@@ -249,15 +249,15 @@ async fn what_a_new_request_finds_out_is_still_to_be_judged() {
     assert!(!standing.is_to_be_judged(), "nothing was open before");
     let now = with_group("web");
     // A request comes first.
-    assert_eq!(standing.ask(&now).await, Answer::Stands(true));
+    assert_eq!(standing.ask(&now).await, Recheck::Stands(true));
     assert_eq!(
         standing.ask_again(&now).await,
-        Answer::Stands(false),
+        Recheck::Stands(false),
         "whoever asks next hears nothing new"
     );
     assert!(standing.is_to_be_judged());
     assert!(standing.takes_up_judging(), "and judges what is open all the same");
     assert!(!standing.takes_up_judging(), "once");
-    assert_eq!(standing.ask_again(&with_group("web")).await, Answer::Stands(false));
+    assert_eq!(standing.ask_again(&with_group("web")).await, Recheck::Stands(false));
     assert!(!standing.is_to_be_judged(), "nothing changed");
 }

@@ -23,14 +23,14 @@ pub struct Audit(Arc<Way>);
 
 /// With the last of them the thread ends, too.
 struct Way {
-    shared: Arc<Shared>,
+    shared: Arc<Pipeline>,
     /// Whether the thread lives; nothing ever comes from it.
     writer: Mutex<mpsc::Receiver<Infallible>>,
     pulse: Pulse,
 }
 
 /// What those who record share with the thread that writes.
-pub(super) struct Shared {
+pub(super) struct Pipeline {
     pub(super) queue: Queue,
     pub(super) state: State,
 }
@@ -75,7 +75,7 @@ pub enum Haste {
 
 /// Resolves when the line is in the log.
 pub struct Written<'a> {
-    shared: &'a Shared,
+    shared: &'a Pipeline,
     done: Option<oneshot::Receiver<()>>,
 }
 
@@ -111,7 +111,7 @@ impl Audit {
         } else if let Err(error) = opened {
             tracing::warn!(%error, "the audit log cannot be opened; it is not required, so forwards go on");
         }
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(Pipeline {
             queue: Queue::default(),
             state: State {
                 required: config.required,
@@ -222,7 +222,7 @@ impl Audit {
     }
 
     fn send(&self, line: Vec<u8>, haste: Haste, waiter: Option<Waiter>) {
-        let Shared { queue, state, .. } = &*self.0.shared;
+        let Pipeline { queue, state, .. } = &*self.0.shared;
         if !state.required && state.waiting.load(Ordering::Acquire) >= 2 * BACKLOG {
             state.tally.dropped.fetch_add(1, Ordering::Relaxed);
             if state.dropped.fetch_add(1, Ordering::AcqRel) == 0 {

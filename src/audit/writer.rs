@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
-use super::sink::Shared;
+use super::sink::Pipeline;
 use super::target::{Target, Written};
 use super::waiter::{Waiter, confirm};
 
 /// The thread that writes the log.
 pub(super) struct Writer {
     target: Target,
-    shared: Arc<Shared>,
+    shared: Arc<Pipeline>,
     batch: Batch,
     /// Dropped with the thread, so that whoever waits for its end need not wait without end.
     _alive: mpsc::Sender<Infallible>,
@@ -30,7 +30,7 @@ struct Batch {
 }
 
 impl Writer {
-    pub(super) fn new(target: Target, shared: Arc<Shared>, alive: mpsc::Sender<Infallible>) -> Self {
+    pub(super) fn new(target: Target, shared: Arc<Pipeline>, alive: mpsc::Sender<Infallible>) -> Self {
         Self {
             target,
             shared,

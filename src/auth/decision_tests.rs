@@ -1,3 +1,5 @@
+//! Which keys and certificates let in, and with what rights.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 

@@ -1,3 +1,5 @@
+//! Which key files are read: owners, modes and links, as `StrictModes` of OpenSSH.
+
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 

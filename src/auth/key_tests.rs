@@ -1,3 +1,5 @@
+//! Keys as bytes: their one encoding and their fingerprints.
+
 use super::*;
 use crate::auth::keygen::{Keygen, blob};
 use crate::auth::line::{LineError, parse_line};

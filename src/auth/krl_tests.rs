@@ -1,3 +1,5 @@
+//! Revocation lists as `ssh-keygen -k` makes them, whole and broken.
+
 use super::*;
 use crate::auth::keygen::Keygen;
 

@@ -1,3 +1,5 @@
+//! The lines of `authorized_keys` and their options.
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use jiff::Timestamp;

@@ -1,3 +1,5 @@
+//! Keys and certificates that a list revokes.
+
 use super::*;
 use crate::auth::keygen::{Keygen, blob, read};
 

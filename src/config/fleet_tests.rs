@@ -1,3 +1,5 @@
+//! The tables of a fleet: `[fleet]` and `[oci]`.
+
 use std::time::Duration;
 
 use super::*;

@@ -163,7 +163,7 @@ impl Confinement {
         drop(command);
         let child = child
             .map_err(|error| Failed::Broken(format!("cannot start the compiler ({}): {error}", program.display())))?;
-        let mut child = Ended(child);
+        let mut child = OwnedChild(child);
         let words = collect(child.0.stderr.take());
         // The end of its error output is its own end.
         let words = match words.recv_timeout(self.patience * BUSY) {
@@ -194,9 +194,9 @@ impl Confinement {
 }
 
 /// A process that does not outlive this value.
-struct Ended(Child);
+struct OwnedChild(Child);
 
-impl Ended {
+impl OwnedChild {
     /// After its output ended there is nothing left for it to do.
     fn status(&mut self) -> Option<ExitStatus> {
         for _ in 0..100 {
@@ -209,7 +209,7 @@ impl Ended {
     }
 }
 
-impl Drop for Ended {
+impl Drop for OwnedChild {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

@@ -16,7 +16,7 @@ use crate::config;
 use crate::gateway::control_socket;
 
 /// What came back.
-pub(crate) struct Answer {
+pub(crate) struct Response {
     /// Whether the status says success.
     pub(crate) ok: bool,
     pub(crate) body: Value,
@@ -48,24 +48,24 @@ pub(crate) fn socket(path: Option<&Path>, config: Option<&Path>) -> Result<PathB
     path.ok_or_else(|| "no home directory: set HOME, or give the control socket with --socket".to_owned())
 }
 
-pub(crate) async fn get(socket: &Path, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
+pub(crate) async fn get(socket: &Path, path: &str, query: &[(&str, &str)]) -> Result<Response, Failure> {
     let query = url_query(query);
     send(socket, Method::GET, &format!("{path}{query}"), Bytes::new()).await
 }
 
-pub(crate) async fn post(socket: &Path, path: &str, body: &Value) -> Result<Answer, Failure> {
+pub(crate) async fn post(socket: &Path, path: &str, body: &Value) -> Result<Response, Failure> {
     send(socket, Method::POST, path, body.to_string().into()).await
 }
 
-pub(crate) async fn put(socket: &Path, path: &str, body: &Value) -> Result<Answer, Failure> {
+pub(crate) async fn put(socket: &Path, path: &str, body: &Value) -> Result<Response, Failure> {
     send(socket, Method::PUT, path, body.to_string().into()).await
 }
 
-pub(crate) async fn delete(socket: &Path, path: &str) -> Result<Answer, Failure> {
+pub(crate) async fn delete(socket: &Path, path: &str) -> Result<Response, Failure> {
     send(socket, Method::DELETE, path, Bytes::new()).await
 }
 
-async fn send(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Answer, Failure> {
+async fn send(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Response, Failure> {
     let asked = timeout(PATIENCE, exchange(socket, method, path, body)).await;
     asked.unwrap_or_else(|_| Err(Failure::Unanswered("timed out".to_owned())))
 }
@@ -177,7 +177,7 @@ fn garbled(error: impl std::fmt::Display) -> Failure {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a client of the gateway is no forward")]
-async fn exchange(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Answer, Failure> {
+async fn exchange(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Response, Failure> {
     let unanswered = |error: &dyn std::fmt::Display| Failure::Unanswered(error.to_string());
     let stream = UnixStream::connect(socket).await.map_err(|error| unanswered(&error))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(garbled)?;
@@ -194,7 +194,7 @@ async fn exchange(socket: &Path, method: Method, path: &str, body: Bytes) -> Res
         let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
         let body = body.map_err(garbled)?.to_bytes();
         let body = serde_json::from_slice(&body).map_err(garbled)?;
-        Ok(Answer { ok, body })
+        Ok(Response { ok, body })
     };
     // The connection moves only while it is polled.
     tokio::pin!(answered);

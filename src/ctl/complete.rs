@@ -10,7 +10,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::client::{self, Answer};
+use super::client::{self, Response};
 use crate::request::printable;
 
 /// Users who have a session.
@@ -86,7 +86,7 @@ fn ask(path: &str) -> Vec<Value> {
     };
     let asked = runtime.block_on(async { timeout(PATIENCE, client::get(&socket, path, &[])).await });
     match asked {
-        Ok(Ok(Answer {
+        Ok(Ok(Response {
             ok: true,
             body: Value::Array(all),
         })) => all,

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::config;
 use crate::request::{Action, printable};
 use crate::say::{DONE, FAILED, INVALID, UNANSWERED, fail, print};
-use client::{Answer, Failure};
+use client::{Failure, Response};
 
 pub(crate) use table::time;
 
@@ -199,7 +199,7 @@ pub(crate) async fn run(asked: Ctl) -> u8 {
 /// Asks once.
 async fn once(asked: &Ctl, path: &Path) -> u8 {
     match send(&asked.command, asked.fleet, path).await {
-        Ok(Answer { ok: true, body }) => {
+        Ok(Response { ok: true, body }) => {
             let shown = match asked.json {
                 true => format!("{body:#}\n"),
                 false if asked.fleet => table::of_fleet(&asked.command, &body),
@@ -213,7 +213,7 @@ async fn once(asked: &Ctl, path: &Path) -> u8 {
                 missing => fail(FAILED, &format!("no answer from {}", missing.join(", "))),
             }
         }
-        Ok(Answer { body, .. }) => {
+        Ok(Response { body, .. }) => {
             let words = body
                 .get("error")
                 .and_then(Value::as_str)
@@ -224,7 +224,7 @@ async fn once(asked: &Ctl, path: &Path) -> u8 {
     }
 }
 
-async fn send(command: &Command, fleet: bool, path: &Path) -> Result<Answer, Failure> {
+async fn send(command: &Command, fleet: bool, path: &Path) -> Result<Response, Failure> {
     let lock = |user: &str| format!("/v1/locks/{}", client::escaped(user));
     match command {
         Command::Events { wanted } => client::get(path, "/v1/events", &wanted.query()).await,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::client::{self, Answer, Failure};
+use super::client::{self, Failure, Response};
 use super::table::{self, Column, Shown, columns, list, number, text, word};
 use super::{complete, seconds};
 
@@ -117,7 +117,7 @@ pub(super) struct With {
 
 impl Policy {
     /// Sends the request.
-    pub(super) async fn send(&self, socket: &Path) -> Result<Answer, Failure> {
+    pub(super) async fn send(&self, socket: &Path) -> Result<Response, Failure> {
         let of = |plugin: &str, what: &str| format!("/v1/policies/{}{what}", client::escaped(plugin));
         match self {
             Self::List => client::get(socket, "/v1/policies", &[]).await,

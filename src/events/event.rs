@@ -104,7 +104,7 @@ pub enum Event {
         dialled: Option<Endpoint>,
     },
     /// A tunnel ended; exactly one for each that was opened.
-    TunnelClosed(Ended),
+    TunnelClosed(TunnelEnd),
     /// A listener accepts connections from here on.
     ListenerOpened {
         /// As the client named it.
@@ -200,7 +200,7 @@ fn is_zero(number: &u64) -> bool {
 
 /// How a tunnel ended.
 #[derive(Debug, Serialize)]
-pub struct Ended {
+pub struct TunnelEnd {
     /// The address or path that was dialled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dialled: Option<Endpoint>,
@@ -346,7 +346,7 @@ mod tests {
                 millis: 0,
                 reason: None,
             },
-            Event::TunnelClosed(Ended {
+            Event::TunnelClosed(TunnelEnd {
                 dialled: None,
                 bytes_up: 0,
                 bytes_down: 0,

@@ -17,7 +17,7 @@ mod stream;
 mod subject;
 
 pub(crate) use decided::{ConnectFailed, Decided, NameAnswer};
-pub(crate) use event::{Differs, Ended, Event, Swap};
+pub(crate) use event::{Differs, Event, Swap, TunnelEnd};
 pub(crate) use followers::{Decision, Followers, News};
 pub(crate) use live::{Fact, Live, Missed, Reading};
 pub(crate) use login::LoggedIn;

@@ -12,7 +12,7 @@ use super::tunnel::{Ends, Joined};
 use super::{Channels, Forwarder, Opened, millis};
 use crate::events::{Event, Subject};
 use crate::judgement::{Current, Deliver, Listen, Listener, Permit};
-use crate::relay::{Accepted, Bound};
+use crate::relay::{Accepted, ListeningSockets};
 use crate::request::{Cause, Endpoint, Refusal, Requested};
 use crate::sessions::{Forward, ForwardGuard, Place, Session, Stop};
 
@@ -63,7 +63,7 @@ impl Forwarder {
         };
         let permit = self.decisions.judge(session, question).await.map_err(told)?;
         let allowed = Arc::clone(permit.allowed());
-        let bound = Bound::new(permit).map_err(refuse)?;
+        let bound = ListeningSockets::new(permit).map_err(refuse)?;
         let listening = Listening {
             port: bound.port(),
             stop: Stop::default(),
@@ -202,7 +202,7 @@ impl Forwarder {
 }
 
 struct Serving {
-    bound: Bound,
+    bound: ListeningSockets,
     guard: ForwardGuard,
     judged_by: Arc<Current>,
     place: Place,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 
 use super::Review;
-use crate::accounts::{Accounts, Answer, Refused, Rights, Standing};
+use crate::accounts::{Accounts, Recheck, Refused, Rights, Standing};
 use crate::config::OnSwap;
 use crate::events::{Event, LoggedIn, Subject};
 use crate::judgement::{Concerns, Current};
@@ -68,9 +68,9 @@ impl Review {
     async fn ask_login(&self, session: &Session) {
         let accounts = Arc::clone(&self.judge.current().accounts);
         match session.standing.ask_again(&accounts).await {
-            Answer::Stands(changed) => self.note_renewal(changed, &session.standing.rights(), &session.connection),
-            Answer::Gone(reason) => session.revoke(&reason.to_string()),
-            Answer::Unsure(reason) => {
+            Recheck::Stands(changed) => self.note_renewal(changed, &session.standing.rights(), &session.connection),
+            Recheck::Gone(reason) => session.revoke(&reason.to_string()),
+            Recheck::Unsure(reason) => {
                 let (session, user) = (&session.connection.id, &session.user);
                 tracing::warn!(
                     session,
@@ -93,13 +93,13 @@ impl Review {
             return Ok(standing.rights());
         }
         match Box::pin(standing.ask(accounts)).await {
-            Answer::Stands(changed) => {
+            Recheck::Stands(changed) => {
                 let rights = standing.rights();
                 self.note_renewal(changed, &rights, connection);
                 Ok(rights)
             }
-            Answer::Gone(reason) => Err(NoRights::Gone(reason)),
-            Answer::Unsure(reason) => Err(NoRights::Unsure(reason)),
+            Recheck::Gone(reason) => Err(NoRights::Gone(reason)),
+            Recheck::Unsure(reason) => Err(NoRights::Unsure(reason)),
         }
     }
 

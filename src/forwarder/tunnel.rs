@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::{Forwarder, millis};
 use crate::config::Limits;
-use crate::events::{Ended, Event, Events, Subject};
+use crate::events::{Event, Events, Subject, TunnelEnd};
 use crate::judgement::Allowed;
 use crate::relay::{self, Patience, Queue, Sink, Source, Stream};
 use crate::request::{Cause, Endpoint};
@@ -149,7 +149,7 @@ struct Closing<'a> {
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
         let (bytes_up, bytes_down) = self.guard.bytes.both();
-        let ended = Ended {
+        let ended = TunnelEnd {
             dialled: self.dialled.take(),
             bytes_up,
             bytes_down,

@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use super::Shared;
+use super::Parts;
 use super::doorway::{self, Most};
 use crate::proxy_header;
 use crate::relay::is_ours;
 use crate::request::Ends;
 
-impl Shared {
+impl Parts {
     pub(super) async fn accept(self: Arc<Self>, listener: Arc<TcpListener>) {
         loop {
             let accepted = tokio::select! {

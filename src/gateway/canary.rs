@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::Shared;
+use super::Parts;
 use crate::config::{Config, Rollout};
 use crate::policy::Identity;
 use crate::request::printable;
@@ -16,7 +16,7 @@ use crate::vital::Vital;
 /// The generation of each plugin that decides, and since when this process has seen that: a clock that is set changes nothing.
 type Seen = HashMap<String, (u64, Instant)>;
 
-impl Shared {
+impl Parts {
     /// Says how this gateway is with its policies until it has stopped, whenever it is a canary.
     pub(super) fn keep_followers_informed(self: &Arc<Self>) {
         if self.fleet.is_none() {

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
 
-use super::Shared;
+use super::Parts;
 use crate::events::{Event, Subject};
 use crate::request::{Action, Cause};
 use crate::sessions::end_all;
 
-impl Shared {
+impl Parts {
     pub(super) async fn drain(self: &Arc<Self>) {
         self.closing.cancel();
         self.succession.close();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::Shared;
+use super::Parts;
 use crate::config::{self, Fault, Faults};
 use crate::fleet::{Condition, Fleet, Open};
 use crate::metrics::Redis;
@@ -52,7 +52,7 @@ impl Elsewhere for Fleet {
     }
 }
 
-impl Shared {
+impl Parts {
     /// Keeps the connection and the counts until the gateway has stopped.
     pub(super) fn keep_fleet(&self) {
         let Some(fleet) = &self.fleet else {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::Shared;
+use super::Parts;
 use super::current::Settled;
 use crate::config::{Config, Gates};
 use crate::policy::{Generation, Identity, LoadError};
@@ -51,7 +51,7 @@ impl Stopped {
     }
 }
 
-impl Shared {
+impl Parts {
     /// Sends a change through every gate that is configured. What came of each is kept for whoever asks.
     pub(super) async fn pass(&self, change: &Change<'_>) -> Result<(), Stopped> {
         let mut rows = Vec::new();

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::Shared;
+use super::Parts;
 use crate::accounts::Accounts;
 use crate::files::Mark;
 use crate::sessions::{Session, Sessions};
 
-impl Shared {
+impl Parts {
     /// Ends sessions whose users may no longer log in, within a second of the change of a file that says so, or of the end of
     /// a key's or certificate's validity.
     pub(super) async fn watch_keys(self: Arc<Self>) {

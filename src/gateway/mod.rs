@@ -66,14 +66,14 @@ pub use surroundings::missing;
 
 /// A gateway that serves.
 pub struct Gateway {
-    shared: Arc<Shared>,
+    shared: Arc<Parts>,
     addresses: Vec<SocketAddr>,
     audit_file: AuditFile,
     swapped: watch::Receiver<u64>,
     admin: Interfaces,
 }
 
-struct Shared {
+struct Parts {
     origin: Box<dyn Origin>,
     service: Arc<Service>,
     forwarder: Arc<Forwarder>,
@@ -237,7 +237,7 @@ impl Drop for Gateway {
     }
 }
 
-impl Shared {
+impl Parts {
     fn review(&self) -> Review {
         self.forwarder.review().clone()
     }

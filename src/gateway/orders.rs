@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::Shared;
+use super::Parts;
 use crate::admin;
 use crate::fleet::Hears;
 use crate::vital::Vital;
 
-impl Shared {
+impl Parts {
     /// Hears orders until the gateway has stopped.
     pub(super) fn hear_orders(self: &Arc<Self>) {
         let Some(fleet) = &self.fleet else {

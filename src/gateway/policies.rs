@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Shared;
+use super::Parts;
 use super::rollout::{Way, Wish, no_shadow};
 use crate::admin::{
     Declined, DiffView, DifferencesView, ExampleView, GateView, GatesView, GenerationView, GroupView, Load, PluginView,
@@ -12,7 +12,7 @@ use crate::policy::{Counted, Entry, Generation, Known, Quarantined};
 use crate::replay::Tally;
 use crate::rollout::{Report, Row, Shadow};
 
-impl Rollout for Shared {
+impl Rollout for Parts {
     fn plugins(&self) -> Vec<PluginView> {
         let current = self.judge.current();
         let names = current.generation.policies().map(|policy| policy.name.clone());
@@ -22,12 +22,12 @@ impl Rollout for Shared {
     async fn load(self: Arc<Self>, plugin: String, load: Load) -> Result<(), Declined> {
         let (force, dry_run) = (load.force, load.dry_run);
         let (wish, way) = sorted(load);
-        Shared::load(&self, &plugin, wish, force, dry_run, way).await
+        Parts::load(&self, &plugin, wish, force, dry_run, way).await
     }
 
     async fn shadow(self: Arc<Self>, plugin: String, load: Load) -> Result<(), Declined> {
         let (wish, way) = sorted(load);
-        Shared::shadow(&self, &plugin, wish, &way.by).await
+        Parts::shadow(&self, &plugin, wish, &way.by).await
     }
 
     fn end_shadow(&self, plugin: &str) -> Result<(), Declined> {
@@ -41,11 +41,11 @@ impl Rollout for Shared {
     async fn promote(self: Arc<Self>, plugin: String, load: Load) -> Result<(), Declined> {
         let force = load.force;
         let (_, way) = sorted(load);
-        Shared::promote(&self, &plugin, force, way).await
+        Parts::promote(&self, &plugin, force, way).await
     }
 
     async fn confirm(self: Arc<Self>, plugin: String) -> Result<(), Declined> {
-        Shared::confirm(&self, &plugin).await
+        Parts::confirm(&self, &plugin).await
     }
 
     async fn rollback(self: Arc<Self>, plugin: String, to: Option<u64>, load: Load) -> Result<(), Declined> {
@@ -65,7 +65,7 @@ impl Rollout for Shared {
 
     async fn diff(self: Arc<Self>, plugin: String, from: u64, to: u64) -> Result<DiffView, Declined> {
         let (one, other) = (self.kept(&plugin, from).await?, self.kept(&plugin, to).await?);
-        let tally = Shared::differences(&self, &one, &other).await;
+        let tally = Parts::differences(&self, &one, &other).await;
         let but = |some: &[String], others: &[String]| -> Vec<String> {
             some.iter().filter(|import| !others.contains(import)).cloned().collect()
         };
@@ -86,7 +86,7 @@ impl Rollout for Shared {
     }
 }
 
-impl Shared {
+impl Parts {
     fn view(&self, plugin: &str) -> PluginView {
         let known = self.judge.policies().known(plugin);
         let shadow = self.rollouts.shadows.of(plugin);

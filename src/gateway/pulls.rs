@@ -8,10 +8,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
-use super::Shared;
+use super::Parts;
 use crate::config::{Artifact, Config, OnChange, Source};
 use crate::policy::{Compiler, LoadError};
-use crate::registry::{Fetched, Kept, PullError, Registries};
+use crate::registry::{ArtifactFolder, Fetched, PullError, Registries};
 
 /// What was not pulled, by the names of the plugins.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl Unpulled {
 pub(super) async fn pull(config: &Config, compiler: &Compiler) -> Unpulled {
     let registries = Registries::new(compiler.confinement(), &config.oci);
     let pulls = images(config).map(async |(name, artifact)| {
-        let kept = Kept::at(&artifact.file);
+        let kept = ArtifactFolder::at(&artifact.file);
         let pulled = look(&registries, config, artifact, &kept, &kept).await;
         Some((name.to_owned(), pulled.err()?))
     });
@@ -72,7 +72,10 @@ pub(super) async fn pull_aside(config: &mut Config, compiler: &Compiler) -> (Unp
     let aside = Aside(std::env::temp_dir().join(format!("portreeve-{}-{random:016x}", std::process::id())));
     let registries = Registries::new(compiler.confinement(), &config.oci);
     let pulls = images(config).enumerate().map(async |(index, (name, artifact))| {
-        let (kept, fresh) = (Kept::at(&artifact.file), Kept::within(&aside.0.join(index.to_string())));
+        let (kept, fresh) = (
+            ArtifactFolder::at(&artifact.file),
+            ArtifactFolder::within(&aside.0.join(index.to_string())),
+        );
         let pulled = look(&registries, config, artifact, &kept, &fresh).await;
         (name.to_owned(), pulled, fresh.component())
     });
@@ -93,8 +96,8 @@ async fn look(
     registries: &Registries,
     config: &Config,
     artifact: &Artifact,
-    kept: &Kept,
-    into: &Kept,
+    kept: &ArtifactFolder,
+    into: &ArtifactFolder,
 ) -> Result<Fetched, PullError> {
     let reader = kept.clone();
     let whole = tokio::task::spawn_blocking(move || reader.whole()).await;
@@ -110,7 +113,7 @@ async fn look(
         .await
 }
 
-impl Shared {
+impl Parts {
     /// Pulls what a configuration names, before its policies are prepared.
     pub(super) async fn pull(&self, config: &Config) -> Unpulled {
         let unpulled = pull(config, &self.origin.compiler()).await;
@@ -152,7 +155,7 @@ impl Shared {
 
     /// Looks one tag up again and again.
     async fn poll(&self, config: &Config, registries: &Registries, name: &str, artifact: &Artifact) {
-        let (image, kept) = (&artifact.image, Kept::at(&artifact.file));
+        let (image, kept) = (&artifact.image, ArtifactFolder::at(&artifact.file));
         let (mut away, mut refused) = (false, None);
         loop {
             sleep(jittered(config.oci.poll)).await;

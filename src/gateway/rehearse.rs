@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Shared;
+use super::Parts;
 use super::changes::changes;
 use super::current::Settled;
 use super::prepare::{host_keys, policy_faults, resolver, signers_fault};
@@ -13,7 +13,7 @@ use crate::config::{Config, Draft, Fault, Faults};
 use crate::names::Resolver;
 use crate::outbound::Routes;
 
-impl Shared {
+impl Parts {
     /// Reads configuration, keys and policies through every gate of a reload, and applies nothing.
     pub(super) async fn rehearse(self: &Arc<Self>) -> Reloaded {
         let read = {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use super::Shared;
+use super::Parts;
 use super::changes::{Applies, changes};
 use super::current::{Settled, Settling};
 use super::gates::{Change, Stopped};
@@ -34,7 +34,7 @@ pub(super) struct Reloaded {
     pub(super) faults: Option<Faults>,
 }
 
-impl Shared {
+impl Parts {
     pub(super) async fn reload(self: &Arc<Self>) -> Reloaded {
         self.rollouts.another_reload();
         self.events.audit().reopen();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, sleep_until};
 
-use super::Shared;
+use super::Parts;
 use super::candidates::{BURN_IN, CONFIRM};
 use super::gates::Change;
 use super::swap::millis;
@@ -36,7 +36,7 @@ pub(super) struct Wish {
     pub(super) settings: Option<PathBuf>,
 }
 
-impl Shared {
+impl Parts {
     /// Others serve since `before`: records it, lets what is open follow, and waits for what may take it back.
     pub(super) async fn switched(self: &Arc<Self>, before: Arc<Current>, named: Named, way: &Way, began: Instant) {
         let current = self.judge.current();

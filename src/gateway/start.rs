@@ -17,7 +17,7 @@ use super::current::{InForce, Settled};
 use super::observers::Observers;
 use super::prepare::locks_of;
 use super::steer::Bound;
-use super::{Gateway, Origin, Prepared, Shared, fleet};
+use super::{Gateway, Origin, Prepared, Parts, fleet};
 use crate::accounts::Accounts;
 use crate::admin;
 use crate::audit::Audit;
@@ -167,7 +167,7 @@ impl Gateway {
         let (swaps, swapped) = watch::channel(0);
         let rollouts = Rollouts::new(decisions_kept);
         judge.heard_by(rollouts.witness());
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(Parts {
             origin: Box::new(origin),
             service: Arc::new(Service::new(serves, settings)),
             forwarder,

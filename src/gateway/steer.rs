@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::hardening::hardening;
 use super::start::StartError;
 use super::upgrade::Succession;
-use super::{Shared, state_directory};
+use super::{Parts, state_directory};
 use crate::admin::{
     self, Admins, AuditView, ControlSocket, PolicyView, Relatives, Reloaded, SocketError, Status, Steered, Token,
     Unready, Until,
@@ -148,7 +148,7 @@ impl Bound {
     }
 
     /// Serves both until the gateway has stopped.
-    pub(super) fn serve(self, shared: &Arc<Shared>) -> Interfaces {
+    pub(super) fn serve(self, shared: &Arc<Parts>) -> Interfaces {
         let interfaces = Interfaces {
             socket: self.control.as_ref().map(|(socket, _)| socket.path().to_owned()),
             http: self.http.as_ref().map(|(address, _)| *address),
@@ -199,13 +199,13 @@ impl Bound {
     }
 }
 
-impl Shared {
+impl Parts {
     pub(super) fn is_leaving(&self) -> bool {
         self.forwarder.refuses_all() || self.succession.leaving.is_cancelled()
     }
 }
 
-impl Steered for Shared {
+impl Steered for Parts {
     fn status(&self) -> Status {
         let forwards = self.sessions.forwards();
         let listeners = forwards
@@ -307,7 +307,7 @@ impl Steered for Shared {
     async fn reload(self: Arc<Self>) -> Result<Reloaded, String> {
         // In a task of its own: it goes on if the administrator does not wait for it.
         let gateway = Arc::clone(&self);
-        let reloading = self.tasks.spawn(async move { Shared::reload(&gateway).await });
+        let reloading = self.tasks.spawn(async move { Parts::reload(&gateway).await });
         let reloaded = reloading.await.map_err(|error| format!("the reload failed: {error}"))?;
         match reloaded.reason() {
             Some(reason) => Err(reason),
@@ -320,7 +320,7 @@ impl Steered for Shared {
 
     async fn rehearse(self: Arc<Self>) -> Result<Reloaded, String> {
         let gateway = Arc::clone(&self);
-        let rehearsing = self.tasks.spawn(async move { Shared::rehearse(&gateway).await });
+        let rehearsing = self.tasks.spawn(async move { Parts::rehearse(&gateway).await });
         let rehearsed = rehearsing
             .await
             .map_err(|error| format!("the dry run failed: {error}"))?;
@@ -341,7 +341,7 @@ impl Steered for Shared {
     }
 }
 
-impl Shared {
+impl Parts {
     fn policy_view(&self, installed: Installed) -> PolicyView {
         let plugin = installed.policy.name.clone();
         let known = self.judge.policies().known(&plugin);

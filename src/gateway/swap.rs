@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::Shared;
+use super::Parts;
 use super::gates::{Change, Stopped};
 use super::rollout::Way;
 use crate::config::{Config, OnChange};
@@ -14,7 +14,7 @@ use crate::events::{Event, Subject};
 use crate::judgement::Current;
 use crate::policy::{Fresh, Generation, LoadError, Named, ReadPlugins, Watch};
 
-impl Shared {
+impl Parts {
     /// Swaps plugins when their files change.
     pub(super) async fn watch(self: Arc<Self>) {
         loop {

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Shared;
+use super::Parts;
 use crate::admin::{Ownership, Relatives};
 use crate::events::{Event, Subject};
 use crate::handover::{Predecessor, Program, Sockets, Successor, Unserved};
@@ -72,7 +72,7 @@ impl Succession {
     }
 }
 
-impl Shared {
+impl Parts {
     /// Starts a successor, and leaves the listeners to it once it serves; otherwise nothing changes.
     pub(super) async fn upgrade(self: Arc<Self>, program: Program) {
         let succession = &self.succession;

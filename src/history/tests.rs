@@ -1,3 +1,5 @@
+//! What the status page is shown of the past.
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 

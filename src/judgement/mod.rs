@@ -41,7 +41,7 @@ use aside::System;
 use direction::Weighing;
 use findings::{Findings, Heard, Yes};
 use question::{Occasion, Sorted};
-use reuse::Answer;
+use reuse::PolicyAnswer;
 
 use crate::accounts::Rights;
 use crate::names::Lookups;
@@ -280,7 +280,7 @@ impl Judge {
             _ => None,
         };
         if let (Some(seconds), Some(verdicts), Ok(verdict)) = (reuse, verdicts, &opinion.verdict) {
-            let answer = Answer {
+            let answer = PolicyAnswer {
                 verdict: verdict.clone(),
                 policy: opinion.policy.clone(),
                 names: opinion.lookups.pinned(),

@@ -1,3 +1,5 @@
+//! Verdicts that a policy lets the connection use again, so that it is not asked each time.
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +16,7 @@ use crate::request::{Action, Endpoint, ForwardRequest, Principal, Requested, Ver
 /// A swap makes every verdict unusable, because it belongs to another generation; so does a change
 /// of what the policy is told of the user.
 #[derive(Default)]
-pub struct Verdicts(Mutex<HashMap<Key, Kept>>);
+pub struct Verdicts(Mutex<HashMap<Key, Reusable>>);
 
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
@@ -24,8 +26,8 @@ struct Key {
     originator: Option<IpAddr>,
 }
 
-struct Kept {
-    answer: Answer,
+struct Reusable {
+    answer: PolicyAnswer,
     generation: Arc<Generation>,
     principal: Arc<Principal>,
     until: Instant,
@@ -33,14 +35,14 @@ struct Kept {
 
 /// What the policy said, and the names that it was told.
 #[derive(Clone)]
-pub(super) struct Answer {
+pub(super) struct PolicyAnswer {
     pub(super) verdict: Verdict,
     pub(super) policy: Option<PolicyRef>,
     pub(super) names: Vec<(String, Vec<IpAddr>)>,
 }
 
 impl Verdicts {
-    pub(super) fn find(&self, asked: &ForwardRequest, generation: &Arc<Generation>) -> Option<Answer> {
+    pub(super) fn find(&self, asked: &ForwardRequest, generation: &Arc<Generation>) -> Option<PolicyAnswer> {
         let key = Key::of(asked);
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = kept.get(&key)?;
@@ -50,7 +52,13 @@ impl Verdicts {
         usable.then(|| found.answer.clone())
     }
 
-    pub(super) fn keep(&self, asked: &ForwardRequest, generation: &Arc<Generation>, answer: Answer, seconds: u32) {
+    pub(super) fn keep(
+        &self,
+        asked: &ForwardRequest,
+        generation: &Arc<Generation>,
+        answer: PolicyAnswer,
+        seconds: u32,
+    ) {
         let now = Instant::now();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= MOST {
@@ -62,7 +70,7 @@ impl Verdicts {
             let principal = Arc::clone(&asked.principal);
             kept.insert(
                 Key::of(asked),
-                Kept {
+                Reusable {
                     answer,
                     generation,
                     principal,

@@ -13,10 +13,10 @@ use crate::outlet::Outlet;
 
 /// The way to a stream. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Lines(Arc<Shared>);
+pub(crate) struct Lines(Arc<Outgoing>);
 
 #[derive(Default)]
-struct Shared {
+struct Outgoing {
     format: Format,
     waiting: Mutex<Waiting>,
     changed: Condvar,
@@ -38,9 +38,9 @@ impl Lines {
     /// # Errors
     /// If the system gives no thread.
     pub(crate) fn start(name: &str, outlet: Outlet, format: Format) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(Outgoing {
             format,
-            ..Shared::default()
+            ..Outgoing::default()
         });
         let writer = Arc::clone(&shared);
         thread::Builder::new()
@@ -69,7 +69,7 @@ impl Lines {
     }
 }
 
-impl Shared {
+impl Outgoing {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,3 +1,5 @@
+//! What each event counts, and how the counts are written.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -5,7 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::audit::Lines;
-use crate::events::{ConnectFailed, Decided, Ended};
+use crate::events::{ConnectFailed, Decided, TunnelEnd};
 use crate::policy::{Installed, PolicyRef};
 use crate::request::{Action, By, Cause, Endpoint, Host, Requested, Unreached, VerdictWord};
 use crate::sessions::Totals;
@@ -67,7 +69,7 @@ fn failed(why: Option<Unreached>) -> Event {
 }
 
 fn closed(cause: Cause) -> Event {
-    Event::TunnelClosed(Ended {
+    Event::TunnelClosed(TunnelEnd {
         dialled: None,
         bytes_up: 3,
         bytes_down: 4,

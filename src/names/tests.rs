@@ -1,3 +1,5 @@
+//! Names that are resolved, and what is remembered of them.
+
 use std::time::Duration;
 
 use futures_util::FutureExt;

@@ -1,3 +1,5 @@
+//! The status page as it is written.
+
 use std::time::Duration;
 
 use super::chart::{Chart, Line};

@@ -1,3 +1,5 @@
+//! `portreeve plugin pull`: a component from a registry.
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! `portreeve plugin push`: a component to a registry.
+
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 

@@ -1,3 +1,5 @@
+//! `portreeve plugin sign`: a signature beside a component.
+
 use std::path::PathBuf;
 
 use clap::Args;

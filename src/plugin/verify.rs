@@ -1,3 +1,5 @@
+//! `portreeve plugin verify`: whose signature a component has.
+
 use std::path::PathBuf;
 
 use clap::Args;

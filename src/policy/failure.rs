@@ -1,3 +1,5 @@
+//! Why a policy could not decide.
+
 use jiff::Timestamp;
 use thiserror::Error;
 

@@ -81,7 +81,7 @@ pub(super) struct Proxies {
 
 /// What came of an errand.
 #[derive(Serialize, Deserialize)]
-pub(super) enum Answer {
+pub(super) enum Outcome {
     /// What is there already is what the registry has.
     Unmoved,
     /// The same, and it has a signature: the one part.
@@ -110,7 +110,7 @@ pub(crate) fn perform(input: &[u8]) -> Result<Vec<u8>, Wrong> {
     runtime.shutdown_background();
     let (answer, parts) = match done {
         Ok(Ok(done)) => done,
-        Ok(Err(Trouble::Faulty { digest, words })) => (Answer::Faulty { digest, words }, Vec::new()),
+        Ok(Err(Trouble::Faulty { digest, words })) => (Outcome::Faulty { digest, words }, Vec::new()),
         Ok(Err(Trouble::Away(words))) => return Err(Wrong::Unsuited(words)),
         Err(_) => {
             let registry = errand.places.first().map_or("the registry", |place| &place.registry);
@@ -122,7 +122,7 @@ pub(crate) fn perform(input: &[u8]) -> Result<Vec<u8>, Wrong> {
     pack(&answer, &parts).map_err(broken)
 }
 
-type Done = (Answer, Vec<Bytes>);
+type Done = (Outcome, Vec<Bytes>);
 
 /// Asks each place in turn until one answers. An artifact that cannot be used is an answer.
 async fn done(errand: &Errand, parts: Vec<Bytes>) -> Result<Done, Trouble> {
@@ -155,7 +155,7 @@ async fn at(session: &Session<'_>, task: &Task, parts: &[Bytes]) -> Result<Done,
                 return Err(Trouble::Away("there is nothing to push".to_owned()));
             };
             let (digest, signature) = session.push(image, component, parts.get(1), described).await?;
-            Ok((Answer::Pushed { digest, signature }, Vec::new()))
+            Ok((Outcome::Pushed { digest, signature }, Vec::new()))
         }
     }
 }
@@ -171,17 +171,17 @@ async fn fetch(session: &Session<'_>, fetch: &Fetch) -> Result<Done, Trouble> {
             false => None,
         };
         return Ok(match signature {
-            Some(signature) => (Answer::Signed, vec![signature]),
-            None => (Answer::Unmoved, Vec::new()),
+            Some(signature) => (Outcome::Signed, vec![signature]),
+            None => (Outcome::Unmoved, Vec::new()),
         });
     }
     if fetch.refused.as_ref() == Some(&digest) {
-        return Ok((Answer::Unmoved, Vec::new()));
+        return Ok((Outcome::Unmoved, Vec::new()));
     }
     let (manifest, component) = session.pull(&fetch.image, &digest).await?;
     let signature = session.signature_of(&fetch.image, &digest).await?;
     let parts = [Some(manifest), Some(component), signature].into_iter().flatten();
-    Ok((Answer::Pulled { digest }, parts.collect()))
+    Ok((Outcome::Pulled { digest }, parts.collect()))
 }
 
 /// The most that an errand brings back.

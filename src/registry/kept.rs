@@ -24,11 +24,11 @@ use crate::signature;
 
 /// Where the artifacts of one image are kept for one plugin.
 #[derive(Clone, Debug)]
-pub(crate) struct Kept {
+pub(crate) struct ArtifactFolder {
     folder: PathBuf,
 }
 
-impl Kept {
+impl ArtifactFolder {
     /// The place of a component that is kept as `FOLDER/current/component.wasm`.
     #[must_use]
     pub(crate) fn at(component: &Path) -> Self {
@@ -153,14 +153,14 @@ mod tests {
     #[test]
     fn one_artifact_takes_the_place_of_another_with_its_signature() {
         let folder = tempfile::tempdir().unwrap();
-        let kept = Kept::within(&folder.path().join("a").join("b"));
+        let kept = ArtifactFolder::within(&folder.path().join("a").join("b"));
         assert_eq!((kept.digest(), kept.whole()), (None, None));
         let (one, other) = (pulled(b"one", Some(b"signed")), pulled(b"other", None));
         kept.keep(&one).unwrap();
         assert_eq!(kept.whole(), Some(one.digest.clone()));
         assert_eq!(fs::read(kept.component()).unwrap(), b"one");
         assert!(kept.is_signed());
-        assert_eq!(Kept::at(&kept.component()).digest(), Some(one.digest));
+        assert_eq!(ArtifactFolder::at(&kept.component()).digest(), Some(one.digest));
         kept.keep(&other).unwrap();
         assert_eq!(kept.whole(), Some(other.digest.clone()));
         assert_eq!(fs::read(kept.component()).unwrap(), b"other");
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn what_is_damaged_is_not_whole() {
         let folder = tempfile::tempdir().unwrap();
-        let kept = Kept::within(folder.path());
+        let kept = ArtifactFolder::within(folder.path());
         for name in [COMPONENT, MANIFEST] {
             kept.keep(&pulled(b"one", None)).unwrap();
             assert!(kept.whole().is_some());

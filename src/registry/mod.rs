@@ -20,7 +20,7 @@ mod registries;
 mod words;
 
 pub(crate) use errand::perform;
-pub(crate) use kept::Kept;
+pub(crate) use kept::ArtifactFolder;
 pub(crate) use layout::Described;
 pub(crate) use registries::{Fetched, PullError, Pulled, Pushed, Registries};
 

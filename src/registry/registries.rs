@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use super::ROOM;
 use super::credentials::Source;
-use super::errand::{Answer, Errand, Fetch, MOST_BROUGHT, Name, Place, Proxies, Task};
-use super::kept::Kept;
+use super::errand::{Errand, Fetch, MOST_BROUGHT, Name, Outcome, Place, Proxies, Task};
+use super::kept::ArtifactFolder;
 use super::layout::Described;
 use super::parcel::{pack, unpack};
 use crate::config::{Image, Oci};
@@ -96,7 +96,7 @@ impl Registries {
             refused: None,
         };
         match self.done(image, Task::Fetch(fetch), Vec::new(), within).await? {
-            (Answer::Pulled { digest }, parts) => pulled(image, digest, parts),
+            (Outcome::Pulled { digest }, parts) => pulled(image, digest, parts),
             _ => Err(away(image, "an answer to another question")),
         }
     }
@@ -109,7 +109,7 @@ impl Registries {
     pub(crate) async fn fetch(
         &self,
         image: &Image,
-        kept: &Kept,
+        kept: &ArtifactFolder,
         (have, refused): (Option<String>, Option<String>),
         demanded: bool,
         within: Duration,
@@ -125,11 +125,11 @@ impl Registries {
             refused,
         };
         let written = match self.done(image, Task::Fetch(fetch), Vec::new(), within).await? {
-            (Answer::Pulled { digest }, parts) => {
+            (Outcome::Pulled { digest }, parts) => {
                 let (pulled, kept) = (pulled(image, digest, parts)?, kept.clone());
                 apart(image, move || kept.keep(&pulled)).await?
             }
-            (Answer::Signed, parts) => {
+            (Outcome::Signed, parts) => {
                 let (signature, kept) = (parts.into_iter().next().unwrap_or_default(), kept.clone());
                 apart(image, move || kept.sign(&signature)).await?
             }
@@ -162,7 +162,7 @@ impl Registries {
         };
         let parts = [Some(component), signature].into_iter().flatten().collect();
         match self.done(image, task, parts, within).await? {
-            (Answer::Pushed { digest, signature }, _) => Ok(Pushed { digest, signature }),
+            (Outcome::Pushed { digest, signature }, _) => Ok(Pushed { digest, signature }),
             _ => Err(away(image, "an answer to another question")),
         }
     }
@@ -173,12 +173,12 @@ impl Registries {
         task: Task,
         parts: Vec<Bytes>,
         within: Duration,
-    ) -> Result<(Answer, Vec<Bytes>), PullError> {
+    ) -> Result<(Outcome, Vec<Bytes>), PullError> {
         let registries = self.clone();
         let asked = image.clone();
         let done = apart(image, move || registries.run(&asked, task, &parts, within)).await?;
         match done.map_err(|words| away(image, &words))? {
-            (Answer::Faulty { digest, words }, _) => Err(PullError::Refused {
+            (Outcome::Faulty { digest, words }, _) => Err(PullError::Refused {
                 words: format!("{image} ({digest}) cannot be used: {words}"),
                 digest,
             }),
@@ -193,7 +193,7 @@ impl Registries {
         task: Task,
         parts: &[Bytes],
         within: Duration,
-    ) -> Result<(Answer, Vec<Bytes>), String> {
+    ) -> Result<(Outcome, Vec<Bytes>), String> {
         let is_push = matches!(task, Task::Push { .. });
         let errand = Errand {
             task,

@@ -1,3 +1,5 @@
+//! What is read from a target, in pieces whose buffers are made when something is there.
+
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};

@@ -7,12 +7,12 @@
 //!
 //! [`Permit`]: crate::judgement::Permit
 
-mod bound;
+mod backlog;
 mod buffer;
-mod clock;
+mod deadlines;
 mod dial;
-mod inbox;
-mod meter;
+mod listen;
+mod rate;
 mod tunnel;
 
 use std::future::Future;
@@ -20,11 +20,11 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-pub(crate) use bound::is_ours;
-pub(crate) use bound::{Accepted, Bound};
 pub(crate) use buffer::{MAX_READ, PIECE};
-pub(crate) use clock::Patience;
+pub(crate) use deadlines::Patience;
 pub(crate) use dial::{Undialled, dial};
+pub(crate) use listen::is_ours;
+pub(crate) use listen::{Accepted, ListeningSockets};
 pub(crate) use tunnel::{Stream, part, run};
 
 /// What comes from the client.

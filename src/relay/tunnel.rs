@@ -1,3 +1,5 @@
+//! One tunnel, from its first byte to its end.
+
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
@@ -11,10 +13,10 @@ use tokio::io::AsyncWrite;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use super::backlog::Backlog;
 use super::buffer::{Buffer, MAX_READ, PIECE, Readable};
-use super::clock::{Clock, Patience};
-use super::inbox::Inbox;
-use super::meter::Meter;
+use super::deadlines::{Deadlines, Patience};
+use super::rate::RateLimit;
 use super::{Inbound, Outlet, Queue, Sink, Source};
 use crate::request::Cause;
 use crate::sessions::Forward;
@@ -94,7 +96,7 @@ async fn copy(
     queue: impl Queue,
     patience: &Patience,
 ) -> Cause {
-    let clock = Clock::new();
+    let deadlines = Deadlines::new();
     let budget = Budget {
         forward,
         limit: forward.terms.max_bytes,
@@ -103,25 +105,25 @@ async fn copy(
     let mut upward = Upward {
         source,
         write,
-        inbox: Inbox::default(),
+        backlog: Backlog::default(),
         queue,
-        meter: Meter::new(forward.terms.bytes_per_second),
+        rate: RateLimit::new(forward.terms.bytes_per_second),
         source_is: End::Open,
         target_gone: false,
         budget: &budget,
-        clock: &clock,
+        deadlines: &deadlines,
     };
     let delivered = AtomicBool::new(false);
     // Pinned here, and only borrowed below: a future that takes others has room for them twice.
     let mut up = pin!(upward.run(&delivered));
-    let mut down = pin!(downward(sink, read, &budget, &clock, &outlet));
+    let mut down = pin!(downward(sink, read, &budget, &deadlines, &outlet));
     let both = async {
         tokio::select! {
             ended = &mut up => return ended,
-            ended = &mut down => if ended != Ended::Finished { return ended },
+            ended = &mut down => if ended != Finish::Finished { return ended },
         }
         poll_fn(|context| match up.as_mut().poll(context) {
-            Poll::Pending if delivered.load(Ordering::Relaxed) => Poll::Ready(Ended::Finished),
+            Poll::Pending if delivered.load(Ordering::Relaxed) => Poll::Ready(Finish::Finished),
             other => other,
         })
         .await
@@ -130,18 +132,18 @@ async fn copy(
         biased;
         cause = forward.stop.ended() => cause,
         ended = both => match ended {
-            Ended::Finished | Ended::Closed => Cause::Closed,
-            Ended::Spent => Cause::ByteLimit,
-            Ended::Crowded => Cause::Stalled,
-            Ended::Failed => Cause::Failed,
+            Finish::Finished | Finish::Closed => Cause::Closed,
+            Finish::Spent => Cause::ByteLimit,
+            Finish::Crowded => Cause::Stalled,
+            Finish::Failed => Cause::Failed,
         },
-        cause = clock.watch(forward, patience) => cause,
+        cause = deadlines.watch(forward, patience) => cause,
     }
 }
 
 /// How one direction came to its end.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ended {
+enum Finish {
     /// End of file was passed on.
     Finished,
     /// The channel is gone.
@@ -165,23 +167,23 @@ enum End {
 struct Upward<'a, S, W, Q> {
     source: &'a mut S,
     write: W,
-    inbox: Inbox,
+    backlog: Backlog,
     queue: Q,
-    meter: Meter,
+    rate: RateLimit,
     source_is: End,
     /// The target takes nothing more; what still comes is dropped, so that the client's window
     /// does not close on it.
     target_gone: bool,
     budget: &'a Budget<'a>,
-    clock: &'a Clock,
+    deadlines: &'a Deadlines,
 }
 
 impl<S: Source, W: AsyncWrite + Unpin, Q: Queue> Upward<'_, S, W, Q> {
     /// Ends when the client closes the channel, or a term ends the tunnel. `delivered` is set
     /// when the client's end of file was passed on.
-    async fn run(&mut self, delivered: &AtomicBool) -> Ended {
+    async fn run(&mut self, delivered: &AtomicBool) -> Finish {
         let ended = poll_fn(|context| self.poll(context)).await;
-        if ended != Ended::Finished {
+        if ended != Finish::Finished {
             return ended;
         }
         if !self.target_gone {
@@ -191,7 +193,7 @@ impl<S: Source, W: AsyncWrite + Unpin, Q: Queue> Upward<'_, S, W, Q> {
         poll_fn(|context| {
             self.drain(context);
             if self.source_is == End::Closed {
-                Poll::Ready(Ended::Closed)
+                Poll::Ready(Finish::Closed)
             } else {
                 Poll::Pending
             }
@@ -199,22 +201,22 @@ impl<S: Source, W: AsyncWrite + Unpin, Q: Queue> Upward<'_, S, W, Q> {
         .await
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Finish> {
         loop {
             self.drain(context);
-            if self.inbox.is_empty() {
+            if self.backlog.is_empty() {
                 return match self.source_is {
                     End::Open => Poll::Pending,
-                    End::Eof => Poll::Ready(Ended::Finished),
-                    End::Closed => Poll::Ready(Ended::Closed),
+                    End::Eof => Poll::Ready(Finish::Finished),
+                    End::Closed => Poll::Ready(Finish::Closed),
                 };
             }
             let allowed = self.budget.allows(self.queue.bytes());
             if allowed == 0 {
-                return Poll::Ready(Ended::Spent);
+                return Poll::Ready(Finish::Spent);
             }
-            let Poll::Ready(allowed) = self.meter.poll_allow(context, allowed) else {
-                self.clock.excuse();
+            let Poll::Ready(allowed) = self.rate.poll_allow(context, allowed) else {
+                self.deadlines.excuse();
                 return self.wait();
             };
             match self.write(context, allowed) {
@@ -226,9 +228,9 @@ impl<S: Source, W: AsyncWrite + Unpin, Q: Queue> Upward<'_, S, W, Q> {
     }
 
     /// Nothing more can be written now.
-    fn wait(&self) -> Poll<Ended> {
+    fn wait(&self) -> Poll<Finish> {
         if self.queue.is_too_much() {
-            Poll::Ready(Ended::Crowded)
+            Poll::Ready(Finish::Crowded)
         } else {
             Poll::Pending
         }
@@ -240,13 +242,13 @@ impl<S: Source, W: AsyncWrite + Unpin, Q: Queue> Upward<'_, S, W, Q> {
             match self.source.poll_next(context) {
                 Poll::Ready(Some(Inbound::Data(bytes))) if bytes.is_empty() => {}
                 Poll::Ready(Some(Inbound::Data(bytes))) if !self.target_gone => {
-                    if self.inbox.is_empty() {
-                        self.clock.progress();
+                    if self.backlog.is_empty() {
+                        self.deadlines.progress();
                     }
                     workers::received(bytes.len());
                     self.queue.add(bytes.len());
-                    self.clock.waiting(self.queue.bytes());
-                    self.inbox.push(bytes);
+                    self.deadlines.waiting(self.queue.bytes());
+                    self.backlog.push(bytes);
                 }
                 Poll::Ready(Some(Inbound::Data(bytes))) => self.queue.skip(bytes.len()),
                 Poll::Ready(Some(Inbound::Eof)) => self.source_is = End::Eof,
@@ -258,7 +260,7 @@ impl<S: Source, W: AsyncWrite + Unpin, Q: Queue> Upward<'_, S, W, Q> {
 
     fn write(&mut self, context: &mut Context<'_>, allowed: usize) -> Poll<io::Result<usize>> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let count = self.inbox.slices(&mut slices, allowed);
+        let count = self.backlog.slices(&mut slices, allowed);
         let slices = slices.get(..count).unwrap_or_default();
         Pin::new(&mut self.write).poll_write_vectored(context, slices)
     }
@@ -270,18 +272,18 @@ impl<S: Source, W: AsyncWrite + Unpin, Q: Queue> Upward<'_, S, W, Q> {
             .bytes
             .up
             .fetch_add(written as u64, Ordering::Relaxed);
-        self.meter.passed(written);
+        self.rate.passed(written);
         self.queue.take(written);
-        self.clock.progress();
-        self.clock.waiting(self.queue.bytes());
-        self.inbox.advance(written);
+        self.deadlines.progress();
+        self.deadlines.waiting(self.queue.bytes());
+        self.backlog.advance(written);
     }
 
     fn give_up(&mut self) {
         self.target_gone = true;
         self.queue.take(self.queue.bytes());
-        self.clock.waiting(0);
-        self.inbox.clear();
+        self.deadlines.waiting(0);
+        self.backlog.clear();
     }
 }
 
@@ -290,35 +292,35 @@ async fn downward(
     sink: &mut impl Sink,
     mut read: impl Readable,
     budget: &Budget<'_>,
-    clock: &Clock,
+    deadlines: &Deadlines,
     outlet: &impl Outlet,
-) -> Ended {
-    let mut meter = Meter::new(budget.forward.terms.bytes_per_second);
+) -> Finish {
+    let mut rate = RateLimit::new(budget.forward.terms.bytes_per_second);
     let mut buffer = Buffer::default();
     loop {
-        let allowed = meter.allow(MAX_READ).await;
+        let allowed = rate.allow(MAX_READ).await;
         // With nothing left to spend, one more byte is one too many, but an end is an end.
         let limit = || budget.allows(allowed.min(outlet.room())).max(1);
         let bytes = match buffer.read(&mut read, outlet, limit).await {
             Ok(bytes) if bytes.is_empty() => {
                 sink.eof().await;
-                return Ended::Finished;
+                return Finish::Finished;
             }
-            Ok(_) if budget.allows(1) == 0 => return Ended::Spent,
+            Ok(_) if budget.allows(1) == 0 => return Finish::Spent,
             Ok(bytes) => bytes,
-            Err(_) => return Ended::Failed,
+            Err(_) => return Finish::Failed,
         };
         workers::carried(bytes.len());
-        meter.passed(bytes.len());
-        clock.progress_down();
+        rate.passed(bytes.len());
+        deadlines.progress_down();
         let mut unsent = Unsent::new(bytes, &budget.forward.bytes.down, outlet);
         while !unsent.rest.is_empty() {
             let bytes = outlet.send(unsent.rest.len().min(PIECE)).await;
             unsent.next(bytes);
             if !sink.data(&mut unsent.piece).await {
-                return Ended::Closed;
+                return Finish::Closed;
             }
-            clock.progress_down();
+            deadlines.progress_down();
         }
     }
 }

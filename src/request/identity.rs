@@ -1,3 +1,5 @@
+//! Who asks.
+
 use std::net::SocketAddr;
 
 use jiff::Timestamp;

@@ -1,3 +1,5 @@
+//! Why a request was refused, and who refused it.
+
 use serde::{Deserialize, Serialize};
 
 use super::Unreached;

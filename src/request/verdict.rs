@@ -1,3 +1,5 @@
+//! What the policy chain says of a request.
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 

@@ -7,9 +7,9 @@ use crate::replay::Heard;
 
 /// The last decisions that policies were asked for, up to a number. A user who asks often does not push out the others: while it
 /// is full, whoever has more than a quarter of it loses the oldest of their own.
-pub(crate) struct Ring(Mutex<Kept>);
+pub(crate) struct Ring(Mutex<Recent>);
 
-struct Kept {
+struct Recent {
     most: usize,
     next: u64,
     heard: BTreeMap<u64, Heard>,
@@ -19,7 +19,7 @@ struct Kept {
 impl Ring {
     /// One for so many.
     pub(crate) fn new(most: usize) -> Self {
-        Self(Mutex::new(Kept {
+        Self(Mutex::new(Recent {
             most,
             next: 0,
             heard: BTreeMap::new(),
@@ -66,12 +66,12 @@ impl Ring {
         self.lock().heard.values().cloned().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, Recent> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kept {
+impl Recent {
     /// Drops one: of this user, if they have more than their share, or of another who has, or else the oldest.
     fn make_room(&mut self, user: &str) {
         let share = (self.most / 4).max(1);

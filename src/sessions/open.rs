@@ -10,10 +10,10 @@ use crate::request::Action;
 
 /// Everything that is open. Clones are one.
 #[derive(Clone, Default)]
-pub struct Sessions(Arc<Shared>);
+pub struct Sessions(Arc<Register>);
 
 #[derive(Default)]
-struct Shared {
+struct Register {
     tables: Mutex<Tables>,
     quotas: Quotas,
     changes: AtomicU64,

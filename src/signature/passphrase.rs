@@ -1,3 +1,5 @@
+//! The passphrase of a key that signs.
+
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;

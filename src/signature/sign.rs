@@ -1,3 +1,5 @@
+//! Signatures as `ssh-keygen -Y sign` makes them (`PROTOCOL.sshsig` of OpenSSH).
+
 use std::io;
 use std::path::{Path, PathBuf};
 

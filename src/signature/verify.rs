@@ -1,3 +1,5 @@
+//! Whether a signature is good, and by whom it is (`PROTOCOL.sshsig` of OpenSSH).
+
 use std::path::PathBuf;
 
 use jiff::Timestamp;

@@ -1,3 +1,5 @@
+//! The two sides of a channel, as the relay sees them.
+
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Host keys: made, read and refused.
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::process::Command;

@@ -1,3 +1,5 @@
+//! The SSH server of one gateway: what all of its connections have in common.
+
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -13,11 +13,11 @@ use super::facts::{Status, array, error};
 use super::list::Kind;
 use super::state::{News, Request, Snapshot};
 use super::text;
-use crate::ctl::client::{self, Answer, Failure, Told};
+use crate::ctl::client::{self, Failure, Response, Told};
 use crate::say::DONE;
 
 /// The state of the gateway, or why there is none.
-pub(super) async fn status(socket: &Path) -> Result<Answer, Failure> {
+pub(super) async fn status(socket: &Path) -> Result<Response, Failure> {
     ask(socket, "/v1/status").await
 }
 
@@ -118,7 +118,7 @@ async fn close(socket: &Path, kind: Kind, id: &str, reason: &str) -> Result<Stri
     })
 }
 
-async fn ask(socket: &Path, path: &str) -> Result<Answer, Failure> {
+async fn ask(socket: &Path, path: &str) -> Result<Response, Failure> {
     let asked = timeout(PATIENCE, client::get(socket, path, &[])).await;
     asked.unwrap_or_else(|_| Err(late()))
 }
@@ -127,10 +127,10 @@ fn late() -> Failure {
     Failure::Unanswered(format!("no answer within {} seconds", PATIENCE.as_secs()))
 }
 
-fn usable(answer: Result<Answer, Failure>) -> Result<Value, String> {
+fn usable(answer: Result<Response, Failure>) -> Result<Value, String> {
     match answer {
-        Ok(Answer { ok: true, body }) => Ok(body),
-        Ok(Answer { body, .. }) => Err(error(&body)),
+        Ok(Response { ok: true, body }) => Ok(body),
+        Ok(Response { body, .. }) => Err(error(&body)),
         Err(failure) => Err(words(failure)),
     }
 }

@@ -1,3 +1,5 @@
+//! `check`, `explain`, and what all commands have in common.
+
 use std::net::TcpListener;
 
 use crate::guests::{Does, Guest, When, allows, denies, rewrites};

@@ -1,3 +1,5 @@
+//! `portreeve plugin check`.
+
 use crate::guests::{Does, Guest, allows};
 use crate::program::Home;
 

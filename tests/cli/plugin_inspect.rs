@@ -1,3 +1,5 @@
+//! `portreeve plugin inspect`.
+
 use crate::guests::{Guest, allows, denies};
 use crate::program::Home;
 

@@ -1,3 +1,5 @@
+//! `portreeve plugin run`.
+
 use serde_json::json;
 
 use crate::audit_log::{decision, login};

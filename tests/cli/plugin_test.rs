@@ -1,3 +1,5 @@
+//! `portreeve plugin test`.
+
 use crate::abi::V;
 use crate::guests::{Does, Guest, When, allows_with, denies, rewrites};
 use crate::program::Home;

@@ -1,3 +1,5 @@
+//! `portreeve serve` as a command.
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener};

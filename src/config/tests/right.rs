@@ -1,3 +1,5 @@
+//! What a right configuration becomes.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

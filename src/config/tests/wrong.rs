@@ -1,3 +1,5 @@
+//! What is said of a wrong configuration: the place, the fault and the fix.
+
 use std::fs;
 
 use super::right::CONTRACT;

@@ -10,8 +10,8 @@ fn request(action: Action, target: &str, originator: &str) -> ForwardRequest {
     request
 }
 
-fn answer() -> Answer {
-    Answer {
+fn answer() -> PolicyAnswer {
+    PolicyAnswer {
         verdict: Verdict::Allow(Terms::default()),
         policy: Option::<PolicyRef>::None,
         names: Vec::new(),

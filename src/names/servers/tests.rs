@@ -1,3 +1,5 @@
+//! Answers of name servers, right, wrong and late.
+
 use std::future::Future;
 use std::net::Ipv4Addr;
 use std::sync::Arc;

@@ -140,7 +140,7 @@ fn wrong(error: &LogError) -> Wrong {
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Answer<'a> {
+struct Summary<'a> {
     policies: &'a [PolicyRef],
     #[serde(skip_serializing_if = "Option::is_none")]
     baseline: Option<&'a [PolicyRef]>,
@@ -199,7 +199,7 @@ impl Told {
         (self.replayed.tally.asked as f64 / self.took.as_secs_f64().max(1e-9)) as u64
     }
 
-    fn answer(&self) -> Answer<'_> {
+    fn answer(&self) -> Summary<'_> {
         let Replayed {
             policies,
             against,
@@ -207,7 +207,7 @@ impl Told {
             seen,
             ..
         } = &self.replayed;
-        Answer {
+        Summary {
             policies,
             baseline: against.as_deref(),
             decisions: seen.decisions,

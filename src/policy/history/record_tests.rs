@@ -1,3 +1,5 @@
+//! The record of generations, and what serves by it after a restart.
+
 use super::*;
 
 fn identity(name: &str) -> Identity {

@@ -1,3 +1,5 @@
+//! How long instances are kept ready for a policy.
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

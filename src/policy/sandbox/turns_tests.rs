@@ -1,3 +1,5 @@
+//! Decisions that wait: for their turn, for a name and for a place of their user.
+
 use std::future::pending;
 
 use futures_util::FutureExt;

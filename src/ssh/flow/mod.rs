@@ -23,10 +23,10 @@ pub(super) use window::{Bounds, Throttle};
 
 /// How many bytes the tunnels of all sessions hold together.
 #[derive(Clone, Default)]
-pub(in crate::ssh) struct Memory(Arc<Held>);
+pub(in crate::ssh) struct Memory(Arc<Counts>);
 
 #[derive(Default)]
-struct Held {
+struct Counts {
     for_targets: AtomicUsize,
     /// Tunnels that hold something for a target.
     holders: AtomicUsize,
@@ -46,10 +46,10 @@ impl Memory {
 /// The session counts what arrives for a tunnel and the tunnel what it is rid of; the difference waits. The two sides
 /// find each other by the number of the channel.
 #[derive(Clone, Default)]
-pub(in crate::ssh) struct Flows(Arc<Shared>);
+pub(in crate::ssh) struct Flows(Arc<SessionFlows>);
 
 #[derive(Default)]
-struct Shared {
+struct SessionFlows {
     memory: Memory,
     /// Bytes that may wait for all targets together.
     most: usize,
@@ -63,10 +63,10 @@ impl Flows {
     /// The flows of a session that counts into this memory, of which targets may keep `most` bytes waiting.
     #[must_use]
     pub(in crate::ssh) fn new(memory: &Memory, most: u64) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(SessionFlows {
             memory: memory.clone(),
             most: usize::try_from(most).unwrap_or(usize::MAX),
-            ..Shared::default()
+            ..SessionFlows::default()
         }))
     }
 

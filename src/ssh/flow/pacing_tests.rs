@@ -1,3 +1,5 @@
+//! How much may be on its way to a client, over ways and windows of many kinds.
+
 use super::*;
 
 /// A connection on which one tunnel downloads all the time: what it had on its way, and how fast it was.

@@ -1,3 +1,5 @@
+//! What a client may send, where some of its targets take nothing.
+
 use super::*;
 use crate::relay::Queue;
 use crate::ssh::flow::{Memory, Queued};

@@ -1,3 +1,5 @@
+//! Reads more than was asked for, so that fewer calls are made.
+
 use std::io::{self, IoSliceMut, Read};
 
 use socket2::SockRef;

@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(super) struct Opening {
     client: Version,
     is_over: bool,
-    held: Option<Held>,
+    held: Option<HeldKeys>,
 }
 
 /// What is known of the client from its first bytes.
@@ -29,7 +29,7 @@ enum Version {
 }
 
 /// New keys that have not been sent.
-struct Held {
+struct HeldKeys {
     bytes: Vec<u8>,
     /// The client has sent something since.
     is_heard: bool,
@@ -74,7 +74,7 @@ impl Opening {
         if !matches!(self.client, Version::Libssh) {
             return bytes.len();
         }
-        self.held = Some(Held {
+        self.held = Some(HeldKeys {
             bytes: bytes.get(start..).unwrap_or_default().to_vec(),
             is_heard: false,
             until: Box::pin(sleep_until(Instant::now() + PATIENCE)),

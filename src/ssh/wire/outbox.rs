@@ -1,3 +1,5 @@
+//! What the library has written and the connection has not taken.
+
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! The stream below the library, byte by byte.
+
 use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net;

@@ -1,3 +1,5 @@
+//! Any bytes as a configuration.
+
 #![no_main]
 
 #[allow(dead_code)]

@@ -1,3 +1,5 @@
+//! Any bytes as an endpoint.
+
 #![no_main]
 
 #[allow(dead_code)]

@@ -1,3 +1,5 @@
+//! Any bytes as the lines of `authorized_keys`.
+
 #![no_main]
 
 #[allow(dead_code)]

@@ -1,3 +1,5 @@
+//! What a ruleset means, and what is said of a wrong one.
+
 use serde_json::{Value, json};
 
 use super::*;

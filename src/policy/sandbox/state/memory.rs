@@ -37,11 +37,11 @@ enum Kind {
 }
 
 struct Entry {
-    held: Held,
+    held: Stored,
     ends: (Instant, u64),
 }
 
-enum Held {
+enum Stored {
     Bytes(Vec<u8>),
     Sum(i64),
 }
@@ -52,7 +52,7 @@ impl State {
         let space = lock(&space);
         let entry = space.entries.get(&(Kind::Value, key.into()))?;
         match &entry.held {
-            Held::Bytes(bytes) if entry.ends.0 > now => Some(bytes.clone()),
+            Stored::Bytes(bytes) if entry.ends.0 > now => Some(bytes.clone()),
             _ => None,
         }
     }
@@ -76,7 +76,7 @@ impl State {
             space.remove(&key);
             return Ok(());
         }
-        space.insert(key, Held::Bytes(bytes), now + ttl, now)
+        space.insert(key, Stored::Bytes(bytes), now + ttl, now)
     }
 
     /// Adds to a counter whose window begins with the first addition, and answers the new sum.
@@ -95,7 +95,7 @@ impl State {
         let mut space = lock(&space);
         let key = (Kind::Counter, key.into());
         if let Some(Entry {
-            held: Held::Sum(sum),
+            held: Stored::Sum(sum),
             ends,
         }) = space.entries.get_mut(&key)
             && ends.0 > now
@@ -103,7 +103,7 @@ impl State {
             *sum = sum.saturating_add(delta);
             return Ok(*sum);
         }
-        space.insert(key, Held::Sum(delta), now + window, now)?;
+        space.insert(key, Stored::Sum(delta), now + window, now)?;
         Ok(delta)
     }
 
@@ -157,7 +157,7 @@ impl Remembers for State {
 
 impl Space {
     /// Puts an entry in the place of the one with that key, or says that there is no room for it.
-    fn insert(&mut self, key: Key, held: Held, ends: Instant, now: Instant) -> Result<(), StateError> {
+    fn insert(&mut self, key: Key, held: Stored, ends: Instant, now: Instant) -> Result<(), StateError> {
         let size = size(&key, &held);
         let (entries, bytes) = match self.entries.get(&key) {
             Some(old) => (0, size.saturating_sub(self::size(&key, &old.held))),
@@ -206,11 +206,11 @@ impl Space {
     }
 }
 
-fn size((_, name): &Key, held: &Held) -> usize {
+fn size((_, name): &Key, held: &Stored) -> usize {
     name.len()
         + match held {
-            Held::Bytes(bytes) => bytes.len(),
-            Held::Sum(_) => 0,
+            Stored::Bytes(bytes) => bytes.len(),
+            Stored::Sum(_) => 0,
         }
 }
 

@@ -20,7 +20,7 @@ use crate::paths::Place;
 use crate::request::{Endpoint, Refusal};
 
 /// The listening sockets of one remote forward. They end when it is dropped, and so does the socket file.
-pub(crate) struct Bound {
+pub(crate) struct ListeningSockets {
     sockets: Sockets,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Accepted {
     pub peer: Option<SocketAddr>,
 }
 
-impl Bound {
+impl ListeningSockets {
     /// Binds what the permit names, and uses it up.
     ///
     /// With several addresses one port is used on all of them, and it suffices that one can be

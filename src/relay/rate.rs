@@ -1,3 +1,5 @@
+//! The bytes a second of one direction.
+
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -6,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Holds one direction of a tunnel to its rate: a bucket that holds a quarter of a second.
-pub(super) struct Meter {
+pub(super) struct RateLimit {
     rate: Option<u64>,
     full: f64,
     left: f64,
@@ -14,7 +16,7 @@ pub(super) struct Meter {
     wait: Option<Pin<Box<Sleep>>>,
 }
 
-impl Meter {
+impl RateLimit {
     pub(super) fn new(rate: Option<u64>) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
         let full = rate.map_or(0.0, |rate| (rate as f64 / 4.0).max(1.0));

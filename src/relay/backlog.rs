@@ -1,3 +1,5 @@
+//! What waits for a target.
+
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::iter;
@@ -9,13 +11,13 @@ use bytes::{Buf, Bytes, BytesMut};
 /// Pieces are kept as they came. Small ones that have to wait are joined, so that a queue of single bytes costs little
 /// more memory than it has bytes.
 #[derive(Default)]
-pub(super) struct Inbox {
+pub(super) struct Backlog {
     pieces: VecDeque<Bytes>,
     /// Small pieces, after all others.
     joined: BytesMut,
 }
 
-impl Inbox {
+impl Backlog {
     pub(super) fn is_empty(&self) -> bool {
         self.pieces.is_empty() && self.joined.is_empty()
     }
@@ -87,42 +89,42 @@ mod tests {
 
     #[test]
     fn everything_comes_out_in_order_whatever_its_size() {
-        let mut inbox = Inbox::default();
+        let mut backlog = Backlog::default();
         let (mut expected, mut heard) = (Vec::new(), Vec::new());
         for length in [1, 2, 5000, 3, 1, 30_000, 4095, 4096, 17, 0, 9000] {
             for _ in 0..7 {
                 let piece: Vec<u8> = (0..length).map(|place| (place * 7 + expected.len()) as u8).collect();
                 expected.extend_from_slice(&piece);
-                inbox.push(piece.into());
+                backlog.push(piece.into());
             }
-            hear(&mut inbox, 3 * length / 2 + 1, &mut heard);
+            hear(&mut backlog, 3 * length / 2 + 1, &mut heard);
         }
-        while !inbox.is_empty() {
-            hear(&mut inbox, 10_000, &mut heard);
+        while !backlog.is_empty() {
+            hear(&mut backlog, 10_000, &mut heard);
         }
         assert!(heard == expected);
     }
 
-    fn hear(inbox: &mut Inbox, limit: usize, heard: &mut Vec<u8>) {
+    fn hear(backlog: &mut Backlog, limit: usize, heard: &mut Vec<u8>) {
         let mut slices = [IoSlice::new(&[]); 4];
-        let count = inbox.slices(&mut slices, limit);
+        let count = backlog.slices(&mut slices, limit);
         let bytes: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
         assert!(bytes.len() <= limit);
         heard.extend_from_slice(&bytes);
         let taken = bytes.len();
-        inbox.advance(taken);
+        backlog.advance(taken);
     }
 
     #[test]
     fn single_bytes_are_joined() {
-        let mut inbox = Inbox::default();
+        let mut backlog = Backlog::default();
         for _ in 0..1 << 20 {
-            inbox.push(Bytes::from_static(b"x"));
+            backlog.push(Bytes::from_static(b"x"));
         }
         assert!(
-            inbox.pieces.len() <= (1 << 20) / JOINED + 2,
+            backlog.pieces.len() <= (1 << 20) / JOINED + 2,
             "{} pieces",
-            inbox.pieces.len()
+            backlog.pieces.len()
         );
     }
 }

@@ -1,3 +1,5 @@
+//! How long a tunnel may live, and how long it may do nothing.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -17,8 +19,8 @@ pub(crate) struct Patience {
     pub close: Duration,
 }
 
-/// When something last passed.
-pub(super) struct Clock {
+/// When a tunnel has to end: how old it is, and when something last passed.
+pub(super) struct Deadlines {
     began: Instant,
     /// Milliseconds since `began`.
     last: AtomicU64,
@@ -26,7 +28,7 @@ pub(super) struct Clock {
     waiting: AtomicU64,
 }
 
-impl Clock {
+impl Deadlines {
     pub(super) fn new() -> Self {
         Self {
             began: Instant::now(),
