@@ -19,6 +19,8 @@ use crate::policy::Generation;
 pub(super) struct Settled {
     /// Counts the configurations that were read.
     pub(super) number: u64,
+    /// When the authorities of its accounts began to be read, in the same count.
+    pub(super) authorities_at: u64,
     /// As meant.
     pub(super) config: Arc<Config>,
     /// Who may log in.
@@ -37,6 +39,8 @@ pub(super) enum Settling {
     Outdated,
     /// Other policies were put in force while its own were made.
     Overtaken,
+    /// The authorities in force were read after its own.
+    Stale,
 }
 
 /// Which configurations are in force.
@@ -45,7 +49,8 @@ pub(super) struct InForce {
     ledger: Mutex<Ledger>,
 }
 
-struct Ledger {
+#[derive(Clone)]
+pub(super) struct Ledger {
     /// The one whose policies serve.
     whole: Arc<Settled>,
     /// The one that was read last: the same, or one whose policies do not serve, or not yet.
@@ -74,7 +79,7 @@ impl InForce {
     }
 
     /// Puts another configuration in force as a whole. One that was read before the one in force changes nothing, and neither
-    /// does one whose policies were made after others than those in force now.
+    /// does one whose policies were made after others than those in force now, or whose authorities are older.
     pub(super) fn settle(
         &self,
         judge: &Judge,
@@ -89,8 +94,16 @@ impl InForce {
         if !Arc::ptr_eq(&judge.current().generation, after) {
             return Settling::Overtaken;
         }
-        ledger.whole = Arc::clone(settled);
         ledger.note(settled);
+        let settled = match ledger.newest.number == settled.number {
+            // Its authorities may have been read again while its policies were made.
+            true => Arc::clone(&ledger.newest),
+            false => Arc::clone(settled),
+        };
+        if settled.authorities_at < ledger.whole.authorities_at {
+            return Settling::Stale;
+        }
+        ledger.whole = settled;
         Settling::InForce(self.put_in_force(judge, &ledger, generation))
     }
 
@@ -147,26 +160,21 @@ impl InForce {
         Some(self.put_in_force(judge, &ledger, generation))
     }
 
-    /// Reads the files of certificate authorities again, which changes the accounts of every configuration in force.
-    pub(super) fn read_authorities(&self, judge: &Judge) -> Result<Arc<Current>, Vec<String>> {
+    /// What is in force now.
+    pub(super) fn ledger(&self) -> Ledger {
+        self.lock().clone()
+    }
+
+    /// Puts the same configurations in force with other authorities; not if others have taken their place meanwhile. Returns
+    /// what was in force before.
+    pub(super) fn put_authorities(&self, judge: &Judge, was: &Ledger, is: Ledger) -> Option<Arc<Current>> {
         let mut ledger = self.lock();
-        let again = |settled: &Settled| {
-            Ok::<_, Vec<String>>(Arc::new(Settled {
-                number: settled.number,
-                config: Arc::clone(&settled.config),
-                accounts: Arc::new(settled.accounts.with_authorities_again()?),
-                names: settled.names.clone(),
-                routes: Arc::clone(&settled.routes),
-            }))
-        };
-        let whole = again(&ledger.whole)?;
-        let newest = match Arc::ptr_eq(&ledger.whole, &ledger.newest) {
-            true => Arc::clone(&whole),
-            false => again(&ledger.newest)?,
-        };
-        *ledger = Ledger { whole, newest };
+        if !Arc::ptr_eq(&ledger.whole, &was.whole) || !Arc::ptr_eq(&ledger.newest, &was.newest) {
+            return None;
+        }
+        *ledger = is;
         let generation = Arc::clone(&judge.current().generation);
-        Ok(self.put_in_force(judge, &ledger, generation))
+        Some(self.put_in_force(judge, &ledger, generation))
     }
 
     /// Under the lock, so that what is in force is always what the ledger says.
@@ -180,9 +188,40 @@ impl InForce {
     }
 }
 
+impl Settled {
+    /// The same with its files of authorities read again, from `authorities_at` on. It may wait for a file server.
+    ///
+    /// # Errors
+    /// Each file that cannot be used.
+    pub(super) fn with_authorities_again(&self, authorities_at: u64) -> Result<Arc<Self>, Vec<String>> {
+        Ok(Arc::new(Self {
+            number: self.number,
+            authorities_at,
+            config: Arc::clone(&self.config),
+            accounts: Arc::new(self.accounts.with_authorities_again()?),
+            names: self.names.clone(),
+            routes: Arc::clone(&self.routes),
+        }))
+    }
+}
+
 impl Ledger {
+    /// The same with all files of authorities read again, as [`Settled::with_authorities_again`].
+    ///
+    /// # Errors
+    /// Each file that cannot be used.
+    pub(super) fn with_authorities_again(&self, authorities_at: u64) -> Result<Self, Vec<String>> {
+        let whole = self.whole.with_authorities_again(authorities_at)?;
+        let newest = match Arc::ptr_eq(&self.whole, &self.newest) {
+            true => Arc::clone(&whole),
+            false => self.newest.with_authorities_again(authorities_at)?,
+        };
+        Ok(Self { whole, newest })
+    }
+
     fn note(&mut self, settled: &Arc<Settled>) {
-        if settled.number > self.newest.number {
+        let age = |settled: &Settled| (settled.number, settled.authorities_at);
+        if age(settled) > age(&self.newest) {
             self.newest = Arc::clone(settled);
         }
     }

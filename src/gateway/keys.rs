@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::Parts;
+use super::blocking::away;
 use crate::accounts::Accounts;
 use crate::files::Mark;
 use crate::sessions::{Session, Sessions};
@@ -29,7 +31,7 @@ impl Parts {
                 continue;
             }
             // A file server that does not answer holds up this and nothing else.
-            let looked = tokio::task::spawn_blocking(move || {
+            let looked = spawn_blocking(move || {
                 let began = Instant::now();
                 let found = watch.look(&accounts, &sessions);
                 (watch, found, began.elapsed())
@@ -43,7 +45,7 @@ impl Parts {
             // However many files there are, looking at them takes a tenth of one processor at most.
             pause = LOOK.max(took * 10);
             if found.authorities {
-                self.read_authorities();
+                self.read_authorities().await;
             }
             self.renew(found.open);
         }
@@ -56,18 +58,25 @@ impl Parts {
         }
     }
 
-    fn read_authorities(&self) {
-        match self.in_force.read_authorities(&self.judge) {
-            Ok(before) => {
+    /// Reads the files of authorities again; once more where a reload came in between.
+    async fn read_authorities(&self) {
+        loop {
+            let (was, at) = (self.in_force.ledger(), self.next_reading());
+            let before = was.clone();
+            let is = match away(move || before.with_authorities_again(at)).await {
+                Ok(is) => is,
+                Err(faults) => {
+                    let reason = faults.join("; ");
+                    tracing::error!(
+                        reason,
+                        "cannot use the certificate authority keys; the current ones stay in force"
+                    );
+                    return;
+                }
+            };
+            if let Some(before) = self.in_force.put_authorities(&self.judge, &was, is) {
                 tracing::debug!("reloaded the certificate authority keys");
-                self.follow(before);
-            }
-            Err(faults) => {
-                let reason = faults.join("; ");
-                tracing::error!(
-                    reason,
-                    "cannot use the certificate authority keys; the current ones stay in force"
-                );
+                return self.follow(before);
             }
         }
     }

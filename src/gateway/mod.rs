@@ -1,6 +1,7 @@
 //! The gateway as a whole: bind, accept, limit, swap, reload and drain.
 
 mod accept;
+mod blocking;
 mod canary;
 mod candidates;
 mod changes;

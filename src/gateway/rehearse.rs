@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Parts;
+use super::blocking::away;
 use super::changes::changes;
 use super::current::Settled;
 use super::prepare::{host_keys, policy_faults, resolver, signers_fault};
@@ -18,7 +19,8 @@ impl Parts {
     pub(super) async fn rehearse(self: &Arc<Self>) -> Reloaded {
         let read = {
             let _turn = self.reading.lock().await;
-            self.read_aside()
+            let parts = Arc::clone(self);
+            away(move || parts.read_aside()).await
         };
         let (mut config, accounts, names, routes, faults) = match read {
             Ok(read) => read,
@@ -28,6 +30,7 @@ impl Parts {
         let (unpulled, _aside) = pull_aside(&mut config, &self.origin.compiler()).await;
         let settled = Arc::new(Settled {
             number: 0,
+            authorities_at: 0,
             config: Arc::new(config),
             accounts: Arc::new(accounts),
             names,
@@ -53,8 +56,16 @@ impl Parts {
     ) -> Result<(), Faults> {
         let _turn = self.reloading.lock().await;
         let (config, file, judge) = (&settled.config, self.origin.file(), &self.judge);
-        faults.extend(host_keys(config, file).err().into_iter().flatten());
-        faults.extend(signers_fault(config, file));
+        faults.extend(
+            away({
+                let (config, file) = (Arc::clone(config), file.to_owned());
+                move || {
+                    let unusable = host_keys(&config, &file).err().into_iter().flatten();
+                    unusable.chain(signers_fault(&config, &file)).collect::<Vec<_>>()
+                }
+            })
+            .await,
+        );
         if !faults.is_empty() {
             return Err(self.invalid(faults));
         }

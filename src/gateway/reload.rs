@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use super::Parts;
+use super::blocking::away;
 use super::changes::{Applies, changes};
 use super::current::{Settled, Settling};
 use super::gates::{Change, Stopped};
@@ -56,7 +57,8 @@ impl Parts {
     async fn try_reload(self: &Arc<Self>) -> Reloaded {
         let read = {
             let _turn = self.reading.lock().await;
-            self.read()
+            let parts = Arc::clone(self);
+            away(move || parts.read()).await
         };
         let (settled, settings_files) = match read {
             Ok(read) => read,
@@ -84,7 +86,7 @@ impl Parts {
 
     /// Reads the configuration, and what belongs to it besides its policies; the faults of settings files apart.
     fn read(&self) -> Result<(Arc<Settled>, Vec<Fault>), Faults> {
-        let number = self.read_so_far.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.next_reading();
         let Draft { config, settings_files } = self.origin.draft()?;
         let file = self.origin.file();
         let accounts = Accounts::new(&config, file).map_err(|faults| self.invalid(faults))?;
@@ -92,6 +94,7 @@ impl Parts {
         let names = resolver(&config, file).map_err(|fault| self.invalid(vec![fault]))?;
         let settled = Settled {
             number,
+            authorities_at: number,
             config: Arc::new(config),
             accounts: Arc::new(accounts),
             // The one in force if nothing of it has changed, with its connections and what it keeps.
@@ -101,6 +104,11 @@ impl Parts {
         Ok((Arc::new(settled), settings_files))
     }
 
+    /// The place of what is read now among all that was read.
+    pub(super) fn next_reading(&self) -> u64 {
+        self.read_so_far.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// Prepares policies and host keys, and puts all of the configuration in force with them.
     async fn put_in_force(self: &Arc<Self>, settled: &Arc<Settled>, mut faults: Vec<Fault>) -> Result<(), Faults> {
         // Before its turn, because a slow registry must not hold up what changes in files.
@@ -108,8 +116,13 @@ impl Parts {
         let _turn = self.reloading.lock().await;
         let began = Instant::now();
         let (config, file) = (&settled.config, self.origin.file());
-        let host_keys = host_keys(config, file).map_err(|found| faults.extend(found)).ok();
-        faults.extend(signers_fault(config, file));
+        let (host_keys, unsigned) = away({
+            let (config, file) = (Arc::clone(config), file.to_owned());
+            move || (host_keys(&config, &file), signers_fault(&config, &file))
+        })
+        .await;
+        let host_keys = host_keys.map_err(|found| faults.extend(found)).ok();
+        faults.extend(unsigned);
         let Some(host_keys) = host_keys.filter(|_| faults.is_empty()) else {
             return Err(self.invalid(faults));
         };
@@ -136,6 +149,7 @@ impl Parts {
         began: Instant,
     ) -> Result<Option<(Arc<Current>, Named)>, Faults> {
         let (config, file) = (&settled.config, self.origin.file());
+        let mut settled = Arc::clone(settled);
         loop {
             let old = Arc::clone(&self.judge.current().generation);
             let prepared = self.judge.policies().prepare(&old, &config.policy).await;
@@ -155,11 +169,17 @@ impl Parts {
             for over in passed_over {
                 self.rejected(&over.plugin, over.sha256, over.reason);
             }
-            self.pass_reload(settled, &generation, &named).await?;
-            match self.in_force.settle(&self.judge, settled, generation, &old) {
+            self.pass_reload(&settled, &generation, &named).await?;
+            match self.in_force.settle(&self.judge, &settled, generation, &old) {
                 Settling::InForce(before) => return Ok(Some((before, named))),
                 Settling::Outdated => return Ok(None),
                 Settling::Overtaken => tracing::info!("policies were changed during the reload: preparing them again"),
+                Settling::Stale => {
+                    let (at, stale) = (self.next_reading(), Arc::clone(&settled));
+                    let read = away(move || stale.with_authorities_again(at)).await;
+                    let fault = |words| Fault::of_key(file, "auth.trusted-user-ca-keys", words);
+                    settled = read.map_err(|faults| self.invalid(faults.into_iter().map(fault).collect()))?;
+                }
             }
         }
     }

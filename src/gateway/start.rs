@@ -17,7 +17,7 @@ use super::current::{InForce, Settled};
 use super::observers::Observers;
 use super::prepare::locks_of;
 use super::steer::Bound;
-use super::{Gateway, Origin, Prepared, Parts, fleet};
+use super::{Gateway, Origin, Parts, Prepared, fleet};
 use crate::accounts::Accounts;
 use crate::admin;
 use crate::audit::Audit;
@@ -121,6 +121,7 @@ impl Gateway {
         let decisions_kept = config.policy.gates.replay.decisions;
         let settled = Settled {
             number: 0,
+            authorities_at: 0,
             config: Arc::new(config),
             accounts,
             names,

@@ -5,9 +5,10 @@ use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use portreeve::policy::Compiler;
 
-use crate::guests::Guest;
-use crate::harness::{Dynamic, Running, Server, Setup, eventually, make_key, ping, ssh_keygen, wire};
+use crate::guests::{Guest, allows};
+use crate::harness::{Dynamic, Running, Server, Setup, eventually, install_script, make_key, ping, ssh_keygen, wire};
 
 /// Everything is for the group `dba`, and nothing for others.
 fn for_dba() -> Setup {
@@ -197,7 +198,11 @@ fn options_that_are_added_to_a_key_count_for_its_session() {
 
 /// Signs the user's key; the client then shows the certificate.
 fn sign(setup: &Setup, options: &[&str]) {
-    let [authority, key] = ["ca", "id.pub"].map(|name| setup.path(name).display().to_string());
+    sign_by("ca", setup, options);
+}
+
+fn sign_by(authority: &str, setup: &Setup, options: &[&str]) {
+    let [authority, key] = [authority, "id.pub"].map(|name| setup.path(name).display().to_string());
     let fixed = ["-q", "-s", &authority, "-I", "the test", "-n", "alice"];
     ssh_keygen(&[&fixed, options, &[&key]].concat());
 }
@@ -229,6 +234,43 @@ fn a_certificate_that_is_void_lets_nobody_stay() {
         }
         ended(&gateway, what);
     }
+}
+
+#[test]
+fn an_authority_that_is_added_while_a_reload_compiles_counts_then_and_afterwards() {
+    let setup = by_file().plugin("watch = false");
+    fs::write(setup.path("keys/alice"), "").unwrap();
+    sign_by("other", &setup, &[]);
+    let (held, begun, compiler) = (setup.path("held"), setup.path("begun"), setup.path("compiler"));
+    let program = env!("CARGO_BIN_EXE_portreeve");
+    let (file, begins) = (held.display(), begun.display());
+    let waits = format!("if [ -e {file} ]; then : > {begins}; fi\nwhile [ -e {file} ]; do sleep 0.02; done");
+    install_script(&format!("{waits}\nexec {program} \"$@\""), &compiler);
+    let gateway = setup.compiler(Compiler::program(compiler)).start();
+    assert_eq!(gateway.through("localhost:1").code, Some(255));
+    fs::write(&held, "").unwrap();
+    // Nothing else has this name, so nothing compiled it before.
+    let next = Guest::that(allows()).named("held").build();
+    fs::write(gateway.path("policy.wasm"), next).unwrap();
+    gateway.reload_in_background();
+    // By then the files of authorities have been read.
+    eventually("the compiler", || begun.exists().then_some(()));
+    let both = ["ca.pub", "other.pub"].map(|name| fs::read_to_string(gateway.path(name)).unwrap());
+    put(&gateway, "ca.pub", &both.concat());
+    let lets_in = |when: &str| {
+        let target = Server::named("x");
+        eventually(when, || {
+            (gateway.through(&target.address()).stdout == "x").then_some(())
+        });
+    };
+    lets_in("a login while the policy compiles");
+    assert!(
+        gateway.events("config-reloaded").is_empty(),
+        "the policy still compiles"
+    );
+    fs::remove_file(held).unwrap();
+    assert_eq!(gateway.event("config-reloaded")["ok"], true);
+    lets_in("a login after the reload");
 }
 
 #[test]
