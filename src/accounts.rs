@@ -22,6 +22,7 @@ use crate::auth::{
 };
 use crate::config::{Config, Fault, Secret};
 use crate::request::{Credential, Fact, Principal};
+use crate::shares::Shares;
 
 pub(crate) use refused::{NotIn, Refused};
 pub(crate) use standing::{Recheck, Rights, Standing};
@@ -38,6 +39,8 @@ pub struct Accounts {
     authorities: Vec<KeyLine>,
     revoked: Option<Arc<Revocations>>,
     passwords: Arc<Passwords>,
+    /// The threads on which files are read.
+    threads: Arc<Shares>,
     /// Others that must let a user in, too.
     also: Option<Arc<Accounts>>,
 }
@@ -125,6 +128,7 @@ impl Accounts {
             authorities,
             revoked: config.auth.revoked_keys.as_deref().map(Revocations::at).map(Arc::new),
             passwords: Arc::new(passwords),
+            threads: Shares::new(THREADS, WEIGHT),
             also: None,
         })
     }
@@ -178,7 +182,32 @@ impl Accounts {
     /// Whether a login reads files: those of users' keys, and the list of what is revoked.
     #[must_use]
     pub fn read_files(&self) -> bool {
-        !self.key_files.are_none() || self.revoked.is_some()
+        let others = self.also.as_ref().is_some_and(|also| also.read_files());
+        !self.key_files.are_none() || self.revoked.is_some() || others
+    }
+
+    /// Asks about a user: at once where only the configuration has to be asked, which saves two changes of threads at every
+    /// login, and otherwise where reading files holds up nobody. Users share the threads for that fairly, and a thread is
+    /// given back when the files were read, and not when nobody waits for them any more: a file server that hangs holds up
+    /// the users whose files it has.
+    ///
+    /// # Errors
+    /// If asking failed, which no user is to blame for.
+    pub(crate) async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        user: &str,
+        ask: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, String> {
+        if !self.read_files() {
+            return Ok(ask(self));
+        }
+        let thread = self.threads.take(user).await;
+        let accounts = Arc::clone(self);
+        let asked = tokio::task::spawn_blocking(move || {
+            let _thread = thread;
+            ask(&accounts)
+        });
+        asked.await.map_err(|error| error.to_string())
     }
 
     /// Whether any user has a password.
@@ -348,6 +377,10 @@ pub(crate) const MOST_NAME: usize = 255;
 
 /// A fault repeats what it found, which may be anything.
 const MAX_FAULT: usize = 400;
+/// Questions that read files, at once.
+const THREADS: usize = 64;
+/// One user may have as many threads as are left free.
+const WEIGHT: usize = 1;
 
 #[cfg(test)]
 mod tests;

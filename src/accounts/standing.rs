@@ -54,6 +54,13 @@ pub enum Recheck {
     Unsure(String),
 }
 
+/// Whether somebody else's answer will do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Once {
+    Enough,
+    More,
+}
+
 impl Standing {
     /// Of a user who has just logged in from `client`, as `given_by` says.
     #[must_use]
@@ -115,23 +122,33 @@ impl Standing {
         if self.is_current(accounts) {
             return Recheck::Stands(false);
         }
-        self.ask_again(accounts).await
+        self.ask_in_turn(accounts, Once::Enough).await
     }
 
     /// Asks again. Only an answer that the user may log in changes what the login gives.
     pub async fn ask_again(self: &Arc<Self>, accounts: &Arc<Accounts>) -> Recheck {
-        let _turn = self.asking.lock().await;
-        let answer = if accounts.read_files() {
-            let (standing, accounts) = (Arc::clone(self), Arc::clone(accounts));
-            let asked = tokio::task::spawn_blocking(move || standing.answer(&accounts));
-            match timeout(PATIENCE, asked).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(error)) => Err(NotIn::Unsure(error.to_string())),
-                Err(_) => Err(NotIn::Unsure("reading the key files timed out".to_owned())),
+        self.ask_in_turn(accounts, Once::More).await
+    }
+
+    /// No longer than [`PATIENCE`], however many ask.
+    async fn ask_in_turn(self: &Arc<Self>, accounts: &Arc<Accounts>, once: Once) -> Recheck {
+        let asked = timeout(PATIENCE, async {
+            let _turn = self.asking.lock().await;
+            // Whoever had the turn before may have asked the same.
+            if once == Once::Enough && self.is_current(accounts) {
+                return Recheck::Stands(false);
             }
-        } else {
-            self.answer(accounts)
-        };
+            let standing = Arc::clone(self);
+            let answer = accounts
+                .ask(&self.user, move |accounts| standing.answer(accounts))
+                .await;
+            self.note(answer.unwrap_or_else(|words| Err(NotIn::Unsure(words))), accounts)
+        });
+        let late = || NotIn::Unsure("reading the key files timed out".to_owned());
+        asked.await.unwrap_or_else(|_| self.note(Err(late()), accounts))
+    }
+
+    fn note(&self, answer: Result<Admitted, NotIn>, accounts: &Arc<Accounts>) -> Recheck {
         self.in_doubt
             .store(matches!(answer, Err(NotIn::Unsure(_))), Ordering::Relaxed);
         match answer {

@@ -1,28 +1,12 @@
 //! The credential that a client offers, and the check of it.
 
-use std::sync::Arc;
-
 use russh::keys::ssh_key::certificate::{CertType, OptionsMap};
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Certificate, PublicKey};
 
 use super::failed_login::FailedLogin;
-use crate::accounts::Accounts;
 use crate::auth::{KeyBlob, Presented};
 use crate::request;
-
-/// Looks a key up: at once where only the configuration has to be asked, which saves two changes of threads at every login,
-/// and otherwise where reading files holds up nobody.
-pub(super) async fn look_up<T: Send + 'static>(
-    accounts: Arc<Accounts>,
-    look: impl FnOnce(&Accounts) -> Result<T, FailedLogin> + Send + 'static,
-) -> Result<T, FailedLogin> {
-    if accounts.read_files() {
-        aside(move || look(&accounts)).await
-    } else {
-        look(&accounts)
-    }
-}
 
 /// Does what takes long away from the threads that serve.
 pub(super) async fn aside<T: Send + 'static>(

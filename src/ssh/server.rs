@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use russh::server::{Config, RunningSession, run_stream};
 use russh::{Disconnect, Limits as RekeyLimits, MethodKind, MethodSet, SshId};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,7 +35,7 @@ pub(crate) struct Service {
     settings: ArcSwap<Live>,
     memory: Memory,
     /// A password hash is made to cost memory and time: few at once.
-    hashing: Semaphore,
+    hashing: Arc<Semaphore>,
 }
 
 /// What an SSH connection is served with.
@@ -88,7 +88,7 @@ impl Service {
             serves,
             settings: ArcSwap::from_pointee(Live::new(settings)),
             memory: Memory::default(),
-            hashing: Semaphore::new(HASHES),
+            hashing: Arc::new(Semaphore::new(HASHES)),
         }
     }
 
@@ -107,8 +107,9 @@ impl Service {
         Arc::clone(&self.serves.judge.current().accounts)
     }
 
-    pub(super) async fn turn_to_hash(&self) -> Option<SemaphorePermit<'_>> {
-        self.hashing.acquire().await.ok()
+    /// Waits for a turn to hash a password; it lasts as long as the hashing does.
+    pub(super) async fn turn_to_hash(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.hashing).acquire_owned().await.ok()
     }
 
     pub(super) fn banner(&self) -> Option<String> {
@@ -137,14 +138,15 @@ impl Service {
         let client = ends.client;
         let settings = self.settings.load_full();
         let cut = CancellationToken::new();
+        // Whoever has not logged in by the end of this waits for nothing any more.
         let _cut = cut.clone().drop_guard();
         let (entered, mut entering) = oneshot::channel();
         let flows = Flows::new(&self.memory, settings.limits.buffer_memory);
         let patience = settings.limits.keepalive.map(|keepalive| keepalive.patience());
         let heard = Heard::default();
-        let wire = Wire::new(stream, cut, flows.clone(), patience);
+        let wire = Wire::new(stream, cut.clone(), flows.clone(), patience);
         let wire = Box::new(Counted::new(wire, heard.clone()));
-        let handler = Box::new(Client::new(Arc::clone(self), ends, flows, heard, entered));
+        let handler = Box::new(Client::new(Arc::clone(self), ends, flows, heard, (cut, entered)));
         let grace = Instant::now() + settings.login_grace;
         // What only begins and ends a connection is in boxes, which are gone meanwhile.
         let greeting = Box::pin(run_stream(Arc::clone(&settings.russh), wire, handler));

@@ -291,6 +291,32 @@ fn a_password_lets_in_whom_it_is_configured_for() {
     assert_eq!(gateway.event("auth-succeeded")["method"], "password");
 }
 
+#[test]
+fn whoever_was_sent_away_does_not_wait_for_a_turn_to_be_hashed() {
+    const CROWD: usize = 16;
+    // It takes long, and no password has it.
+    let hash = format!("$argon2id$v=19$m=65536,t=4,p=1$c2FsdHNhbHQ${}", "A".repeat(43));
+    let gateway = Setup::allowing()
+        .user(&format!("password-hash = \"{hash}\""))
+        .tables("[limits]\nunauthenticated-per-source = 4")
+        .start();
+    gateway.block_on(async {
+        let mut asked = Vec::new();
+        for _ in 0..CROWD {
+            let mut client = wire::connect(&gateway).await;
+            asked.push(tokio::spawn(async move {
+                let _ = client.authenticate_password("alice", "wrong").await;
+            }));
+        }
+        let mut last = wire::connect(&gateway).await;
+        let answer = last.authenticate_password("alice", "wrong").await.expect("an answer");
+        assert!(!answer.success());
+        asked.iter().for_each(tokio::task::JoinHandle::abort);
+    });
+    let hashed = gateway.events("auth-failed").len();
+    assert!(hashed < CROWD * 3 / 4, "{hashed} of {CROWD} who were gone");
+}
+
 pub fn argon2_of(password: &str) -> String {
     use argon2::password_hash::{PasswordHasher, SaltString};
     use argon2::{Algorithm, Argon2, Params, Version};

@@ -12,7 +12,7 @@ use crate::accounts::{Accounts, Admitted, Proof, Standing};
 use crate::events::{Event, LoggedIn, Subject};
 use crate::request::{Cause, Connection, clipped, is_unseen};
 use crate::sessions::{self, lock_sentence};
-use crate::ssh::credential::{aside, blob, look_up, present};
+use crate::ssh::credential::{aside, blob, present};
 use crate::ssh::entered::Entered;
 use crate::ssh::failed_login::{FailedLogin, check_algorithm};
 
@@ -81,44 +81,88 @@ impl Client {
         has_room
     }
 
-    pub(super) async fn show_password(&mut self, user: &str, password: &str) -> Auth {
+    pub(super) async fn show_password(&mut self, user: &str, password: &str) -> Answer<Auth> {
         if self.tried.are_used_up() || !self.service.accounts().have_passwords() {
-            return self.fail();
+            return Ok(self.fail());
         }
-        let (name, password, client) = (user.to_owned(), password.to_owned(), self.client.ip());
-        let service = Arc::clone(&self.service);
-        let _turn = service.turn_to_hash().await;
+        let turn = self.unless_cut(self.service.turn_to_hash()).await?;
         let accounts = self.accounts();
-        let admitted = aside(move || {
-            let proof = accounts.check_password(&name, &password);
-            Ok(accounts.judge(&name, &proof?, client)?)
+        let proof = aside({
+            let (name, password, accounts) = (user.to_owned(), password.to_owned(), Arc::clone(&accounts));
+            move || {
+                let _turn = turn;
+                Ok(accounts.check_password(&name, &password)?)
+            }
         });
-        let admitted = admitted.await;
-        self.conclude(user, "password", None, admitted).await
+        let admitted = match self.unless_cut(proof).await? {
+            Ok(proof) => self.judged(&accounts, user, move || Ok(proof)).await?,
+            Err(reason) => Err(reason),
+        };
+        Ok(self.conclude(user, "password", None, admitted).await)
+    }
+
+    /// What comes of waiting, as long as somebody is served: who was sent away meanwhile holds nothing any more.
+    ///
+    /// # Errors
+    /// If nobody is.
+    async fn unless_cut<T>(&self, waits: impl Future<Output = T>) -> Answer<T> {
+        tokio::select! {
+            done = waits => Ok(done),
+            () = self.cut.cancelled() => Err(russh::Error::Disconnect),
+        }
+    }
+
+    /// Whether this lets the user in.
+    ///
+    /// # Errors
+    /// As [`Client::unless_cut`].
+    async fn judged(
+        &self,
+        accounts: &Arc<Accounts>,
+        user: &str,
+        proof: impl FnOnce() -> Result<Proof, FailedLogin> + Send + 'static,
+    ) -> Answer<Result<Admitted, FailedLogin>> {
+        let (name, client) = (user.to_owned(), self.client.ip());
+        self.looked_up(accounts, user, move |accounts| {
+            Ok(accounts.judge(&name, &proof()?, client)?)
+        })
+        .await
+    }
+
+    /// # Errors
+    /// As [`Client::unless_cut`].
+    async fn looked_up<T: Send + 'static>(
+        &self,
+        accounts: &Arc<Accounts>,
+        user: &str,
+        look: impl FnOnce(&Accounts) -> Result<T, FailedLogin> + Send + 'static,
+    ) -> Answer<Result<T, FailedLogin>> {
+        let found = self.unless_cut(accounts.ask(user, look)).await?;
+        Ok(found.unwrap_or_else(|words| Err(FailedLogin::Unasked(words))))
     }
 
     /// A key is answered by whether it may log in, and that is all that can be learned.
-    pub(super) async fn offer_key(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Auth {
+    pub(super) async fn offer_key(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Answer<Auth> {
         if self.tried.are_used_up() {
-            return self.fail();
+            return Ok(self.fail());
         }
         let Some(key) = blob(offer.public_key.key_data()) else {
-            return self.decline(user, None, FailedLogin::KeyType);
+            return Ok(self.decline(user, None, FailedLogin::KeyType));
         };
         let fingerprint = Some(key.fingerprint());
         if let Err(reason) = check_algorithm(offer.algorithm.as_str()) {
-            return self.decline(user, fingerprint, reason);
+            return Ok(self.decline(user, fingerprint, reason));
         }
         let (name, client) = (user.to_owned(), self.client.ip());
         let proof = Proof::Key(key);
         let accounts = self.service.accounts();
         let takes_certificates = accounts.take_certificates();
-        let known = look_up(accounts, move |accounts| {
+        let known = self.looked_up(&accounts, user, move |accounts| {
             let refused = accounts.judge(&name, &proof, client).err();
             Ok(refused.map(|reason| (reason.into(), accounts.have_a_way_in(&name))))
         });
-        let (reason, has_a_way_in) = match known.await {
-            Ok(None) => return Auth::Accept,
+        let (reason, has_a_way_in) = match known.await? {
+            Ok(None) => return Ok(Auth::Accept),
             Ok(Some(refused)) => refused,
             Err(reason) => (reason, true),
         };
@@ -126,44 +170,36 @@ impl Client {
         // answered once it is proven, for every user alike.
         let algorithm = offer.algorithm.to_string();
         if takes_certificates && self.heard.may_be_certificate(user, &algorithm, offer.public_key) {
-            return Auth::Accept;
+            return Ok(Auth::Accept);
         }
         if !has_a_way_in && !self.tried.is_on_record {
             self.refused(user, "publickey", fingerprint, &reason);
-            return self.fail();
+            return Ok(self.fail());
         }
-        self.decline(user, fingerprint, reason)
+        Ok(self.decline(user, fingerprint, reason))
     }
 
-    pub(super) async fn show_key(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Auth {
+    pub(super) async fn show_key(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Answer<Auth> {
         let sound = check_algorithm(key.algorithm.as_str());
         let Some(key) = blob(key.public_key.key_data()) else {
-            return self.fail();
+            return Ok(self.fail());
         };
-        let (name, client) = (user.to_owned(), self.client.ip());
         let fingerprint = Some(key.fingerprint());
         let accounts = self.accounts();
-        let admitted = look_up(accounts, move |accounts| {
-            sound?;
-            Ok(accounts.judge(&name, &Proof::Key(key), client)?)
-        });
-        let admitted = admitted.await;
-        self.conclude(user, "publickey", fingerprint, admitted).await
+        let proof = move || sound.map(|()| Proof::Key(key));
+        let admitted = self.judged(&accounts, user, proof).await?;
+        Ok(self.conclude(user, "publickey", fingerprint, admitted).await)
     }
 
     /// The algorithm of the user's own signature was looked at when the certificate was offered: the library makes sure that
     /// it is the same.
-    pub(super) async fn show_certificate(&mut self, user: &str, certificate: &Certificate) -> Auth {
+    pub(super) async fn show_certificate(&mut self, user: &str, certificate: &Certificate) -> Answer<Auth> {
         let presented = present(certificate);
         let fingerprint = presented.as_ref().ok().map(|presented| presented.key.fingerprint());
-        let (name, client) = (user.to_owned(), self.client.ip());
         let accounts = self.accounts();
-        let admitted = look_up(accounts, move |accounts| {
-            let proof = Proof::Certificate(Box::new(presented?));
-            Ok(accounts.judge(&name, &proof, client)?)
-        });
-        let admitted = admitted.await;
-        self.conclude(user, "certificate", fingerprint, admitted).await
+        let proof = move || Ok(Proof::Certificate(Box::new(presented?)));
+        let admitted = self.judged(&accounts, user, proof).await?;
+        Ok(self.conclude(user, "certificate", fingerprint, admitted).await)
     }
 
     /// Who may log in now; remembered, since a reload may put others in their place before the login is through.

@@ -14,6 +14,7 @@ use russh::keys::Certificate;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
 use tokio::sync::{Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::entered::Entered;
 use super::flow::{Flows, Throttle};
@@ -47,6 +48,8 @@ pub(super) struct Client {
     /// The session of the user who is in; the library's own is another.
     ours: Option<Arc<sessions::Session>>,
     seat: Option<Seat>,
+    /// Cancelled once nobody serves the connection any more.
+    cut: CancellationToken,
     listeners: HashMap<(Requested, Option<u16>), Listening>,
     shells: HashMap<ChannelId, Shell>,
     /// The terminals of session channels.
@@ -63,7 +66,7 @@ impl Client {
         Ends { client, server }: Ends,
         flows: Flows,
         heard: Heard,
-        entered: oneshot::Sender<Entered>,
+        (cut, entered): (CancellationToken, oneshot::Sender<Entered>),
     ) -> Self {
         Self {
             heard,
@@ -80,6 +83,7 @@ impl Client {
             entered: Some(entered),
             ours: None,
             seat: None,
+            cut,
             listeners: HashMap::new(),
             shells: HashMap::new(),
             terminals: HashMap::new(),
@@ -120,28 +124,28 @@ impl Handler for Box<Client> {
         if !self.can_be_recorded() {
             return Ok(Auth::reject());
         }
-        Ok(Box::pin(self.show_password(user, password)).await)
+        Box::pin(self.show_password(user, password)).await
     }
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Answer<Auth> {
         if !self.can_be_recorded() {
             return Ok(Auth::reject());
         }
-        Ok(Box::pin(self.offer_key(user, offer)).await)
+        Box::pin(self.offer_key(user, offer)).await
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Answer<Auth> {
         if !self.can_be_recorded() {
             return Ok(Auth::reject());
         }
-        Ok(Box::pin(self.show_key(user, key)).await)
+        Box::pin(self.show_key(user, key)).await
     }
 
     async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Answer<Auth> {
         if !self.can_be_recorded() {
             return Ok(Auth::reject());
         }
-        Ok(Box::pin(self.show_certificate(user, certificate)).await)
+        Box::pin(self.show_certificate(user, certificate)).await
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Answer<()> {
