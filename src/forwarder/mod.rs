@@ -26,7 +26,7 @@ use decisions::Decisions;
 
 pub(crate) use connect::Pending;
 pub(crate) use listen::{Listening, Opener, Unopened};
-pub(crate) use reconsider::Review;
+pub(crate) use reconsider::{Closing, Review};
 
 /// Carries what clients ask for, once it is allowed.
 pub(crate) struct Forwarder {

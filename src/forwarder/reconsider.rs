@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 
@@ -29,6 +29,26 @@ enum Finding {
     Refused,
     /// Nothing was decided. What had too little time may come in time at the next attempt.
     Doubtful { came_too_late: bool },
+}
+
+/// What other policies would do to what is open.
+pub(crate) struct Closing {
+    /// So much would be closed.
+    pub closed: u64,
+    /// Of so much that was judged in time.
+    pub judged: u64,
+    /// Of so much that is open.
+    pub open: u64,
+}
+
+impl Finding {
+    fn ends(self, on_doubt: OnDoubt) -> bool {
+        match self {
+            Finding::Holds => false,
+            Finding::Refused => true,
+            Finding::Doubtful { .. } => on_doubt == OnDoubt::Close,
+        }
+    }
 }
 
 /// Judges again what is open, and asks again what logins give. Clones are one.
@@ -86,12 +106,7 @@ impl Review {
             }
             standing = self.judge_once_more(forward, why).await;
         }
-        let ends = match standing {
-            Finding::Holds => false,
-            Finding::Refused => true,
-            Finding::Doubtful { .. } => closes,
-        };
-        if ends {
+        if standing.ends(self.judge.current().on_doubt) {
             let why = "the policies in force now do not permit it";
             self.events.followers().say_closed(&forward.request, why);
             forward.stop.end(Cause::Revoked);
@@ -146,19 +161,40 @@ impl Review {
         }
     }
 
-    /// How much of what is open this would close, and how much there is. Nothing is closed, and nothing is recorded.
-    pub(crate) async fn would_close(&self, supposed: &Arc<Current>) -> (u64, u64) {
-        let open = self.sessions.forwards();
+    /// How much of what is open this would close. Nothing is closed, nothing is recorded, and what is not judged by `until`
+    /// is not judged.
+    pub(crate) async fn would_close(&self, supposed: &Arc<Current>, until: Instant) -> Closing {
+        let forwards = self.sessions.forwards();
+        let open = forwards.len() as u64;
+        let mut closing = Closing {
+            closed: 0,
+            judged: 0,
+            open,
+        };
         if supposed.on_swap == OnSwap::Keep {
-            return (0, open.len() as u64);
+            closing.judged = open;
+            return closing;
         }
-        let mut closed = 0;
-        for forward in &open {
+        let mut spare = SPARE;
+        for forward in &forwards {
+            if Instant::now() > until {
+                break;
+            }
             let rights = forward.session.standing.rights();
-            let (finding, _) = self.find(supposed, forward, &rights, "swap").await;
-            closed += u64::from(finding == Finding::Refused);
+            let mut attempts = 1..ATTEMPTS;
+            let ends = loop {
+                let (finding, _) = self.find(supposed, forward, &rights, "swap").await;
+                let late = finding == Finding::Doubtful { came_too_late: true };
+                let closes = finding.ends(supposed.on_doubt);
+                if !(closes && late && spare > 0 && attempts.next().is_some()) {
+                    break closes;
+                }
+                spare -= 1;
+            };
+            closing.judged += 1;
+            closing.closed += u64::from(ends);
         }
-        (closed, open.len() as u64)
+        closing
     }
 
     async fn judge_once_more(&self, forward: &Forward, why: &'static str) -> Finding {

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio::task::JoinError;
 
 use super::Parts;
 use super::current::Settled;
 use crate::config::{Config, Gates};
+use crate::forwarder::Closing;
 use crate::policy::{Generation, Identity, LoadError};
 use crate::replay::Tally;
 use crate::rollout::{CANARY, Report, Row, Ruling, Verdict, differences};
@@ -101,15 +103,15 @@ impl Parts {
         let judges = gates.replay.max_differences.is_some() || change.dry_run;
         if gates.replay.decisions > 0 && judges {
             let began = Instant::now();
-            let tally = self.differences(change.old, change.next).await;
-            if let Some(stopped) = gate(REPLAY, began, judged(gates, &tally)) {
+            let found = self.differences(change.old, change.next).await;
+            if let Some(stopped) = gate(REPLAY, began, judged(gates, found)) {
                 return Some(stopped);
             }
         }
         if gates.max_closed.is_some() || change.dry_run {
             let began = Instant::now();
-            let (closed, open) = self.would_close(change).await;
-            if let Some(stopped) = gate(MAX_CLOSED, began, spared(gates, closed, open)) {
+            let found = self.would_close(change).await;
+            if let Some(stopped) = gate(MAX_CLOSED, began, spared(gates, found)) {
                 return Some(stopped);
             }
         }
@@ -142,25 +144,41 @@ impl Parts {
         checked.map(|count| format!("{count} cases are answered as they say"))
     }
 
-    /// What two chains decide otherwise of the last decisions.
-    pub(super) async fn differences(&self, old: &Generation, next: &Generation) -> Tally {
+    /// What two chains decide otherwise of the last decisions, as far as there is time, and how many those are.
+    ///
+    /// # Errors
+    /// A panic.
+    pub(super) async fn differences(&self, old: &Generation, next: &Generation) -> Result<(Tally, u64), String> {
         let policies = self.judge.policies();
         let (before, after) = (policies.apart(old), policies.apart(next));
         let decisions = self.rollouts.ring.all();
-        let until = Instant::now() + LONGEST_REPLAY;
+        let last = decisions.len() as u64;
+        let until = Instant::now() + LONGEST;
         let asked = policies.spawn_aside(async move { differences(&before, &after, &decisions, until).await });
-        asked.await.unwrap_or_else(|_| Tally::new(0))
+        let tally = asked.await.map_err(|error| broken(&error))?;
+        Ok((tally, last))
     }
 
-    /// How much of what is open the change would close, and how much there is.
-    async fn would_close(&self, change: &Change<'_>) -> (u64, u64) {
+    /// What the change would do to what is open.
+    ///
+    /// # Errors
+    /// If that cannot be said of all of it.
+    async fn would_close(&self, change: &Change<'_>) -> Result<Closing, String> {
         let policies = self.judge.policies();
         let supposed = self
             .in_force
             .supposed(&self.judge, change.settled, policies.apart(change.next));
         let review = self.review();
-        let asked = policies.spawn_aside(async move { review.would_close(&supposed).await });
-        asked.await.unwrap_or_default()
+        let until = Instant::now() + LONGEST;
+        let asked = policies.spawn_aside(async move { review.would_close(&supposed, until).await });
+        let closing = asked.await.map_err(|error| broken(&error))?;
+        match closing.judged {
+            judged if judged < closing.open => {
+                let what = "open tunnels and listeners were judged";
+                Err(unknown(judged, closing.open, what, "would be closed"))
+            }
+            _ => Ok(closing),
+        }
     }
 }
 
@@ -181,10 +199,19 @@ impl Change<'_> {
     }
 }
 
-fn judged(gates: &Gates, tally: &Tally) -> Result<String, String> {
+fn judged(gates: &Gates, found: Result<(Tally, u64), String>) -> Result<String, String> {
+    let most = gates.replay.max_differences;
+    let tally = match found {
+        Ok((tally, last)) if tally.asked < last => {
+            let words = unknown(tally.asked, last, "decisions were asked again", "would differ");
+            return if_asked(most, words);
+        }
+        Ok((tally, _)) => tally,
+        Err(words) => return if_asked(most, words),
+    };
     let (asked, different) = (tally.asked, tally.different);
     let words = format!("{different} of the last {asked} decisions would differ");
-    match gates.replay.max_differences {
+    match most {
         Some(most) if most.is_exceeded_by(different, asked) => {
             let example = tally.examples.first().map(|example| {
                 let (user, asked) = (&example.user, &example.asked);
@@ -199,14 +226,39 @@ fn judged(gates: &Gates, tally: &Tally) -> Result<String, String> {
     }
 }
 
-fn spared(gates: &Gates, closed: u64, open: u64) -> Result<String, String> {
+fn spared(gates: &Gates, found: Result<Closing, String>) -> Result<String, String> {
+    let most = gates.max_closed;
+    let Closing { closed, open, .. } = match found {
+        Ok(closing) => closing,
+        Err(words) => return if_asked(most, words),
+    };
     let words = format!("{closed} of {open} open tunnels and listeners would be closed");
-    match gates.max_closed {
+    match most {
         Some(most) if most.is_exceeded_by(closed, open) => Err(format!(
             "{words}, more than the {most} of `max-closed`: to do it all the same, load it with --force"
         )),
         _ => Ok(words),
     }
+}
+
+/// What is not known refuses a change only where a gate wants to know it.
+fn if_asked<T>(most: Option<T>, words: String) -> Result<String, String> {
+    match most {
+        Some(_) => Err(words),
+        None => Ok(words),
+    }
+}
+
+fn unknown(some: u64, all: u64, what: &str, how: &str) -> String {
+    let seconds = LONGEST.as_secs();
+    format!(
+        "only {some} of {all} {what} within {seconds} s, so it is not known how many {how}: to do it all the same, load it with \
+         --force"
+    )
+}
+
+fn broken(error: &JoinError) -> String {
+    format!("internal error: {error}")
 }
 
 /// What a candidate imports that the one in force does not.
@@ -233,5 +285,5 @@ fn new_imports(change: &Change<'_>, plugin: &str) -> String {
 const INVARIANTS: &str = "invariants";
 const REPLAY: &str = "replay";
 const MAX_CLOSED: &str = "max-closed";
-/// What is not asked again by then says nothing.
-const LONGEST_REPLAY: Duration = Duration::from_secs(30);
+/// How long each may take: a candidate that decides nothing in time must not hold up every other change.
+const LONGEST: Duration = Duration::from_secs(30);

@@ -65,7 +65,8 @@ impl Rollout for Parts {
 
     async fn diff(self: Arc<Self>, plugin: String, from: u64, to: u64) -> Result<DiffView, Declined> {
         let (one, other) = (self.kept(&plugin, from).await?, self.kept(&plugin, to).await?);
-        let tally = Parts::differences(&self, &one, &other).await;
+        let asked = Parts::differences(&self, &one, &other).await;
+        let (tally, _) = asked.map_err(Declined::Conflict)?;
         let but = |some: &[String], others: &[String]| -> Vec<String> {
             some.iter().filter(|import| !others.contains(import)).cloned().collect()
         };

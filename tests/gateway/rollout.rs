@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::admin::{asked, ctl, get};
-use crate::guests::{Does, Guest, allows, denies};
+use crate::guests::{Does, Guest, When, allows, denies};
 use crate::harness::{Process, Reached, Running, Server, Setup, eventually, ping};
 
 const ADMIN: &str = "[admin]\nsocket = \"admin.sock\"\n";
@@ -373,14 +373,41 @@ fn a_candidate_that_would_close_too_much_is_stopped_unless_it_is_forced() {
 }
 
 #[test]
+fn a_candidate_that_decides_nothing_would_close_what_doubt_closes() {
+    #[rustfmt::skip]
+    let table = [
+        ("close", 1, "1 of 1 open tunnels and listeners would be closed, more than the 0% of `max-closed`"),
+        ("keep",  0, "in force"),
+    ];
+    for (on_doubt, code, words) in table {
+        let gateway = Setup::allowing()
+            .policy(&format!("on-doubt = \"{on_doubt}\""))
+            .tables(ADMIN)
+            .tables("[policy.gates]\nmax-closed = \"0%\"\n")
+            .start();
+        let target = Server::echo();
+        let local = gateway.local(&target.address());
+        let mut near = local.connect();
+        assert!(ping(&mut near));
+        let guest = Guest::that(allows())
+            .version("2.0.0")
+            .on(When::Port(target.port), Does::Traps);
+        let file = candidate(&gateway, &guest);
+        let told = ctl(&gateway, &["policy", "load", "test", &file]);
+        assert_eq!(told.code, code, "{on_doubt}: {} {}", told.out, told.err);
+        let said = told.out + &told.err;
+        assert!(said.contains(words), "{on_doubt}: {said}");
+        assert!(ping(&mut near), "{on_doubt}");
+    }
+}
+
+#[test]
 fn a_policy_that_begins_to_fail_is_taken_back_by_itself() {
     let gateway = Setup::allowing()
         .tables(ADMIN)
         .tables("[policy.gates]\nburn-in = { for = \"1h\", min-decisions = 4, max-failed = \"30%\" }\n")
         .start();
-    let bad = Guest::that(allows())
-        .version("2.0.0")
-        .on(crate::guests::When::Port(9), Does::Traps);
+    let bad = Guest::that(allows()).version("2.0.0").on(When::Port(9), Does::Traps);
     assert_eq!(gateway.swap(&bad)["event"], "policy-swapped");
     assert_eq!(gate(&gateway, "burn-in")["result"], "waiting");
     for _ in 0..2 {
