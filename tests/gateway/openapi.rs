@@ -126,6 +126,11 @@ fn every_error_is_as_documented() {
         ("delete", "/v1/policies/{plugin}/shadow",      "/v1/policies/test/shadow",     "",                     "409"),
         ("post",   "/v1/policies/{plugin}/promote",     "/v1/policies/test/promote",    "",                     "409"),
         ("post",   "/v1/policies/{plugin}/confirm",     "/v1/policies/test/confirm",    "",                     "409"),
+        // A dry run that is none would change what it was to show.
+        ("post",   "/v1/policies/{plugin}/shadow",      "/v1/policies/test/shadow",     "{\"component\": \"/x.wasm\", \"dry_run\": true}", "422"),
+        ("post",   "/v1/policies/{plugin}/promote",     "/v1/policies/test/promote",    "{\"dry_run\": true}", "422"),
+        ("post",   "/v1/policies/{plugin}/confirm",     "/v1/policies/test/confirm",    "{\"to\": 1}",         "422"),
+        ("post",   "/v1/policies/{plugin}/rollback",    "/v1/policies/test/rollback",   "{\"dry_run\": true}", "422"),
         ("post",   "/v1/policies/{plugin}/rollback",    "/v1/policies/none/rollback",   "",                     "404"),
         ("get",    "/v1/policies/{plugin}/differences", "/v1/policies/test/differences", "",                    "409"),
         ("get",    "/v1/policies/{plugin}/diff",        "/v1/policies/test/diff",       "",                     "400"),

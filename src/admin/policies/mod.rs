@@ -1,5 +1,6 @@
 //! `/v1/policies`: the generations of each plugin, and what brings one in force or takes it back.
 
+mod bodies;
 mod view;
 
 use std::future::Future;
@@ -15,13 +16,14 @@ use axum::response::Response;
 use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
 use super::Steered;
 use super::openapi::{Documented, Failure, answers, lists};
 use super::peer::Administrator;
 use super::routes::{Answer, Failed, announce, json as answer};
-use super::time::Time;
+
+use bodies::{ConfirmBody, LoadBody, PromoteBody, RollbackBody, ShadowBody, or_default};
 
 pub(crate) use view::{
     DiffView, DifferencesView, ExampleView, GateView, GatesView, GenerationView, GroupView, PluginView,
@@ -110,34 +112,6 @@ pub(crate) struct Load {
     pub reason: Option<String>,
 }
 
-/// The body of what changes a plugin.
-#[derive(Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = PolicyChange)]
-struct Wish {
-    /// A component, as an absolute path or `builtin:rules`; absent: the one in force.
-    #[schema(nullable = false)]
-    component: Option<String>,
-    /// The absolute path of a file with settings; absent: those in force.
-    #[schema(value_type = Option<String>, nullable = false)]
-    settings: Option<PathBuf>,
-    /// It is taken back unless it is confirmed within this time.
-    #[schema(nullable = false)]
-    confirm_within: Option<Time>,
-    /// Of a rollback: the generation to go back to; absent: the one before.
-    #[schema(nullable = false)]
-    to: Option<u64>,
-    /// A gate that would refuse is passed.
-    #[serde(default)]
-    force: bool,
-    /// Of a load: the gates are tried, and nothing changes.
-    #[serde(default)]
-    dry_run: bool,
-    /// Why, for the audit log.
-    #[schema(nullable = false)]
-    reason: Option<String>,
-}
-
 /// Every path below `/v1/policies`.
 pub(super) fn routes<S: Steered>() -> Documented<Arc<S>> {
     use Failure::{BadRequest, Conflict, Internal, NotFound, Unprocessable};
@@ -157,12 +131,12 @@ pub(super) fn routes<S: Steered>() -> Documented<Arc<S>> {
         .post(
             "/v1/policies/{plugin}/load",
             load::<S>,
-            changes("Sends a candidate through the gates, and puts it in force.").takes::<Wish>(),
+            changes("Sends a candidate through the gates, and puts it in force.").takes::<LoadBody>(),
         )
         .post(
             "/v1/policies/{plugin}/shadow",
             shadow::<S>,
-            changes("Asks a candidate beside the policy in force; it decides nothing.").takes::<Wish>(),
+            changes("Asks a candidate beside the policy in force; it decides nothing.").takes::<ShadowBody>(),
         )
         .delete(
             "/v1/policies/{plugin}/shadow",
@@ -172,17 +146,17 @@ pub(super) fn routes<S: Steered>() -> Documented<Arc<S>> {
         .post(
             "/v1/policies/{plugin}/promote",
             promote::<S>,
-            changes("Sends the shadow through the gates, and puts it in force.").may_take::<Wish>(),
+            changes("Sends the shadow through the gates, and puts it in force.").may_take::<PromoteBody>(),
         )
         .post(
             "/v1/policies/{plugin}/confirm",
             confirm::<S>,
-            changes("Keeps what was put in force with a time to confirm.").may_take::<Wish>(),
+            changes("Keeps what was put in force with a time to confirm.").may_take::<ConfirmBody>(),
         )
         .post(
             "/v1/policies/{plugin}/rollback",
             rollback::<S>,
-            changes("Puts an earlier generation in force, and quarantines the present one.").may_take::<Wish>(),
+            changes("Puts an earlier generation in force, and quarantines the present one.").may_take::<RollbackBody>(),
         )
         .get(
             "/v1/policies/{plugin}/differences",
@@ -222,15 +196,11 @@ async fn load<S: Steered>(
     State(gateway): State<Arc<S>>,
     Extension(administrator): Extension<Administrator>,
     Path(plugin): Path<String>,
-    asked: Result<Json<Wish>, JsonRejection>,
+    asked: Result<Json<LoadBody>, JsonRejection>,
 ) -> Answer<Response> {
-    let Json(wish) = asked?;
+    let Json(body) = asked?;
     view(&*gateway, &plugin)?;
-    if wish.component.is_none() && wish.settings.is_none() {
-        let words = "nothing to load was named: expected `component`, `settings` or both";
-        return Err(Failed::new(StatusCode::BAD_REQUEST, words));
-    }
-    let load = wish.load(&administrator)?;
+    let load = body.load(&administrator)?;
     if !load.dry_run {
         announced(&*gateway, &administrator, "policy-load", &plugin, &load);
     }
@@ -241,15 +211,11 @@ async fn shadow<S: Steered>(
     State(gateway): State<Arc<S>>,
     Extension(administrator): Extension<Administrator>,
     Path(plugin): Path<String>,
-    asked: Result<Json<Wish>, JsonRejection>,
+    asked: Result<Json<ShadowBody>, JsonRejection>,
 ) -> Answer<Response> {
-    let Json(wish) = asked?;
+    let Json(body) = asked?;
     view(&*gateway, &plugin)?;
-    if wish.component.is_none() && wish.settings.is_none() {
-        let words = "no candidate was named: expected `component`, `settings` or both";
-        return Err(Failed::new(StatusCode::BAD_REQUEST, words));
-    }
-    let load = wish.load(&administrator)?;
+    let load = body.load(&administrator)?;
     announced(&*gateway, &administrator, "policy-shadow", &plugin, &load);
     changed(&gateway, plugin, |gateway, plugin| gateway.shadow(plugin, load)).await
 }
@@ -277,7 +243,7 @@ async fn promote<S: Steered>(
     Path(plugin): Path<String>,
     body: Bytes,
 ) -> Answer<Response> {
-    let load = wish(&body)?.load(&administrator)?;
+    let load = or_default::<PromoteBody>(&body)?.load(&administrator)?;
     view(&*gateway, &plugin)?;
     announced(&*gateway, &administrator, "policy-promote", &plugin, &load);
     changed(&gateway, plugin, |gateway, plugin| gateway.promote(plugin, load)).await
@@ -289,7 +255,7 @@ async fn confirm<S: Steered>(
     Path(plugin): Path<String>,
     body: Bytes,
 ) -> Answer<Response> {
-    let load = wish(&body)?.load(&administrator)?;
+    let load = or_default::<ConfirmBody>(&body)?.load(&administrator);
     view(&*gateway, &plugin)?;
     announced(&*gateway, &administrator, "policy-confirm", &plugin, &load);
     changed(&gateway, plugin, |gateway, plugin| gateway.confirm(plugin)).await
@@ -301,9 +267,7 @@ async fn rollback<S: Steered>(
     Path(plugin): Path<String>,
     body: Bytes,
 ) -> Answer<Response> {
-    let wish = wish(&body)?;
-    let to = wish.to;
-    let load = wish.load(&administrator)?;
+    let (to, load) = or_default::<RollbackBody>(&body)?.load(&administrator);
     view(&*gateway, &plugin)?;
     announced(&*gateway, &administrator, "policy-rollback", &plugin, &load);
     changed(&gateway, plugin, |gateway, plugin| gateway.rollback(plugin, to, load)).await
@@ -369,38 +333,3 @@ fn announced<S: Steered>(gateway: &S, administrator: &Administrator, action: &'s
     add("force", json!(load.force));
     announce(gateway, administrator, action, load.reason.as_deref(), detail);
 }
-
-/// A body, where none is needed.
-fn wish(body: &Bytes) -> Answer<Wish> {
-    if body.trim_ascii().is_empty() {
-        return Ok(Wish::default());
-    }
-    serde_json::from_slice(body).map_err(|error| Failed::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))
-}
-
-impl Wish {
-    fn load(self, administrator: &Administrator) -> Answer<Load> {
-        let confirm_within = self.confirm_within.map(|time| time.within("confirm_within", LONGEST));
-        let relative = [
-            self.component.as_deref().map(std::path::Path::new),
-            self.settings.as_deref(),
-        ];
-        let relative = relative.into_iter().flatten().find(|path| path.is_relative());
-        if let Some(path) = relative.filter(|path| path.as_os_str() != "builtin:rules") {
-            let words = format!("{}: expected an absolute path: the gateway reads it", path.display());
-            return Err(Failed::new(StatusCode::BAD_REQUEST, words));
-        }
-        Ok(Load {
-            component: self.component,
-            settings: self.settings,
-            confirm_within: confirm_within.transpose()?,
-            force: self.force,
-            dry_run: self.dry_run,
-            by: administrator.name.clone(),
-            reason: self.reason,
-        })
-    }
-}
-
-/// As long as an administrator may want to look at a policy.
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
