@@ -336,19 +336,14 @@ fn a_session_whose_tunnels_its_client_does_not_close_is_used_up() {
         .start();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    // All of a round are reached before they are reset. The last round is smaller: part of it is refused.
-    let rounds = Arc::new(Mutex::new((Vec::new(), 200)));
-    let reached = Arc::clone(&rounds);
+    let reached = Arc::new(Mutex::new(Vec::new()));
+    let accepted = Arc::clone(&reached);
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             socket2::SockRef::from(&stream)
                 .set_linger(Some(Duration::ZERO))
                 .unwrap();
-            let mut rounds = reached.lock().unwrap();
-            rounds.0.push(stream);
-            if rounds.0.len() >= rounds.1 {
-                rounds.0.clear();
-            }
+            accepted.lock().unwrap().push(stream);
         }
     });
     let (_client, tunnels) = gateway.block_on(async {
@@ -362,9 +357,14 @@ fn a_session_whose_tunnels_its_client_does_not_close_is_used_up() {
                 error.is_some_and(|error| error.contains("ResourceShortage"))
             };
             let full = opened.iter().any(is_full);
+            let tunnels = opened.iter().flatten().count();
             open_ones.extend(opened.into_iter().flatten());
+            // All of a round are open before they are reset.
+            while reached.lock().unwrap().len() < tunnels {
+                tokio::task::yield_now().await;
+            }
+            reached.lock().unwrap().clear();
             if full {
-                *rounds.lock().unwrap() = (Vec::new(), 1);
                 // It hears that nothing more comes before its channel is closed, and has time to close it.
                 let mut heard = Vec::new();
                 while let Some(message) = open_ones[10].wait().await {
