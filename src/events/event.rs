@@ -69,6 +69,9 @@ pub enum Event {
         fingerprint: Option<String>,
         /// Why.
         reason: String,
+        /// How many failures of one source in a second this one stands for, where it is more than one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        repeated: Option<u64>,
     },
     /// A client and the gateway have no algorithm in common.
     NegotiationFailed {
@@ -78,6 +81,9 @@ pub enum Event {
         ours: Vec<String>,
         /// What the client offers.
         theirs: Vec<String>,
+        /// How many of one source in a second this one stands for, where it is more than one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        repeated: Option<u64>,
     },
     /// A connection ended.
     SessionClosed {
@@ -336,11 +342,13 @@ mod tests {
                 method: "",
                 fingerprint: None,
                 reason: reason(),
+                repeated: None,
             },
             Event::NegotiationFailed {
                 kind: "",
                 ours: vec![],
                 theirs: vec![],
+                repeated: None,
             },
             Event::SessionClosed {
                 millis: 0,

@@ -14,10 +14,20 @@ pub(super) fn tell(subject: &Subject, event: &Event) {
     let client = client.map(tracing::field::display);
     match event {
         Event::AuthSucceeded(_) => tracing::info!(session, user, client, "logged in"),
-        Event::AuthFailed { method, reason, .. } => {
-            tracing::info!(session, user, client, method, reason, "login refused");
+        Event::AuthFailed {
+            method,
+            reason,
+            repeated,
+            ..
+        } => {
+            tracing::info!(session, user, client, method, reason, repeated, "login refused");
         }
-        Event::NegotiationFailed { kind, ours, theirs } => {
+        Event::NegotiationFailed {
+            kind,
+            ours,
+            theirs,
+            repeated,
+        } => {
             let (ours, theirs) = (ours.join(","), theirs.join(","));
             let key = match *kind {
                 "kex" | "cipher" => " (algorithms.preset)",
@@ -29,6 +39,7 @@ pub(super) fn tell(subject: &Subject, event: &Event) {
                 kind,
                 ours,
                 theirs,
+                repeated,
                 "the client offers no accepted algorithm{key}"
             );
         }

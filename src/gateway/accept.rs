@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Parts;
 use super::doorway::{self, Most};
@@ -45,6 +45,7 @@ impl Parts {
             tracing::debug!(%error, "a client disconnected before the handshake");
             return;
         }
+        let since = Instant::now();
         let serve = |stream| {
             let Place { session, login } = place;
             let shared = Arc::clone(self);
@@ -55,14 +56,14 @@ impl Parts {
                 let ends = tokio::select! {
                     ends = shared.ends(stream, Ends { client: peer, server }) => ends,
                     () = evicted.cancelled() => return,
+                    () = ending.cancelled() => return,
                 };
                 match ends {
                     Ok((stream, ends)) => {
-                        if ends.client != peer {
-                            login.is_of(ends.client.ip(), shared.most());
-                        }
+                        // A balancer that speaks for itself counts as itself.
+                        login.is_of(ends.client.ip(), shared.most());
                         let service = &shared.service;
-                        service.serve(stream, ends, login, evicted, ending).await;
+                        service.serve((stream, since), ends, login, evicted, ending).await;
                     }
                     Err(error) => {
                         tracing::info!(%peer, %error, "the PROXY protocol header that this source must send is missing or malformed")

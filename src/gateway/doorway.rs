@@ -5,13 +5,15 @@
 //! one, so a client from a quiet source always gets in. Only if every source holds as few places as the new client's is the new
 //! client refused, at random as with OpenSSH's `MaxStartups`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
+
+use crate::request::source;
 
 /// Those who have not logged in.
 #[derive(Default)]
@@ -23,6 +25,8 @@ struct Inside {
     next: u64,
     places: HashMap<u64, Occupant>,
     sources: HashMap<IpNet, BTreeMap<u64, IpAddr>>,
+    /// Those who come through a balancer that has not said yet who they are.
+    unknown: BTreeSet<u64>,
     evictions: Sparing,
 }
 
@@ -95,8 +99,9 @@ impl Doorway {
             evicted: evicted.clone(),
         };
         inside.places.insert(number, occupant);
-        if let Some(address) = address {
-            inside.settle(number, address, most.of_source);
+        match address {
+            Some(address) => inside.settle(number, address, most.of_source),
+            None => inside.wait_to_be_known(number, most.all),
         }
         Ok(Place {
             doorway: Arc::clone(self),
@@ -145,11 +150,26 @@ impl Inside {
         let Some(occupant) = self.places.get_mut(&number) else {
             return;
         };
+        if occupant.source.is_some() {
+            return;
+        }
         let source = source(address);
         occupant.source = Some(source);
+        self.unknown.remove(&number);
         self.sources.entry(source).or_default().insert(number, address);
         if self.held(source) > most {
             self.make_room(source);
+        }
+    }
+
+    /// Balancers say at once who comes. So that whoever keeps silent in their place holds up nobody, those who are unknown have
+    /// half of all places, and the oldest of them goes.
+    fn wait_to_be_known(&mut self, number: u64, all: usize) {
+        self.unknown.insert(number);
+        if self.unknown.len() > (all / 2).max(1)
+            && let Some(occupant) = self.unknown.first().copied().and_then(|oldest| self.leave(oldest))
+        {
+            occupant.evicted.cancel();
         }
     }
 
@@ -180,6 +200,7 @@ impl Inside {
 
     fn leave(&mut self, number: u64) -> Option<Occupant> {
         let occupant = self.places.remove(&number)?;
+        self.unknown.remove(&number);
         if let Some(source) = occupant.source
             && let Some(places) = self.sources.get_mut(&source)
         {
@@ -208,14 +229,6 @@ impl Sparing {
         }
         self.said = Some(Instant::now());
         Some(std::mem::take(&mut self.count))
-    }
-}
-
-/// An address and its neighbours.
-fn source(address: IpAddr) -> IpNet {
-    match address {
-        IpAddr::V4(address) => Ipv4Net::new_assert(address, 24).trunc().into(),
-        IpAddr::V6(address) => Ipv6Net::new_assert(address, 64).trunc().into(),
     }
 }
 
@@ -349,6 +362,24 @@ mod tests {
         assert_eq!(gone, [true, true, false, false, false]);
         drop(places);
         assert!(doorway.lock().places.is_empty() && doorway.lock().sources.is_empty());
+    }
+
+    #[test]
+    fn whoever_keeps_silent_in_the_place_of_a_balancer_gives_way_to_those_who_speak() {
+        let doorway = Arc::new(Doorway::default());
+        let enter = |address: Option<&str>| {
+            let address = address.map(|address| address.parse().unwrap());
+            doorway.enter_by_chance(address, MOST, |_| 1)
+        };
+        let silent: Vec<_> = (0..20).map(|_| enter(None).expect("a place")).collect();
+        let left = silent.iter().filter(|place| !place.evicted().is_cancelled()).count();
+        assert_eq!(left, MOST.all / 2);
+        let announced = enter(None).expect("a place");
+        announced.is_of("192.0.2.1".parse().unwrap(), MOST);
+        let _more: Vec<_> = (0..20).map(|_| enter(None).expect("a place")).collect();
+        assert!(!announced.evicted().is_cancelled());
+        let direct = enter(Some("198.51.100.1"));
+        assert!(direct.is_ok());
     }
 
     #[test]

@@ -91,8 +91,10 @@ impl Counters {
                 }
             }
             Event::ForwardDecided(decided) => self.decided(decided),
-            Event::AuthSucceeded(login) => self.tried(&login.method, SUCCEEDED),
-            Event::AuthFailed { method, .. } => self.tried(method, FAILED),
+            Event::AuthSucceeded(login) => self.tried(&login.method, SUCCEEDED, 1),
+            Event::AuthFailed { method, repeated, .. } => {
+                self.tried(method, FAILED, repeated.unwrap_or(1));
+            }
             Event::ConnectFailed(failed) => {
                 if let Some(why) = failed.why {
                     self.dial_failures.get_or_create(&reason(why)).inc();
@@ -140,10 +142,10 @@ impl Counters {
         self.differences.get_or_create(&Plugin { plugin }).inc_by(count);
     }
 
-    fn tried(&self, method: &str, result: &'static str) {
+    fn tried(&self, method: &str, result: &'static str, times: u64) {
         let known = METHODS.into_iter().find(|known| *known == method);
         let method = known.unwrap_or(OTHER);
-        self.logins.get_or_create(&Login { method, result }).inc();
+        self.logins.get_or_create(&Login { method, result }).inc_by(times);
     }
 
     fn swapped(&self, plugin: &str, result: &'static str) {

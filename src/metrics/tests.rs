@@ -83,6 +83,7 @@ fn login_failed(method: &'static str) -> Event {
         method,
         fingerprint: None,
         reason: String::new(),
+        repeated: None,
     }
 }
 

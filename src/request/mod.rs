@@ -10,6 +10,7 @@ mod network;
 mod outbound;
 mod outcome;
 mod refusal;
+mod source;
 mod text;
 mod verdict;
 
@@ -19,6 +20,7 @@ pub use network::{NetworkError, loose_network, network};
 pub use outbound::{Dscp, Outbound, ProxyProtocol, Via, source_address};
 pub use outcome::{Cause, Step, Unreached, VerdictWord};
 pub use refusal::{By, Refusal};
+pub use source::source;
 pub use text::{clipped, is_unseen, printable, seen};
 pub use verdict::{AddressRule, AddressRules, Denial, Effect, Redirect, Terms, Verdict};
 

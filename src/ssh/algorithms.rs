@@ -34,7 +34,12 @@ pub(super) fn unnegotiated(error: &Error) -> Option<Event> {
         AlgorithmKind::Compression => "compression",
     };
     let [ours, theirs] = [ours, theirs].map(|names| shortened(names));
-    Some(Event::NegotiationFailed { kind, ours, theirs })
+    Some(Event::NegotiationFailed {
+        kind,
+        ours,
+        theirs,
+        repeated: None,
+    })
 }
 
 /// What a client says of itself, within bounds.
@@ -43,8 +48,8 @@ fn shortened(names: &[String]) -> Vec<String> {
     shortened.map(|name| printable(name, LONGEST_NAME)).collect()
 }
 
-/// More than any client offers.
-const MOST_NAMES: usize = 64;
+/// More than clients offer of what no other has.
+const MOST_NAMES: usize = 32;
 /// RFC 4251, section 6: the names of algorithms are no longer.
 const LONGEST_NAME: usize = 64;
 

@@ -10,6 +10,7 @@ mod channel;
 mod credential;
 mod entered;
 mod failed_login;
+mod failures;
 mod flow;
 mod handler;
 mod heard;

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::algorithms::{preferred, unnegotiated};
+use super::failures::Failures;
 use super::flow::{Bounds, Flows, Memory};
 use super::handler::Client;
 use super::heard::{Counted, Heard};
@@ -22,7 +23,7 @@ use super::host_key::HostKeys;
 use super::wire::Wire;
 use crate::accounts::Accounts;
 use crate::config;
-use crate::events::{Events, Subject};
+use crate::events::{Event, Events, Subject};
 use crate::forwarder::Forwarder;
 use crate::judgement::Judge;
 use crate::locks::Locks;
@@ -36,6 +37,7 @@ pub(crate) struct Service {
     memory: Memory,
     /// A password hash is made to cost memory and time: few at once.
     hashing: Arc<Semaphore>,
+    failures: Arc<Failures>,
 }
 
 /// What an SSH connection is served with.
@@ -89,6 +91,7 @@ impl Service {
             settings: ArcSwap::from_pointee(Live::new(settings)),
             memory: Memory::default(),
             hashing: Arc::new(Semaphore::new(HASHES)),
+            failures: Arc::default(),
         }
     }
 
@@ -125,11 +128,12 @@ impl Service {
         bounds(&self.settings.load().limits)
     }
 
-    /// Serves one connection until it ends, or until `stop`: then the client is told to go.
+    /// Serves one connection, which was accepted at a certain time, until it ends, or until `stop`: then the client is told to
+    /// go.
     /// `login` is held until a user has logged in; until then `evicted` also ends the connection.
     pub(crate) async fn serve<G: Send>(
         self: &Arc<Self>,
-        stream: TcpStream,
+        (stream, since): (TcpStream, Instant),
         ends: Ends,
         login: G,
         evicted: CancellationToken,
@@ -147,7 +151,7 @@ impl Service {
         let wire = Wire::new(stream, cut.clone(), flows.clone(), patience);
         let wire = Box::new(Counted::new(wire, heard.clone()));
         let handler = Box::new(Client::new(Arc::clone(self), ends, flows, heard, (cut, entered)));
-        let grace = Instant::now() + settings.login_grace;
+        let grace = since + settings.login_grace;
         // What only begins and ends a connection is in boxes, which are gone meanwhile.
         let greeting = Box::pin(run_stream(Arc::clone(&settings.russh), wire, handler));
         let mut session = tokio::select! {
@@ -157,6 +161,7 @@ impl Service {
             },
             () = sleep_until(grace) => return,
             () = evicted.cancelled() => return,
+            () = stop.cancelled() => return,
         };
         let mut entered = tokio::select! {
             ended = &mut session => return self.unfinished(client, ended),
@@ -193,10 +198,18 @@ impl Service {
         Box::pin(end(session, reason)).await;
     }
 
+    /// Records what a client failed at before its login, unless so much waits to be written that nobody could log in either.
+    pub(super) fn failed(&self, subject: Subject, event: Event) {
+        if self.serves.events.audit().has_room() {
+            self.failures
+                .emit(&self.serves.events, &self.serves.tasks, subject, event);
+        }
+    }
+
     /// A connection ended before its login.
     fn unfinished(&self, client: SocketAddr, ended: Result<(), russh::Error>) {
         if let Some(event) = ended.as_ref().err().and_then(unnegotiated) {
-            self.serves.events.emit(&Subject::from_client(client), &event);
+            self.failed(Subject::from_client(client), event);
         }
         note_end(client, ended);
     }

@@ -1,6 +1,9 @@
 //! Which algorithms a client may have, and what is said of one that has none of them.
 
-use crate::harness::{Server, Setup};
+use std::io::Write;
+use std::net::TcpStream;
+
+use crate::harness::{Running, Server, Setup, eventually, hear};
 
 const OLDER: [&str; 6] = [
     "-c",
@@ -24,7 +27,7 @@ fn a_client_without_modern_algorithms_is_refused_and_both_sides_are_on_record() 
     for (number, (options, kind, ours, theirs)) in rows.into_iter().enumerate() {
         let answer = gateway.ssh().args(["-N"]).args(options.iter().copied()).run(b"");
         assert!(answer.errors.contains("no matching"), "{}", answer.errors);
-        let lines = crate::harness::eventually("a line", || {
+        let lines = eventually("a line", || {
             let lines = gateway.events("negotiation-failed");
             (lines.len() > number).then_some(lines)
         });
@@ -62,4 +65,46 @@ fn with_the_compatible_preset_older_clients_come_in_and_others_have_what_they_ha
         .run(b"");
     assert!(answer.errors.contains("no matching MAC found"), "{}", answer.errors);
     assert_eq!(gateway.event("negotiation-failed")["kind"], "mac");
+}
+
+/// A client that has nothing in common with anybody, and asks for much: RFC 4253, section 7.1.
+fn offer_nothing_known(gateway: &Running) {
+    let long = (0..200)
+        .map(|number| format!("{number:064}"))
+        .collect::<Vec<_>>()
+        .join(",");
+    let mut payload = vec![20];
+    payload.extend([0; 16]);
+    for names in [&long, "x", "x", "x", "x", "x", "none", "none", "", ""] {
+        payload.extend(u32::try_from(names.len()).unwrap().to_be_bytes());
+        payload.extend(names.as_bytes());
+    }
+    payload.extend([0; 5]);
+    let padding = 8 - (payload.len() + 5) % 8 + 8;
+    let mut packet = u32::try_from(payload.len() + 1 + padding)
+        .unwrap()
+        .to_be_bytes()
+        .to_vec();
+    packet.push(u8::try_from(padding).unwrap());
+    packet.extend(payload);
+    packet.resize(packet.len() + padding, 0);
+    let mut stream = TcpStream::connect(gateway.address()).unwrap();
+    stream.write_all(b"SSH-2.0-odd\r\n").unwrap();
+    stream.write_all(&packet).unwrap();
+    hear(stream);
+}
+
+#[test]
+fn whoever_offers_nothing_again_and_again_fills_no_log() {
+    const CROWD: u64 = 60;
+    let gateway = Setup::allowing().start();
+    (0..CROWD).for_each(|_| offer_nothing_known(&gateway));
+    let lines = eventually("a line for each", || {
+        let lines = gateway.events("negotiation-failed");
+        let count = lines.iter().map(|line| line["repeated"].as_u64().unwrap_or(1));
+        (count.sum::<u64>() == CROWD).then_some(lines)
+    });
+    assert!(lines.len() < 30, "{} lines", lines.len());
+    let bytes = lines[0].to_string().len();
+    assert!(bytes < 4096, "{bytes} bytes");
 }

@@ -294,8 +294,9 @@ impl Client {
             method,
             fingerprint,
             reason,
+            repeated: None,
         };
-        self.service.serves.events.emit(&subject, &event);
+        self.service.failed(subject, event);
         self.tried.is_on_record = true;
     }
 
