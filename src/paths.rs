@@ -7,7 +7,7 @@
 //!
 //! A second name of the same file (a hard link) cannot be followed to the first: such a socket is refused.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -33,6 +33,24 @@ pub struct Socket {
 pub struct Place {
     path: SocketPath,
     folder: Held,
+}
+
+/// Which file it is, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// Of the file that has this metadata.
+    #[must_use]
+    pub fn of(found: &Metadata) -> Self {
+        Self {
+            device: found.dev(),
+            inode: found.ino(),
+        }
+    }
 }
 
 /// A file that is held, or the error of the operating system where there is none.
@@ -97,6 +115,13 @@ impl Socket {
     #[must_use]
     pub fn path(&self) -> &SocketPath {
         &self.path
+    }
+
+    /// Which file was found, if one was.
+    #[must_use]
+    pub fn file(&self) -> Option<FileId> {
+        let found = self.held.as_ref().ok()?.metadata().ok()?;
+        Some(FileId::of(&found))
     }
 
     /// The path to connect to, which leads to what was found as long as this value lives.

@@ -143,6 +143,12 @@ impl Prepared {
         for address in &self.config.server.listen {
             own.add(*address);
         }
+        if let Some(address) = self.config.admin.http {
+            own.add(address);
+        }
+        if let Some(path) = &self.config.admin.socket {
+            own.add_socket(path);
+        }
         let accounts = Arc::new(self.accounts);
         let current = Current {
             house: Arc::new(House::new(self.config.forwarding, self.config.floors, own)),

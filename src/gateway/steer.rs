@@ -90,6 +90,9 @@ impl Bound {
                 None
             }
         };
+        if let Some((socket, _)) = &control {
+            own.add_socket(socket.path());
+        }
         let token = config.token_file.as_deref().map(Token::read).transpose();
         let token = token.map_err(|words| StartError::Admin(format!("admin.token-file: {words}")))?;
         let http = match config.http {

@@ -149,6 +149,7 @@ impl Direction for Connect {
 impl Weighing<'_> {
     /// A socket of this machine, to which no network leads.
     fn socket_route(self, socket: Socket) -> Result<Route, Refusal> {
+        self.house.socket(&socket)?;
         if let Some(name) = self.terms.outbound.needs_network() {
             let path = socket.path();
             return Err(unkept(format!(

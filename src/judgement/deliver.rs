@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::House;
 use super::aside::Aside;
-use super::direction::{Direction, Weighing, sealed};
+use super::direction::{Direction, Weighing, limited, narrow, sealed};
 use crate::auth::ForwardLimits;
 use crate::request::{Action, Endpoint, Refusal, Requested};
 
@@ -41,8 +41,12 @@ impl Direction for Deliver {
         self.peer
     }
 
-    /// The listener was judged when it was made, by what the client sent then.
-    fn endpoint(&self, _: &ForwardLimits, _: &House) -> Result<Endpoint, Refusal> {
+    /// The listener was judged when it was made, by what the client sent then; the key may be limited since.
+    fn endpoint(&self, limits: &ForwardLimits, _: &House) -> Result<Endpoint, Refusal> {
+        match &self.listener.requested {
+            Requested::Tcp { host, port } => limits.listen_tcp(host, narrow(*port)?).map_err(limited)?,
+            Requested::Socket(_) => limits.listen_socket().map_err(limited)?,
+        }
         Ok(self.listener.endpoint.clone())
     }
 

@@ -84,8 +84,11 @@ impl Direction for Listen {
     async fn way(&self, target: Target, weighing: Weighing<'_>) -> Result<Bind, Refusal> {
         match target {
             Target::Tcp(host, port) => {
-                weighing.house.listen(&host, port)?;
-                addresses(&host, port, weighing).await.map(Bind::Addresses)
+                let house = weighing.house;
+                house.listen(&host, port)?;
+                let addresses = addresses(&host, port, weighing).await?;
+                addresses.iter().try_for_each(|address| house.beside_own(*address))?;
+                Ok(Bind::Addresses(addresses))
             }
             Target::Place(place) => Ok(Bind::Socket(place)),
         }

@@ -227,7 +227,9 @@ impl Judge {
                 },
                 Occasion::Asked | Occasion::Supposed(_) => refusal,
             })?;
-            findings.lead_to(&D::endpoint_of(&target));
+            let effective = D::endpoint_of(&target);
+            findings.lead_to(&effective);
+            current.house.switches_to(D::ACTION, &effective)?;
         }
         let effective = D::endpoint_of(&target);
         let weighing = Weighing {

@@ -110,6 +110,8 @@ fn rules() -> Value {
         { "name": "privileged", "ports": 7008, "actions": "listen", "outcome": "rewrite", "to": ":80" },
         { "name": "to-nothing", "ports": 7010, "actions": "connect", "outcome": "rewrite", "to": "nowhere.test:80" },
         { "name": "tagged", "ports": 7011, "outcome": "allow", "terms": { "max-seconds": 60, "tags": { "ticket": "7" } } },
+        { "name": "to-a-socket", "ports": 7012, "actions": "connect", "outcome": "rewrite", "to": "unix:/nowhere" },
+        { "name": "from-a-socket", "sockets": "/rewritten", "actions": "connect", "outcome": "rewrite", "to": "ten.test:80" },
         { "name": "inside", "ports": [7020, 7021], "addresses": "10.0.0.0/8", "outcome": "allow" },
         { "name": "outside", "ports": 7020, "outcome": "deny", "tell-user": "ask the DBA" },
         { "name": "beyond", "ports": 7021, "outcome": "deny" },

@@ -28,6 +28,14 @@ async fn no_name_and_no_policy_leads_to_a_denied_address() {
         ("255.255.255.255:80",                     "deny floor deny"),
         ("meta.test:80",                           "deny floor deny"),
         ("META.test.:80",                          "deny floor deny"),
+        // A translator or a tunnel on the way would send these to an IPv4 address.
+        ("64:ff9b::a9fe:a9fe:80",                  "deny floor deny"),
+        ("64:ff9b::10.0.0.1:80",                   "allow [64:ff9b::a00:1]:80"),
+        ("2002:a9fe:a9fe::1:80",                   "deny floor deny"),
+        ("2002:a00:1::1:80",                       "allow [2002:a00:1::1]:80"),
+        ("::169.254.169.254:80",                   "deny floor deny"),
+        ("::ffff:0:169.254.169.254:80",            "deny floor deny"),
+        ("::1:80",                                 "allow [::1]:80"),
         // What is left of a name may be dialled.
         ("mixed.test:80",                          "allow 192.0.2.7:80"),
         ("many.test:80",                           "allow 10.0.0.1:80 192.0.2.7:80"),

@@ -29,8 +29,11 @@ async fn a_key_permits_what_its_options_list() {
         ("permitlisten=\"8080\"",          "listen",  "localhost:8081",   "deny key permitlisten"),
         ("permitlisten=\"localhost:8080\"","listen",  "0.0.0.0:8080",     "deny key permitlisten"),
         ("permitlisten=\"8080\"",          "listen",  "unix:/nowhere",    "allow"),
-        // The listener was judged when it was made.
-        ("permitlisten=\"8080\"",          "accept",  "localhost:9",      "allow"),
+        // A listener may be older than the limits of its key.
+        ("permitlisten=\"8080\"",          "accept",  "localhost:8080",   "allow"),
+        ("permitlisten=\"8080\"",          "accept",  "localhost:9",      "deny key permitlisten"),
+        ("restrict",                       "accept",  "localhost:8080",   "deny key no-port-forwarding"),
+        ("restrict",                       "accept",  "unix:/nowhere",    "deny key no-port-forwarding"),
         // What a key permits, the policy may still refuse.
         ("permitopen=\"ten.test:23\"",     "connect", "ten.test:23",      "deny policy closed"),
     ];

@@ -48,6 +48,8 @@ async fn what_is_open_is_judged_again_only_if_a_change_can_concern_it() {
         (closed,                                 Action::Connect, "ten.test:80",     Some("10.0.0.1:80"),   true),
         ("[floors]\ndeny = [\"10.0.0.0/8\"]",    Action::Connect, "ten.test:80",     Some("10.0.0.1:80"),   false),
         ("[floors]\ndeny = [\"10.0.0.0/8\"]",    Action::Connect, "many.test:80",    Some("192.0.2.7:80"),  true),
+        // A proxy looked the name up.
+        ("",                                     Action::Connect, "ten.test:80",     None,                  false),
         ("",                                     Action::Listen,  "localhost:8080",  None,                  true),
         (closed,                                 Action::Listen,  "localhost:8080",  None,                  false),
         (closed,                                 Action::Accept,  "localhost:8080",  None,                  false),

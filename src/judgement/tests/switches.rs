@@ -32,6 +32,23 @@ async fn a_switch_closes_one_kind_of_forward() {
 }
 
 #[tokio::test]
+async fn no_rewrite_goes_around_a_switch() {
+    #[rustfmt::skip]
+    let table = [
+        // switched off     asked             rewritten to      what comes of it
+        ("local-sockets",   "ten.test:7012",  "a socket",       "deny switch local-sockets"),
+        ("local",           "unix:/rewritten", "ten.test:80",   "deny switch local"),
+        ("remote",          "ten.test:7012",  "a socket",       "rewrite unix:/nowhere"),
+        ("remote",          "unix:/rewritten", "ten.test:80",   "rewrite ten.test:80 10.0.0.1:80"),
+    ];
+    for (key, endpoint, place, expected) in table {
+        let judge = judge(&format!("[forwarding]\n{key} = false")).await;
+        let found = judge.says("connect", endpoint).await;
+        assert_eq!(found, expected, "{key}: {endpoint} to {place}");
+    }
+}
+
+#[tokio::test]
 async fn the_first_refusal_wins() {
     #[rustfmt::skip]
     let table = [
