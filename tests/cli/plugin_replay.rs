@@ -205,6 +205,36 @@ fn a_line_that_cannot_be_read_is_named() {
 }
 
 #[test]
+fn what_administrators_and_policies_did_is_passed_over() {
+    let home = logged(&three());
+    let text = fs::read_to_string(home.path("audit.jsonl")).unwrap();
+    let others = [
+        json!({ "event": "admin-action", "action": "lock", "uid": 0, "admin": "root", "detail": { "user": "bob" } }),
+        json!({ "event": "policy-swapped", "by": "file", "generation": 2, "policy": { "name": "rules" }, "previous": null }),
+        json!({ "event": "policy-swapped", "by": "root", "generation": 3, "policy": {}, "reason": "tried" }),
+        json!({ "event": "policy-rejected", "name": "rules", "reason": "no", "by": "root" }),
+        json!({ "event": "policy-differs", "action": "connect", "target": "nowhere", "verdict": 7, "terms": "none" }),
+        json!({ "event": "gateway-upgraded", "ok": true, "process": 7, "names": [], "groups": 1, "certificate": "x" }),
+        json!({ "event": "of-a-later-gateway", "resolved": "x", "method": {}, "again": 1 }),
+    ];
+    let others = others.map(|mut line| {
+        line["v"] = 1.into();
+        line["time"] = "2026-01-01T00:00:00.000000Z".into();
+        format!("\n{line}\n")
+    });
+    home.file(
+        "audit.jsonl",
+        text.replacen('\n', &others.concat().replace("\n\n", "\n"), 1),
+    );
+    let (code, answer, errors) = rules(&home, &[]);
+    assert_eq!(
+        (code, &answer["asked"], &answer["broken"]),
+        (0, &3.into(), &0.into()),
+        "{answer} {errors}"
+    );
+}
+
+#[test]
 fn a_line_of_any_length_is_one() {
     let lines = three();
     let home = logged(&[]);

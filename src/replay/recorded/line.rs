@@ -18,7 +18,7 @@ use crate::request::{
 };
 
 /// Every field of interest, whatever the event; what a line does not have is absent.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct Line {
     pub(super) v: u64,
     pub(crate) event: Kind,
@@ -61,7 +61,7 @@ pub(crate) struct Line {
 }
 
 /// The events that matter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
     AuthSucceeded,
@@ -72,6 +72,7 @@ pub(crate) enum Kind {
     TunnelClosed,
     ListenerOpened,
     ListenerClosed,
+    #[default]
     #[serde(other)]
     Other,
 }

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Take};
 use flate2::bufread::MultiGzDecoder;
 use serde::Deserialize;
 
-use super::Line;
+use super::{Kind, Line};
 
 /// The lines of a file in their order; one is held at a time.
 pub(crate) struct Lines {
@@ -102,6 +102,7 @@ impl<'a> Text<'a> {
         #[derive(Deserialize)]
         struct Version {
             v: Option<u64>,
+            event: Option<Kind>,
         }
         if self.end == End::TooLong {
             let most = MAX_LINE >> 20;
@@ -112,9 +113,18 @@ impl<'a> Text<'a> {
             Ok(_) => String::new(),
             Err(error) => error.to_string(),
         };
-        Err(match (serde_json::from_slice(self.bytes), self.end) {
-            (Ok(Version { v: None }), _) => "it is not an audit log line: it has no `v`".to_owned(),
-            (Ok(Version { v: Some(v) }), _) if v != 1 => {
+        let version = serde_json::from_slice(self.bytes);
+        // Another event may use the same words for something else: `action` of an administrator, `by` of a swap.
+        if let Ok(Version {
+            v: Some(1),
+            event: Some(Kind::Other),
+        }) = version
+        {
+            return Ok(Line::default());
+        }
+        Err(match (version, self.end) {
+            (Ok(Version { v: None, .. }), _) => "it is not an audit log line: it has no `v`".to_owned(),
+            (Ok(Version { v: Some(v), .. }), _) if v != 1 => {
                 format!("its audit log version is {v}; this program reads version 1")
             }
             (_, End::Nowhere) => format!("it is not a complete audit log line: {error}"),
