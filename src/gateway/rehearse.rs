@@ -53,7 +53,7 @@ impl Parts {
         settled: &Arc<Settled>,
         mut faults: Vec<Fault>,
         unpulled: &Unpulled,
-    ) -> Result<(), Faults> {
+    ) -> Result<Faults, Faults> {
         let _turn = self.reloading.lock().await;
         let (config, file, judge) = (&settled.config, self.origin.file(), &self.judge);
         faults.extend(
@@ -77,7 +77,7 @@ impl Parts {
         let prepared = prepared.map_err(rejected)?;
         match self.refused_reload(settled, &prepared.generation).await {
             Some((_, stopped)) => Err(self.stopped_reload(&stopped)),
-            None => Ok(()),
+            None => Ok(self.passed_over(&prepared.passed_over)),
         }
     }
 }
@@ -86,7 +86,7 @@ impl Reloaded {
     /// What keeps a reload from applying as a whole.
     pub(super) fn would_fail(&self) -> Option<String> {
         let faults = self.faults.as_ref()?;
-        if self.applied.is_empty() {
+        if self.applied.is_empty() || self.only_passed_over {
             return Some(faults.to_string());
         }
         let keys = self.applied.join(", ");

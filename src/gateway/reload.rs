@@ -22,7 +22,7 @@ use crate::events::{Event, Subject};
 use crate::judgement::Current;
 use crate::open_files;
 use crate::outbound::Routes;
-use crate::policy::{Generation, Named, Prepared};
+use crate::policy::{Generation, Named, PassedOver, Prepared};
 use crate::vital::caught;
 
 /// What came of a reload.
@@ -33,6 +33,8 @@ pub(super) struct Reloaded {
     pub(super) needs_restart: Vec<&'static str>,
     /// What keeps the rest from applying.
     pub(super) faults: Option<Faults>,
+    /// The rest is only what was rolled back before.
+    pub(super) only_passed_over: bool,
 }
 
 impl Parts {
@@ -81,7 +83,17 @@ impl Parts {
         if outcome.is_err() {
             self.take_away(&settled);
         }
+        let outcome = outcome.map(|over| self.passed_over(&over));
         Reloaded::new(changes(&old, &settled.config), outcome)
+    }
+
+    /// The faults of plugins that the configuration names and that were rolled back before.
+    pub(super) fn passed_over(&self, over: &[PassedOver]) -> Faults {
+        let fault = |over: &PassedOver| {
+            let words = format!("{}: {}", over.plugin, over.reason);
+            Fault::of_key(self.origin.file(), PLUGINS, words)
+        };
+        self.invalid(over.iter().map(fault).collect())
     }
 
     /// Reads the configuration, and what belongs to it besides its policies; the faults of settings files apart.
@@ -109,8 +121,12 @@ impl Parts {
         self.read_so_far.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Prepares policies and host keys, and puts all of the configuration in force with them.
-    async fn put_in_force(self: &Arc<Self>, settled: &Arc<Settled>, mut faults: Vec<Fault>) -> Result<(), Faults> {
+    /// Prepares policies and host keys, and puts all of the configuration in force with them, but for what is returned.
+    async fn put_in_force(
+        self: &Arc<Self>,
+        settled: &Arc<Settled>,
+        mut faults: Vec<Fault>,
+    ) -> Result<Vec<PassedOver>, Faults> {
         // Before its turn, because a slow registry must not hold up what changes in files.
         let unpulled = self.pull(&settled.config).await;
         let _turn = self.reloading.lock().await;
@@ -126,8 +142,8 @@ impl Parts {
         let Some(host_keys) = host_keys.filter(|_| faults.is_empty()) else {
             return Err(self.invalid(faults));
         };
-        let Some((before, named)) = self.settle(settled, &unpulled, began).await? else {
-            return Ok(());
+        let Some((before, named, over)) = self.settle(settled, &unpulled, began).await? else {
+            return Ok(Vec::new());
         };
         self.service.replace(settings(config, &settled.accounts, host_keys));
         open_files::provide(config.limits.sessions);
@@ -138,7 +154,7 @@ impl Parts {
             confirm_within: None,
         };
         self.switched(before, named, &way, began).await;
-        Ok(())
+        Ok(over)
     }
 
     /// Prepares the policies and puts them in force; again where an administrator rolled one back meanwhile.
@@ -147,7 +163,7 @@ impl Parts {
         settled: &Arc<Settled>,
         unpulled: &Unpulled,
         began: Instant,
-    ) -> Result<Option<(Arc<Current>, Named)>, Faults> {
+    ) -> Result<Option<(Arc<Current>, Named, Vec<PassedOver>)>, Faults> {
         let (config, file) = (&settled.config, self.origin.file());
         let mut settled = Arc::clone(settled);
         loop {
@@ -166,12 +182,12 @@ impl Parts {
                 passed_over,
                 named,
             } = prepared;
-            for over in passed_over {
-                self.rejected(&over.plugin, over.sha256, over.reason);
+            for over in &passed_over {
+                self.rejected(&over.plugin, over.sha256.clone(), over.reason.clone());
             }
             self.pass_reload(&settled, &generation, &named).await?;
             match self.in_force.settle(&self.judge, &settled, generation, &old) {
-                Settling::InForce(before) => return Ok(Some((before, named))),
+                Settling::InForce(before) => return Ok(Some((before, named, passed_over))),
                 Settling::Outdated => return Ok(None),
                 Settling::Overtaken => tracing::info!("policies were changed during the reload: preparing them again"),
                 Settling::Stale => {
@@ -262,27 +278,46 @@ impl Reloaded {
             applied: Vec::new(),
             needs_restart: Vec::new(),
             faults: Some(faults),
+            only_passed_over: false,
         }
     }
 
-    pub(super) fn new(changes: Vec<(&'static str, Applies)>, outcome: Result<(), Faults>) -> Self {
+    /// Of these changes; an outcome without a fault names what was rolled back before, and so is not in force.
+    pub(super) fn new(changes: Vec<(&'static str, Applies)>, outcome: Result<Faults, Faults>) -> Self {
         let keys = |wanted: &[Applies]| {
             let found = changes.iter().filter(|(_, applies)| wanted.contains(applies));
-            found.map(|(key, _)| *key).collect()
+            found.map(|(key, _)| *key).collect::<Vec<_>>()
         };
-        let applied: &[_] = match outcome {
-            Ok(()) => &[Applies::TakesAtOnce, Applies::WithPolicies],
-            Err(_) => &[Applies::TakesAtOnce],
-        };
-        Self {
-            applied: keys(applied),
-            needs_restart: keys(&[Applies::AfterRestart]),
-            faults: outcome.err(),
+        let needs_restart = keys(&[Applies::AfterRestart]);
+        let both = keys(&[Applies::TakesAtOnce, Applies::WithPolicies]);
+        match outcome {
+            // The administrator who rolled it back knows; whoever changes the plugins now does not.
+            Ok(over) if over.faults.is_empty() || !both.contains(&PLUGINS) => Self {
+                applied: both,
+                needs_restart,
+                faults: None,
+                only_passed_over: false,
+            },
+            Ok(over) => Self {
+                applied: both.into_iter().filter(|key| *key != PLUGINS).collect(),
+                needs_restart,
+                faults: Some(over),
+                only_passed_over: true,
+            },
+            Err(faults) => Self {
+                applied: keys(&[Applies::TakesAtOnce]),
+                needs_restart,
+                faults: Some(faults),
+                only_passed_over: false,
+            },
         }
     }
 
     pub(super) fn reason(&self) -> Option<String> {
         let faults = self.faults.as_ref()?;
+        if self.only_passed_over {
+            return Some(format!("{faults}\nthe rest of the configuration is in force"));
+        }
         if self.applied.is_empty() {
             return Some(faults.to_string());
         }
@@ -293,6 +328,7 @@ impl Reloaded {
     }
 }
 
+const PLUGINS: &str = "policy.plugin";
 /// Who wanted it.
 const BY_RELOAD: &str = "reload";
 /// How long policies may take before what a configuration takes away is applied without them.

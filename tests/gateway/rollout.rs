@@ -96,6 +96,27 @@ fn a_policy_is_loaded_and_taken_back_and_does_not_come_back_by_itself() {
     );
     gateway.reload().unwrap();
     assert!(gateway.allows_new());
+    // Whoever names it in the configuration is told that it does not serve; the rest of the file does.
+    let config = gateway.path("portreeve.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let named = text.replace("policy.wasm", "candidate.wasm") + "\n[limits]\ndial-timeout = \"9s\"\n";
+    fs::write(&config, named).unwrap();
+    let told = ctl(&gateway, &["reload"]);
+    assert!(
+        told.code == 1 && told.err.contains("it was rolled back") && told.err.contains("the rest of the configuration"),
+        "{} {}",
+        told.out,
+        told.err
+    );
+    let reloaded = gateway.audited("the reload", |line| {
+        line["event"] == "config-reloaded" && line["ok"] == false
+    });
+    assert_eq!(reloaded["applied"], serde_json::json!(["limits.dial-timeout"]));
+    fs::write(&config, text).unwrap();
+    assert!(
+        gateway.reload().unwrap_err().contains("it was rolled back"),
+        "the file holds it, too"
+    );
     // By its name it comes, and then it may also be named by the configuration.
     asked(&gateway, &["policy", "load", "test", &file]);
     assert!(!gateway.allows_new());
