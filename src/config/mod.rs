@@ -168,6 +168,25 @@ pub fn draft(path: &Path) -> Result<Draft, Faults> {
     }
 }
 
+/// What a configuration file says of the control socket, whatever is wrong with the rest: an administrator steers a gateway
+/// while its file is being edited, too.
+///
+/// # Errors
+/// If the file cannot be read or is not TOML, in words.
+pub fn control_socket_in(path: &Path) -> Result<Option<PathBuf>, String> {
+    let text = read_text(path).map_err(|fault| fault.to_string())?;
+    let document = Document::new(path, &text);
+    let socket = document.read(|file| Some(file.section("admin", admin::admin).socket));
+    match socket.flatten() {
+        Some(socket) => Ok(socket),
+        None => Err(Faults {
+            file: path.to_owned(),
+            faults: document.into_faults(),
+        }
+        .to_string()),
+    }
+}
+
 fn root(file: &mut Table<'_>) -> Option<Config> {
     let server = file.section("server", server::server);
     let forwarding = file.section("forwarding", server::forwarding);

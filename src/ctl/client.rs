@@ -41,7 +41,8 @@ pub(crate) fn socket(path: Option<&Path>, config: Option<&Path>) -> Result<PathB
         return Ok(path.to_owned());
     }
     let named = match config {
-        Some(file) => config::load(file).map_err(|faults| faults.to_string())?.admin.socket,
+        Some(file) => config::control_socket_in(file)
+            .map_err(|words| format!("{words}\nname the control socket itself with --socket"))?,
         None => None,
     };
     let path = named.or_else(control_socket);
@@ -66,8 +67,11 @@ pub(crate) async fn delete(socket: &Path, path: &str) -> Result<Response, Failur
 }
 
 async fn send(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Response, Failure> {
-    let asked = timeout(PATIENCE, exchange(socket, method, path, body)).await;
-    asked.unwrap_or_else(|_| Err(Failure::Unanswered("timed out".to_owned())))
+    // A change may compile a policy first; what is only shown is there.
+    let patience = if method == Method::GET { QUICK } else { PATIENCE };
+    let asked = timeout(patience, exchange(socket, method, path, body)).await;
+    let late = || Failure::Unanswered(format!("no answer within {} seconds", patience.as_secs()));
+    asked.unwrap_or_else(|_| Err(late()))
 }
 
 /// One server-sent event.
@@ -85,8 +89,7 @@ pub(crate) async fn events(
     last: &mut Option<String>,
     mut tell: impl FnMut(Told) -> bool,
 ) -> Result<(), Failure> {
-    let stream = UnixStream::connect(socket).await;
-    let stream = stream.map_err(|error| Failure::Unanswered(error.to_string()))?;
+    let stream = UnixStream::connect(socket).await.map_err(|error| unreached(&error))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(garbled)?;
     let mut request = Request::builder()
         .uri(format!("/v1/events{}", url_query(query)))
@@ -172,14 +175,21 @@ impl Lines {
     }
 }
 
+fn unreached(error: &std::io::Error) -> Failure {
+    let whose = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => " (it is for root, the gateway's user and the members of admin.group)",
+        _ => "",
+    };
+    Failure::Unanswered(format!("{error}{whose}"))
+}
+
 fn garbled(error: impl std::fmt::Display) -> Failure {
     Failure::Garbled(error.to_string())
 }
 
 #[expect(clippy::disallowed_methods, reason = "a client of the gateway is no forward")]
 async fn exchange(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Response, Failure> {
-    let unanswered = |error: &dyn std::fmt::Display| Failure::Unanswered(error.to_string());
-    let stream = UnixStream::connect(socket).await.map_err(|error| unanswered(&error))?;
+    let stream = UnixStream::connect(socket).await.map_err(|error| unreached(&error))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(garbled)?;
     let request = Request::builder()
         .method(method)
@@ -238,6 +248,7 @@ fn percent_encode(text: &str, plain: &[u8], into: &mut String) {
 
 /// A reload compiles components, which may take this long.
 const PATIENCE: Duration = Duration::from_secs(320);
+const QUICK: Duration = Duration::from_secs(10);
 const MAX_BODY: usize = 256 << 20;
 const MAX_EVENT: usize = 1 << 20;
 

@@ -218,7 +218,8 @@ async fn once(asked: &Ctl, path: &Path) -> u8 {
                 .get("error")
                 .and_then(Value::as_str)
                 .unwrap_or("no reason was given");
-            say(FAILED, &printable(words, MAX_WORDS), asked.json)
+            let lines: Vec<_> = words.lines().map(|line| printable(line, MAX_WORDS)).collect();
+            say(FAILED, &lines.join("\n"), asked.json)
         }
         Err(failure) => failed(path, failure, asked.json),
     }

@@ -81,3 +81,30 @@ fn the_shell_completes_what_the_gateway_has() {
         "another gateway was named"
     );
 }
+
+#[test]
+fn the_socket_is_found_in_a_file_that_is_being_edited() {
+    let home = Home::new();
+    let socket = "[admin]\nsocket = \"admin.sock\"\n";
+    #[rustfmt::skip]
+    let table = [
+        // what else is in the file                        the exit code   said
+        ("[server]\nlisten = 7\ncolour = 1\n",             4,              "no gateway answers on"),
+        ("[[policy.plugin]]\nname = \"rules\"\ncomponent = \"builtin:rules\"\nsettings-file = \"gone.toml\"\n", 4, "admin.sock"),
+        ("key with no value\n",                             2,              "--socket"),
+    ];
+    for (rest, code, said) in table {
+        home.file("gw.toml", format!("{rest}{socket}"));
+        let ran = home.run(&["ctl", "--config", "gw.toml", "status"]);
+        assert!(ran.code == code && ran.err.contains(said), "{rest}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_gateway_that_does_not_answer_is_none() {
+    let home = Home::new();
+    // It accepts, and says nothing.
+    let _mute = std::os::unix::net::UnixListener::bind(home.path("mute.sock")).unwrap();
+    let ran = home.run(&["ctl", "--socket", "mute.sock", "status"]);
+    assert!(ran.code == 4 && ran.err.contains("no answer within"), "{ran:?}");
+}
