@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Invariants;
 use super::pulls::{Aside, Unpulled, pull, pull_aside};
+use super::surroundings::doubts;
 use crate::accounts::Accounts;
 pub use crate::config::state_directory;
 use crate::config::{Config, Fault, Faults};
@@ -101,7 +102,7 @@ impl Prepared {
                 if faults.is_empty() =>
             {
                 Ok(Self {
-                    warnings: unpulled.warnings(&config),
+                    warnings: unpulled.warnings(&config).into_iter().chain(doubts(&config)).collect(),
                     _aside: None,
                     config,
                     accounts,

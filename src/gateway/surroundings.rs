@@ -4,15 +4,15 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use ipnet::{IpNet, Ipv4Net};
 
 use super::fleet::PASSWORD_KEY;
 use super::prepare::locks_of;
-use crate::admin::Token;
-use crate::config::{AuditFile, Config, Fault};
+use crate::admin::{Admins, Token};
+use crate::config::{AuditFile, Config, Fault, Floors};
 use crate::fleet;
 use crate::locks::Locks;
 use crate::outbound::can_mark;
@@ -45,7 +45,47 @@ pub fn missing(config: &Config, file: &Path) -> Vec<Fault> {
     let locks = locks.map(|error| Fault::of_key(file, "policy.directory", error));
     let manners = outbound(config, file);
     let files = log.into_iter().chain(token).chain(locks).chain(password);
-    addresses.chain(files).chain(manners).collect()
+    addresses
+        .chain(files)
+        .chain(admin(config, file))
+        .chain(manners)
+        .collect()
+}
+
+/// What the sockets of the administration need.
+fn admin(config: &Config, file: &Path) -> Vec<Fault> {
+    let admin = &config.admin;
+    let group = Admins::new(admin.group.as_deref()).err();
+    let group = group.map(|words| Fault::of_key(file, "admin.group", words));
+    let path = admin
+        .socket
+        .as_deref()
+        .filter(|path| path.as_os_str().len() > LONGEST_SOCKET);
+    let path = path.map(|path| {
+        let length = path.as_os_str().len();
+        let words = format!("the path has {length} bytes, and that of a socket at most {LONGEST_SOCKET} (unix(7))");
+        Fault::of_key(file, "admin.socket", words)
+    });
+    let taken = |http: &SocketAddr| http.port() != 0 && config.server.listen.contains(http);
+    let http = admin.http.filter(taken);
+    let http = http.map(|address| Fault::of_key(file, "admin.http", format!("{address} is in server.listen, too")));
+    group.into_iter().chain(path).chain(http).collect()
+}
+
+/// What is valid, and hardly meant.
+pub(super) fn doubts(config: &Config) -> Option<String> {
+    let covered = |net: &&IpNet| config.floors.deny.iter().any(|ours| ours.contains(*net));
+    let default = Floors::default().deny;
+    let left_out: Vec<_> = default
+        .iter()
+        .filter(|net| !covered(net))
+        .map(ToString::to_string)
+        .collect();
+    let words = "`floors.deny` replaces the default list, and leaves out";
+    (!left_out.is_empty()).then(|| {
+        let networks = left_out.join(", ");
+        format!("{words} {networks}: add them, unless policies are to decide about them")
+    })
 }
 
 /// What `[outbound]` demands and this machine or this user cannot do.
@@ -144,6 +184,9 @@ fn local_networks(trie: &str) -> impl Iterator<Item = IpNet> {
         }
     })
 }
+
+/// `sun_path` of unix(7), without the zero at its end.
+const LONGEST_SOCKET: usize = 107;
 
 #[cfg(test)]
 mod tests {
