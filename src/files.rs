@@ -94,10 +94,14 @@ pub(crate) fn read_capped(file: impl Read, most: u64) -> io::Result<Option<Vec<u
 pub(crate) fn replace(path: &Path, content: impl AsRef<[u8]>, permissions: Option<Permissions>) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let draft = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    // In a container every process may have the same number: this one was left behind by a process that was killed.
+    let _ = fs::remove_file(&draft);
     let mut file = File::create_new(&draft)?;
     let written = file
         .write_all(content.as_ref())
         .and_then(|()| permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions)))
+        // Otherwise the new name may outlive a loss of power, and the content not.
+        .and_then(|()| file.sync_all())
         .and_then(|()| fs::rename(&draft, path));
     if written.is_err() {
         let _ = fs::remove_file(&draft);

@@ -251,15 +251,17 @@ async fn dial_socket(path: &std::path::Path) -> io::Result<UnixStream> {
     UnixStream::connect(path).await
 }
 
-/// TLS with the authorities that the system trusts, which are read for each connection.
+/// TLS with the authorities that the system trusts, which are read for each connection. One that cannot be used is passed over:
+/// the others still vouch for what they signed.
 fn authorities() -> io::Result<TlsConnector> {
     let mut found = rustls_native_certs::load_native_certs();
-    if let Some(error) = found.errors.pop() {
-        return Err(io::Error::other(error));
-    }
     let mut roots = RootCertStore::empty();
-    for certificate in found.certs {
-        roots.add(certificate).map_err(io::Error::other)?;
+    let (usable, _) = roots.add_parsable_certificates(found.certs);
+    if usable == 0 {
+        let why = found.errors.pop().map(|error| format!(": {error}")).unwrap_or_default();
+        let words = "rediss:// needs certificate authorities that check the server's certificate, and the system has none: \
+                     install ca-certificates, or set SSL_CERT_FILE";
+        return Err(io::Error::other(format!("{words}{why}")));
     }
     let config = ClientConfig::builder()
         .with_root_certificates(roots)

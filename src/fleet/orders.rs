@@ -178,7 +178,11 @@ impl Orders {
             hears(Heard::Kept(kept)).await;
         }
         let mut known = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.is_none() {
+        // After a failover the stream may be shorter, and its numbers lower, by the other clock.
+        let goes_on = known
+            .as_deref()
+            .is_some_and(|known| place(known) <= place(last.as_deref().unwrap_or_default()));
+        if !goes_on {
             *known = last;
         }
         Ok(())
@@ -205,6 +209,12 @@ impl Orders {
             }
         }
     }
+}
+
+/// The place of an entry in a stream: its milliseconds and its number in them.
+fn place(id: &str) -> (u64, u64) {
+    let (millis, number) = id.split_once('-').unwrap_or((id, "0"));
+    (millis.parse().unwrap_or(0), number.parse().unwrap_or(0))
 }
 
 fn list(question: &str) -> String {

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What each user has who has a session.
+/// What each user has who has a session, or who had one a moment ago: whoever comes back has no new decisions for that.
 #[derive(Default)]
-pub(super) struct Quotas(Mutex<HashMap<String, Weak<Quota>>>);
+pub(super) struct Quotas(Mutex<HashMap<String, Arc<Quota>>>);
 
 /// What one user has.
 #[derive(Default)]
@@ -39,15 +39,16 @@ impl Quotas {
     /// What this user has; the same for all of their sessions.
     pub(super) fn of(&self, user: &str) -> Arc<Quota> {
         let mut quotas = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(quota) = quotas.get(user).and_then(Weak::upgrade) {
-            return quota;
+        if let Some(quota) = quotas.get(user) {
+            return Arc::clone(quota);
         }
         // Those who left are forgotten when the table would grow.
         if quotas.len() == quotas.capacity() {
-            quotas.retain(|_, quota| quota.strong_count() > 0);
+            let now = Instant::now();
+            quotas.retain(|_, quota| Arc::strong_count(quota) > 1 || !quota.is_as_new(now));
         }
-        let quota = Arc::default();
-        quotas.insert(user.to_owned(), Arc::downgrade(&quota));
+        let quota = Arc::<Quota>::default();
+        quotas.insert(user.to_owned(), Arc::clone(&quota));
         quota
     }
 }
@@ -69,6 +70,12 @@ impl Quota {
     pub fn next_decision(&self, most: usize) -> Option<Duration> {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         pace.next(Instant::now(), most)
+    }
+
+    /// Whether another one would let through the same.
+    fn is_as_new(&self, now: Instant) -> bool {
+        let pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        pace.paid_until.is_none_or(|until| until <= now)
     }
 
     fn counter(&self, what: Counts) -> &AtomicUsize {
@@ -133,6 +140,24 @@ mod tests {
         assert!(quota.take(Counts::Tunnels, 3).is_none());
         held.truncate(2);
         assert!(quota.take(Counts::Tunnels, 3).is_some());
+    }
+
+    #[test]
+    fn whoever_comes_back_has_used_up_what_they_had_used_up() {
+        let quotas = Quotas::default();
+        let used = (0..100)
+            .filter(|_| quotas.of("alice").next_decision(10).is_some())
+            .count();
+        // A second's worth at once, and a second's worth that waits.
+        assert!((20..=23).contains(&used), "{used}");
+        for number in 0..100 {
+            drop(quotas.of(&number.to_string()));
+        }
+        assert_eq!(
+            quotas.of("alice").next_decision(10),
+            None,
+            "not forgotten while the table grew"
+        );
     }
 
     #[test]
