@@ -13,7 +13,7 @@ use super::{Channels, Forwarder, Opened, millis};
 use crate::events::{Event, Subject};
 use crate::judgement::{Current, Deliver, Listen, Listener, Permit};
 use crate::relay::{Accepted, ListeningSockets};
-use crate::request::{Cause, Endpoint, Refusal, Requested};
+use crate::request::{Cause, Endpoint, Refusal, Requested, Step};
 use crate::sessions::{Forward, ForwardGuard, Place, Session, Stop};
 
 /// Opens channels to the client, for connections that arrive at a listener.
@@ -55,15 +55,22 @@ impl Forwarder {
     ) -> Result<Listening, (Refusal, String)> {
         let question = session.question(Listen { requested });
         let id = question.id().to_owned();
-        let refuse = |refusal| (refusal, id.clone());
         let told = |Refused { refusal, forward }: Refused| (refusal, forward);
         let place = match self.listener_place(session) {
             Ok(place) => place,
             Err(full) => return Err(told(self.decisions.exhausted(session, &question, full).await)),
         };
         let permit = self.decisions.judge(session, question).await.map_err(told)?;
-        let allowed = Arc::clone(permit.allowed());
-        let bound = ListeningSockets::new(permit).map_err(refuse)?;
+        let attempt = Attempt::with(&permit);
+        let allowed = Arc::clone(&attempt.allowed);
+        let bound = match ListeningSockets::new(permit) {
+            Ok(bound) => bound,
+            Err(refusal) => {
+                self.decisions
+                    .unreached(&attempt, None, Some(Step::Bind), refusal.sentence());
+                return Err((refusal, id));
+            }
+        };
         let listening = Listening {
             port: bound.port(),
             stop: Stop::default(),

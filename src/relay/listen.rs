@@ -3,14 +3,14 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::select_all;
-use nix::sys::stat::{Mode, umask};
-use socket2::{Domain, Protocol, Socket, Type};
+use nix::sys::stat::{Mode, fchmod};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::dial::unreachable;
@@ -192,7 +192,7 @@ fn bind_path(place: &Place, replace: bool) -> io::Result<Sockets> {
     if replace {
         place.clear()?;
     }
-    let listener = with_private_umask(|| StdUnixListener::bind(&file))?;
+    let listener = bind_private(&file)?;
     let remover = Remover {
         place: place.clone(),
         inode: inode(&file),
@@ -201,16 +201,14 @@ fn bind_path(place: &Place, replace: bool) -> io::Result<Sockets> {
     Ok(Sockets::Unix(UnixListener::from_std(listener)?, remover))
 }
 
-/// OpenSSH's `StreamLocalBindMask` 0177: only the gateway's own user may connect. The mask belongs
-/// to the whole process, so one thread at a time changes it; a file that is made meanwhile
-/// elsewhere only gets a stricter mode.
-fn with_private_umask<T>(make: impl FnOnce() -> T) -> T {
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = umask(Mode::from_bits_truncate(0o177));
-    let made = make();
-    umask(before);
-    made
+/// OpenSSH's `StreamLocalBindMask` 0177: only the gateway's own user may connect. The socket gets its mode before it has a name
+/// (unix(7)), so no mask of the whole process has to change for it.
+fn bind_private(file: &Path) -> io::Result<StdUnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    socket.bind(&SockAddr::unix(file)?)?;
+    socket.listen(BACKLOG)?;
+    Ok(StdUnixListener::from(OwnedFd::from(socket)))
 }
 
 const PORT_TRIES: usize = 16;

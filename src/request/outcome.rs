@@ -71,6 +71,8 @@ impl Unreached {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
+    /// A listener got its address or path.
+    Bind,
     /// The socket got its mark, its class of service and its source address.
     Socket,
     /// The target was connected to.

@@ -1,6 +1,7 @@
 //! The SSH server of one gateway: what all of its connections have in common.
 
 use std::borrow::Cow;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -248,6 +249,8 @@ fn note_end(client: SocketAddr, ended: Result<(), russh::Error>) -> Option<Strin
     let error = ended.err()?;
     tracing::debug!(%client, %error, "the connection ended");
     Some(match error {
+        // So `ssh` ends where it has nothing more to do.
+        russh::Error::IO(error) if error.kind() == io::ErrorKind::UnexpectedEof => return None,
         russh::Error::IO(error) => error.to_string(),
         error => printable(&error.to_string(), MAX_REASON),
     })

@@ -439,6 +439,32 @@ fn a_floor_stands_above_every_policy() {
 }
 
 #[test]
+fn a_listener_that_is_allowed_and_cannot_be_bound_is_on_record() {
+    let gateway = Setup::allowing().start();
+    let taken = Server::echo();
+    let refused = gateway
+        .ssh()
+        .option("ExitOnForwardFailure=yes")
+        .args(["-N", "-R", &format!("127.0.0.1:{}:localhost:1", taken.port)])
+        .run(b"");
+    assert!(
+        refused.errors.contains("remote port forwarding failed"),
+        "{}",
+        refused.errors
+    );
+    let failed = gateway.event("connect-failed");
+    assert_eq!(
+        (&failed["action"], &failed["step"], &failed["forward"]),
+        (
+            &"listen".into(),
+            &"bind".into(),
+            &gateway.event("forward-decided")["forward"]
+        )
+    );
+    assert!(failed["reason"].as_str().unwrap().contains("in use"), "{failed}");
+}
+
+#[test]
 fn a_session_does_nothing_but_forward() {
     let gateway = Setup::allowing().start();
     let answer = gateway.ssh().start_with(&["uname"]).finish(b"");

@@ -185,7 +185,7 @@ impl Handler for Box<Client> {
 
     async fn cancel_tcpip_forward(&mut self, address: &str, port: u32, _session: &mut Session) -> Answer<bool> {
         let requested = Requested::Tcp {
-            host: address.to_owned(),
+            host: clipped(address),
             port: 0,
         };
         Ok(self.cancel(requested, u16::try_from(port).ok()).await)
@@ -196,7 +196,7 @@ impl Handler for Box<Client> {
     }
 
     async fn cancel_streamlocal_forward(&mut self, path: &str, _session: &mut Session) -> Answer<bool> {
-        Ok(self.cancel(Requested::Socket(path.to_owned()), None).await)
+        Ok(self.cancel(Requested::Socket(clipped(path)), None).await)
     }
 
     async fn channel_open_confirmation(
