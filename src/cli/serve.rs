@@ -12,7 +12,7 @@ use super::signals::{Order, Signals};
 use crate::config::AuditFile;
 use crate::embedded::Embedded;
 use crate::gateway::{Gateway, StartError};
-use crate::handover::{Predecessor, Program, Sockets};
+use crate::handover::{Predecessor, Program, Sockets, activated};
 use crate::logging::{Format, Lines};
 use crate::notify::{self, Fact};
 use crate::origin::origin;
@@ -50,7 +50,16 @@ pub(super) async fn run(config: Option<PathBuf>, listen: Vec<SocketAddr>, log: L
     };
     let (predecessor, sockets) = match Predecessor::greet() {
         Ok(Some((predecessor, sockets))) => (Some(predecessor), sockets),
-        Ok(None) => (None, Sockets::default()),
+        Ok(None) => match activated() {
+            Ok(sockets) => (None, sockets),
+            Err(error) => {
+                return failed(
+                    log,
+                    UNBOUND,
+                    &format!("cannot take the sockets of the service manager: {error}"),
+                );
+            }
+        },
         Err(words) => return failed(log, FAILED, &words),
     };
     let processes = predecessor.as_ref().map(Predecessor::processes).unwrap_or_default();
@@ -109,6 +118,9 @@ fn announce(gateway: &Gateway, welcome: Option<&Embedded>, log: Log<'_>) -> Opti
     let mut text = String::new();
     for address in gateway.addresses() {
         text.push_str(&format!("portreeve listens on {address}\n"));
+    }
+    if let Some(address) = gateway.admin().http {
+        text.push_str(&format!("monitoring is on http://{address}\n"));
     }
     if let (Some(welcome), Some(address)) = (welcome, gateway.addresses().first()) {
         text.push('\n');

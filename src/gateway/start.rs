@@ -114,6 +114,12 @@ impl Gateway {
         }
         let addresses: Vec<_> = listeners.iter().map(|(address, _)| *address).collect();
         let bound = Bound::new(&config.admin, origin.control_socket(), &own, &mut sockets)?;
+        if let Some(address) = sockets.unused() {
+            let words =
+                "the service manager passes this socket, and neither server.listen nor admin.http names its address";
+            let error = io::Error::other(words);
+            return Err(StartError::Bind { address, error });
+        }
         let ending = CancellationToken::new();
         let succession = bound.share(shared_sockets, processes, &ending)?;
         let accounts = Arc::new(accounts);

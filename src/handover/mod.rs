@@ -8,11 +8,13 @@
 //! The room must not know what is served on the sockets. Invariant: a successor that does not say in time that it serves is ended, and
 //! until it has said so nothing changes for the process that started it.
 
+mod activated;
 mod packets;
 mod predecessor;
 mod program;
 mod sockets;
 
+pub(crate) use activated::activated;
 pub(crate) use predecessor::Predecessor;
 pub(crate) use program::{Program, Successor, Unserved};
 pub(crate) use sockets::{Label, Sockets};

@@ -36,24 +36,45 @@ pub(crate) enum Label {
 
 /// Listening sockets; closed when they are dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Sockets(Vec<(Label, OwnedFd)>);
+pub(crate) struct Sockets {
+    all: Vec<(Label, OwnedFd)>,
+    /// The addresses of those that somebody must take, for one purpose or another.
+    wanted: Vec<SocketAddr>,
+}
 
 impl Sockets {
     pub(super) fn new(labels: Vec<Label>, files: Vec<OwnedFd>) -> Self {
-        Self(labels.into_iter().zip(files).collect())
+        Self {
+            all: labels.into_iter().zip(files).collect(),
+            wanted: Vec::new(),
+        }
     }
 
     pub(super) fn labels(&self) -> Vec<Label> {
-        self.0.iter().map(|(label, _)| label.clone()).collect()
+        self.all.iter().map(|(label, _)| label.clone()).collect()
     }
 
     pub(super) fn files(&self) -> Vec<&OwnedFd> {
-        self.0.iter().map(|(_, file)| file).collect()
+        self.all.iter().map(|(_, file)| file).collect()
+    }
+
+    pub(super) fn must_be_used(&mut self, address: SocketAddr) {
+        self.wanted.push(address);
+    }
+
+    /// The address of a socket that nobody took, and somebody must.
+    pub(crate) fn unused(&self) -> Option<SocketAddr> {
+        let left = |address: SocketAddr| {
+            let asked = [Label::Ssh { asked: address }, Label::Monitoring { asked: address }];
+            let is_left = |wanted: &Label| self.all.iter().any(|(label, _)| label == wanted);
+            asked.iter().all(is_left)
+        };
+        self.wanted.iter().copied().find(|address| left(*address))
     }
 
     /// One more.
     pub(crate) fn add(&mut self, label: Label, socket: impl Into<OwnedFd>) {
-        self.0.push((label, socket.into()));
+        self.all.push((label, socket.into()));
     }
 
     /// The same sockets once more.
@@ -62,7 +83,11 @@ impl Sockets {
     /// If there are no more files to be had.
     pub(crate) fn again(&self) -> io::Result<Self> {
         let again = |(label, file): &(Label, OwnedFd)| Ok((label.clone(), file.try_clone()?));
-        self.0.iter().map(again).collect::<io::Result<_>>().map(Self)
+        let all = self.all.iter().map(again).collect::<io::Result<_>>()?;
+        Ok(Self {
+            all,
+            wanted: self.wanted.clone(),
+        })
     }
 
     /// The one for clients that was asked for by that address, or is bound to it.
@@ -92,15 +117,15 @@ impl Sockets {
 
     /// The names of control sockets that nothing has taken, with device and number of their files.
     pub(crate) fn unused_controls(&self) -> impl Iterator<Item = (&Path, (u64, u64))> {
-        self.0.iter().filter_map(|(label, _)| match label {
+        self.all.iter().filter_map(|(label, _)| match label {
             Label::Control { path, made } => Some((path.as_path(), *made)),
             _ => None,
         })
     }
 
     fn take(&mut self, fits: impl Fn(&Label) -> bool) -> Option<(Label, OwnedFd)> {
-        let place = self.0.iter().position(|(label, _)| fits(label))?;
-        Some(self.0.remove(place))
+        let place = self.all.iter().position(|(label, _)| fits(label))?;
+        Some(self.all.remove(place))
     }
 
     fn take_bound(&mut self, address: SocketAddr, fits: impl Fn(&Label) -> bool) -> Option<TcpListener> {
@@ -108,8 +133,11 @@ impl Sockets {
             let listener = file.try_clone().map(TcpListener::from);
             listener.and_then(|listener| listener.local_addr()).ok() == Some(address)
         };
-        let place = self.0.iter().position(|(label, file)| fits(label) && is_there(file))?;
-        Some(TcpListener::from(self.0.remove(place).1))
+        let place = self
+            .all
+            .iter()
+            .position(|(label, file)| fits(label) && is_there(file))?;
+        Some(TcpListener::from(self.all.remove(place).1))
     }
 }
 

@@ -207,6 +207,81 @@ fn the_commands_that_serve_prints_do_what_it_says_of_them() {
     assert!(log.trim_end().lines().last().unwrap().contains("gateway-stopped"));
 }
 
+/// Listens, says where, and becomes the program as a service manager would make it: sd_listen_fds(3).
+const MANAGER: &str = r#"
+import os, socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+port = listener.getsockname()[1]
+config = sys.argv[1]
+text = open(config).read().replace("PORT", str(port))
+open(config, "w").write(text)
+os.dup2(listener.fileno(), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.argv[2], sys.argv[2:])
+"#;
+
+const REST: &str = "[audit]\nfile = \"audit.jsonl\"\n[policy]\ndirectory = \"policies\"\n\
+                    [[policy.plugin]]\nname = \"rules\"\ncomponent = \"builtin:rules\"\nsettings = { rules = [] }\n";
+
+#[test]
+fn it_serves_on_the_sockets_of_a_service_manager() {
+    #[rustfmt::skip]
+    let table = [
+        ("[server]\nlisten = [\"127.0.0.1:PORT\"]\n", None),
+        ("[server]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nhttp = \"127.0.0.1:PORT\"\n", None),
+        ("[server]\nlisten = [\"127.0.0.1:0\"]\n", Some("neither server.listen nor admin.http names its address")),
+    ];
+    for (text, refused) in table {
+        let home = Home::new();
+        home.file("gw.toml", format!("{text}{REST}"));
+        let program = home.portreeve();
+        let mut python = Command::new("python3");
+        python.args(["-c", MANAGER, "gw.toml"]).arg(program.get_program());
+        python
+            .args(["serve", "--config", "gw.toml"])
+            .current_dir(program.get_current_dir().unwrap());
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => python.env(name, value),
+                None => python.env_remove(name),
+            };
+        }
+        let mut child = python.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        let _ = BufReader::new(child.stdout.take().unwrap()).read_line(&mut said);
+        let file = fs::read_to_string(home.path("gw.toml")).unwrap();
+        let port = file
+            .split("127.0.0.1:")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .find(|port| *port != "0");
+        if let Some(words) = refused {
+            assert_eq!(child.wait().unwrap().code(), Some(3));
+            let mut errors = String::new();
+            let _ = child.stderr.take().unwrap().read_to_string(&mut errors);
+            assert!(errors.contains(words), "{errors}");
+            continue;
+        }
+        let mut stream = std::net::TcpStream::connect(format!("127.0.0.1:{}", port.unwrap())).unwrap();
+        let asked = if text.contains("http") {
+            "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+        } else {
+            ""
+        };
+        stream.write_all(asked.as_bytes()).unwrap();
+        let mut answer = [0; 8];
+        stream.read_exact(&mut answer).unwrap();
+        let expected = if text.contains("http") {
+            b"HTTP/1.1"
+        } else {
+            b"SSH-2.0-"
+        };
+        assert_eq!(&answer, expected, "{said}");
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
 #[test]
 fn a_second_start_keeps_the_host_key() {
     let home = Home::new();
