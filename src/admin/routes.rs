@@ -279,6 +279,14 @@ async fn reload<S: Steered>(
     }
 }
 
+/// What is unknown is absent.
+fn without_nulls(mut detail: serde_json::Value) -> serde_json::Value {
+    if let Some(detail) = detail.as_object_mut() {
+        detail.retain(|_, value| !value.is_null());
+    }
+    detail
+}
+
 /// Announces a change before it is made. It is made even if the audit log cannot be written: all that can be asked for here takes
 /// something away or is what a signal does, and an administrator must be able to do that on a full disk, too. The line waits.
 pub(super) fn announce<S: Steered>(
@@ -293,7 +301,7 @@ pub(super) fn announce<S: Steered>(
         uid: administrator.uid,
         admin: administrator.name.clone(),
         reason: reason.map(|reason| printable(reason, MAX_REASON)),
-        detail,
+        detail: without_nulls(detail),
     };
     gateway.events().emit(&Subject::default(), &event);
 }

@@ -110,6 +110,10 @@ pub(crate) struct PolicyView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<shapes::PolicyRef>, nullable = false)]
     pub shadow: Option<PolicyRef>,
+    /// When it is taken back unless somebody confirms it before.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown_or_none")]
+    #[schema(nullable = false)]
+    pub confirm_by: Option<Timestamp>,
 }
 
 /// A tunnel of `GET /v1/tunnels`, or a listener of `GET /v1/listeners`.

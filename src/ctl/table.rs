@@ -55,7 +55,10 @@ fn status(body: &Value) -> String {
         let shadow = policy
             .get("shadow")
             .map(|shadow| format!(", shadow {}", text(shadow, "version")));
-        let more: String = [generation, since, shadow].into_iter().flatten().collect();
+        let confirm = policy
+            .get("confirm_by")
+            .map(|_| format!(", rolls back in {} unless it is confirmed", left(policy, "confirm_by")));
+        let more: String = [generation, since, shadow, confirm].into_iter().flatten().collect();
         format!("{plugin} {version} (sha256 {digest}…){more}")
     });
     let audit = body.get("audit").cloned().unwrap_or_default();

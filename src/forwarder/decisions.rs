@@ -151,30 +151,31 @@ impl Decisions {
                 most,
             })
         };
+        let house = || Arc::clone(&self.judging().current().house);
         if self.refuses_all() {
             let refusal = Refusal::Exhausted {
                 code: "draining",
                 reason: "the gateway is stopping".to_owned(),
             };
-            return asked(question.refused(refusal));
+            return asked(question.refused(&house(), refusal));
         }
         if self.review.sessions.refuses_new() {
             let refusal = Refusal::Exhausted {
                 code: "cut-off",
                 reason: "the gateway cannot reach the state that it shares with others".to_owned(),
             };
-            return asked(question.refused(refusal));
+            return asked(question.refused(&house(), refusal));
         }
         let a_second = self.judging().current().limits.decisions_per_user_per_second;
         match session.quota.next_decision(a_second) {
-            None => return asked(question.refused(Full::Decisions.refusal())),
+            None => return asked(question.refused(&house(), Full::Decisions.refusal())),
             Some(Duration::ZERO) => {}
             Some(wait) => sleep(wait).await,
         }
         let current = self.judging().current();
         match self.review.rights(session, &current.accounts).await {
             Ok(rights) => question.asked_by(&rights),
-            Err(refusal) => return asked(question.refused(refusal)),
+            Err(refusal) => return asked(question.refused(&current.house, refusal)),
         }
         asked(match D::ACTION {
             Action::Listen => Box::pin(self.judging().judge_within(&current, question, LISTEN_PATIENCE)).await,
@@ -215,7 +216,7 @@ impl Decisions {
         if !self.events().audit().takes_lines() {
             return Refused::unrecorded(forward);
         }
-        let judgement = question.refused(full.refusal());
+        let judgement = question.refused(&self.judging().current().house, full.refusal());
         let waits = match D::ACTION {
             Action::Listen => Waits::Within(MOST_SESSION_WAIT),
             _ => Waits::InPlace(MOST_WAIT),

@@ -131,8 +131,7 @@ impl Witness for Memory {
         let heard = Heard::new(request, &opinion.lookups);
         if asks {
             let resolver = opinion.lookups.resolver();
-            self.shadows
-                .ask(&heard, &heard.outcome(opinion.verdict.clone()), &resolver);
+            self.shadows.ask(&heard, &heard.outcome(opinion.counted()), &resolver);
         }
         if keeps {
             self.ring.push(heard);

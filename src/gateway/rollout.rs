@@ -243,7 +243,7 @@ impl Parts {
     ) -> Result<(), Declined> {
         let _turn = self.reloading.lock().await;
         let began = Instant::now();
-        let (config, next) = self.candidate(plugin, wish, &way.by, began).await?;
+        let (config, next) = self.candidate(plugin, wish, (&way.by, dry_run), began).await?;
         self.pass_alone(plugin, &config, &next, &way.by, (force, dry_run))
             .await?;
         if dry_run {
@@ -288,7 +288,7 @@ impl Parts {
         &self,
         plugin: &str,
         wish: Wish,
-        by: &str,
+        (by, dry_run): (&str, bool),
         began: Instant,
     ) -> Result<(Arc<Config>, Arc<Generation>), Declined> {
         let config = self.in_force.config();
@@ -308,7 +308,9 @@ impl Parts {
             Err(errors) => {
                 for (name, error) in &errors {
                     self.stopped_loading(name, by, error, began);
-                    self.rejected(name, error.sha256(), error.to_string());
+                    if !dry_run {
+                        self.rejected(name, error.sha256(), error.to_string());
+                    }
                 }
                 Err(refused(&errors))
             }
@@ -338,7 +340,7 @@ impl Parts {
     pub(super) async fn shadow(self: &Arc<Self>, plugin: &str, wish: Wish, by: &str) -> Result<(), Declined> {
         let _turn = self.reloading.lock().await;
         let began = Instant::now();
-        let (_, next) = self.candidate(plugin, wish, by, began).await?;
+        let (_, next) = self.candidate(plugin, wish, (by, false), began).await?;
         self.begin_shadow(plugin, next, by);
         Ok(())
     }

@@ -348,6 +348,7 @@ impl Parts {
     fn policy_view(&self, installed: Installed) -> PolicyView {
         let plugin = installed.policy.name.clone();
         let known = self.judge.policies().known(&plugin);
+        let confirm_by = known.as_ref().and_then(|known| known.confirm_by);
         let in_force = known.and_then(|known| {
             let mut entries = known.entries.into_iter().map(|(entry, _)| entry);
             entries.find(|entry| entry.generation == known.active)
@@ -360,6 +361,7 @@ impl Parts {
             generation: in_force.as_ref().map(|entry| entry.generation),
             since: in_force.map(|entry| entry.since),
             shadow: shadow.map(|shadow| shadow.candidate.clone()),
+            confirm_by,
         }
     }
 }

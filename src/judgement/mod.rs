@@ -119,8 +119,7 @@ impl Judge {
                 code: "deadline",
                 reason: format!("no decision within {} ms", patience.as_millis()),
             };
-            let target = before_policy(&late, &current.house).ok();
-            Judgement::unasked(&late, refusal).with_target(target)
+            late.refused(&current.house, refusal)
         })
     }
 
@@ -181,7 +180,9 @@ impl Judge {
     ) -> Result<(Allowed, D::Way), Refusal> {
         let asked = &question.asked;
         let aside = self.system.aside(question.user());
-        let endpoint = before_policy(question, &current.house)?;
+        let endpoint = before_policy(question, &current.house).inspect_err(|_| {
+            findings.target = question.target(&current.house);
+        })?;
         let mut target = asked.target(endpoint, aside).await?;
         let endpoint = D::endpoint_of(&target);
         findings.target = Some(endpoint.clone());

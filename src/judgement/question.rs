@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Connect, Deliver, Direction, Judgement, Listen, Listener, Verdicts};
+use super::{Connect, Deliver, Direction, House, Judgement, Listen, Listener, Verdicts};
 use crate::accounts::Rights;
 use crate::auth::ForwardLimits;
 use crate::events::Subject;
@@ -120,8 +120,13 @@ impl<D> Question<D> {
 
 impl<D: Direction> Question<D> {
     /// A refusal before anything else is judged: because of what the user's login gives now, or because a limit is reached.
-    pub fn refused(&self, refusal: Refusal) -> Judgement<D> {
-        Judgement::unasked(self, refusal)
+    pub fn refused(&self, house: &House, refusal: Refusal) -> Judgement<D> {
+        Judgement::unasked(self, refusal).with_target(self.target(house))
+    }
+
+    /// The endpoint that is meant, if it is one, whether or not it may be asked for.
+    pub(super) fn target(&self, house: &House) -> Option<Endpoint> {
+        self.asked.endpoint(&ForwardLimits::default(), house).ok()
     }
 
     /// The request as policies are told of it.

@@ -42,6 +42,16 @@ pub enum Failure {
     /// A rewrite to something that is no endpoint.
     #[error("the policy rewrote the target to something that cannot be used: {0}")]
     BadTarget(String),
+    /// A denial that may rest on a name that was not answered.
+    #[error("refused ({code}: {reason}) without an answer for {name}")]
+    Unanswered {
+        /// The name, and why there is no answer.
+        name: String,
+        /// Of the denial.
+        code: String,
+        /// Of the denial.
+        reason: String,
+    },
     /// Too many decisions at once.
     #[error("too many decisions are in progress")]
     QueueFull,
@@ -65,6 +75,7 @@ impl Failure {
             Self::BadObligation(..) => "bad-obligation",
             Self::RewriteNotGranted => "rewrite-not-granted",
             Self::BadTarget(_) => "bad-target",
+            Self::Unanswered { .. } => "name-unanswered",
             Self::QueueFull => "queue-full",
             Self::Host(_) => "host",
         }

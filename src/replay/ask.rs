@@ -191,7 +191,7 @@ impl Asker {
 
 /// What comes of an opinion: the address rules of an allow are judged on the addresses that the log has.
 pub(super) fn settle(opinion: Opinion, request: &ForwardRequest, names: &Names) -> Outcome {
-    outcome(opinion.verdict, request, names)
+    outcome(opinion.counted(), request, names)
 }
 
 pub(super) fn outcome(verdict: Result<Verdict, Failure>, request: &ForwardRequest, names: &Names) -> Outcome {

@@ -46,6 +46,6 @@ impl Heard {
     ) -> Outcome {
         let resolver = resolver.recorded(Arc::clone(&self.names), Arc::clone(others), elsewhere);
         let opinion = policies.decide(Arc::clone(&self.request), Lookups::new(resolver)).await;
-        self.outcome(opinion.verdict)
+        self.outcome(opinion.counted())
     }
 }

@@ -32,6 +32,24 @@ pub struct Opinion {
     pub times: Vec<(Arc<str>, Duration)>,
 }
 
+impl Opinion {
+    /// What the gateway makes of the verdict, where nobody has to be told: a denial is one only if every name that it may rest on
+    /// was answered.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn counted(&self) -> Result<Verdict, Failure> {
+        match (&self.verdict, self.lookups.unanswered()) {
+            (Ok(Verdict::Deny(denial)), Some((name, error))) => Err(Failure::Unanswered {
+                name: format!("{name}: {error}"),
+                code: denial.code.clone(),
+                reason: denial.reason.clone(),
+            }),
+            (verdict, _) => verdict.clone(),
+        }
+    }
+}
+
 impl Generation {
     /// Asks the chain: the first refusal wins, a rewrite is the next one's target.
     ///
