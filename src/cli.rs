@@ -17,6 +17,7 @@ use clap::{Parser, Subcommand};
 use crate::confined;
 use crate::ctl::{self, Ctl};
 use crate::explain::{self, Explain};
+use crate::import::{self, Import};
 use crate::logging::{self, Filter, Format, Lines};
 use crate::outlet::Outlet;
 use crate::password;
@@ -72,6 +73,9 @@ enum Command {
     Ctl(Ctl),
     /// Watch a running gateway in the terminal: sessions, tunnels, rates, and each decision as it happens.
     Top(Top),
+    /// Make a configuration from that of another server.
+    #[command(subcommand)]
+    Import(Import),
     /// Hash a password for `password-hash`: prompts on a terminal, else reads one line from standard input.
     HashPassword,
     /// Internal: the process that reads or compiles a component.
@@ -149,6 +153,7 @@ pub fn run() -> ExitCode {
         Command::Plugin(command) => within_runtime(plugin::run(command)),
         Command::Ctl(asked) => within_runtime(ctl::run(asked)),
         Command::Top(asked) => within_runtime(top::run(asked)),
+        Command::Import(command) => within_runtime(import::run(command)),
     };
     if let Some(lines) = lines {
         lines.flush(LAST_WORDS);

@@ -56,6 +56,7 @@
 //! | `otlp` | exports log lines and a trace for each session to an OpenTelemetry collector; only with the feature `otlp` | what depends on it: nothing |
 //! | `outlet` | write to a file, pipe or terminal that may be blocked for a while | what is written |
 //! | [`explain`] | the same judgement for a hypothetical request | |
+//! | [`import`] | a configuration and rules from those of `sshd`, and whether they say the same | SSH, sockets |
 //! | [`plugin`] | tools for policy authors | SSH, sockets |
 //! | `replay` | decides recorded requests again, with other policies | the command line |
 //! | `rollout` | what is learned of a policy before it decides: the last decisions, shadows, the gates | how it is put in force |
@@ -190,6 +191,7 @@ mod forwarder;
 pub mod gateway;
 mod handover;
 mod history;
+mod import;
 mod judgement;
 mod locks;
 mod logging;

@@ -54,6 +54,7 @@ pub use policy::{Grant, OnChange, OnDoubt, OnSwap, Plugin, Policy, Signatures, S
 pub use rollout::Rollout;
 pub use server::{Audit, AuditFile, Forwarding, GatewayPorts, Server};
 pub use settings::{settings_from_file, settings_from_toml};
+pub(crate) use spelling::nearest;
 pub(crate) use units::duration;
 
 pub(crate) use value::{Value, integer};

@@ -2,7 +2,7 @@
 
 /// The known word that a mistyped one most likely stands for: at most a third of its letters differ, or only their order, or
 /// the plural.
-pub(super) fn nearest<'k>(typed: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(typed: &str, known: &[&'k str]) -> Option<&'k str> {
     let typed = typed.to_lowercase().replace('_', "-");
     let ranked = known.iter().map(|word| (distance(&typed, word), *word));
     let (steps, word) = ranked.min_by_key(|(steps, _)| *steps)?;

@@ -89,11 +89,13 @@ pub(crate) async fn run(command: Plugin) -> u8 {
     }
 }
 
-/// Whether a command line that was not understood asks a command of this room, or `explain`, for JSON.
+/// Whether a command line that was not understood asks a command of this room, `explain` or `import` for JSON.
 pub(crate) fn wants_json(arguments: impl Iterator<Item = OsString>) -> bool {
     let words = arguments.skip(1).take_while(|word| word != "--");
     let mut words = words.peekable();
-    let command = words.peek().is_some_and(|word| word == "plugin" || word == "explain");
+    let command = words
+        .peek()
+        .is_some_and(|word| word == "plugin" || word == "explain" || word == "import");
     command && words.any(|word| word == "--json")
 }
 

@@ -362,7 +362,7 @@ fn the_manual_page_is_printed() {
     let ran = home.run(&["man"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.out.contains(".TH portreeve 1"), "{}", ran.out);
-    for command in ["serve", "check", "explain", "plugin", "ctl", "top"] {
+    for command in ["serve", "check", "explain", "plugin", "ctl", "top", "import"] {
         assert!(
             ran.out.contains(&format!("portreeve\\-{command}(1)")),
             "{command}: {}",

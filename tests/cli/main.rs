@@ -19,6 +19,7 @@ mod ctl;
 mod explain;
 #[path = "../gateway/guests.rs"]
 mod guests;
+mod import;
 mod plugin_check;
 mod plugin_compiled;
 mod plugin_errors;
