@@ -216,6 +216,8 @@ config = sys.argv[1]
 text = open(config).read().replace("PORT", str(port))
 open(config, "w").write(text)
 os.dup2(listener.fileno(), 3)
+# Where it has that number already, nothing was copied, and it would be closed.
+os.set_inheritable(3, True)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
 os.execv(sys.argv[2], sys.argv[2:])
 "#;
