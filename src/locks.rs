@@ -38,6 +38,14 @@ pub(crate) struct Lock {
     pub uid: u32,
     /// The administrator's name on this machine.
     pub admin: String,
+    /// Whether all gateways of the fleet were told; only such a lock is lifted from another one.
+    #[serde(default, skip_serializing_if = "is_alone")]
+    pub fleet: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_alone(fleet: &bool) -> bool {
+    !fleet
 }
 
 impl Lock {
@@ -300,6 +308,7 @@ mod tests {
             until,
             uid: 0,
             admin: "root".to_owned(),
+            fleet: false,
         }
     }
 

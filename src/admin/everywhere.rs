@@ -13,13 +13,13 @@ use ulid::Ulid;
 use super::close::{Closing, close_here};
 use super::filter::Wanted;
 use super::lists::{filter, listed};
-use super::locks::{lift_here, lock_out};
+use super::locks::{lift_here, lock_out, named};
 use super::peer::Administrator;
 use super::routes::{Answer, Failed, MAX_REASON, json as shown, set};
 use super::{Steered, publish};
 use crate::fleet::{Answered, Fleet, Heard, Keep, Unavailable};
 use crate::locks::Lock;
-use crate::request::printable;
+use crate::request::{clipped, printable};
 
 /// What one gateway tells the others.
 #[derive(Debug, Serialize, Deserialize)]
@@ -226,8 +226,9 @@ pub(crate) async fn obey<S: Steered>(gateway: Arc<S>, heard: Heard) {
     match order {
         Order::Lock(lock) => locked(&gateway, lock),
         Order::Unlock { user, at, by } => {
-            let is_older = gateway.locks().of(&user).is_some_and(|lock| lock.since < at);
-            if is_older {
+            // What an administrator here said is theirs to take back.
+            let lifted = |lock: &Lock| lock.fleet && lock.since < at;
+            if gateway.locks().of(&user).is_some_and(|lock| lifted(&lock)) {
                 let kept = lift_here(&*gateway, &user, &by, true);
                 gateway.tasks().spawn(kept);
             }
@@ -281,8 +282,15 @@ fn locked<S: Steered>(gateway: &Arc<S>, lock: Lock) {
     if is_over || ours.is_some_and(|ours| ours.since >= lock.since) {
         return;
     }
+    let user = match named(lock.user) {
+        Ok(user) => user,
+        Err(failed) => return tracing::warn!(error = failed.words(), "an order of another gateway names no user"),
+    };
     let lock = Lock {
+        user,
         reason: printable(&lock.reason, MAX_REASON),
+        admin: clipped(&lock.admin),
+        fleet: true,
         ..lock
     };
     let by = Administrator {

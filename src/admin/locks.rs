@@ -73,6 +73,7 @@ pub(super) async fn put<S: Steered>(
         until,
         uid: administrator.uid,
         admin: administrator.name.clone(),
+        fleet,
     };
     let (closed, kept) = lock_out(&*gateway, lock.clone(), &administrator, fleet)?;
     // Kept here first: the others may be out of reach.
@@ -166,7 +167,7 @@ async fn keep(locks: Locks, user: String) -> Answer<Result<(), LocksError>> {
     kept.map_err(|error| Failed::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
-fn named(user: String) -> Answer<String> {
+pub(super) fn named(user: String) -> Answer<String> {
     if user.is_empty() || user.len() > MAX_USER || user.contains(is_unseen) {
         let words = format!("expected the name of a user, of 1 to {MAX_USER} bytes without control characters");
         return Err(Failed::new(StatusCode::BAD_REQUEST, words));

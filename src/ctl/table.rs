@@ -360,6 +360,9 @@ fn closed(body: &Value, dry_run: bool) -> String {
     let word = if dry_run { "would be closed" } else { "closed" };
     lines.push_str(&format!("{} {word}\n", closed.len()));
     let sessions = body.get("sessions").and_then(Value::as_array).map_or(0, Vec::len);
+    if closed.is_empty() && sessions == 0 {
+        lines.push_str("nothing that is open here matches all that was named\n");
+    }
     if sessions > 0 {
         let word = if dry_run { "would end" } else { "ended" };
         lines.push_str(&format!("{sessions} session {word}\n"));

@@ -237,10 +237,19 @@ fn a_lock_holds_on_all_gateways_also_on_one_that_starts_later() {
         let locks = asked(&three, &["locks"]);
         (locks.as_array().unwrap().len() == 1).then_some(())
     });
+    // What was said on one gateway alone is not taken back from another.
+    asked(&one, &["lock", "bob", "--reason", "on one"]);
+    asked(&two, &["unlock", "bob", "--fleet"]);
     asked(&two, &["unlock", "alice", "--fleet"]);
     for gateway in [&one, &two, &three] {
         eventually("alice is in again", || (login(gateway) == ADMITTED).then_some(()));
     }
+    let left = asked(&one, &["locks"]);
+    assert_eq!(
+        (&left[0]["user"], left.as_array().unwrap().len()),
+        (&"bob".into(), 1),
+        "{left}"
+    );
 }
 
 #[test]

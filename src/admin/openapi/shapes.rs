@@ -123,4 +123,7 @@ pub(in crate::admin) struct Lock {
     uid: u32,
     /// The administrator's name on this machine.
     admin: String,
+    /// All gateways of the fleet were told; absent: only this one.
+    #[schema(nullable = false)]
+    fleet: Option<bool>,
 }

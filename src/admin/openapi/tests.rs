@@ -117,8 +117,10 @@ fn shapes_have_the_keys_of_the_types_that_they_describe() {
         until: None,
         uid: 0,
         admin: String::new(),
+        fleet: false,
     };
     let for_a_while = Lock {
+        fleet: true,
         until: Some(Timestamp::UNIX_EPOCH),
         ..until_lifted.clone()
     };
