@@ -94,15 +94,15 @@ impl InForce {
         if !Arc::ptr_eq(&judge.current().generation, after) {
             return Settling::Overtaken;
         }
-        ledger.note(settled);
-        let settled = match ledger.newest.number == settled.number {
-            // Its authorities may have been read again while its policies were made.
-            true => Arc::clone(&ledger.newest),
-            false => Arc::clone(settled),
-        };
+        // Its authorities may have been read again while its policies were made.
+        let newest = &ledger.newest;
+        let is_fresher = newest.number == settled.number && newest.authorities_at > settled.authorities_at;
+        let settled = Arc::clone(if is_fresher { newest } else { settled });
+        // Nothing is noted that is not put in force.
         if settled.authorities_at < ledger.whole.authorities_at {
             return Settling::Stale;
         }
+        ledger.note(&settled);
         ledger.whole = settled;
         Settling::InForce(self.put_in_force(judge, &ledger, generation))
     }
