@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::libc;
 
@@ -92,10 +92,7 @@ pub(crate) fn read_capped(file: impl Read, most: u64) -> io::Result<Option<Vec<u
 /// # Errors
 /// If it cannot be written; the old file is then unchanged.
 pub(crate) fn replace(path: &Path, content: impl AsRef<[u8]>, permissions: Option<Permissions>) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let draft = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    // In a container every process may have the same number: this one was left behind by a process that was killed.
-    let _ = fs::remove_file(&draft);
+    let draft = draft(path);
     let mut file = File::create_new(&draft)?;
     let written = file
         .write_all(content.as_ref())
@@ -107,6 +104,40 @@ pub(crate) fn replace(path: &Path, content: impl AsRef<[u8]>, permissions: Optio
         let _ = fs::remove_file(&draft);
     }
     written
+}
+
+/// Makes a file that is there as a whole or not at all; false where another process was faster, whose file stays.
+///
+/// # Errors
+/// If it cannot be written; nothing is left behind then.
+pub(crate) fn create(path: &Path, mode: u32, content: &[u8]) -> io::Result<bool> {
+    let draft = draft(path);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&draft)?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    let linked = written.and_then(|()| match fs::hard_link(&draft, path) {
+        // A file system without hard links: then the last one to come is the one that counts.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => fs::rename(&draft, path),
+        linked => linked,
+    });
+    let _ = fs::remove_file(&draft);
+    match linked {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A name beside a file, under which nothing is. In a container every process may have the same number: what is there was left
+/// behind by one that was killed.
+fn draft(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let draft = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let _ = fs::remove_file(&draft);
+    draft
 }
 
 /// What changes when a file is replaced or written, also through a link above it.
@@ -165,5 +196,21 @@ mod tests {
         assert_eq!(read(&path, 64).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         std::fs::write(&path, [7; 64]).unwrap();
         assert_eq!(read(&path, 64).unwrap(), [7; 64]);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_behind_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("locks.json");
+        let left = folder.path().join(format!(".locks.json.{}", std::process::id()));
+        fs::write(&left, "half of").unwrap();
+        assert!(create(&path, 0o600, b"one").unwrap());
+        fs::write(&left, "half of").unwrap();
+        assert!(!create(&path, 0o600, b"two").unwrap(), "what is there stays");
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        fs::write(&left, "half of").unwrap();
+        replace(&path, "three", None).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"three");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -98,6 +98,8 @@ impl Staged {
             names: files.iter().map(|(name, _)| name.clone()).collect(),
             made,
         };
+        // Left behind by a process of the same number that was killed.
+        let _ = fs::remove_dir_all(&staged.stage);
         fs::create_dir(&staged.stage).map_err(|error| cannot("create", &staged.stage, &error))?;
         for (name, text) in files {
             let path = staged.stage.join(name);

@@ -1,9 +1,9 @@
 //! The gateway's host keys: read, checked, and created if there is none.
 
 use std::fmt::Display;
-use std::fs::{self, DirBuilder, Metadata, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{DirBuilder, Metadata};
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use russh::keys::key::safe_rng;
@@ -219,38 +219,13 @@ fn make(path: &Path, comment: &str) -> Result<PrivateKey, HostKeyError> {
     let mut key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).map_err(format)?;
     key.set_comment(comment);
     let private = key.to_openssh(LineEnding::LF).map_err(format)?;
-    if !write_new(path, 0o600, private.as_bytes()).map_err(io)? {
+    if !files::create(path, 0o600, private.as_bytes()).map_err(io)? {
         return load(path);
     }
     let public = key.public_key().to_openssh().map_err(format)? + "\n";
     let beside = PathBuf::from(format!("{}.pub", path.display()));
-    write_new(&beside, 0o644, public.as_bytes()).map_err(io)?;
+    files::create(&beside, 0o644, public.as_bytes()).map_err(io)?;
     Ok(key)
-}
-
-/// Writes a file that is there as a whole or not at all; false where another process was faster.
-fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> std::io::Result<bool> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let draft = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    // Left behind by a process of the same number that was killed.
-    let _ = fs::remove_file(&draft);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&draft)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    let linked = written.and_then(|()| match fs::hard_link(&draft, path) {
-        // A file system without hard links: then the last one to come is the one that counts.
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => fs::rename(&draft, path),
-        linked => linked,
-    });
-    let _ = fs::remove_file(&draft);
-    match linked {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 const BEGIN: &str = "-----BEGIN OPENSSH PRIVATE KEY-----";

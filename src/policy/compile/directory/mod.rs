@@ -154,6 +154,8 @@ fn write_whole(path: &Path, content: impl FnOnce(&mut File) -> io::Result<()>) -
 }
 
 fn write_new(path: &Path, content: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    // Left behind by a process of the same number that was killed.
+    let _ = fs::remove_file(path);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     content(&mut file)
 }
